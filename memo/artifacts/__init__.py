@@ -1,0 +1,32 @@
+"""Files: paths, atomic writes, fingerprints, schemas of tables."""
+
+from memo.artifacts.files import ArtifactError, remove_leftovers, write_whole
+from memo.artifacts.fingerprints import fingerprint
+from memo.artifacts.paths import Layout
+from memo.artifacts.tables import (
+    LOG_LIKELIHOODS,
+    OBSERVATIONS,
+    SCORES,
+    Schema,
+    read_table,
+    write_table,
+)
+from memo.artifacts.tensors import Tensors, read_facts, read_tensors, write_tensors
+
+__all__ = [
+    "LOG_LIKELIHOODS",
+    "OBSERVATIONS",
+    "SCORES",
+    "ArtifactError",
+    "Layout",
+    "Schema",
+    "Tensors",
+    "fingerprint",
+    "read_facts",
+    "read_table",
+    "read_tensors",
+    "remove_leftovers",
+    "write_table",
+    "write_tensors",
+    "write_whole",
+]

@@ -1,0 +1,52 @@
+"""Files that are written whole or not at all."""
+
+import os
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+__all__ = ["ArtifactError", "remove_leftovers", "write_whole"]
+
+
+class ArtifactError(Exception):
+    """A file is missing, damaged, or not what its name says; the message names it."""
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Write under a temporary name, fsync, rename: a reader sees the whole file or none.
+
+
+    Raises:
+        ArtifactError: The folder or the disk refuses; nothing is left behind.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(
+            dir=file.parent, prefix=f".{file.name}.", suffix=".tmp", delete=False
+        ) as temporary:
+            try:
+                temporary.write(content)
+                temporary.flush()
+                os.fsync(temporary.fileno())
+                Path(temporary.name).chmod(0o644)
+                Path(temporary.name).replace(file)
+            except BaseException:
+                Path(temporary.name).unlink(missing_ok=True)
+                raise
+        _sync_folder(file.parent)
+    except OSError as error:
+        raise ArtifactError(f"{file}: cannot be written: {error.strerror or error}") from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files that a killed writer left in a folder."""
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,49 @@
+"""Where each kind of file lies in a project (design: Files)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Layout"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of a project's files below its root folder."""
+
+    root: Path
+
+    @property
+    def spec(self) -> Path:
+        return self.root / "params.yaml"
+
+    def prepared(self, dataset: str) -> Path:
+        return self.root / "data" / "prepared" / dataset
+
+    def folds(self, experiment: str) -> Path:
+        return self.root / "artifacts" / "folds" / experiment
+
+    def fold(self, experiment: str, repeat: int, fold: int) -> Path:
+        return self.folds(experiment) / f"{_fold_name(repeat, fold)}.safetensors"
+
+    def full_model(self, experiment: str) -> Path:
+        return self.root / "artifacts" / "full" / f"{experiment}.safetensors"
+
+    def log_likelihoods(self, experiment: str) -> Path:
+        return self.root / "artifacts" / "log_likelihoods" / experiment
+
+    def fold_log_likelihoods(self, experiment: str, repeat: int, fold: int) -> Path:
+        return self.log_likelihoods(experiment) / f"{_fold_name(repeat, fold)}.parquet"
+
+    def scores(self, experiment: str) -> Path:
+        return self.root / "artifacts" / "scores" / f"{experiment}.parquet"
+
+    def report(self, experiment: str) -> Path:
+        return self.root / "reports" / experiment
+
+    @property
+    def comparison(self) -> Path:
+        return self.root / "reports" / "compare"
+
+
+def _fold_name(repeat: int, fold: int) -> str:
+    return f"r{repeat:03d}-f{fold:03d}"

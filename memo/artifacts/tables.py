@@ -1,0 +1,104 @@
+"""Parquet tables and their schemas; a table is checked before it is read as one."""
+
+import io
+from pathlib import Path
+
+import polars as pl
+
+from memo.artifacts.files import ArtifactError, write_whole
+
+__all__ = [
+    "LOG_LIKELIHOODS",
+    "OBSERVATIONS",
+    "SCORES",
+    "Schema",
+    "read_table",
+    "write_table",
+]
+
+Schema = dict[str, pl.DataType]
+
+OBSERVATIONS: Schema = {"index": pl.Int64(), "id": pl.String(), "label": pl.String()}
+"""`label` may be null; `id` is the source's own name of the record."""
+
+LOG_LIKELIHOODS: Schema = {
+    "index": pl.Int64(),
+    "epoch": pl.Int64(),
+    "held_out": pl.Boolean(),
+    "log_likelihood": pl.Float64(),
+    "std_error": pl.Float64(),
+    "effective_sample_size": pl.Float64(),
+}
+"""log p(x) of every observation under one fold model, in nats."""
+
+SCORES: Schema = {
+    "index": pl.Int64(),
+    "id": pl.String(),
+    "label": pl.String(),
+    "epoch": pl.Int64(),
+    "log_p_in": pl.Float64(),
+    "log_p_out": pl.Float64(),
+    "memorization": pl.Float64(),
+    "std_error": pl.Float64(),
+    "estimator_std_error": pl.Float64(),
+    "mean_log_likelihood_in": pl.Float64(),
+    "mean_log_likelihood_out": pl.Float64(),
+    "memorization_without_repeat": pl.List(pl.Float64()),
+}
+"""One row for each observation and scored epoch; all but the keys in nats.
+
+`std_error` is null where one repeat gives no jackknife. `mean_log_likelihood_in` and `_out` are
+means of log p over models with and without the observation (what overfitting is read from).
+`memorization_without_repeat` has the score recomputed without each repeat: the jackknife of any
+statistic of the scores can be taken from it.
+"""
+
+_NULLABLE = {"label", "std_error"}
+
+
+def write_table(file: Path, table: pl.DataFrame, schema: Schema) -> None:
+    """Write a table as Parquet, whole or not at all.
+
+    Raises:
+        ArtifactError: The table does not fit the schema, or the file cannot be written.
+    """
+    _check(file, table, schema)
+    buffer = io.BytesIO()
+    table.select(*schema).write_parquet(buffer, compression="zstd", statistics=False)
+    write_whole(file, buffer.getvalue())
+
+
+def read_table(file: Path, schema: Schema, columns: list[str] | None = None) -> pl.DataFrame:
+    """Read a Parquet table that has the schema's columns, of its types, without nulls or NaN.
+
+    Args:
+        file: The Parquet file.
+        schema: Columns it must have; further ones are dropped.
+        columns: Read only these of the schema's columns.
+
+    Raises:
+        ArtifactError: The file is missing, truncated, or does not fit the schema.
+    """
+    wanted = schema if columns is None else {name: schema[name] for name in columns}
+    if not file.is_file():
+        raise ArtifactError(f"{file}: no such file")
+    try:
+        table = pl.read_parquet(file)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ArtifactError(f"{file}: is not a whole Parquet file: {error}") from error
+    _check(file, table, wanted)
+    return table.select(*wanted)
+
+
+def _check(file: Path, table: pl.DataFrame, schema: Schema) -> None:
+    missing = [name for name in schema if name not in table.columns]
+    if missing:
+        raise ArtifactError(f"{file}: has no column {', '.join(map(repr, missing))}")
+    for name, dtype in schema.items():
+        column = table[name]
+        if column.dtype != dtype:
+            raise ArtifactError(f"{file}: column {name!r} is {column.dtype}, not {dtype}")
+        if name not in _NULLABLE and column.null_count():
+            raise ArtifactError(f"{file}: column {name!r} has {column.null_count()} empty values")
+        if dtype == pl.Float64() and not column.drop_nulls().is_finite().all():
+            raise ArtifactError(f"{file}: column {name!r} has values that are not finite")

@@ -1,0 +1,43 @@
+"""Observation models p(x | z), once each, for any network."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from memo.spec import ObservationSpec
+
+__all__ = ["Bernoulli", "build_observation"]
+
+
+class Bernoulli(nn.Module):
+    """Independent binary pixels; the decoder returns one logit a pixel.
+
+    Args:
+        shape: Shape of an observation.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = shape
+        self.parameter_shape = shape
+
+    def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """sum over pixels of x l - log(1 + exp l), for logits l."""
+        terms = x * parameters - functional.softplus(parameters)
+        return terms.flatten(-len(self.shape)).sum(-1)
+
+    def fisher_information(self, parameters: Tensor) -> Tensor:
+        """p (1 - p), which is also the exact curvature of -log p in the logits."""
+        probability = torch.sigmoid(parameters)
+        return probability * (1 - probability)
+
+    def sample(self, parameters: Tensor, uniform: Tensor) -> Tensor:
+        """1 where the uniform draw lies below the pixel's probability."""
+        return (uniform < torch.sigmoid(parameters)).to(parameters.dtype)
+
+
+def build_observation(spec: ObservationSpec, shape: tuple[int, ...]) -> Bernoulli:
+    """The observation model that the spec names, for observations of that shape."""
+    match spec:
+        case "bernoulli":
+            return Bernoulli(shape)

@@ -1,0 +1,51 @@
+"""Variational autoencoder."""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from memo.models.networks import build_networks
+from memo.models.observations import build_observation
+from memo.spec import VAESpec
+
+__all__ = ["VAE"]
+
+
+class VAE(nn.Module):
+    """p(x) = E_{N(z; 0, I)}[p(x | z)], trained on the evidence lower bound (Kingma & Welling 2014).
+
+    Args:
+        spec: Networks, number of latent variables and observation model.
+        shape: Shape of an observation, without a batch axis.
+    """
+
+    def __init__(self, spec: VAESpec, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.latent = spec.latent
+        self.noise_features = spec.latent
+        self.observation = build_observation(spec.observation, shape)
+        self.encoder, self.decoder = build_networks(
+            spec.network, shape, spec.latent, self.observation.parameter_shape
+        )
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation of q(z | x): (B, *shape) -> (B, d), (B, d)."""
+        mean, log_variance = self.encoder(x).chunk(2, dim=-1)
+        return mean, log_variance / 2
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Parameters of p(x | z): (..., d) -> (..., *parameter shape)."""
+        return cast(Tensor, self.decoder(z))
+
+    def loss(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Negative evidence lower bound (Kingma & Welling 2014, eq. 10, one draw): (B,) nats."""
+        mean, log_std = self.encode(x)
+        z = mean + torch.exp(log_std) * noise
+        reconstruction = self.observation.log_prob(x, self.decode(z))
+        return _divergence_from_prior(mean, log_std) - reconstruction
+
+
+def _divergence_from_prior(mean: Tensor, log_std: Tensor) -> Tensor:
+    """KL(N(mean, std^2) || N(0, 1)), summed over the latent variables."""
+    return 0.5 * (mean.square() + torch.exp(2 * log_std) - 1 - 2 * log_std).sum(-1)

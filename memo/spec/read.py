@@ -1,0 +1,182 @@
+"""params.yaml -> ProjectSpec, with errors that a person can act on."""
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import YAMLError
+
+from memo.spec.project import ExperimentSpec, ProjectSpec
+
+__all__ = ["SpecError", "read_project", "select_experiment", "spec_schema"]
+
+_Path = tuple[str | int, ...]
+
+
+class SpecError(Exception):
+    """The spec is wrong; the message names the file, the key's path, and what is allowed."""
+
+
+def read_project(file: Path) -> ProjectSpec:
+    """Read and validate `params.yaml`.
+
+    Raises:
+        SpecError: The file is missing, is not YAML (1.2, as DVC reads it), or does not fit
+            `ProjectSpec`; the message has one line for each thing that is wrong.
+    """
+    data = _load(file, YAML(typ="safe", pure=True))
+    if not isinstance(data, dict):
+        raise SpecError(
+            f"{file}: expected the keys `datasets` and `experiments`, found {data!r:.80}"
+        )
+    try:
+        return ProjectSpec.model_validate(data)
+    except ValidationError as error:
+        lines = [_describe(detail, data, file) for detail in error.errors(include_url=False)]
+        raise SpecError("\n".join(dict.fromkeys(lines))) from None
+
+
+def select_experiment(project: ProjectSpec, name: str) -> ExperimentSpec:
+    """The experiment of that name.
+
+    Raises:
+        SpecError: No experiment has that name.
+    """
+    if name not in project.experiments:
+        raise SpecError(f"no experiment is named {name!r}{_hint(name, project.experiments)}")
+    return project.experiments[name]
+
+
+def spec_schema() -> str:
+    """The JSON Schema of params.yaml, for editors."""
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **ProjectSpec.model_json_schema(),
+    }
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def _load(file: Path, yaml: YAML) -> Any:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SpecError(f"{file}: no such file; a memo project is run from its folder") from None
+    except OSError as error:
+        raise SpecError(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{file}: is not UTF-8 text (byte {error.start})") from None
+    try:
+        return yaml.load(text)
+    except (YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f":{mark.line + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise SpecError(f"{file}{where}: is not valid YAML: {problem}") from None
+
+
+def _describe(detail: ErrorDetails, data: dict[str, Any], file: Path) -> str:
+    context = detail.get("ctx", {})
+    raw: _Path = context.get("path", detail["loc"])
+    path = _without_tags(raw, data)
+    line = _line_of(path, file)
+    where = f"{file}:{line}" if line else f"{file}"
+    key = ".".join(str(part) for part in path)
+    return f"{where}: {key or 'top level'}: {_message(detail, context, raw)}"
+
+
+def _message(detail: ErrorDetails, context: dict[str, Any], loc: _Path) -> str:
+    given = detail["input"]
+    match detail["type"]:
+        case "extra_forbidden":
+            message = f"unknown key{_hint(str(loc[-1]), sorted(_fields_at(loc[:-1])))}"
+        case "missing":
+            message = "is required, but missing"
+        case "union_tag_invalid" | "literal_error" | "enum":
+            expected = str(context.get("expected_tags", context.get("expected")))
+            choices = [choice.strip(" '") for choice in expected.replace(" or ", ",").split(",")]
+            given = context.get("tag", given)
+            message = f"{given!r} is not known here{_hint(str(given), choices)}"
+        case "union_tag_not_found":
+            message = "needs the key `kind`"
+        case "string_pattern_mismatch":
+            message = (
+                f"{given!r} is not a valid name: lower-case letters, digits, '-' and '_', "
+                "starting with a letter or digit"
+            )
+        case "inconsistent":
+            message = f"{context['message']}{_hint(context['given'], context['choices'])}"
+        case _:
+            problem = detail["msg"].removeprefix("Value error, ")
+            message = f"{problem[0].lower()}{problem[1:]} (found {given!r:.60})"
+    return message
+
+
+def _hint(given: str, allowed: Iterable[object]) -> str:
+    choices = [str(choice) for choice in allowed]
+    near = difflib.get_close_matches(given, choices, n=1)
+    suggestion = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{suggestion} (allowed: {', '.join(choices)})" if choices else suggestion
+
+
+def _without_tags(loc: _Path, data: Any) -> _Path:
+    """Drop what pydantic adds to a location: union tags, and `[key]` for a bad dictionary key."""
+    path: list[str | int] = []
+    value = data
+    for position, part in enumerate(loc):
+        last = position == len(loc) - 1
+        if isinstance(value, dict) and (part in value or (last and part != value.get("kind"))):
+            if part != "[key]":
+                path.append(part)
+            value = value.get(part)
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            path.append(part)
+            value = value[part]
+    return tuple(path)
+
+
+def _fields_at(loc: _Path) -> Iterator[str]:
+    """The keys that the spec allows at a location (with pydantic's union tags in it)."""
+    annotation: Any = ProjectSpec
+    for part in loc:
+        annotation = _step(annotation, part)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield from annotation.model_fields
+
+
+def _step(annotation: Any, part: str | int) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        field = annotation.model_fields.get(str(part))
+        return field.annotation if field else None
+    if get_origin(annotation) in (dict, list):
+        return get_args(annotation)[-1]
+    for member in _members(annotation):
+        kind = member.model_fields.get("kind")
+        if kind is not None and part in get_args(kind.annotation):
+            return member
+    return next((_step(member, part) for member in _members(annotation)), None)
+
+
+def _members(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type):
+        return [annotation] if issubclass(annotation, BaseModel) else []
+    return [member for argument in get_args(annotation) for member in _members(argument)]
+
+
+def _line_of(path: _Path, file: Path) -> int | None:
+    node = _load(file, YAML(typ="rt", pure=True))
+    line: int | None = None
+    for part in path:
+        if isinstance(node, CommentedMap) and part in node:
+            line = node.lc.key(part)[0] + 1
+        elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
+            line = node.lc.item(part)[0] + 1
+        else:
+            break
+        node = node[part]
+    return line

@@ -1,0 +1,62 @@
+"""Specs of scoring: the design, the scored epochs, the likelihood estimator, the aggregate."""
+
+from itertools import pairwise
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import AfterValidator, Field
+
+from memo.spec.base import Positive, Spec
+
+__all__ = ["DesignSpec", "ImportanceSpec", "KFoldSpec", "LikelihoodSpec", "ScoringSpec"]
+
+
+class KFoldSpec(Spec):
+    """Repeated K-fold cross-validation (van den Burg & Williams 2021, Algorithm 1)."""
+
+    kind: Literal["k-fold"]
+    folds: int = Field(default=10, ge=2, description="K: parts of a random partition.")
+    repeats: Positive = Field(
+        default=3,
+        description="L: random partitions. Standard errors need at least 2.",
+    )
+
+
+DesignSpec: TypeAlias = KFoldSpec
+
+
+class ImportanceSpec(Spec):
+    """Importance sampling with the encoder as proposal (Burda, Grosse & Salakhutdinov 2016)."""
+
+    kind: Literal["importance"]
+    samples: int = Field(
+        default=32, ge=2, description="Importance samples for each observation and model."
+    )
+
+
+LikelihoodSpec: TypeAlias = ImportanceSpec
+
+
+def _increasing(epochs: list[int]) -> list[int]:
+    if any(later <= earlier for earlier, later in pairwise(epochs)):
+        raise ValueError("must increase, each epoch named once")
+    return epochs
+
+
+class ScoringSpec(Spec):
+    """What is measured about the trained models."""
+
+    design: DesignSpec = Field(description="Which models are trained on which observations.")
+    epochs: Annotated[list[Positive], Field(min_length=1), AfterValidator(_increasing)] = Field(
+        description="Epochs after which weights are kept and scored, in increasing order."
+    )
+    likelihood: LikelihoodSpec = Field(
+        default=ImportanceSpec(kind="importance"),
+        description="How log p(x) is estimated where it has no closed form.",
+    )
+    aggregate: Literal["paper", "balanced"] = Field(
+        default="balanced",
+        description="How log-likelihoods under many models become one score. paper: the log of the "
+        "mean density, over all models with and all models without the observation. balanced: the "
+        "same over groups of equally many models on both sides, averaged over groups, so that the "
+        "bias of the log of a mean of few terms cancels in the difference.",
+    )
