@@ -84,4 +84,4 @@ def _log_weights(
 def _chunks(x: Tensor, samples: int) -> Iterator[Tensor]:
     budget = CACHE_FLOATS if x.device.type == "cpu" else ACCELERATOR_FLOATS
     rows = max(1, budget // (samples * x[0].numel()))
-    return iter(x.split(rows))
+    return (x[start : start + rows] for start in range(0, len(x), rows))
