@@ -5,10 +5,18 @@ from memo.spec.datasets import DatasetSpec, DigitsSpec
 from memo.spec.models import MLPSpec, ModelSpec, NetworkSpec, ObservationSpec, VAESpec
 from memo.spec.project import ExperimentSpec, ProjectSpec
 from memo.spec.read import SpecError, read_project, select_experiment, spec_schema
-from memo.spec.scoring import DesignSpec, ImportanceSpec, KFoldSpec, LikelihoodSpec, ScoringSpec
+from memo.spec.scoring import (
+    AdaptiveSpec,
+    DesignSpec,
+    ImportanceSpec,
+    KFoldSpec,
+    LikelihoodSpec,
+    ScoringSpec,
+)
 from memo.spec.training import LearningRateSpec, MitigationSpec, TrainingSpec
 
 __all__ = [
+    "AdaptiveSpec",
     "DatasetSpec",
     "DesignSpec",
     "DigitsSpec",

@@ -7,7 +7,14 @@ from pydantic import AfterValidator, Field
 
 from memo.spec.base import Positive, Spec
 
-__all__ = ["DesignSpec", "ImportanceSpec", "KFoldSpec", "LikelihoodSpec", "ScoringSpec"]
+__all__ = [
+    "AdaptiveSpec",
+    "DesignSpec",
+    "ImportanceSpec",
+    "KFoldSpec",
+    "LikelihoodSpec",
+    "ScoringSpec",
+]
 
 
 class KFoldSpec(Spec):
@@ -33,7 +40,25 @@ class ImportanceSpec(Spec):
     )
 
 
-LikelihoodSpec: TypeAlias = ImportanceSpec
+class AdaptiveSpec(Spec):
+    """Importance sampling with a proposal made for each observation, until it is precise enough."""
+
+    kind: Literal["adaptive"]
+    tolerance: float = Field(
+        default=0.2,
+        gt=0,
+        description="Standard error of log p(x), in nats, at which an observation is settled. The "
+        "estimate's bias is about half its square.",
+    )
+    max_samples: int = Field(
+        default=4096,
+        ge=32,
+        description="The most importance samples for each observation and model; observations "
+        "that stay above the tolerance are counted and marked.",
+    )
+
+
+LikelihoodSpec: TypeAlias = Annotated[AdaptiveSpec | ImportanceSpec, Field(discriminator="kind")]
 
 
 def _increasing(epochs: list[int]) -> list[int]:
@@ -50,7 +75,7 @@ class ScoringSpec(Spec):
         description="Epochs after which weights are kept and scored, in increasing order."
     )
     likelihood: LikelihoodSpec = Field(
-        default=ImportanceSpec(kind="importance"),
+        default=AdaptiveSpec(kind="adaptive"),
         description="How log p(x) is estimated where it has no closed form.",
     )
     aggregate: Literal["paper", "balanced"] = Field(

@@ -1,0 +1,91 @@
+"""From importance weights to log p(x), its standard error, and whether to trust it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from arviz_stats.base.array import array_stats
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["TAIL_DRAWS", "LogLikelihood", "concatenate", "log_mean_exp", "pareto_k"]
+
+TAIL_DRAWS = 25
+"""The fewest draws whose largest fifth, five weights, has a tail to fit."""
+
+
+@dataclass(frozen=True)
+class LogLikelihood:
+    """Estimates of log p(x) for n observations; each array is (n,)."""
+
+    value: NDArray[np.float64]
+    """log p(x), nats."""
+
+    std_error: NDArray[np.float64]
+    """Standard error of `value`, nats; 0 where log p(x) is exact."""
+
+    effective_sample_size: NDArray[np.float64]
+    """Kish's, (sum w)^2 / sum w^2, of the weights that `value` averages; 1 where it is exact."""
+
+    samples: NDArray[np.int64]
+    """Latent draws that the decoder was evaluated at; 0 where log p(x) is exact."""
+
+    pareto_k: NDArray[np.float64]
+    """Tail shape of the weights, see `pareto_k`: above 0.7 the standard error cannot be trusted.
+
+    0 where no tail was fitted, because log p(x) is exact or was settled within few draws.
+    """
+
+
+def log_mean_exp(log_weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The log of the mean weight, its standard error, and the effective sample size.
+
+    The standard error is the delta method's, sd(w) / (mean(w) sqrt(S)); the effective sample size
+    is Kish's, (sum w)^2 / sum w^2 (Owen 2013, Monte Carlo theory, chapter 9).
+
+    Args:
+        log_weights: (S, n), S at least 2.
+
+    Returns:
+        Three (n,), float64, on the CPU.
+    """
+    log_weights = log_weights.to("cpu", torch.float64)
+    samples = log_weights.shape[0]
+    value = torch.logsumexp(log_weights, 0) - math.log(samples)
+    relative = torch.exp(log_weights - value)
+    std_error = relative.std(0, correction=1) / math.sqrt(samples)
+    effective = relative.sum(0).square() / relative.square().sum(0)
+    return value, std_error, effective
+
+
+def pareto_k(log_weights: Tensor) -> NDArray[np.float64]:
+    """Shape of the generalized Pareto distribution of the largest weights: (S, n) -> (n,).
+
+    Moments of the weights exist up to order 1 / k; above 0.7 neither the estimate nor its standard
+    error is reliable at any practical number of draws (Vehtari et al. 2024, Pareto smoothed
+    importance sampling, JMLR 25, section 3). The fit is ArviZ's. It is 0 for weights that are
+    equal to rounding, and 1, no evidence of a finite mean, for fewer than `TAIL_DRAWS` draws.
+    """
+    columns = log_weights.to("cpu", torch.float64).T.contiguous().numpy()
+    if columns.shape[1] < TAIL_DRAWS:
+        return np.ones(len(columns))
+    return np.array([_tail_shape(column) for column in columns], dtype=np.float64)
+
+
+def _tail_shape(log_weights: NDArray[np.float64]) -> float:
+    if np.ptp(log_weights) < 1e-3:
+        return 0.0
+    _, shape = array_stats.psislw(-log_weights)
+    return float(shape) if np.isfinite(shape) else 1.0
+
+
+def concatenate(parts: Sequence[LogLikelihood]) -> LogLikelihood:
+    """The estimates of consecutive observations as one."""
+    return LogLikelihood(
+        *(
+            np.concatenate([getattr(part, field.name) for part in parts])
+            for field in fields(LogLikelihood)
+        )
+    )
