@@ -1,6 +1,13 @@
 """log p(x) with an error bar, for models that have it only as an integral."""
 
+from memo.likelihood.check import EstimatorCheck, GroupCheck, check_log_likelihood
 from memo.likelihood.estimate import estimate_log_likelihood
 from memo.likelihood.weights import LogLikelihood
 
-__all__ = ["LogLikelihood", "estimate_log_likelihood"]
+__all__ = [
+    "EstimatorCheck",
+    "GroupCheck",
+    "LogLikelihood",
+    "check_log_likelihood",
+    "estimate_log_likelihood",
+]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from memo.likelihood.decoding import log_joint
 from memo.likelihood.mixture import Mixture
-from memo.likelihood.proposal import Gaussian, approximate_posterior, encoder_gaussian
+from memo.likelihood.search import component_at, first_proposal
 from memo.likelihood.weights import LogLikelihood, concatenate, log_mean_exp, pareto_k
 from memo.models import LatentVariableModel
 
@@ -18,7 +18,7 @@ __all__ = ["adaptive_log_likelihood"]
 BLOCK = 64
 """Observations that are worked on together; a constant, since it keys the draws."""
 
-FIRST_DRAWS = 32
+FIRST_DRAWS = 64
 """Draws before a standard error is first looked at."""
 
 TAIL_WORTH_FITTING = 256
@@ -45,10 +45,11 @@ def adaptive_log_likelihood(
             error stays above the tolerance.
         seed: Draws depend on it and on an observation's position in x, and on nothing else.
     """
+    blocks = torch.split(x, BLOCK)
     return concatenate(
         [
             _block(model, block, tolerance, max_samples, _generators(seed, position))
-            for position, block in enumerate(x.split(BLOCK))
+            for position, block in enumerate(blocks)
         ]
     )
 
@@ -62,11 +63,10 @@ def _block(
 ) -> LogLikelihood:
     result = _nothing_known(len(x))
     active = np.arange(len(x))
-    q, nonlinearity = approximate_posterior(model, x, encoder_gaussian(model, x))
-    proposal = Mixture((q,), nonlinearity)
+    proposal = first_proposal(model, x, next(generators), BLOCK)
     stages = _stages(max_samples)
     for stage in stages:
-        z, log_weights = proposal.no_draws(), x.new_empty(0, len(x))
+        z, log_weights = x.new_empty(0, len(x), model.latent), x.new_empty(0, len(x))
         for size in stage:
             new = _draw(proposal, size, active, next(generators))
             new_weights = log_joint(model, x, new) - proposal.log_prob(new)
@@ -78,7 +78,7 @@ def _block(
                 return result
             x, proposal, z, log_weights = x[rows], proposal[rows], z[:, rows], log_weights[:, rows]
         if stage is not stages[-1]:
-            proposal = _with_component_at(model, x, proposal, _heaviest(z, log_weights))
+            proposal = component_at(model, x, proposal, _heaviest(z, log_weights))
     result.pareto_k[active] = pareto_k(log_weights)
     return result
 
@@ -135,13 +135,6 @@ def _generators(seed: int, block: int) -> Iterator[torch.Generator]:
 def _heaviest(z: Tensor, log_weights: Tensor) -> Tensor:
     """The draw of the largest weight: (S, n, d), (S, n) -> (n, d)."""
     return z[log_weights.argmax(0), torch.arange(z.shape[1], device=z.device)]
-
-
-def _with_component_at(
-    model: LatentVariableModel, x: Tensor, proposal: Mixture, z: Tensor
-) -> Mixture:
-    q, nonlinearity = approximate_posterior(model, x, Gaussian(z, proposal.components[-1].factor))
-    return Mixture((*proposal.components, q), torch.maximum(proposal.nonlinearity, nonlinearity))
 
 
 def _nothing_known(count: int) -> LogLikelihood:

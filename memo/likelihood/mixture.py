@@ -19,7 +19,7 @@ PRIOR_SHARE = 1 / 16
 
 @dataclass(frozen=True)
 class Mixture:
-    """q(z) = a N(z; 0, I) + (1 - a) / K sum_k N(z; m_k, s_k^2 L_k L_k^T) for n observations.
+    """q(z) = a N(z; 0, I) + (1 - a) sum_k b_k N(z; m_k, s^2 L_k L_k^T) for n observations.
 
     The prior's share a makes it a defensive mixture (Hesterberg 1995, Weighted average importance
     sampling and defensive mixture distributions, Technometrics 37): no weight exceeds p(x | z) / a,
@@ -28,8 +28,12 @@ class Mixture:
     """
 
     components: tuple[Gaussian, ...]
+
+    shares: Tensor
+    """b, (n, K), with sum 1."""
+
     nonlinearity: Tensor
-    """(n,), of `approximate_posterior`."""
+    """Of `Approximation`, (n,)."""
 
     @property
     def prior_share(self) -> Tensor:
@@ -37,38 +41,35 @@ class Mixture:
         return self.nonlinearity.clamp(max=PRIOR_SHARE)
 
     def __getitem__(self, rows: Tensor) -> "Mixture":
-        return Mixture(tuple(c[rows] for c in self.components), self.nonlinearity[rows])
+        components = tuple(component[rows] for component in self.components)
+        return Mixture(components, self.shares[rows], self.nonlinearity[rows])
 
-    def no_draws(self) -> Tensor:
-        """(0, n, d)."""
-        mean = self.components[0].mean
-        return mean.new_empty(0, *mean.shape)
+    def with_component(self, component: Gaussian, nonlinearity: Tensor) -> "Mixture":
+        """One more Gaussian, with as large a share as the mean of the others."""
+        count = len(self.components)
+        new = self.shares.new_full((len(self.shares), 1), 1 / count)
+        return Mixture(
+            (*self.components, component),
+            torch.cat([self.shares, new], 1) * count / (count + 1),
+            torch.maximum(self.nonlinearity, nonlinearity),
+        )
 
     def draw(self, noise: Tensor, uniform: Tensor) -> Tensor:
         """Standard normal (S, n, d) and uniform (S, n) draws -> draws from q, (S, n, d)."""
-        z = noise
-        share = (uniform - self.prior_share) / (1 - self.prior_share)
-        chosen = (share * len(self.components)).floor()
-        for k, (mean, factor) in enumerate(self._widened()):
-            moved = mean + torch.einsum("nij,snj->sni", factor, noise)
-            z = torch.where((chosen == k).unsqueeze(-1), moved, z)
+        z, threshold = noise, self.prior_share
+        for gaussian, share in zip(self._widened(), self.shares.T, strict=True):
+            z = torch.where((uniform >= threshold).unsqueeze(-1), gaussian.draw(noise), z)
+            threshold = threshold + (1 - self.prior_share) * share
         return z
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log q(z): (S, n, d) -> (S, n)."""
-        gaussians = [_log_normal(z, mean, factor) for mean, factor in self._widened()]
-        mixture = torch.logsumexp(torch.stack(gaussians), 0) - math.log(len(gaussians))
+        gaussians = torch.stack([gaussian.log_prob(z) for gaussian in self._widened()], -1)
+        mixture = torch.logsumexp(gaussians + torch.log(self.shares), -1)
         prior = -0.5 * z.square().sum(-1) - 0.5 * z.shape[-1] * math.log(2 * math.pi)
         share = self.prior_share
         return torch.logaddexp(torch.log(share) + prior, torch.log1p(-share) + mixture)
 
-    def _widened(self) -> list[tuple[Tensor, Tensor]]:
+    def _widened(self) -> list[Gaussian]:
         scale = (1 + self.nonlinearity.clamp(max=WIDENING))[:, None, None]
-        return [(c.mean, scale * c.factor) for c in self.components]
-
-
-def _log_normal(z: Tensor, mean: Tensor, factor: Tensor) -> Tensor:
-    whitened = torch.einsum("nij,snj->sni", torch.linalg.inv(factor), z - mean)
-    log_volume = torch.linalg.slogdet(factor).logabsdet
-    constant = 0.5 * z.shape[-1] * math.log(2 * math.pi)
-    return -0.5 * whitened.square().sum(-1) - log_volume - constant
+        return [Gaussian(g.mean, scale * g.factor) for g in self.components]

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,11 +11,11 @@ from memo.likelihood.decoding import pieces
 from memo.likelihood.linearization import linearize
 from memo.models import LatentVariableModel, ObservationModel
 
-__all__ = ["Gaussian", "approximate_posterior", "encoder_gaussian"]
+__all__ = ["Approximation", "Gaussian", "approximate_posterior", "encoder_gaussian"]
 
 MAX_STEPS = 12
 
-SETTLED = 0.5
+SETTLED = 2.0
 """Squared length of a step, in posterior standard deviations, that is the last one."""
 
 
@@ -31,6 +32,23 @@ class Gaussian:
     def clone(self) -> "Gaussian":
         return Gaussian(self.mean.clone(), self.factor.clone())
 
+    def replaced(self, rows: Tensor, other: "Gaussian") -> "Gaussian":
+        """`other` in the chosen rows, these elsewhere."""
+        result = self.clone()
+        result.mean[rows], result.factor[rows] = other.mean, other.factor
+        return result
+
+    def draw(self, noise: Tensor) -> Tensor:
+        """Standard normal draws -> draws: (S, n, d) -> (S, n, d)."""
+        return self.mean + torch.einsum("nij,snj->sni", self.factor, noise)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """(S, n, d) -> (S, n)."""
+        whitened = torch.einsum("nij,snj->sni", torch.linalg.inv(self.factor), z - self.mean)
+        log_volume = torch.linalg.slogdet(self.factor).logabsdet
+        constant = 0.5 * z.shape[-1] * math.log(2 * math.pi)
+        return torch.add(-log_volume - constant, whitened.square().sum(-1), alpha=-0.5)
+
 
 def encoder_gaussian(model: LatentVariableModel, x: Tensor) -> Gaussian:
     """What the encoder takes for the posterior."""
@@ -38,9 +56,29 @@ def encoder_gaussian(model: LatentVariableModel, x: Tensor) -> Gaussian:
     return Gaussian(mean, torch.diag_embed(torch.exp(log_std)))
 
 
-def approximate_posterior(
-    model: LatentVariableModel, x: Tensor, start: Gaussian
-) -> tuple[Gaussian, Tensor]:
+@dataclass(frozen=True)
+class Approximation:
+    """A Gaussian approximation of n posteriors, and how far to trust it."""
+
+    gaussian: Gaussian
+
+    nonlinearity: Tensor
+    """Nats, to second order, between the decoder's mean and its value at the mean, (n,).
+
+    0 where the decoder is linear, so that the approximation has all the posterior's mass.
+    """
+
+    misfit: Tensor
+    """sum score^2 / sum Fisher information over the parameters of p(x | z), (n,).
+
+    About 1 where x looks like a draw from p(x | z); more where a better mode may be elsewhere.
+    """
+
+    def __getitem__(self, rows: Tensor) -> "Approximation":
+        return Approximation(self.gaussian[rows], self.nonlinearity[rows], self.misfit[rows])
+
+
+def approximate_posterior(model: LatentVariableModel, x: Tensor, start: Gaussian) -> Approximation:
     """Damped variational Gauss-Newton from `start` to the Gaussian q closest to p(z | x).
 
     Each step solves the linear-Gaussian model that the decoder's statistical linearization under
@@ -56,41 +94,45 @@ def approximate_posterior(
         model: The latent-variable model.
         x: Observations, (n, *shape).
         start: Where to start, for each observation.
-
-    Returns:
-        q, and the nonlinearity of the decoder under q, (n,): the nats, to second order, between
-        the decoder's mean and its value at the mean; 0 for linear decoders.
     """
     q = start.clone()
-    nonlinearity = x.new_zeros(len(x))
-    damping = x.new_ones(len(x))
+    nonlinearity, misfit, damping = x.new_zeros(len(x)), x.new_zeros(len(x)), x.new_ones(len(x))
     previous = x.new_full((len(x),), math.inf)
     active = torch.arange(len(x), device=x.device)
     for _ in range(MAX_STEPS):
-        step, factor, length, curved = _steps(model, x[active], q[active])
-        damping[active] *= torch.where(length > previous[active], 0.5, 1.0)
-        q.mean[active] += damping[active].unsqueeze(-1) * step
-        q.factor[active] = factor
-        nonlinearity[active], previous[active] = curved, length
-        active = active[length > SETTLED]
+        step = _steps(model, x[active], q[active])
+        damping[active] *= torch.where(step.length > previous[active], 0.5, 1.0)
+        q.mean[active] += damping[active].unsqueeze(-1) * step.mean
+        q.factor[active] = step.factor
+        nonlinearity[active], misfit[active] = step.nonlinearity, step.misfit
+        previous[active] = step.length
+        active = active[step.length > SETTLED]
         if not len(active):
             break
-    return q, nonlinearity
+    return Approximation(q, nonlinearity, misfit)
 
 
-def _steps(
-    model: LatentVariableModel, x: Tensor, q: Gaussian
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+class _Step(NamedTuple):
+    mean: Tensor
+    """What to add to the mean, (n, d)."""
+
+    factor: Tensor
+    """The new factor, (n, d, d)."""
+
+    length: Tensor
+    """Squared length of the step, in posterior standard deviations, (n,)."""
+
+    nonlinearity: Tensor
+    misfit: Tensor
+
+
+def _steps(model: LatentVariableModel, x: Tensor, q: Gaussian) -> _Step:
     floats = q.mean.shape[-1] * x[0].numel()
     parts = [_step(model, x[rows], q[rows]) for rows in pieces(len(x), floats, x.device)]
-    step, factor, length, nonlinearity = (torch.cat(part) for part in zip(*parts, strict=True))
-    return step, factor, length, nonlinearity
+    return _Step(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-def _step(
-    model: LatentVariableModel, x: Tensor, q: Gaussian
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The mean's step, the new factor, the step's squared length, and the nonlinearity."""
+def _step(model: LatentVariableModel, x: Tensor, q: Gaussian) -> _Step:
     decoded = linearize(model, q.mean, q.factor)
     at_mean = model.decode(q.mean)
     score, information = _moments(
@@ -101,14 +143,17 @@ def _step(
     gradient = decoded.slopes @ score.unsqueeze(-1) - q.factor.mT @ q.mean.unsqueeze(-1)
     triangle = torch.linalg.cholesky(precision)
     step = torch.cholesky_solve(gradient, triangle)
-    factor = torch.linalg.solve_triangular(triangle.mT, q.factor, upper=True, left=False)
-    nonlinearity = 0.5 * (information * (decoded.mean - at_mean.flatten(1)).square()).sum(-1)
-    return (
-        (q.factor @ step).squeeze(-1),
-        factor,
-        (step * gradient).sum((1, 2)),
-        nonlinearity,
+    return _Step(
+        mean=(q.factor @ step).squeeze(-1),
+        factor=torch.linalg.solve_triangular(triangle.mT, q.factor, upper=True, left=False),
+        length=(step * gradient).sum((1, 2)),
+        nonlinearity=_half_square(information, decoded.mean - at_mean.flatten(1)),
+        misfit=score.square().sum(-1) / information.sum(-1),
     )
+
+
+def _half_square(information: Tensor, difference: Tensor) -> Tensor:
+    return 0.5 * (information * difference.square()).sum(-1)
 
 
 def _std(slopes: Tensor) -> Tensor:
