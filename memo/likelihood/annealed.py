@@ -72,6 +72,40 @@ class _State:
         )
 
 
+@dataclass(frozen=True)
+class _Path:
+    """From q, the encoder's Gaussian made wider, to log p(x, z)."""
+
+    model: LatentVariableModel
+    x: Tensor
+    q: Gaussian
+
+    def state(self, u: Tensor) -> _State:
+        with torch.enable_grad():
+            u = u.detach().requires_grad_()
+            z = self.q.draw(u)
+            log_ratio = log_joint(self.model, self.x, z) - self.q.log_prob(z)
+            (gradient,) = torch.autograd.grad(log_ratio.sum(), u)
+        return _State(u.detach(), log_ratio.detach(), gradient)
+
+    def leap(
+        self, start: _State, momentum: Tensor, step_size: Tensor, beta: float
+    ) -> tuple[_State, Tensor]:
+        """Where leapfrog steps lead, and the log of the probability to accept it.
+
+        Neal 2011, MCMC using Hamiltonian dynamics, section 2.3.
+        """
+        size = step_size[:, None]
+        state, p = start, momentum
+        for _ in range(LEAPFROG_STEPS):
+            p = p + 0.5 * size * state.force(beta)
+            state = self.state(state.u + size * p)
+            p = p + 0.5 * size * state.force(beta)
+        energy = 0.5 * (momentum.square() - p.square()).sum(-1)
+        change = state.log_density(beta) - start.log_density(beta) + energy
+        return state, torch.nan_to_num(change, nan=-torch.inf)
+
+
 def _anneal(
     model: LatentVariableModel,
     x: Tensor,
@@ -82,48 +116,17 @@ def _anneal(
     """Logarithms of the chains' weights, (chains, n)."""
     with torch.no_grad():
         encoder = encoder_gaussian(model, x)
-    q = Gaussian(encoder.mean, WIDENING * encoder.factor)
-    shape = (chains, *q.mean.shape)
-    state = _state(model, x, q, torch.randn(shape, generator=generator).to(x))
+    path = _Path(model, x, Gaussian(encoder.mean, WIDENING * encoder.factor))
+    shape = (chains, *encoder.mean.shape)
+    state = path.state(torch.randn(shape, generator=generator).to(x))
     log_weights = torch.zeros_like(state.log_ratio)
     step_size = x.new_full((len(x),), 0.2)
     for step in range(1, temperatures + 1):
         log_weights += state.log_ratio / temperatures
         momentum = torch.randn(shape, generator=generator).to(x)
         threshold = torch.rand(shape[:2], generator=generator).to(x).log()
-        beta = step / temperatures
-        moved, log_acceptance = _leap(model, x, q, state, momentum, step_size, beta)
+        moved, log_acceptance = path.leap(state, momentum, step_size, step / temperatures)
         state = state.where(threshold < log_acceptance, moved)
         rate = log_acceptance.exp().clamp(max=1).mean(0)
         step_size = step_size * torch.exp(0.1 * (rate - ACCEPTANCE))
     return log_weights
-
-
-def _leap(
-    model: LatentVariableModel,
-    x: Tensor,
-    q: Gaussian,
-    start: _State,
-    momentum: Tensor,
-    step_size: Tensor,
-    beta: float,
-) -> tuple[_State, Tensor]:
-    """Where leapfrog steps lead (Neal 2011, MCMC using Hamiltonian dynamics, section 2.3)."""
-    size = step_size[:, None]
-    state, p = start, momentum
-    for _ in range(LEAPFROG_STEPS):
-        p = p + 0.5 * size * state.force(beta)
-        state = _state(model, x, q, state.u + size * p)
-        p = p + 0.5 * size * state.force(beta)
-    energy = 0.5 * (momentum.square() - p.square()).sum(-1)
-    change = state.log_density(beta) - start.log_density(beta) + energy
-    return state, torch.nan_to_num(change, nan=-torch.inf)
-
-
-def _state(model: LatentVariableModel, x: Tensor, q: Gaussian, u: Tensor) -> _State:
-    with torch.enable_grad():
-        u = u.detach().requires_grad_()
-        z = q.draw(u)
-        log_ratio = log_joint(model, x, z) - q.log_prob(z)
-        (gradient,) = torch.autograd.grad(log_ratio.sum(), u)
-    return _State(u.detach(), log_ratio.detach(), gradient)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from memo.likelihood.annealed import annealed_log_likelihood
 from memo.likelihood.estimate import estimate_log_likelihood
@@ -60,7 +60,7 @@ class EstimatorCheck:
 
 
 def check_log_likelihood(
-    model: LatentVariableModel,
+    model: nn.Module,
     x: Tensor,
     in_training: NDArray[np.bool_],
     spec: LikelihoodSpec,
@@ -81,8 +81,11 @@ def check_log_likelihood(
         chains: See `annealed_log_likelihood`.
 
     Raises:
+        TypeError: The model is no `LatentVariableModel`; a `Density` needs no check.
         ValueError: Fewer than two observations in training or held out.
     """
+    if not isinstance(model, LatentVariableModel):
+        raise TypeError(f"{type(model).__name__} is not a LatentVariableModel")
     estimates_seed, reference_seed = np.random.SeedSequence(seed).generate_state(2).tolist()
     reference = annealed_log_likelihood(model, x, temperatures, chains, reference_seed)
     estimates = estimate_log_likelihood(model, x, spec, estimates_seed)

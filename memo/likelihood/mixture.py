@@ -11,10 +11,13 @@ from memo.likelihood.proposal import Gaussian
 __all__ = ["Mixture"]
 
 WIDENING = 0.1
-"""The most that standard deviations are widened by, since posteriors have heavier tails."""
+"""What standard deviations are widened by, since posteriors have heavier tails."""
 
 PRIOR_SHARE = 1 / 16
-"""The largest share of draws from the prior."""
+"""The share of draws from the prior."""
+
+LINEAR = 0.01
+"""Nonlinearity in nats below which less than all of these precautions is taken."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,14 @@ class Mixture:
     """Of `Approximation`, (n,)."""
 
     @property
+    def caution(self) -> Tensor:
+        """From 0 where the decoder is linear to 1, (n,)."""
+        return (self.nonlinearity / LINEAR).clamp(max=1)
+
+    @property
     def prior_share(self) -> Tensor:
         """a, (n,)."""
-        return self.nonlinearity.clamp(max=PRIOR_SHARE)
+        return PRIOR_SHARE * self.caution
 
     def __getitem__(self, rows: Tensor) -> "Mixture":
         components = tuple(component[rows] for component in self.components)
@@ -71,5 +79,5 @@ class Mixture:
         return torch.logaddexp(torch.log(share) + prior, torch.log1p(-share) + mixture)
 
     def _widened(self) -> list[Gaussian]:
-        scale = (1 + self.nonlinearity.clamp(max=WIDENING))[:, None, None]
+        scale = (1 + WIDENING * self.caution)[:, None, None]
         return [Gaussian(g.mean, scale * g.factor) for g in self.components]

@@ -77,7 +77,7 @@ def pareto_k(log_weights: Tensor) -> NDArray[np.float64]:
 def _tail_shape(log_weights: NDArray[np.float64]) -> float:
     if np.ptp(log_weights) < 1e-3:
         return 0.0
-    _, shape = array_stats.psislw(-log_weights)
+    _, shape = array_stats.psislw(-log_weights)  # type: ignore[no-untyped-call]
     return float(shape) if np.isfinite(shape) else 1.0
 
 

@@ -1,0 +1,68 @@
+"""The check of estimates by annealed importance sampling."""
+
+import numpy as np
+import pytest
+from likelihood_models import Perceptron, draw, quadrature
+
+from memo.likelihood import LogLikelihood, check_log_likelihood
+from memo.likelihood.annealed import annealed_log_likelihood
+from memo.likelihood.check import compare_to_reference
+from memo.spec import AdaptiveSpec, ImportanceSpec
+
+
+@pytest.fixture(scope="module")
+def model():
+    return Perceptron(20, 5.0, latent=2)
+
+
+@pytest.fixture(scope="module")
+def x(model):
+    return draw(model, 60, seed=0)
+
+
+@pytest.fixture(scope="module")
+def in_training():
+    return np.arange(60) < 30
+
+
+def test_annealing_agrees_with_quadrature(model, x):
+    estimate = annealed_log_likelihood(model, x, temperatures=50, chains=32, seed=0)
+    error = estimate.value - quadrature(model, x).numpy()
+    assert np.abs((error + estimate.std_error**2 / 2) / estimate.std_error).max() < 5
+    assert np.abs(error.mean()) < 0.05
+
+
+def test_good_estimates_pass(model, x, in_training):
+    spec = AdaptiveSpec(kind="adaptive", tolerance=0.1)
+    check = check_log_likelihood(model, x, in_training, spec, 0, temperatures=50, chains=32)
+    for group in (check.in_training, check.held_out):
+        assert group.observations == 30
+        assert abs(group.bias) < 3 * group.bias_std_error + 0.02
+        assert group.z_std < 1.5
+    assert abs(check.bias_difference) < 3 * check.bias_difference_std_error + 0.02
+
+
+def test_a_biased_estimator_is_found(model, x, in_training):
+    spec = ImportanceSpec(kind="importance", samples=2)
+    check = check_log_likelihood(model, x, in_training, spec, 0, temperatures=50, chains=32)
+    assert check.in_training.bias < -3 * check.in_training.bias_std_error
+    assert check.held_out.bias < -3 * check.held_out.bias_std_error
+
+
+def test_bias_of_one_group_is_that_groups(in_training):
+    def estimates(value):
+        error = np.full(60, 0.1)
+        return LogLikelihood(value, error, error, np.ones(60, dtype=np.int64), error)
+
+    noise = 0.1 * np.random.default_rng(0).standard_normal(60)
+    shifted = estimates(noise + 0.5 * ~in_training)
+    check = compare_to_reference(shifted, estimates(np.zeros(60)), in_training)
+    assert check.held_out.bias == pytest.approx(0.5, abs=0.06)
+    assert check.bias_difference == pytest.approx(-0.5, abs=0.08)
+    assert check.held_out.z_mean == pytest.approx(0.5 / (0.1 * 2**0.5), abs=0.6)
+
+
+def test_a_check_needs_both_groups(model, x):
+    spec = ImportanceSpec(kind="importance", samples=2)
+    with pytest.raises(ValueError, match="two held out"):
+        check_log_likelihood(model, x[:3], np.ones(3, bool), spec, 0, temperatures=2, chains=2)

@@ -1,0 +1,69 @@
+"""Mean and slopes of decoders under a Gaussian."""
+
+import torch
+from likelihood_models import Convolutional, LinearGaussian, Perceptron
+from torch import nn
+
+from memo.likelihood.linearization import cubature, linearize, moment_propagation
+
+
+def gaussians(count, latent, scale, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(0)
+    mean = torch.randn(count, latent, generator=generator, dtype=dtype)
+    factor = scale * torch.randn(count, latent, latent, generator=generator, dtype=dtype)
+    return mean, factor
+
+
+def deep():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(3, 20), nn.ReLU(), nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 9)
+    ).double()
+
+
+def test_slopes_of_a_narrow_gaussian_are_autograds_jacobian():
+    layers = deep()
+    mean, factor = gaussians(5, 3, 1e-9)
+    result = moment_propagation(layers, mean, factor)
+    jacobian = torch.func.vmap(torch.func.jacrev(layers))(mean)
+    torch.testing.assert_close(result.slopes, (jacobian @ factor).mT, rtol=1e-6, atol=0)
+    torch.testing.assert_close(result.mean, layers(mean))
+
+
+def test_moments_of_one_hidden_layer_are_exact():
+    layers = deep()[:3]
+    mean, factor = gaussians(1, 3, 0.5)
+    result = moment_propagation(layers, mean, factor)
+    noise = torch.randn(200_000, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    z = mean + noise @ factor[0].T
+    values = layers(z)
+    error = values.std(0) / len(z) ** 0.5
+    assert ((values.mean(0) - result.mean[0]).abs() < 5 * error).all()
+    active = (layers[0](z) > 0).double().mean(0)
+    slopes = layers[2].weight * active @ layers[0].weight @ factor[0]
+    torch.testing.assert_close(result.slopes[0].T, slopes, rtol=0.02, atol=0.01)
+
+
+def test_cubature_is_exact_for_linear_decoders():
+    model = LinearGaussian(pixels=7, latent=4, std=1.0, dtype=torch.float64)
+    mean, factor = gaussians(6, 4, 1.0)
+    result = cubature(model, mean, factor)
+    torch.testing.assert_close(result.mean, model.decode(mean))
+    torch.testing.assert_close(result.slopes, (model.weight @ factor).mT)
+
+
+def test_both_ways_agree_on_perceptrons():
+    model = Perceptron(12, 2.0, latent=3).double()
+    mean, factor = gaussians(4, 3, 1e-6)
+    by_cubature, by_layers = cubature(model, mean, factor), linearize(model, mean, factor)
+    torch.testing.assert_close(by_cubature.mean, by_layers.mean, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(by_cubature.slopes, by_layers.slopes, rtol=1e-5, atol=1e-10)
+
+
+def test_convolutional_decoders_are_linearized_by_cubature():
+    model = Convolutional()
+    mean, factor = gaussians(4, 2, 1e-3, torch.float32)
+    result = linearize(model, mean, factor)
+    jacobian = torch.func.vmap(torch.func.jacrev(lambda z: model.decode(z[None])[0]))(mean)
+    slopes = torch.einsum("nchwi,nij->njchw", jacobian, factor).flatten(2)
+    torch.testing.assert_close(result.slopes, slopes, rtol=1e-2, atol=1e-5)
