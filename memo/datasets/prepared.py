@@ -1,6 +1,7 @@
 """A prepared data set: the observations that are trained on and scored."""
 
 import hashlib
+import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -52,5 +53,6 @@ def content_hash(prepared: Prepared) -> str:
         if array is not None:
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
-    digest.update(prepared.observations.select("id", "label").write_json().encode())
+    records = prepared.observations.select("id", "label").to_dict(as_series=False)
+    digest.update(json.dumps(records).encode())
     return digest.hexdigest()
