@@ -11,7 +11,7 @@ from memo.artifacts.tables import (
     read_table,
     write_table,
 )
-from memo.artifacts.tensors import Tensors, read_facts, read_tensors, write_tensors
+from memo.artifacts.tensors import Tensors, read_tensors, write_tensors
 
 __all__ = [
     "LOG_LIKELIHOODS",
@@ -22,7 +22,6 @@ __all__ = [
     "Schema",
     "Tensors",
     "fingerprint",
-    "read_facts",
     "read_table",
     "read_tensors",
     "remove_leftovers",

@@ -53,41 +53,50 @@ means of log p over models with and without the observation (what overfitting is
 statistic of the scores can be taken from it.
 """
 
+FINGERPRINT = "memo.fingerprint"
+
 _NULLABLE = {"label", "std_error"}
 
 
-def write_table(file: Path, table: pl.DataFrame, schema: Schema) -> None:
-    """Write a table as Parquet, whole or not at all.
+def write_table(
+    file: Path, table: pl.DataFrame, schema: Schema, fingerprint: str | None = None
+) -> None:
+    """Write a table as Parquet, whole or not at all, with a fingerprint in its footer if given.
 
     Raises:
         ArtifactError: The table does not fit the schema, or the file cannot be written.
     """
     _check(file, table, schema)
     buffer = io.BytesIO()
-    table.select(*schema).write_parquet(buffer, compression="zstd", statistics=False)
+    metadata = None if fingerprint is None else {FINGERPRINT: fingerprint}
+    table.select(*schema).write_parquet(
+        buffer, compression="zstd", statistics=False, metadata=metadata
+    )
     write_whole(file, buffer.getvalue())
 
 
-def read_table(file: Path, schema: Schema, columns: list[str] | None = None) -> pl.DataFrame:
+def read_table(file: Path, schema: Schema, fingerprint: str | None = None) -> pl.DataFrame:
     """Read a Parquet table that has the schema's columns, of its types, without nulls or NaN.
 
     Args:
         file: The Parquet file.
         schema: Columns it must have; further ones are dropped.
-        columns: Read only these of the schema's columns.
+        fingerprint: What its footer must carry, if given.
 
     Raises:
-        ArtifactError: The file is missing, truncated, or does not fit the schema.
+        ArtifactError: The file is missing, truncated, or does not fit schema or fingerprint.
     """
-    wanted = schema if columns is None else {name: schema[name] for name in columns}
     if not file.is_file():
         raise ArtifactError(f"{file}: no such file")
     try:
+        metadata = pl.read_parquet_metadata(file)
         table = pl.read_parquet(file)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise ArtifactError(f"{file}: is not a whole Parquet file: {error}") from error
-    _check(file, table, wanted)
-    return table.select(*wanted)
+    if fingerprint is not None and metadata.get(FINGERPRINT) != fingerprint:
+        raise ArtifactError(f"{file}: belongs to another spec")
+    _check(file, table, schema)
+    return table.select(*schema)
 
 
 def _check(file: Path, table: pl.DataFrame, schema: Schema) -> None:

@@ -22,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from memo.errors import WorkError
+
 __all__ = ["Aggregate", "FloatArray", "ScoringError", "memorization_scores"]
 
 FloatArray: TypeAlias = NDArray[np.float64]
@@ -31,7 +33,7 @@ GROUPS = 64
 """Random groups that a balanced mean is averaged over, at least."""
 
 
-class ScoringError(Exception):
+class ScoringError(WorkError):
     """Scores cannot be computed from these log-likelihoods; the message says why."""
 
 
