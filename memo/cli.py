@@ -11,7 +11,7 @@ import typer
 from memo import __version__
 from memo.artifacts.paths import Layout
 from memo.errors import MemoError
-from memo.spec import ProjectSpec, read_project, select_experiment, spec_schema
+from memo.spec import ProjectSpec, read_project, spec_schema
 
 if TYPE_CHECKING:
     from memo.execution import Executor
@@ -128,6 +128,77 @@ def score(experiment: Experiment, workers: Workers = None) -> None:
     loaded = experiments.load_experiment(_project.read(), _project.layout, experiment)
     scores = stage.score(loaded, _executor(workers))
     typer.echo(f"{experiment}: {scores['index'].n_unique()} observations scored")
+
+
+@app.command()
+def report(experiment: Experiment) -> None:
+    """Write metrics, plots, charts and the page of an experiment."""
+    from memo.stages import experiment as experiments
+    from memo.stages import report as stage
+
+    loaded = experiments.load_experiment(_project.read(), _project.layout, experiment)
+    stage.report(loaded)
+    typer.echo(f"{experiment}: {_project.layout.report(experiment) / 'index.html'}")
+
+
+@app.command()
+def compare(
+    experiments: Experiments = None,
+    as_json: AsJson = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")
+    ] = False,
+    revision: Annotated[
+        str | None,
+        typer.Option("--rev", help="Also take these experiments from another git revision."),
+    ] = None,
+) -> None:
+    """Compare experiments (all of them by default), each with the first."""
+    from memo.stages import compare as stage
+    from memo.stages import terminal
+
+    project = _project.read()
+    names = experiments or list(project.experiments)
+    scored = stage.workspace_scores(project, _project.layout, names)
+    if revision is not None:
+        scored += stage.revision_scores(_project.layout, names, revision)
+    compared = stage.compare(scored)
+    page = stage.write_comparison(_project.layout, compared)
+    if as_json:
+        typer.echo(json.dumps(compared.json, indent=2))
+    elif markdown:
+        typer.echo(terminal.comparison_markdown(compared.data), nl=False)
+    else:
+        terminal.print_comparison(compared.data)
+        typer.echo(f"The page with charts: {page}")
+
+
+@app.command()
+def show(
+    experiment: Experiment,
+    top: Annotated[int, typer.Option(min=1, help="How many observations.")] = 10,
+    label: Annotated[str | None, typer.Option(help="Only observations with this label.")] = None,
+    epoch: Annotated[
+        int | None, typer.Option(help="A scored epoch [default: the last one].")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print headline numbers and the most memorized observations."""
+    from memo.stages import experiment as experiments
+    from memo.stages import show as stage
+    from memo.stages import terminal
+    from memo.stages.headlines import summary_headlines
+    from memo.stages.report import metrics
+
+    loaded = experiments.load_experiment(_project.read(), _project.layout, experiment)
+    summary, rows = stage.show(loaded, top=top, label=label, epoch=epoch)
+    if as_json:
+        typer.echo(json.dumps(metrics(summary) | {"most_memorized": rows.to_dicts()}, indent=2))
+    else:
+        terminal.print_headlines(
+            f"{experiment} after epoch {summary.epoch}", summary_headlines(summary)
+        )
+        terminal.print_observations("Most memorized observations (nats)", rows)
 
 
 def _executor(workers: int | None) -> "Executor":

@@ -41,6 +41,17 @@ class Experiment:
         """A hash of everything that determines the full model."""
         return self._fingerprint(full=True)
 
+    def partitions_fingerprint(self) -> str:
+        """The same for two experiments whose repeats cut the same observations alike."""
+        design = self.spec.scoring.design
+        return fingerprint(
+            {
+                "data": self.data_hash,
+                "design": {"kind": design.kind, "folds": design.folds},
+                "seed": self.spec.seed,
+            }
+        )
+
     def _fingerprint(self, **position: Any) -> str:
         spec = self.spec
         return fingerprint(

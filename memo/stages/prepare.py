@@ -61,7 +61,7 @@ def read_prepared(layout: Layout, name: str) -> tuple[Prepared, str]:
         )
     values = read_tensors(folder / VALUES)
     facts = _read_facts(layout, name)
-    observations = read_table(folder / TABLE, OBSERVATIONS)
+    observations, _ = read_table(folder / TABLE, OBSERVATIONS)
     if "scored" not in values.arrays:
         raise ArtifactError(f"{folder / VALUES}: has no array 'scored'")
     prepared = Prepared(

@@ -54,7 +54,8 @@ def score(experiment: Experiment, executor: Executor) -> pl.DataFrame:
                 _write(experiment, missing[position], estimates)
                 advance(1)
     scores = _aggregate(experiment, models)
-    write_table(experiment.layout.scores(experiment.name), scores, SCORES)
+    facts = {"data": experiment.data_hash, "partitions": experiment.partitions_fingerprint()}
+    write_table(experiment.layout.scores(experiment.name), scores, SCORES, facts)
     return scores
 
 
@@ -111,7 +112,9 @@ def _fingerprint(experiment: Experiment, model: FoldModel) -> str:
 
 def _read(experiment: Experiment, model: FoldModel) -> pl.DataFrame:
     file = experiment.layout.fold_log_likelihoods(experiment.name, model.repeat, model.fold)
-    table = read_table(file, LOG_LIKELIHOODS, _fingerprint(experiment, model))
+    table, facts = read_table(file, LOG_LIKELIHOODS)
+    if facts.get("fingerprint") != _fingerprint(experiment, model):
+        raise ArtifactError(f"{file}: belongs to another spec")
     rows = len(experiment.data) * len(experiment.spec.scoring.epochs)
     if len(table) != rows:
         raise ArtifactError(f"{file}: has {len(table)} rows, not {rows}")
@@ -142,7 +145,7 @@ def _write(experiment: Experiment, model: FoldModel, estimates: dict[int, LogLik
         for epoch, estimate in sorted(estimates.items())
     )
     file = experiment.layout.fold_log_likelihoods(experiment.name, model.repeat, model.fold)
-    write_table(file, table, LOG_LIKELIHOODS, _fingerprint(experiment, model))
+    write_table(file, table, LOG_LIKELIHOODS, {"fingerprint": _fingerprint(experiment, model)})
 
 
 def _aggregate(experiment: Experiment, models: list[FoldModel]) -> pl.DataFrame:
