@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from browser import needs_chromium, open_page
+from tests.browser import needs_chromium, open_page
 from PIL import Image
-from report_samples import digits_comparison, digits_report
+from tests.report_samples import digits_comparison, digits_report
 from scipy import stats
 
 from memo.report import Headline, ReportData, render_comparison, render_report
