@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side
+
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 

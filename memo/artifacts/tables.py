@@ -105,7 +105,7 @@ def parse_table(content: bytes, schema: Schema, file: Path) -> tuple[pl.DataFram
     try:
         metadata = pl.read_parquet_metadata(io.BytesIO(content))
         table = pl.read_parquet(io.BytesIO(content))
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise ArtifactError(f"{file}: is not a whole Parquet file: {error}") from error
     _check(file, table, schema)
     facts = {

@@ -16,6 +16,9 @@ from memo.artifacts.files import ArtifactError, write_whole
 __all__ = ["Tensors", "read_tensors", "write_tensors"]
 
 
+HEADER = "memo"
+
+
 @dataclass(frozen=True)
 class Tensors:
     """Named arrays and the JSON facts that travel with them."""
@@ -31,8 +34,9 @@ def write_tensors(file: Path, tensors: Tensors) -> None:
         ArtifactError: The file cannot be written.
     """
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.arrays.items()}
-    header = {"memo": json.dumps(tensors.facts, sort_keys=True), "digest": _digest(arrays)}
-    write_whole(file, save(arrays, metadata=header))
+    header = json.dumps({"digest": _digest(arrays), "facts": tensors.facts}, sort_keys=True)
+    # One entry only: safetensors writes several in an order that differs from run to run.
+    write_whole(file, save(arrays, metadata={HEADER: header}))
 
 
 def read_tensors(file: Path) -> Tensors:
@@ -45,14 +49,14 @@ def read_tensors(file: Path) -> Tensors:
         raise ArtifactError(f"{file}: no such file")
     try:
         with safe_open(file, framework="numpy") as handle:
-            header = handle.metadata() or {}
+            header = json.loads((handle.metadata() or {})[HEADER])
+            digest, facts = header["digest"], dict(header["facts"])
             arrays = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
-        facts = json.loads(header["memo"])
+    except (KeyError, TypeError):
+        raise ArtifactError(f"{file}: was not written by memo") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise ArtifactError(f"{file}: is not a whole safetensors file: {error}") from error
-    except KeyError:
-        raise ArtifactError(f"{file}: was not written by memo") from None
-    if not isinstance(facts, dict) or header.get("digest") != _digest(arrays):
+    if digest != _digest(arrays):
         raise ArtifactError(f"{file}: is damaged: its content does not have the digest it names")
     return Tensors(arrays, facts)
 

@@ -1,7 +1,7 @@
 """Which observations each model is trained on, and from which seeds."""
 
 from memo.design.k_fold import FoldModel, IndexArray, k_fold_models, partition
-from memo.design.seeds import Stream, seed_sequence, torch_seed
+from memo.design.seeds import Stream, seed_sequence, substreams, torch_seed
 
 __all__ = [
     "FoldModel",
@@ -10,5 +10,6 @@ __all__ = [
     "k_fold_models",
     "partition",
     "seed_sequence",
+    "substreams",
     "torch_seed",
 ]

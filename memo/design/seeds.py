@@ -4,7 +4,7 @@ from enum import IntEnum
 
 import numpy as np
 
-__all__ = ["Stream", "seed_sequence", "torch_seed"]
+__all__ = ["Stream", "seed_sequence", "substreams", "torch_seed"]
 
 
 class Stream(IntEnum):
@@ -20,6 +20,14 @@ class Stream(IntEnum):
 def seed_sequence(seed: int, stream: Stream, *position: int) -> np.random.SeedSequence:
     """The stream's seeds, independent of those at every other position."""
     return np.random.SeedSequence(seed, spawn_key=(int(stream), *position))
+
+
+def substreams(sequence: np.random.SeedSequence, count: int) -> list[np.random.SeedSequence]:
+    """Independent children of a stream; unlike `spawn`, the same ones at every call."""
+    return [
+        np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, child))
+        for child in range(count)
+    ]
 
 
 def torch_seed(sequence: np.random.SeedSequence) -> int:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from memo.datasets import Prepared
-from memo.design import IndexArray, torch_seed
+from memo.design import IndexArray, substreams, torch_seed
 from memo.errors import WorkError
 from memo.models import initial_model
 from memo.spec import ModelSpec
@@ -79,7 +79,9 @@ def train_stack(
     Raises:
         TrainingError: A loss is not finite; it names the model and the epoch.
     """
-    seeds = [dict(zip(_STREAMS, s.seed.spawn(len(_STREAMS)), strict=True)) for s in training_sets]
+    seeds = [
+        dict(zip(_STREAMS, substreams(s.seed, len(_STREAMS)), strict=True)) for s in training_sets
+    ]
     values = Observations(data, device)
     stack = Stack(
         [initial_model(model, data.shape, torch_seed(seed["weights"])) for seed in seeds], device
