@@ -50,7 +50,12 @@ def command(folder: Path, *arguments: str, check: bool = True, **environment: st
     result = subprocess.run(
         arguments,
         cwd=folder,
-        env={"MEMO_WORKERS": "1", **os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **environment},
+        env={
+            "MEMO_WORKERS": "1",
+            **os.environ,
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            **environment,
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -53,8 +53,8 @@ def test_repro_runs_everything_once_and_dvc_shows_it(repository: Path) -> None:
     assert metrics["memorization"]["q95"] == pytest.approx(at_last.quantile(0.95, "linear"))
     command(repository, "dvc", "plots", "show", "-o", "plots")
     page = (repository / "plots" / "index.html").read_text()
-    assert "losses.csv" in page
-    assert "quantiles.csv" in page
+    assert "losses_csv" in page
+    assert "quantiles_csv" in page
 
     command(repository, "git", "add", "-A")
     command(repository, "git", "commit", "-qm", "Results")

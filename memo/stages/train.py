@@ -1,5 +1,6 @@
 """train: prepared data -> one file for each fold model, and one for the full model."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,20 +55,20 @@ def train(experiment: Experiment, executor: Executor) -> int:
         experiment.spec.scoring.epochs,
     )
     tasks = [[job.training_set for job in stack] for stack in stacks]
-    done = 0
+    start = time.time_ns()
     try:
         with progress(f"{experiment.name}: models trained", missing) as advance:
             for position, outcome in executor.run(_train, shared, tasks):
-                written = _write(experiment, stacks[position], outcome)
-                done += written
-                advance(written)
+                _write(experiment, stacks[position], outcome)
+                advance(sum(map(_must_train, stacks[position])))
     except KeyboardInterrupt:
         console.print(
-            f"{experiment.name}: interrupted; {kept + done} of {len(jobs)} models are kept in "
-            f"{experiment.layout.folds(experiment.name)}, and the next run trains the rest"
+            f"{experiment.name}: interrupted; {_count_kept(jobs, start)} of {len(jobs)} models are "
+            f"kept in {experiment.layout.folds(experiment.name)}; the next run trains the rest",
+            soft_wrap=True,
         )
         raise
-    return done
+    return missing
 
 
 def fold_file(experiment: Experiment, model: FoldModel) -> ModelFile:
@@ -163,12 +164,18 @@ def _train(shared: _Shared, training_sets: list[TrainingSet]) -> list[Trained] |
 
 def _write(
     experiment: Experiment, stack: Sequence[_Job], outcome: list[Trained] | TrainingError
-) -> int:
+) -> None:
     if isinstance(outcome, TrainingError):
         raise WorkError(f"experiment {experiment.name}, {stack[outcome.model].what}: {outcome}")
-    written = 0
     for job, trained in zip(stack, outcome, strict=True):
         if _must_train(job):
             job.file.write(trained, job.training_set.held_out)
-            written += 1
-    return written
+
+
+def _count_kept(jobs: Sequence[_Job], start: int) -> int:
+    """How many files hold: those that did at the start, and those written since."""
+    files = [(job, job.file.path) for job in jobs]
+    return sum(
+        not _must_train(job) or (path.exists() and path.stat().st_mtime_ns >= start)
+        for job, path in files
+    )
