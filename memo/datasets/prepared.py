@@ -9,10 +9,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from memo.errors import InputError
+
 __all__ = ["DataError", "Prepared", "content_hash"]
 
 
-class DataError(Exception):
+class DataError(InputError):
     """A data set cannot be used; the message names it and says why."""
 
 
