@@ -307,7 +307,7 @@ def test_mixture_of_logistics_is_the_formula_of_the_paper():
     for i in range(2):
         for j in range(2):
             weights = torch.softmax(parameters[:2, i, j], 0).tolist()
-            r, g, b = (2 * x[:, i, j] / 255 - 1).tolist()
+            r, g, _ = (2 * x[:, i, j] / 255 - 1).tolist()
             mixture = 0.0
             for k in range(2):
                 m0, m1, m2, s0, s1, s2, a, c, d = parameters[2 + 9 * k : 11 + 9 * k, i, j].tolist()

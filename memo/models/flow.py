@@ -52,5 +52,5 @@ class Flow(nn.Module):
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """f^-1 of standard normal draws: (count, *shape)."""
         z = torch.randn(count, self.columns, generator=generator)
-        z = z.to(next(self.parameters()).device)
+        z = z.to(next(self.parameters()))
         return self.flow().transform.inv(z).reshape(count, *self.shape)  # type: ignore[no-any-return]

@@ -62,7 +62,7 @@ class KDE(nn.Module):
             raise FitError("a kernel density estimate has no density before it is fitted")
         rows = x.flatten(1).double()
         sums = [
-            torch.logsumexp(_exponents(chunk, self.points, self.bandwidth.expand_as(chunk)), 1)
+            torch.logsumexp(_exponents(chunk, self.points, self.bandwidth[None]), 1)
             for chunk in torch.split(rows, _rows_a_chunk(len(self.points)))
         ]
         return torch.cat(sums) - math.log(len(self.points)) - _log_volume(self.bandwidth)
@@ -76,8 +76,11 @@ class KDE(nn.Module):
         """
         rows = x.flatten(1).double()
         bandwidths = self._bandwidths_without_each(rows)
+        own = len(bandwidths) > 1
         sums = [
-            torch.logsumexp(_without_own(_exponents(rows[i], rows, bandwidths[i]), i), 1)
+            torch.logsumexp(
+                _without_own(_exponents(rows[i], rows, bandwidths[i] if own else bandwidths), i), 1
+            )
             for i in _chunks(len(rows))
         ]
         return torch.cat(sums) - math.log(len(rows) - 1) - _log_volume(bandwidths)
@@ -97,11 +100,12 @@ class KDE(nn.Module):
         return _rule_factor(str(self.rule), len(self.points), len(spread))
 
     def _bandwidths_without_each(self, rows: Tensor) -> Tensor:
+        """(n, d); (1, d) where they do not depend on what is left out."""
         n, columns = rows.shape
         if n < 2:
             raise FitError("a kernel density without its only observation has no kernel left")
         if self.rule not in ("scott", "silverman"):
-            return self.bandwidth.expand_as(rows)
+            return self.bandwidth[None]
         return _rule_factor(str(self.rule), n - 1, columns) * _spread_without_each(rows)
 
 
@@ -135,16 +139,20 @@ def _leave_one_out_sums(points: Tensor, spread: Tensor, factors: Tensor) -> Tens
     n, columns = points.shape
     total = torch.zeros_like(factors)
     for i in _chunks(n):
-        exponents = _exponents(points[i], points, spread.expand_as(points[i]))
-        exponents = _without_own(exponents, i)
+        exponents = _without_own(_exponents(points[i], points, spread[None]), i)
         total += torch.stack([torch.logsumexp(exponents / f**2, 1).sum() for f in factors])
     return total - n * columns * torch.log(factors)
 
 
 def _exponents(x: Tensor, points: Tensor, bandwidths: Tensor) -> Tensor:
-    """-1/2 sum_j (x_ij - p_kj)^2 / h_ij^2 as matrix products: (m, d), (n, d), (m, d) -> (m, n).
+    """-1/2 sum_j (x_ij - p_kj)^2 / h_ij^2 as matrix products: (m, n).
 
     Points are taken from their mean, so that the expanded square loses fewest digits.
+
+    Args:
+        x: (m, d).
+        points: (n, d).
+        bandwidths: (m, d), or (1, d) for the same ones in each row.
     """
     origin = points.mean(0)
     x, points = x - origin, points - origin

@@ -51,8 +51,8 @@ class VAE(nn.Module):
         """x ~ p(x | z), z from the prior: (count, *shape)."""
         z = torch.randn(count, self.latent, generator=generator)
         uniform = torch.rand(count, *self.shape, generator=generator)
-        device = next(self.parameters()).device
-        return self.observation.sample(self.decode(z.to(device)), uniform.to(device))
+        weights = next(self.parameters())
+        return self.observation.sample(self.decode(z.to(weights)), uniform.to(weights))
 
 
 def _divergence_from_prior(mean: Tensor, log_std: Tensor) -> Tensor:
