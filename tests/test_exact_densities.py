@@ -176,28 +176,28 @@ def in_the_plane(spec):
 @pytest.mark.parametrize("spec", PLANE.values(), ids=PLANE.keys())
 def test_a_density_integrates_to_one(spec):
     model = in_the_plane(spec)
-    axis = torch.linspace(-15, 15, 601, dtype=torch.float64)
+    axis = torch.linspace(-15, 15, 301, dtype=torch.float64)
     with torch.no_grad():
         density = model.log_prob(torch.cartesian_prod(axis, axis)).exp()
-    assert float(density.sum()) * 0.05**2 == pytest.approx(1, abs=1e-3)
+    assert float(density.sum()) * 0.1**2 == pytest.approx(1, abs=1e-3)
 
 
 @pytest.mark.parametrize("spec", PLANE.values(), ids=PLANE.keys())
 def test_samples_follow_the_density(spec):
     """Shares of samples in the cells of a grid are the density's, within five standard errors."""
     model = in_the_plane(spec)
-    count = 50_000
+    count = 20_000
     samples = model.sample(count, torch.Generator().manual_seed(0)).numpy()
-    axis = torch.linspace(-15, 15, 601, dtype=torch.float64)
+    axis = torch.linspace(-15, 15, 301, dtype=torch.float64)
     with torch.no_grad():
-        density = model.log_prob(torch.cartesian_prod(axis, axis)).exp().reshape(601, 601)
-    edges = np.array([-15, -2.025, -0.525, 0.475, 1.975, 15.0])
+        density = model.log_prob(torch.cartesian_prod(axis, axis)).exp().reshape(301, 301)
+    edges = np.array([-15, -2.05, -0.55, 0.45, 1.95, 15.0])
     observed = np.histogram2d(*samples.T, bins=(edges, edges))[0] / count
     places = np.digitize(axis.numpy(), edges[1:-1])
     expected = np.zeros((5, 5))
-    np.add.at(expected, (places[:, None], places[None, :]), density.numpy() * 0.05**2)
+    np.add.at(expected, (places[:, None], places[None, :]), density.numpy() * 0.1**2)
     error = np.sqrt(expected * (1 - expected) / count)
-    assert (abs(observed - expected) < 5 * error + 2e-4).all()
+    assert (abs(observed - expected) < 5 * error + 5e-4).all()
 
 
 @pytest.mark.parametrize("architecture", ["maf", "nsf", "coupling"])
