@@ -1,7 +1,17 @@
 """What an experiment is: the Pydantic models behind params.yaml."""
 
-from memo.spec.base import Spec
-from memo.spec.datasets import DatasetSpec, DigitsSpec
+from memo.spec.base import Spec, Support
+from memo.spec.datasets import (
+    CelebASpec,
+    CIFAR10Spec,
+    DatasetSpec,
+    DigitsSpec,
+    FashionMNISTSpec,
+    ImageFolderSpec,
+    ImagesSpec,
+    MNISTSpec,
+    SyntheticSpec,
+)
 from memo.spec.models import (
     BernoulliSpec,
     ConvSpec,
@@ -25,15 +35,20 @@ from memo.spec.training import LearningRateSpec, MitigationSpec, TrainingSpec
 
 __all__ = [
     "BernoulliSpec",
+    "CIFAR10Spec",
+    "CelebASpec",
     "ConvSpec",
     "DatasetSpec",
     "DesignSpec",
     "DiagonalGaussianSpec",
     "DigitsSpec",
     "ExperimentSpec",
+    "FashionMNISTSpec",
     "FlowSpec",
     "GaussianMixtureSpec",
     "GaussianSpec",
+    "ImageFolderSpec",
+    "ImagesSpec",
     "ImportanceSpec",
     "KDESpec",
     "KFoldSpec",
@@ -41,6 +56,7 @@ __all__ = [
     "LikelihoodSpec",
     "LogisticMixtureSpec",
     "MLPSpec",
+    "MNISTSpec",
     "MitigationSpec",
     "ModelSpec",
     "NetworkSpec",
@@ -50,6 +66,8 @@ __all__ = [
     "ScoringSpec",
     "Spec",
     "SpecError",
+    "Support",
+    "SyntheticSpec",
     "TrainingSpec",
     "VAESpec",
     "read_project",
