@@ -46,8 +46,9 @@ def read_cifar10(spec: CIFAR10Spec) -> Images:
         lambda: _from_binary(folders) or _from_torchvision(root, download=False),
         partial(_from_torchvision, root, download=True) if spec.download else None,
         name=spec.kind,
-        files=f"{BATCHES[0]} to {BATCHES[-1]} (the binary version)",
-        folders=[*folders, root / "cifar-10-batches-py (the python version)"],
+        files=f"{BATCHES[0]} to {BATCHES[-1]} (the binary version), or torchvision's "
+        "cifar-10-batches-py,",
+        folders=folders,
         address="https://www.cs.toronto.edu/~kriz/cifar.html",
     )
     levels = reshape_arrays(pixels, spec)

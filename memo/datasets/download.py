@@ -41,7 +41,8 @@ def find_or_download(
         try:
             download()
         except (OSError, RuntimeError, ImportError, ValueError) as error:
-            tried = f"torchvision's download failed ({type(error).__name__}: {error})"
+            reason = " ".join(str(error).split())
+            tried = f"torchvision's download failed ({type(error).__name__}: {reason})"
         else:
             tried = "torchvision's download did not bring them"
             found = find()

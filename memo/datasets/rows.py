@@ -65,10 +65,10 @@ class Shares(_Converted):
 class Logits(_Converted):
     """Levels as real numbers: uniform noise within the level, then a logit, float32.
 
-    t = level + u, s = lambda + (1 - 2 lambda) t / depth, x = log s - log(1 - s): dequantization
+    t = level + u, s = lambda + (1 - 2 lambda) t / depth, x = log(s / (1 - s)): dequantization
     (Uria et al. 2013) and logit (Papamakarios et al. 2017, appendix E). The noise u of
     observation i is the stream of a Philox generator (Salmon et al. 2011) whose key is the seed
-    and whose counter starts at i: fixed, and had without drawing that of any other.
+    and whose counter starts at (0, 0, 0, i): fixed, and had without drawing that of any other.
     """
 
     logit_lambda: float
@@ -76,8 +76,8 @@ class Logits(_Converted):
 
     def __getitem__(self, rows: Index, /) -> NDArray[np.float32]:
         below, above = self._shares(self._dequantized(rows))
-        difference: NDArray[np.float32] = np.log(below) - np.log(above)
-        return difference
+        logits: NDArray[np.float32] = np.log(np.divide(below, above, out=below), out=below)
+        return logits
 
     def log_jacobian(self) -> NDArray[np.float64]:
         """log |det dx / dt| of each observation, t in units of levels: (n,), nats.
@@ -96,10 +96,13 @@ class Logits(_Converted):
         levels = self.levels[rows]
         index = np.atleast_1d(np.arange(len(self))[rows]).ravel().tolist()
         noise = np.empty(levels.shape, np.float32)
+        philox = np.random.Philox(key=self.seed)
+        stream, state = np.random.Generator(philox), philox.state
         for row, i in zip(noise.reshape(-1, *self.shape[1:]), index, strict=True):
-            stream = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, 0, i]))
+            state["state"]["counter"][-1] = i
+            philox.state = state
             stream.random(dtype=np.float32, out=row)
-        return levels + noise
+        return np.add(levels, noise, out=noise)
 
     def _shares(self, dequantized: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """s and 1 - s; the latter from depth - t, which float32 has without a rounding error."""
