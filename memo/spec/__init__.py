@@ -29,7 +29,7 @@ from memo.spec.models import (
     VAESpec,
 )
 from memo.spec.project import ExperimentSpec, ProjectSpec
-from memo.spec.read import SpecError, read_project, select_experiment, spec_schema
+from memo.spec.read import SpecError, read_project, select_dataset, select_experiment, spec_schema
 from memo.spec.scoring import DesignSpec, ImportanceSpec, KFoldSpec, LikelihoodSpec, ScoringSpec
 from memo.spec.training import LearningRateSpec, MitigationSpec, TrainingSpec
 
@@ -71,6 +71,7 @@ __all__ = [
     "TrainingSpec",
     "VAESpec",
     "read_project",
+    "select_dataset",
     "select_experiment",
     "spec_schema",
 ]

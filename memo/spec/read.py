@@ -4,7 +4,7 @@ import difflib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -12,14 +12,17 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
+from memo.errors import InputError
+from memo.spec.datasets import DatasetSpec
 from memo.spec.project import ExperimentSpec, ProjectSpec
 
-__all__ = ["SpecError", "read_project", "select_experiment", "spec_schema"]
+__all__ = ["SpecError", "read_project", "select_dataset", "select_experiment", "spec_schema"]
 
 _Path = tuple[str | int, ...]
+_Selected = TypeVar("_Selected")
 
 
-class SpecError(Exception):
+class SpecError(InputError):
     """The spec is wrong; the message names the file, the key's path, and what is allowed."""
 
 
@@ -48,9 +51,22 @@ def select_experiment(project: ProjectSpec, name: str) -> ExperimentSpec:
     Raises:
         SpecError: No experiment has that name.
     """
-    if name not in project.experiments:
-        raise SpecError(f"no experiment is named {name!r}{_hint(name, project.experiments)}")
-    return project.experiments[name]
+    return _select(name, project.experiments, "experiment")
+
+
+def select_dataset(project: ProjectSpec, name: str) -> DatasetSpec:
+    """The data set of that name.
+
+    Raises:
+        SpecError: No data set has that name.
+    """
+    return _select(name, project.datasets, "data set")
+
+
+def _select(name: str, among: dict[str, _Selected], what: str) -> _Selected:
+    if name not in among:
+        raise SpecError(f"no {what} is named {name!r}{_hint(name, among)}")
+    return among[name]
 
 
 def spec_schema() -> str:
