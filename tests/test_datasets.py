@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import pickle
 import struct
 
 import numpy as np
@@ -19,6 +20,7 @@ from memo.datasets import (
     DataError,
     Prepared,
     content_hash,
+    pictures,
     prepare_dataset,
     restored,
     stored,
@@ -523,6 +525,46 @@ def test_arrays_of_another_kind_are_not_restored():
             restored(wrong_arrays, wrong_form, prepared.observations, {})
     with pytest.raises(DataError, match="not the arrays of a prepared data set"):
         restored(arrays, form | {"conversions": {"scored": {"kind": "x"}}}, pl.DataFrame(), {})
+
+
+def test_a_map_travels_as_its_place_in_the_file(tmp_path):
+    file = tmp_path / "values.safetensors"
+    write_tensors(file, Tensors({"a": np.arange(3.0), "scored": np.arange(100_000)}, {}))
+    mapped = map_tensors(file).arrays["scored"]
+    sent = pickle.dumps(mapped)
+    assert len(sent) < 1000
+    received = pickle.loads(sent)
+    assert isinstance(received, np.memmap)
+    assert np.array_equal(received, mapped)
+    part = pickle.loads(pickle.dumps(mapped[5:9]))
+    assert part.tolist() == [5, 6, 7, 8]
+    assert pickle.loads(pickle.dumps(mapped[np.array([7, 3])])).tolist() == [7, 3]
+
+
+@pytest.mark.parametrize("case", CASES[:-1], ids="-".join, indirect=True)
+def test_pictures_show_what_is_scored(case):
+    prepared = prepare_dataset(case())
+    shown = pictures(prepared, slice(2, 5))
+    colour = prepared.shape[0] == 3
+    assert shown.shape == (3, *prepared.shape[1:], *([3] if colour else []))
+    assert shown.dtype == np.uint8
+    assert 0 <= shown.min() < shown.max() <= 255
+    if case().support == "binary":
+        assert set(np.unique(shown)) == {0, 255}
+        values = shown if not colour else shown.transpose(0, 3, 1, 2)
+        assert np.array_equal(values.reshape(3, *prepared.shape) // 255, prepared.scored[2:5])
+
+
+def test_pictures_of_continuous_values_are_the_sources(sources):
+    levels, continuous = (
+        prepare_dataset(spec_of(sources / "cifar10", "cifar10", values=values))
+        for values in ("levels", "continuous")
+    )
+    assert np.array_equal(pictures(levels), levels.scored[:].transpose(0, 2, 3, 1))
+    assert np.array_equal(pictures(levels), pictures(continuous))
+    assert pictures(prepare_dataset(spec_of(None, "synthetic"))) is None
+    white = prepare_dataset(spec_of(None, "digits", values="levels"))
+    assert pictures(white).max() == 255
 
 
 def test_what_is_mapped_is_whole(tmp_path):

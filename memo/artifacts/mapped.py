@@ -1,6 +1,7 @@
 """safetensors files as arrays that stay on disk until their rows are asked for."""
 
 import json
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,15 @@ def map_tensors(file: Path) -> Tensors:
             header = json.loads(content.read(length))
         start = LENGTH_BYTES + length
         header.pop("__metadata__")
-        arrays = {name: _mapped(file, start, entry) for name, entry in header.items()}
+        arrays = {
+            name: _mapped(
+                file,
+                start + entry["data_offsets"][0],
+                _TYPES[entry["dtype"]],
+                tuple(entry["shape"]),
+            )
+            for name, entry in header.items()
+        }
     except FileNotFoundError:
         raise ArtifactError(f"{file}: no such file") from None
     except KeyError:
@@ -46,11 +55,14 @@ def map_tensors(file: Path) -> Tensors:
     return Tensors(arrays, facts)
 
 
-def _mapped(file: Path, start: int, entry: dict[str, Any]) -> NDArray[Any]:
-    return np.memmap(
-        file,
-        dtype=_TYPES[entry["dtype"]],
-        mode="r",
-        offset=start + entry["data_offsets"][0],
-        shape=tuple(entry["shape"]),
-    )
+class _Mapped(np.memmap[Any, Any]):
+    """A memory map that is sent to another process as its place in the file, not as its bytes."""
+
+    def __reduce__(self) -> Any:
+        if isinstance(self.base, mmap.mmap):
+            return _mapped, (self.filename, self.offset, self.dtype.str, self.shape)
+        return np.array(self).__reduce__()
+
+
+def _mapped(file: Path, offset: int, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    return _Mapped(file, dtype=dtype, mode="r", offset=offset, shape=shape)

@@ -6,6 +6,7 @@ from memo.datasets.digits import read_digits
 from memo.datasets.image_folder import read_image_folder
 from memo.datasets.images import Images
 from memo.datasets.mnist import read_mnist
+from memo.datasets.pictures import pictures
 from memo.datasets.prepared import (
     DataError,
     Prepared,
@@ -35,6 +36,7 @@ __all__ = [
     "Prepared",
     "Rows",
     "content_hash",
+    "pictures",
     "prepare_dataset",
     "restored",
     "stored",

@@ -38,6 +38,9 @@ class Prepared:
     """(n,) nats: log p of the source's pixels is log p of `scored` plus this; None where it is 0.
     A pixel's unit is one level, so bits per dimension are -log p / (pixels log 2)."""
 
+    white: int = 1
+    """Level of a white pixel, where `scored` has levels: 1 for binary pixels."""
+
     flips: bool = False
     """Whether training mirrors images left and right."""
 
@@ -70,7 +73,7 @@ def stored(prepared: Prepared) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]
             arrays[name] = rows[:]
     if prepared.log_jacobian is not None:
         arrays["log_jacobian"] = prepared.log_jacobian
-    return arrays, {"conversions": conversions, "flips": prepared.flips}
+    return arrays, {"conversions": conversions, "white": prepared.white, "flips": prepared.flips}
 
 
 def restored(
@@ -95,6 +98,7 @@ def restored(
             observations=observations,
             intensities=rows.get("intensities"),
             log_jacobian=arrays.get("log_jacobian"),
+            white=int(form["white"]),
             flips=bool(form["flips"]),
             facts=facts,
         )

@@ -27,6 +27,7 @@ def prepare_images(images: Images, spec: ImagesSpec) -> Prepared:
         observations=images.observations(),
         intensities=shares if spec.values == "dynamic" else None,
         log_jacobian=log_jacobian,
+        white=spec.depth - 1 if spec.values == "levels" else 1,
         flips=spec.flips,
         facts=images.facts,
     )
