@@ -39,7 +39,7 @@ class GaussianMixture(nn.Module):
         self.spec = spec
         self.shape = shape
         k, d = spec.components, prod(shape)
-        self.register_buffer("seed", torch.randint(2**31, ()))
+        self.register_buffer("seed", torch.randint(2**31, (1,)))
         self.register_buffer("log_weights", torch.full((k,), -math.log(k), dtype=torch.float64))
         self.register_buffer("means", torch.zeros(k, d, dtype=torch.float64))
         self.register_buffer("scale_trils", torch.eye(d, dtype=torch.float64).repeat(k, 1, 1))

@@ -20,7 +20,7 @@ class Gaussian(nn.Module):
         super().__init__()
         self.shape = shape
         self.parameter_shape = shape
-        self.log_std = nn.Parameter(torch.zeros(()))
+        self.log_std = nn.Parameter(torch.zeros(1))
 
     def encoder_input(self, x: Tensor) -> Tensor:
         """The pixels as they are."""
