@@ -9,15 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memo import __version__
-from memo.artifacts.paths import Layout
 from memo.errors import MemoError
-from memo.spec import ProjectSpec, read_project, spec_schema
+from memo.spec import (
+    ProjectSpec,
+    read_project,
+    select_dataset,
+    select_experiment,
+    spec_schema,
+)
 
 if TYPE_CHECKING:
+    from memo.artifacts import Layout
     from memo.execution import Executor
+    from memo.stages.experiment import Experiment as LoadedExperiment
 
-# Stages are imported by the commands that run them: `memo --help` and `memo validate` must answer
-# at once, without torch.
+# Stages are imported by the commands that run them, once the spec is seen to be right: help and
+# messages about a misspelt key must come at once, without torch.
 
 __all__ = ["app", "main"]
 
@@ -47,10 +54,20 @@ class _Project:
     """The folder that commands work in."""
 
     def __init__(self) -> None:
-        self.layout = Layout(Path())
+        self.root = Path()
+
+    @property
+    def spec(self) -> Path:
+        return self.root / "params.yaml"
+
+    @property
+    def layout(self) -> "Layout":
+        from memo.artifacts import Layout
+
+        return Layout(self.root)
 
     def read(self) -> ProjectSpec:
-        return read_project(self.layout.spec)
+        return read_project(self.spec)
 
 
 _project = _Project()
@@ -71,7 +88,7 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    _project.layout = Layout(project)
+    _project.root = project
 
 
 @app.command()
@@ -83,7 +100,7 @@ def validate(as_json: AsJson = False) -> None:
         typer.echo(json.dumps(names))
     else:
         counts = [f"{len(members)} {kind}" for kind, members in names.items()]
-        typer.echo(f"{_project.layout.spec} is valid: {', '.join(counts)}")
+        typer.echo(f"{_project.spec} is valid: {', '.join(counts)}")
 
 
 @app.command()
@@ -102,19 +119,20 @@ def prepare(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A data set of params.yaml.")],
 ) -> None:
     """Read a data set and draw the values that are scored."""
+    project = _project.read()
+    select_dataset(project, dataset)
     from memo.stages import prepare as stage
 
-    facts = stage.prepare(_project.read(), _project.layout, dataset)
+    facts = stage.prepare(project, _project.layout, dataset)
     typer.echo(f"{dataset}: {facts['observations']} observations of {facts['shape']}")
 
 
 @app.command()
 def train(experiment: Experiment, workers: Workers = None) -> None:
     """Train each model whose file is missing or out of date."""
-    from memo.stages import experiment as experiments
+    loaded = _load(experiment)
     from memo.stages import train as stage
 
-    loaded = experiments.load_experiment(_project.read(), _project.layout, experiment)
     trained = stage.train(loaded, _executor(workers))
     typer.echo(f"{experiment}: {trained} models trained")
 
@@ -122,10 +140,9 @@ def train(experiment: Experiment, workers: Workers = None) -> None:
 @app.command()
 def score(experiment: Experiment, workers: Workers = None) -> None:
     """Estimate log-likelihoods under each model, and memorization scores."""
-    from memo.stages import experiment as experiments
+    loaded = _load(experiment)
     from memo.stages import score as stage
 
-    loaded = experiments.load_experiment(_project.read(), _project.layout, experiment)
     scores = stage.score(loaded, _executor(workers))
     typer.echo(f"{experiment}: {scores['index'].n_unique()} observations scored")
 
@@ -133,10 +150,9 @@ def score(experiment: Experiment, workers: Workers = None) -> None:
 @app.command()
 def report(experiment: Experiment) -> None:
     """Write metrics, plots, charts and the page of an experiment."""
-    from memo.stages import experiment as experiments
+    loaded = _load(experiment)
     from memo.stages import report as stage
 
-    loaded = experiments.load_experiment(_project.read(), _project.layout, experiment)
     stage.report(loaded)
     typer.echo(f"{experiment}: {_project.layout.report(experiment) / 'index.html'}")
 
@@ -154,11 +170,13 @@ def compare(
     ] = None,
 ) -> None:
     """Compare experiments (all of them by default), each with the first."""
+    project = _project.read()
+    names = experiments or list(project.experiments)
+    for name in names:
+        select_experiment(project, name)
     from memo.stages import compare as stage
     from memo.stages import terminal
 
-    project = _project.read()
-    names = experiments or list(project.experiments)
     scored = stage.workspace_scores(project, _project.layout, names)
     if revision is not None:
         scored += stage.revision_scores(_project.layout, names, revision)
@@ -184,13 +202,12 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print headline numbers and the most memorized observations."""
-    from memo.stages import experiment as experiments
+    loaded = _load(experiment)
     from memo.stages import show as stage
     from memo.stages import terminal
     from memo.stages.headlines import summary_headlines
     from memo.stages.report import metrics
 
-    loaded = experiments.load_experiment(_project.read(), _project.layout, experiment)
     summary, rows = stage.show(loaded, top=top, label=label, epoch=epoch)
     if as_json:
         typer.echo(json.dumps(metrics(summary) | {"most_memorized": rows.to_dicts()}, indent=2))
@@ -199,6 +216,14 @@ def show(
             f"{experiment} after epoch {summary.epoch}", summary_headlines(summary)
         )
         terminal.print_observations("Most memorized observations (nats)", rows)
+
+
+def _load(name: str) -> "LoadedExperiment":
+    project = _project.read()
+    select_experiment(project, name)
+    from memo.stages.experiment import load_experiment
+
+    return load_experiment(project, _project.layout, name)
 
 
 def _executor(workers: int | None) -> "Executor":

@@ -27,9 +27,10 @@ def digits_report(
     digits = load_digits()
     rows = np.arange(n) % len(digits.data)
     images = (digits.images[rows] * 15.9).astype(np.uint8)
-    distance = NearestNeighbors(n_neighbors=2).fit(digits.data).kneighbors()[0][:, 0][rows]
+    distance = NearestNeighbors(n_neighbors=2).fit(digits.data).kneighbors()[0][:, 0]
+    oddness = ((distance - distance.mean()) / distance.std())[rows]
     scores = pl.concat(
-        [_scores(distance, digits.target[rows].astype(str), e, strength) for e in epochs]
+        [_scores(oddness, digits.target[rows].astype(str), e, strength) for e in epochs]
     )
     return ReportData(
         experiment="digits-vae",
@@ -52,11 +53,10 @@ def digits_report(
 
 
 def _scores(
-    distance: NDArray[np.float64], labels: NDArray[np.str_], epoch: int, strength: float
+    oddness: NDArray[np.float64], labels: NDArray[np.str_], epoch: int, strength: float
 ) -> pl.DataFrame:
-    n = len(distance)
+    n = len(oddness)
     random = np.random.default_rng(epoch)
-    oddness = (distance - distance.mean()) / distance.std()
     size = strength * np.log1p(epoch / 10)
     m = size * (0.6 + 0.7 * np.exp(0.55 * oddness)) * random.gamma(1.5, 0.7, n)
     m += random.normal(0, 0.4, n) * size**0.5

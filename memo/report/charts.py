@@ -16,6 +16,7 @@ from memo.report.encodings import (
     density_layer,
     domain,
     epochs,
+    error_bars,
     layered,
     with_interval,
 )
@@ -33,11 +34,14 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 
+COUNT = "observations (square-root scale)"
 LOG_P_IN = "log-likelihood when trained on, log p in (nats)"
 REGIONS = {"up to the 95% quantile": BLUE, "95% to 99.9%": ORANGE, "above 99.9%": VERMILLION}
 MARKED_QUANTILES = {"95%": 0.95, "99.9%": 0.999}
 HEIGHT = 260
 PANEL_HEIGHT = 190
+HEADROOM = 1.35
+"""Leaves room for the labels of quantiles above the highest bar."""
 
 
 def distribution(memorization: FloatArray) -> Chart:
@@ -48,13 +52,16 @@ def distribution(memorization: FloatArray) -> Chart:
     table = table.with_columns(region=pl.Series(_regions(centre, levels))).filter(
         pl.col("count") > 0
     )
+    most = int(table["count"].to_numpy().max())
     bars = (
         alt.Chart(table)
         .mark_bar(binSpacing=0.5)
         .encode(
             x=alt.X("start:Q", bin="binned", title=SCORE, scale=alt.Scale(zero=False)),
             x2="end:Q",
-            y=alt.Y("count:Q", title="observations (square-root scale)").scale(type="sqrt"),
+            y=alt.Y("count:Q", title=COUNT, axis=alt.Axis(tickMinStep=1)).scale(
+                type="sqrt", domain=[0, HEADROOM * most], nice=False
+            ),
             color=categories("region", REGIONS),
             tooltip=[
                 alt.Tooltip("start:Q", format=".3~f", title="from (nats)"),
@@ -80,7 +87,6 @@ def quantile_curves(quantiles: pl.DataFrame, last_epoch: int, turning_point: int
         color=categories("statistic", colours),
         y=alt.Y("value:Q", title=SCORE),
     )
-    bars = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.5)
     points = base.mark_point(filled=True, size=38, opacity=1).encode(
         shape=alt.Shape("statistic:N", scale=alt.Scale(domain=list(colours)), title=None),
         tooltip=["statistic:N", "epoch:Q", alt.Tooltip("text:N", title=SCORE)],
@@ -89,7 +95,7 @@ def quantile_curves(quantiles: pl.DataFrame, last_epoch: int, turning_point: int
         [
             *_turning_rule(turning_point),
             base.mark_line(),
-            bars.encode(y=alt.Y("low:Q", title=SCORE), y2="high:Q"),
+            *error_bars(base, table, SCORE),
             points,
         ],
         "Quantiles of the memorization score over the scored epochs.",
@@ -143,7 +149,8 @@ def memorization_by_log_likelihood(
         shown: The points: `index`, `id`, `label`, `group`, `log_p_in`, `memorization`, `text`.
         with_images: Whether the page gives each point an `image`.
     """
-    colours = {"most memorized": VERMILLION, "drawn at random": BLUE}
+    groups = {"most memorized": VERMILLION, "drawn at random": BLUE}
+    colours = {name: groups[name] for name in shown["group"].unique(maintain_order=True)}
     shapes = alt.Scale(domain=list(colours), range=["triangle-up", "circle"])
     points = (
         alt.Chart(shown)
@@ -172,24 +179,20 @@ def memorization_by_log_likelihood(
 
 def log_likelihood_counts(log_p_in: FloatArray, highly: NDArray[np.bool_]) -> Chart:
     """How many regular and highly memorized observations there are at each log p in."""
-    colours = {"highly memorized": VERMILLION, "regular": BLUE}
+    colours = {"regular": BLUE, "highly memorized": VERMILLION}
     table = _shares(log_p_in, highly).rename({"chosen": "highly memorized"})
     long = table.unpivot(list(colours), index=["start", "end"], variable_name="group")
-    count = alt.Y("value:Q", stack=None, title="observations (square-root scale)")
-    bars = (
-        alt.Chart(long.filter(pl.col("value") > 0))
-        .mark_bar(binSpacing=0.5, opacity=0.75)
-        .encode(
-            x=alt.X("start:Q", bin="binned", title=LOG_P_IN).scale(domain=domain(log_p_in)),
-            x2="end:Q",
-            y=count.scale(type="sqrt"),
-            color=categories("group", colours),
-            order=alt.Order("group:N", sort="descending"),
-            tooltip=["group:N", alt.Tooltip("value:Q", title="observations")],
-        )
+    base = alt.Chart(long.filter(pl.col("value") > 0)).encode(
+        x=alt.X("start:Q", bin="binned", title=LOG_P_IN).scale(domain=domain(log_p_in)),
+        x2="end:Q",
+        y=alt.Y("value:Q", stack=None, title=COUNT).scale(type="sqrt"),
+        color=categories("group", colours),
+        tooltip=["group:N", alt.Tooltip("value:Q", title="observations")],
     )
+    wide = base.transform_filter("datum.group === 'regular'").mark_bar(binSpacing=0.5)
+    narrow = base.transform_filter("datum.group !== 'regular'").mark_bar(binSpacing=8)
     return layered(
-        [bars],
+        [wide, narrow],
         "Counts of regular and highly memorized observations by log-likelihood.",
         PANEL_HEIGHT,
     )

@@ -120,7 +120,7 @@ def _agreement(place: int, difference: Difference, data: ComparisonData) -> Figu
         title,
         [charts.agreement((difference.first, first), (difference.second, second))],
         "The score of each observation under both experiments, counted in rectangles; dashed, "
-        f"where the two are equal. {_correlation(difference.rank_correlation)}",
+        "where the two are equal.",
         "If the two memorize different observations, the high scores of one lie anywhere along "
         "the other's axis.",
     )

@@ -14,6 +14,7 @@ from memo.report.encodings import (
     density_layer,
     domain,
     epochs,
+    error_bars,
     layered,
     with_interval,
 )
@@ -69,7 +70,7 @@ def exceedance(scores: dict[str, FloatArray]) -> Chart:
         .mark_line(interpolate="step-before", strokeWidth=1.8)
         .encode(
             x=_score_axis("value", scores),
-            y=share.scale(type="log", domain=[least, 1], nice=False),
+            y=share.scale(type="log", domain=[least / 1.5, 1], nice=False),
         )
     )
     return layered([lines], "Share of observations whose score exceeds each value.", HEIGHT)
@@ -96,12 +97,11 @@ def quantile_curves_by_experiment(
     )
     last = int(table["epoch"].to_numpy().max())
     base = _by_experiment(table, order).encode(x=epochs(last), y=alt.Y("value:Q", title=title))
-    bars = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.5, strokeDash=[1, 0])
     points = base.mark_point(filled=True, size=38, opacity=1).encode(
         tooltip=["experiment:N", "epoch:Q", alt.Tooltip("text:N", title=title)]
     )
     return layered(
-        [base.mark_line(), bars.encode(y=alt.Y("low:Q", title=title), y2="high:Q"), points],
+        [base.mark_line(), *error_bars(base, table, title), points],
         f"The {title} of the memorization score over epochs, for each experiment.",
         PANEL_HEIGHT,
     )

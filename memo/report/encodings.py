@@ -18,6 +18,7 @@ __all__ = [
     "density_layer",
     "domain",
     "epochs",
+    "error_bars",
     "layered",
     "with_interval",
 ]
@@ -37,7 +38,7 @@ STATISTICS = {
 
 def with_interval(quantiles: pl.DataFrame) -> pl.DataFrame:
     """Adds `low` and `high`, one standard error either side, and `text`."""
-    error = pl.col("std_error")
+    error = pl.col("std_error").cast(pl.Float64).fill_nan(None)
     texts = [
         estimate(value, std_error)
         for value, std_error in quantiles.select("value", "std_error").iter_rows()
@@ -68,6 +69,17 @@ def categories(column: str, colours: dict[str, str]) -> alt.Color:
         scale=alt.Scale(domain=list(colours), range=list(colours.values())),
         title=None,
     )
+
+
+def error_bars(base: alt.Chart, table: pl.DataFrame, title: str) -> list[alt.Chart]:
+    """Bars from `low` to `high`, where any are known."""
+    if table["low"].null_count() == len(table):
+        return []
+    known = base.transform_filter("isValid(datum.low)")
+    bars = known.mark_rule(strokeWidth=1.5).encode(
+        y=alt.Y("low:Q", title=title), y2="high:Q", strokeDash=alt.value([1, 0])
+    )
+    return [bars]
 
 
 def layered(layers: Sequence[alt.Chart], description: str, height: int) -> Chart:

@@ -53,5 +53,5 @@ def _inert_json(data: dict[str, Any]) -> Markup:
 @cache
 def _bundle() -> Markup:
     """Vega, Vega-Lite and Vega-Embed as one script."""
-    script = vl_convert.javascript_bundle(vl_version=VEGA_LITE)  # type: ignore[call-arg]
+    script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", VEGA_LITE)
     return Markup(script.replace("</script", "<\\/script").replace("<!--", "<\\!--"))

@@ -14,6 +14,7 @@ from memo.report.figures import Figure, chart_files, page_specs
 from memo.report.images import is_tiny, thumbnails
 from memo.report.numbers import estimate, number, percent
 from memo.report.page import render_page
+from memo.report.themes import Chart
 
 __all__ = ["render_report"]
 
@@ -101,13 +102,15 @@ def _distribution(ranked: pl.DataFrame) -> Figure:
     m = _scores(ranked)
     if np.ptp(m) == 0:
         return Figure(name, title, missing=f"All scores are the same, {number(m[0])} nats.")
-    below = percent(float((m < 0).mean()))
     shows = (
         f"How the scores of all {len(m):,} observations are spread. Half lie below "
-        f"{number(float(np.median(m)))} nats; what is memorized is the right tail. "
-        f"{below} of the scores are negative, which chance alone can make them: the left tail "
-        "shows how far."
+        f"{number(float(np.median(m)))} nats; what is memorized is the right tail."
     )
+    if m.min() < 0:
+        shows += (
+            f" {percent(float((m < 0).mean()))} of the scores are negative, which chance alone "
+            "can make them: the left tail shows how far."
+        )
     if len(m) <= 1000:
         shows += (
             f" With {len(m):,} observations the 99.9% quantile lies between the two largest scores."
@@ -134,9 +137,14 @@ def _training(data: ReportData) -> Figure:
         )
     last = max(int(t["epoch"].to_numpy().max()) for t in (data.quantiles, losses) if len(t))
     turning_point = _turning_point(losses)
-    panels = []
-    shows = []
+    panels: list[Chart] = []
+    shows: list[str] = []
+    contradicts = ""
     if epochs > 1:
+        contradicts = (
+            "Were memorization only overfitting, the upper quantiles would stay flat for as long "
+            "as the held-out loss falls."
+        )
         panels.append(charts.quantile_curves(data.quantiles, last, turning_point))
         shows.append(
             "Quantiles of the score at each scored epoch, bars one standard error either side."
@@ -147,10 +155,6 @@ def _training(data: ReportData) -> Figure:
         panels.append(charts.loss_curves(losses, last, turning_point))
         shows.append("Loss is the mean over fold models of what training minimizes.")
     shows.append(_before_turning(data.quantiles, turning_point))
-    contradicts = (
-        "Were memorization only overfitting, the upper quantiles would stay flat for as long as "
-        "the held-out loss falls."
-    )
     return Figure(name, title, panels, " ".join(filter(None, shows)), contradicts)
 
 
@@ -174,8 +178,8 @@ def _before_turning(quantiles: pl.DataFrame, turning_point: int | None) -> str:
         return sentence
     first, last = until.row(0, named=True), until.row(-1, named=True)
     return (
-        f"{sentence} From epoch {first['epoch']} to {last['epoch']}, no later than that, the 99.9% "
-        f"quantile goes from {estimate(first['value'], first['std_error'])} to "
+        f"{sentence} While it still falls, from epoch {first['epoch']} to {last['epoch']}, the "
+        f"99.9% quantile goes from {estimate(first['value'], first['std_error'])} to "
         f"{estimate(last['value'], last['std_error'], 'nats')}."
     )
 
@@ -206,6 +210,7 @@ def _by_log_likelihood(ranked: pl.DataFrame, drawn: pl.DataFrame, with_images: b
         "index", "id", "label", "group", "log_p_in", "memorization", text=pl.Series(texts)
     ).with_columns(pl.col("log_p_in", "memorization").round(4), pl.col("label").fill_null("–"))
     look = "its image and its score" if with_images else "its name and its score"
+    which = f"the {LISTED} most memorized and {len(drawn)} others drawn at random"
     return Figure(
         name,
         title,
@@ -214,8 +219,8 @@ def _by_log_likelihood(ranked: pl.DataFrame, drawn: pl.DataFrame, with_images: b
                 _column(ranked, "log_p_in"), _scores(ranked), shown, with_images
             )
         ],
-        f"Grey: how many of all observations lie there. Points: the {min(LISTED, len(ranked))} "
-        f"most memorized and {len(drawn)} others drawn at random; point at one for {look}. "
+        "Grey: how many of all observations lie there. Points: "
+        f"{which if len(drawn) else 'all of them'}; point at one for {look}. "
         f"{_share_among_least_likely(ranked)}",
         "Were memorization the same as being an outlier of the density, the high scores would "
         "all lie at the left.",

@@ -76,8 +76,15 @@ def page_spec(chart: Chart) -> dict[str, Any]:
 def file_spec(panels: list[Chart]) -> dict[str, Any]:
     """The spec of a chart in a file of its own, panels one below the other, on white."""
     sized = [panel.properties(width=FILE_WIDTH) for panel in panels]
-    whole = sized[0] if len(sized) == 1 else alt.vconcat(*sized).resolve_scale(color="independent")
+    whole = sized[0] if len(sized) == 1 else _stacked(sized)
     return _finished(whole, background="white") | {"padding": 12}
+
+
+def _stacked(panels: list[Chart]) -> Chart:
+    whole: Chart = alt.vconcat(*panels).resolve_scale(
+        color="independent", shape="independent", strokeDash="independent"
+    )
+    return whole
 
 
 def _finished(chart: Chart, background: str | None) -> dict[str, Any]:

@@ -48,16 +48,10 @@ def print_observations(title: str, rows: pl.DataFrame) -> None:
 
 
 def _experiments(data: ComparisonData) -> tuple[list[str], Rows]:
-    names = [h.name.removesuffix(" of memorization") for h in data.experiments[0].headlines]
-    by_name = [
-        {h.name.removesuffix(" of memorization"): _number(h) for h in e.headlines}
-        for e in data.experiments
-    ]
-    rows = [
-        [e.name, *(cells.get(name, "–") for name in names)]
-        for e, cells in zip(data.experiments, by_name, strict=True)
-    ]
-    return ["experiment", *names], rows
+    numbers = [{h.name: _number(h) for h in e.headlines} for e in data.experiments]
+    names = list(dict.fromkeys(name for column in numbers for name in column))
+    rows = [[name, *(column.get(name, "–") for column in numbers)] for name in names]
+    return ["", *(e.name for e in data.experiments)], rows
 
 
 def _differences(data: ComparisonData) -> list[tuple[str, list[str], Rows]]:
@@ -69,7 +63,7 @@ def _differences(data: ComparisonData) -> list[tuple[str, list[str], Rows]]:
                 if d.rank_correlation is not None
                 else ""
             ),
-            ["", "difference", "standard errors away from zero"],
+            ["", "difference", "/ its error"],
             [[h.name, _number(h), _distance(h)] for h in d.rows],
         )
         for d in data.differences

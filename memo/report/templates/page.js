@@ -15,6 +15,7 @@
     const options = { renderer: "svg", actions: false };
     for (const [id, spec] of Object.entries(data.charts)) {
       const place = document.getElementById(id);
+      if (place.clientWidth < 480) spec.config.legend.columns = 2;
       vegaEmbed(place, withImages(spec), options).catch((error) => {
         place.textContent = `This chart cannot be drawn: ${error.message}`;
       });
