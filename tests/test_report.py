@@ -10,9 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from tests.browser import needs_chromium, open_page
 from PIL import Image
-from tests.report_samples import digits_comparison, digits_report
 from scipy import stats
 
 from memo.report import Headline, ReportData, render_comparison, render_report
@@ -20,6 +18,8 @@ from memo.report.binning import bin_edges, binned_density, histogram, shares_of_
 from memo.report.images import data_uri
 from memo.report.numbers import difference_in_words, estimate
 from memo.report.report import LISTED
+from tests.browser import needs_chromium, open_page
+from tests.report_samples import digits_comparison, digits_report
 
 LARGEST_PAGE = 5_000_000
 REPORT_CHARTS = {"distribution", "training", "log-likelihood", "log-likelihood-split"}

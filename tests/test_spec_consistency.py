@@ -1,9 +1,11 @@
 """Models and data sets that do not fit each other are refused before anything is read."""
 
+import json
+
 import pytest
 from ruamel.yaml import YAML
 
-from memo.spec import SpecError, read_project
+from memo.spec import SpecError, read_project, spec_schema
 
 VAE = {"kind": "vae", "network": {"kind": "mlp"}}
 CONV = {"kind": "vae", "network": {"kind": "conv"}}
@@ -100,3 +102,10 @@ def test_what_does_not_fit_is_named(tmp_path, dataset, model, message):
     with pytest.raises(SpecError, match=message) as error:
         read(tmp_path, dataset, model)
     assert "pydantic" not in str(error.value)
+
+
+def test_the_schema_offers_an_observation_model_by_name_or_as_an_object():
+    definitions = json.loads(spec_schema())["$defs"]
+    by_name, by_object = definitions["VAESpec"]["properties"]["observation"]["anyOf"]
+    assert "logistic-mixture" in by_name["enum"]
+    assert "diagonal-gaussian" in by_object["discriminator"]["mapping"]

@@ -73,5 +73,5 @@ def _read(
 
 def _name(spec: ImagesSpec) -> str:
     """The kind, and the folder it was read from."""
-    kind, root = getattr(spec, "kind", ""), getattr(spec, "root", None)
-    return kind if root is None else f"{kind} in {root}"
+    root = getattr(spec, "root", None)
+    return spec.kind if root is None else f"{spec.kind} in {root}"

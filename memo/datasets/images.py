@@ -67,7 +67,7 @@ def reshape_arrays(levels: NDArray[np.uint8], spec: ImagesSpec) -> NDArray[np.ui
             [_pixels(_reshaped(Image.fromarray(_picture(image)), spec)) for image in levels]
         )
     except ValueError as error:
-        raise DataError(f"{spec.kind}: {error}") from None  # type: ignore[attr-defined]
+        raise DataError(f"{spec.kind}: {error}") from None
 
 
 def read_files(

@@ -129,6 +129,9 @@ class LatentVariableModel(Protocol):
 class ObservationModel(Protocol):
     """p(x | z) as a function of what the decoder returns."""
 
+    shape: tuple[int, ...]
+    """Shape of one observation."""
+
     parameter_shape: tuple[int, ...]
     """Shape of what the decoder returns for one observation."""
 

@@ -22,6 +22,7 @@ __all__ = [
 class _SourceSpec(Spec):
     """What every data set has."""
 
+    kind: str
     seed: int = Field(
         default=0, ge=0, lt=2**63, description="Seed of the fixed draw of the scored values."
     )

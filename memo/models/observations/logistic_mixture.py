@@ -51,6 +51,7 @@ class LogisticMixture(nn.Module):
         if len(shape) != 3:
             raise ValueError("a mixture of logistics needs images of channels x height x width")
         channels, height, width = shape
+        self.shape = shape
         self.channels = channels
         self.components = components
         self.levels = levels
