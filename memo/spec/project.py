@@ -25,7 +25,7 @@ class ExperimentSpec(Spec):
         default=None, max_length=200, description="A name for people; the key is used when absent."
     )
     dataset: Name = Field(description="Key of a data set under `datasets`.")
-    model: ModelSpec
+    model: ModelSpec = Field(description="The density that is trained.")
     training: TrainingSpec
     mitigations: list[MitigationSpec] = Field(
         description="Changes to training or data that should lower memorization, applied together."
