@@ -1,34 +1,22 @@
 """scikit-learn's handwritten digits."""
 
 import numpy as np
-import polars as pl
 from sklearn.datasets import load_digits
 
-from memo.datasets.prepared import Prepared
-from memo.datasets.values import binarize
+from memo.datasets.images import Images, reshape_arrays
 from memo.spec import DigitsSpec
 
-__all__ = ["prepare_digits"]
-
-WHITE = 16
+__all__ = ["read_digits"]
 
 
-def prepare_digits(spec: DigitsSpec) -> Prepared:
-    """Optical recognition of handwritten digits (Alpaydin & Kaynak 1998), 8 x 8, ten classes."""
+def read_digits(spec: DigitsSpec) -> Images:
+    """Optical recognition of handwritten digits (Alpaydin & Kaynak 1998), 8 x 8, 17 levels."""
     bundle = load_digits()
-    count = spec.observations
-    intensities = (bundle.images[:count] / WHITE).astype(np.float32)[:, None]
-    observations = pl.DataFrame(
-        {
-            "index": np.arange(count),
-            "id": [f"digits-{index:04d}" for index in range(count)],
-            "label": bundle.target[:count].astype(str),
-        }
-    )
-    return Prepared(
-        scored=binarize(intensities, spec.seed),
-        observations=observations,
-        intensities=intensities if spec.values == "dynamic" else None,
+    levels = reshape_arrays(bundle.images.astype(np.uint8)[:, None], spec)
+    return Images(
+        levels=levels,
+        ids=[f"digits-{index:04d}" for index in range(len(levels))],
+        labels=bundle.target[: len(levels)].astype(str).tolist(),
         facts={
             "source": "scikit-learn's load_digits: the test set of the UCI optical recognition of "
             "handwritten digits data set (Alpaydin & Kaynak 1998), CC BY 4.0",

@@ -11,12 +11,19 @@ from memo.artifacts import (
     Layout,
     Tensors,
     read_table,
-    read_tensors,
     write_table,
     write_tensors,
     write_whole,
 )
-from memo.datasets import Prepared, content_hash, prepare_dataset
+from memo.artifacts.mapped import map_tensors
+from memo.datasets import (
+    DataError,
+    Prepared,
+    content_hash,
+    prepare_dataset,
+    restored,
+    stored,
+)
 from memo.spec import ProjectSpec, select_dataset
 
 __all__ = ["prepare", "read_prepared"]
@@ -31,9 +38,7 @@ def prepare(project: ProjectSpec, layout: Layout, name: str) -> dict[str, Any]:
     spec = select_dataset(project, name)
     prepared = prepare_dataset(spec)
     folder = layout.prepared(name)
-    arrays = {"scored": prepared.scored}
-    if prepared.intensities is not None:
-        arrays["intensities"] = prepared.intensities
+    arrays, form = stored(prepared)
     facts = {
         "name": name,
         "spec": spec.model_dump(),
@@ -42,7 +47,7 @@ def prepare(project: ProjectSpec, layout: Layout, name: str) -> dict[str, Any]:
         "content_hash": content_hash(prepared),
         **prepared.facts,
     }
-    write_tensors(folder / VALUES, Tensors(arrays, {"content_hash": facts["content_hash"]}))
+    write_tensors(folder / VALUES, Tensors(arrays, form))
     write_table(folder / TABLE, prepared.observations, OBSERVATIONS)
     write_whole(folder / FACTS, (json.dumps(facts, indent=2) + "\n").encode())
     return facts
@@ -59,17 +64,13 @@ def read_prepared(layout: Layout, name: str) -> tuple[Prepared, str]:
         raise ArtifactError(
             f"{folder}: data set {name!r} is not prepared; run: memo prepare {name}"
         )
-    values = read_tensors(folder / VALUES)
+    values = map_tensors(folder / VALUES)
     facts = _read_facts(layout, name)
     observations, _ = read_table(folder / TABLE, OBSERVATIONS)
-    if "scored" not in values.arrays:
-        raise ArtifactError(f"{folder / VALUES}: has no array 'scored'")
-    prepared = Prepared(
-        scored=values.arrays["scored"],
-        observations=observations,
-        intensities=values.arrays.get("intensities"),
-        facts=facts,
-    )
+    try:
+        prepared = restored(values.arrays, values.facts, observations, facts)
+    except DataError as error:
+        raise ArtifactError(f"{folder / VALUES}: {error}") from None
     if len(prepared) != len(observations) or not _counts_up(observations):
         raise ArtifactError(f"{folder}: values and observations do not fit each other")
     if content_hash(prepared) != facts.get("content_hash"):

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from memo.artifacts import (
     LOG_LIKELIHOODS,
@@ -16,6 +15,7 @@ from memo.artifacts import (
     read_table,
     write_whole,
 )
+from memo.datasets import pictures
 from memo.report import ReportData, render_report
 from memo.scores import Summary, quantile_curve, summarize
 from memo.stages.experiment import Experiment
@@ -46,7 +46,7 @@ def report(experiment: Experiment) -> Summary:
             scores=scores,
             quantiles=quantiles,
             losses=losses,
-            images=_images(experiment.data.scored),
+            images=pictures(experiment.data),
             scores_file=str(experiment.layout.scores(experiment.name)),
         )
     )
@@ -176,16 +176,6 @@ def _flat(settings: dict[str, Any]) -> str:
         if name != "kind"
     ]
     return ", ".join([kind, *rest] if kind else rest)
-
-
-def _images(scored: NDArray[Any]) -> NDArray[np.uint8] | None:
-    """Values as grey or colour images for display; None where they are not images."""
-    if scored.ndim != 4 or scored.shape[1] not in (1, 3):
-        return None
-    shown = np.moveaxis(scored, 1, -1)
-    top = 255 if shown.dtype == np.uint8 and shown.max(initial=0) > 1 else 1
-    images = np.clip(shown.astype(np.float32) / top * 255, 0, 255).astype(np.uint8)
-    return images[..., 0] if images.shape[-1] == 1 else images
 
 
 def _json(content: dict[str, Any]) -> bytes:

@@ -1,7 +1,6 @@
 """score: fold models -> log-likelihoods under each, and one score for each observation."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,6 +15,7 @@ from memo.artifacts import (
     read_table,
     write_table,
 )
+from memo.datasets import Rows
 from memo.design import FoldModel, Stream, seed_sequence, torch_seed
 from memo.execution import Executor
 from memo.likelihood import LogLikelihood, estimate_log_likelihood
@@ -63,7 +63,7 @@ def score(experiment: Experiment, executor: Executor) -> pl.DataFrame:
 class _Shared:
     model: ModelSpec
     likelihood: LikelihoodSpec
-    scored: NDArray[Any]
+    scored: Rows
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _task(experiment: Experiment, model: FoldModel) -> _Task:
 
 def _estimate(shared: _Shared, task: _Task) -> dict[int, LogLikelihood]:
     device = default_device()
-    x = torch.from_numpy(shared.scored).to(device, torch.float32)
+    x = torch.from_numpy(np.array(shared.scored[:])).to(device, torch.float32)
     model = build_model(shared.model, shared.scored.shape[1:]).to(device)
     estimates = {}
     for epoch, weights in task.weights.items():
@@ -131,13 +131,14 @@ def _holds(experiment: Experiment, model: FoldModel) -> bool:
 
 def _write(experiment: Experiment, model: FoldModel, estimates: dict[int, LogLikelihood]) -> None:
     index = np.arange(len(experiment.data))
+    jacobian = experiment.data.log_jacobian
     table = pl.concat(
         pl.DataFrame(
             {
                 "index": index,
                 "epoch": np.full(len(index), epoch),
                 "held_out": np.isin(index, model.held_out),
-                "log_likelihood": estimate.value,
+                "log_likelihood": estimate.value + (0.0 if jacobian is None else jacobian),
                 "std_error": estimate.std_error,
                 "effective_sample_size": estimate.effective_sample_size,
             }

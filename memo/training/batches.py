@@ -1,43 +1,59 @@
-"""Minibatches of many models at once, from values held in memory."""
+"""Minibatches of many models at once."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from memo.datasets import Prepared
+from memo.datasets import Prepared, Rows, training_batch
 from memo.design import IndexArray, torch_seed
 
 __all__ = ["Minibatches", "Observations", "padded"]
+
+HELD_BYTES = 1 << 30
+"""A data set up to this size is held on the device; of a larger one, batches are fetched."""
 
 
 class Observations:
     """The values of a data set on a device, as training and scoring see them."""
 
     def __init__(self, data: Prepared, device: torch.device) -> None:
-        self._scored = torch.from_numpy(data.scored).to(device)
-        self._intensities = (
-            None if data.intensities is None else torch.from_numpy(data.intensities).to(device)
-        )
+        self._scored = _read(data.scored, device)
+        self._intensities = None if data.intensities is None else _read(data.intensities, device)
+        self._flips = data.flips
         self.device = device
         self.shape = data.shape
 
     def scored(self, index: Tensor) -> Tensor:
         """The values that are scored: (...) -> (..., *shape), float32."""
-        return self._scored[index].to(torch.float32)
+        return self._scored(index).to(torch.float32)
 
     def drawn(self, index: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
         """Values to train on, drawn anew where the data set says so: (S, B) -> (S, B, *shape)."""
-        if self._intensities is None:
-            return self.scored(index)
-        uniform = torch.stack(
+        values = (self._intensities or self._scored)(index)
+        pixels = self._uniform(index, self.shape, generators) if self._intensities else None
+        coins = self._uniform(index, (), generators) if self._flips else None
+        return training_batch(values, pixels=pixels, coins=coins)
+
+    def _uniform(
+        self, index: Tensor, shape: tuple[int, ...], generators: Sequence[torch.Generator]
+    ) -> Tensor:
+        return torch.stack(
             [
-                torch.rand(index.shape[1], *self.shape, generator=generator, device=self.device)
+                torch.rand(index.shape[1], *shape, generator=generator, device=self.device)
                 for generator in generators
             ]
         )
-        return (uniform < self._intensities[index]).to(torch.float32)
+
+
+def _read(rows: Rows, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """From an index to its rows on the device: held there, or fetched where they are too many."""
+    if math.prod(rows.shape) * rows.dtype.itemsize <= HELD_BYTES:
+        held = torch.from_numpy(np.array(rows[:])).to(device)
+        return lambda index: held[index]
+    return lambda index: torch.from_numpy(rows[index.cpu().numpy()]).to(device)
 
 
 class Minibatches:
