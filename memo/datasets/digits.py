@@ -1,7 +1,6 @@
 """scikit-learn's handwritten digits."""
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from memo.datasets.images import Images, reshape_arrays
 from memo.spec import DigitsSpec
@@ -11,6 +10,8 @@ __all__ = ["read_digits"]
 
 def read_digits(spec: DigitsSpec) -> Images:
     """Optical recognition of handwritten digits (Alpaydin & Kaynak 1998), 8 x 8, 17 levels."""
+    from sklearn.datasets import load_digits  # noqa: PLC0415 -- it takes a second, for one kind
+
     bundle = load_digits()
     levels = reshape_arrays(bundle.images.astype(np.uint8)[:, None], spec)
     return Images(

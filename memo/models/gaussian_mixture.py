@@ -3,10 +3,9 @@
 import math
 import warnings
 from math import prod
+from typing import Any
 
 import torch
-from sklearn import mixture
-from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
 from memo.models.protocols import FitError
@@ -75,7 +74,11 @@ class GaussianMixture(nn.Module):
         rows = self.means[chosen] + torch.einsum("nij,nj->ni", self.scale_trils[chosen], noise)
         return rows.reshape(count, *self.shape)
 
-    def _expectation_maximization(self, rows: Tensor) -> mixture.GaussianMixture:
+    def _expectation_maximization(self, rows: Tensor) -> Any:
+        # Imported here: it takes a second, and no other family needs it.
+        from sklearn import mixture  # noqa: PLC0415
+        from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415
+
         algorithm = mixture.GaussianMixture(
             self.spec.components,
             reg_covar=self.spec.ridge,
