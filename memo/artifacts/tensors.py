@@ -13,7 +13,7 @@ from safetensors.numpy import save
 
 from memo.artifacts.files import ArtifactError, write_whole
 
-__all__ = ["Tensors", "read_tensors", "write_tensors"]
+__all__ = ["Tensors", "read_header", "read_tensors", "write_tensors"]
 
 
 HEADER = "memo"
@@ -49,8 +49,7 @@ def read_tensors(file: Path) -> Tensors:
         raise ArtifactError(f"{file}: no such file")
     try:
         with safe_open(file, framework="numpy") as handle:
-            header = json.loads((handle.metadata() or {})[HEADER])
-            digest, facts = header["digest"], dict(header["facts"])
+            digest, facts = read_header(handle.metadata())
             arrays = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
     except (KeyError, TypeError):
         raise ArtifactError(f"{file}: was not written by memo") from None
@@ -59,6 +58,12 @@ def read_tensors(file: Path) -> Tensors:
     if digest != _digest(arrays):
         raise ArtifactError(f"{file}: is damaged: its content does not have the digest it names")
     return Tensors(arrays, facts)
+
+
+def read_header(metadata: dict[str, str] | None) -> tuple[str, dict[str, Any]]:
+    """Digest and facts from a file's metadata; KeyError or TypeError where they are not memo's."""
+    header = json.loads((metadata or {})[HEADER])
+    return str(header["digest"]), dict(header["facts"])
 
 
 def _digest(arrays: dict[str, NDArray[Any]]) -> str:
