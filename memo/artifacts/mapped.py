@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from memo.artifacts.files import ArtifactError
-from memo.artifacts.tensors import Tensors
+from memo.artifacts.tensors import HEADER, Tensors
 
 __all__ = ["map_tensors"]
 
@@ -31,7 +31,7 @@ def map_tensors(file: Path) -> Tensors:
     """
     try:
         with safe_open(file, framework="numpy") as handle:
-            facts = json.loads((handle.metadata() or {})["memo"])
+            facts = dict(json.loads((handle.metadata() or {})[HEADER])["facts"])
         with file.open("rb") as content:
             length = int.from_bytes(content.read(LENGTH_BYTES), "little")
             header = json.loads(content.read(length))
@@ -48,7 +48,7 @@ def map_tensors(file: Path) -> Tensors:
         }
     except FileNotFoundError:
         raise ArtifactError(f"{file}: no such file") from None
-    except KeyError:
+    except (KeyError, TypeError):
         raise ArtifactError(f"{file}: was not written by memo") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise ArtifactError(f"{file}: is not a whole safetensors file: {error}") from error
