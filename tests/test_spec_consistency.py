@@ -83,7 +83,17 @@ def test_what_fits_is_accepted(tmp_path, dataset, model):
             CONV | {"observation": "gaussian"},
             "observations of data set 'data' are 2 ",
         ),
-        (digits(), VAE | {"observation": "bernouli"}, "did you mean 'bernoulli'"),
+        (
+            digits(),
+            VAE | {"observation": "bernouli"},
+            r"model.observation: .* did you mean 'bernoulli'",
+        ),
+        (
+            digits(),
+            VAE | {"observation": {"kind": "bernouli"}},
+            r"experiments.x.model.observation.kind: 'bernouli' is not known here; did you mean",
+        ),
+        (digits(), VAE | {"observation": {}}, r"experiments.x.model.observation.kind: is required"),
         (
             digits(values="continuous"),
             VAE | {"observation": {"kind": "diagonal-gaussian", "flor": 1}},
@@ -95,7 +105,11 @@ def test_what_fits_is_accepted(tmp_path, dataset, model):
             r"experiments.x.model.bandwidth: 'scot' is not known here; did you mean 'scott'",
         ),
         (digits(values="continous"), VAE, r"datasets.data.values: 'continous' is not known here"),
-        ({"kind": "mnits"}, VAE, r"datasets.data: 'mnits' is not known here; did you mean 'mnist'"),
+        (
+            {"kind": "mnits"},
+            VAE,
+            r"datasets.data.kind: 'mnits' is not known here; did you mean 'mnist'",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path, dataset, model, message):

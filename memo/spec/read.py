@@ -100,6 +100,8 @@ def _describe(detail: ErrorDetails, data: dict[str, Any], file: Path) -> str:
     context = detail.get("ctx", {})
     raw: _Path = context.get("path", detail["loc"])
     path = _without_tags(raw, data)
+    if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        path = _with_kind(path, data)
     line = _line_of(path, file)
     where = f"{file}:{line}" if line else f"{file}"
     key = ".".join(str(part) for part in path)
@@ -111,15 +113,13 @@ def _message(detail: ErrorDetails, context: dict[str, Any], loc: _Path) -> str:
     match detail["type"]:
         case "extra_forbidden":
             message = f"unknown key{_hint(str(loc[-1]), sorted(_fields_at(loc[:-1])))}"
-        case "missing":
+        case "missing" | "union_tag_not_found":
             message = "is required, but missing"
         case "union_tag_invalid" | "literal_error" | "enum":
             expected = str(context.get("expected_tags", context.get("expected")))
             choices = [choice.strip(" '") for choice in expected.replace(" or ", ",").split(",")]
             given = context.get("tag", given)
             message = f"{given!r} is not known here{_hint(str(given), choices)}"
-        case "union_tag_not_found":
-            message = "needs the key `kind`"
         case "string_pattern_mismatch":
             message = (
                 f"{given!r} is not a valid name: lower-case letters, digits, '-' and '_', "
@@ -154,6 +154,14 @@ def _without_tags(loc: _Path, data: Any) -> _Path:
             path.append(part)
             value = value[part]
     return tuple(path)
+
+
+def _with_kind(path: _Path, data: Any) -> _Path:
+    """The key that tells the members of a union apart, where they are not told apart by name."""
+    value = data
+    for part in path:
+        value = value[part]
+    return (*path, "kind") if isinstance(value, dict) else path
 
 
 def _fields_at(loc: _Path) -> Iterator[str]:
