@@ -1,6 +1,7 @@
 """The command line: one command a stage, and nothing else."""
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -241,7 +242,10 @@ def main() -> None:
         typer.echo(f"memo: {error}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        # Files are whole and workers are killed: nothing is left that an orderly exit would save.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

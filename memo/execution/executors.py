@@ -2,19 +2,22 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import loky
 from loky.process_executor import TerminatedWorkerError
 
 from memo.errors import InputError, WorkError
 
-__all__ = ["Executor", "InProcess", "Processes", "local_executor"]
+__all__ = ["Executor", "InProcess", "Processes", "Results", "local_executor"]
 
 Shared = TypeVar("Shared")
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+Results: TypeAlias = Generator[tuple[int, Result], None, None]
+"""Pairs of a task's position and its result, as tasks finish; `close` ends what still runs."""
 
 RESTARTS = 3
 """How often workers that die in a row, with no task finished between, are replaced."""
@@ -28,7 +31,7 @@ class Executor(Protocol):
         function: Callable[[Shared, Task], Result],
         shared: Shared,
         tasks: Sequence[Task],
-    ) -> Iterator[tuple[int, Result]]:
+    ) -> Results[Result]:
         """Yield (position, result) as tasks finish.
 
         Args:
@@ -47,7 +50,7 @@ class InProcess:
         function: Callable[[Shared, Task], Result],
         shared: Shared,
         tasks: Sequence[Task],
-    ) -> Iterator[tuple[int, Result]]:
+    ) -> Results[Result]:
         """See `Executor.run`."""
         for position, task in enumerate(tasks):
             yield position, function(shared, task)
@@ -70,7 +73,7 @@ class Processes:
         function: Callable[[Shared, Task], Result],
         shared: Shared,
         tasks: Sequence[Task],
-    ) -> Iterator[tuple[int, Result]]:
+    ) -> Results[Result]:
         """See `Executor.run`; leaving the iteration, by any way, kills the workers.
 
         Raises:
@@ -97,7 +100,7 @@ class Processes:
         function: Callable[[Shared, Task], Result],
         shared: Shared,
         tasks: dict[int, Task],
-    ) -> Iterator[tuple[int, Result]]:
+    ) -> Results[Result]:
         executor = loky.ProcessPoolExecutor(
             max_workers=min(self.workers, len(tasks)),
             initializer=_start_worker,
@@ -107,8 +110,10 @@ class Processes:
             futures = {executor.submit(_run_task, task): p for p, task in tasks.items()}
             for future in loky.as_completed(futures):
                 yield futures[future], future.result()
-        finally:
-            executor.shutdown(wait=True, kill_workers=True)
+        except BaseException:
+            _kill_now(executor)
+            raise
+        executor.shutdown(wait=True, kill_workers=True)
 
 
 def local_executor(workers: int | None = None) -> Executor:
@@ -132,6 +137,13 @@ def _default_workers() -> int:
     if not setting.isdecimal() or int(setting) < 1:
         raise InputError(f"MEMO_WORKERS must be a positive number, not {setting!r}")
     return int(setting)
+
+
+def _kill_now(executor: loky.ProcessPoolExecutor) -> None:
+    """Kill the workers without the seconds that an orderly shutdown may take."""
+    for process in list(executor._processes.values()):
+        process.kill()
+    executor.shutdown(wait=False, kill_workers=True)
 
 
 _worker: tuple[Callable[[Any, Any], Any], Any] | None = None

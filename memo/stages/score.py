@@ -1,5 +1,6 @@
 """score: fold models -> log-likelihoods under each, and one score for each observation."""
 
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,8 +50,11 @@ def score(experiment: Experiment, executor: Executor) -> pl.DataFrame:
         experiment.spec.model, experiment.spec.scoring.likelihood, experiment.data.scored
     )
     if tasks:
-        with progress(f"{experiment.name}: models scored", len(tasks)) as advance:
-            for position, estimates in executor.run(_estimate, shared, tasks):
+        with (
+            progress(f"{experiment.name}: models scored", len(tasks)) as advance,
+            closing(executor.run(_estimate, shared, tasks)) as results,
+        ):
+            for position, estimates in results:
                 _write(experiment, missing[position], estimates)
                 advance(1)
     scores = _aggregate(experiment, models)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,8 +58,11 @@ def train(experiment: Experiment, executor: Executor) -> int:
     tasks = [[job.training_set for job in stack] for stack in stacks]
     start = time.time_ns()
     try:
-        with progress(f"{experiment.name}: models trained", missing) as advance:
-            for position, outcome in executor.run(_train, shared, tasks):
+        with (
+            progress(f"{experiment.name}: models trained", missing) as advance,
+            closing(executor.run(_train, shared, tasks)) as outcomes,
+        ):
+            for position, outcome in outcomes:
                 _write(experiment, stacks[position], outcome)
                 advance(sum(map(_must_train, stacks[position])))
     except KeyboardInterrupt:
