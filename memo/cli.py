@@ -241,11 +241,17 @@ def main() -> None:
     except MemoError as error:
         typer.echo(f"memo: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        # Files are whole and workers are killed: nothing is left that an orderly exit would save.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(INTERRUPTED)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # what Typer makes of Ctrl-C
+            _end_now()
+        raise
+
+
+def _end_now() -> None:
+    """Leave at once: files are whole and workers killed, an orderly exit would save nothing."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

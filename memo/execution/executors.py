@@ -101,6 +101,8 @@ class Processes:
         shared: Shared,
         tasks: dict[int, Task],
     ) -> Results[Result]:
+        # Killed workers cannot release their locks; loky's tracker does, and need not warn of it.
+        os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
         executor = loky.ProcessPoolExecutor(
             max_workers=min(self.workers, len(tasks)),
             initializer=_start_worker,
@@ -142,7 +144,7 @@ def _default_workers() -> int:
 def _kill_now(executor: loky.ProcessPoolExecutor) -> None:
     """Kill the workers without the seconds that an orderly shutdown may take."""
     for process in list(executor._processes.values()):
-        process.kill()
+        process.terminate()
     executor.shutdown(wait=False, kill_workers=True)
 
 
