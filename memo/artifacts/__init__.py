@@ -7,22 +7,25 @@ from memo.artifacts.tables import (
     LOG_LIKELIHOODS,
     OBSERVATIONS,
     SCORES,
+    Facts,
     Schema,
+    parse_table,
     read_table,
     write_table,
 )
-from memo.artifacts.tensors import Tensors, read_facts, read_tensors, write_tensors
+from memo.artifacts.tensors import Tensors, read_tensors, write_tensors
 
 __all__ = [
     "LOG_LIKELIHOODS",
     "OBSERVATIONS",
     "SCORES",
     "ArtifactError",
+    "Facts",
     "Layout",
     "Schema",
     "Tensors",
     "fingerprint",
-    "read_facts",
+    "parse_table",
     "read_table",
     "read_tensors",
     "remove_leftovers",

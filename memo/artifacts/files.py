@@ -4,10 +4,12 @@ import os
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+from memo.errors import WorkError
+
 __all__ = ["ArtifactError", "remove_leftovers", "write_whole"]
 
 
-class ArtifactError(Exception):
+class ArtifactError(WorkError):
     """A file is missing, damaged, or not what its name says; the message names it."""
 
 
@@ -37,9 +39,9 @@ def write_whole(file: Path, content: bytes) -> None:
         raise ArtifactError(f"{file}: cannot be written: {error.strerror or error}") from error
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files that a killed writer left in a folder."""
-    for leftover in folder.glob(".*.tmp"):
+def remove_leftovers(file: Path) -> None:
+    """Delete the temporary files that killed writers of a file left beside it."""
+    for leftover in file.parent.glob(f".{file.name}.*.tmp"):
         leftover.unlink(missing_ok=True)
 
 

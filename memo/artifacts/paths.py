@@ -12,10 +12,6 @@ class Layout:
 
     root: Path
 
-    @property
-    def spec(self) -> Path:
-        return self.root / "params.yaml"
-
     def prepared(self, dataset: str) -> Path:
         return self.root / "data" / "prepared" / dataset
 

@@ -11,12 +11,15 @@ __all__ = [
     "LOG_LIKELIHOODS",
     "OBSERVATIONS",
     "SCORES",
+    "Facts",
     "Schema",
+    "parse_table",
     "read_table",
     "write_table",
 ]
 
 Schema = dict[str, pl.DataType]
+Facts = dict[str, str]
 
 OBSERVATIONS: Schema = {"index": pl.Int64(), "id": pl.String(), "label": pl.String()}
 """`label` may be null; `id` is the source's own name of the record."""
@@ -53,44 +56,69 @@ means of log p over models with and without the observation (what overfitting is
 statistic of the scores can be taken from it.
 """
 
+PREFIX = "memo."
+
 _NULLABLE = {"label", "std_error"}
 
 
-def write_table(file: Path, table: pl.DataFrame, schema: Schema) -> None:
-    """Write a table as Parquet, whole or not at all.
+def write_table(
+    file: Path, table: pl.DataFrame, schema: Schema, facts: Facts | None = None
+) -> None:
+    """Write a table as Parquet, whole or not at all, with facts about it in its footer.
 
     Raises:
         ArtifactError: The table does not fit the schema, or the file cannot be written.
     """
     _check(file, table, schema)
     buffer = io.BytesIO()
-    table.select(*schema).write_parquet(buffer, compression="zstd", statistics=False)
+    metadata = {f"{PREFIX}{name}": fact for name, fact in (facts or {}).items()}
+    table.select(*schema).write_parquet(
+        buffer, compression="zstd", statistics=False, metadata=metadata
+    )
     write_whole(file, buffer.getvalue())
 
 
-def read_table(file: Path, schema: Schema, columns: list[str] | None = None) -> pl.DataFrame:
+def read_table(file: Path, schema: Schema) -> tuple[pl.DataFrame, Facts]:
     """Read a Parquet table that has the schema's columns, of its types, without nulls or NaN.
 
     Args:
         file: The Parquet file.
         schema: Columns it must have; further ones are dropped.
-        columns: Read only these of the schema's columns.
+
+    Returns:
+        The table, and the facts in its footer.
 
     Raises:
-        ArtifactError: The file is missing, truncated, or does not fit the schema.
+        ArtifactError: The file is missing, truncated, empty, or does not fit the schema.
     """
-    wanted = schema if columns is None else {name: schema[name] for name in columns}
     if not file.is_file():
         raise ArtifactError(f"{file}: no such file")
+    return parse_table(file.read_bytes(), schema, file)
+
+
+def parse_table(content: bytes, schema: Schema, file: Path) -> tuple[pl.DataFrame, Facts]:
+    """As `read_table`, from the bytes of a file that lies elsewhere.
+
+    Raises:
+        ArtifactError: See `read_table`; the message names `file`.
+    """
     try:
-        table = pl.read_parquet(file)
-    except (pl.exceptions.PolarsError, OSError) as error:
+        metadata = pl.read_parquet_metadata(io.BytesIO(content))
+        table = pl.read_parquet(io.BytesIO(content))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise ArtifactError(f"{file}: is not a whole Parquet file: {error}") from error
-    _check(file, table, wanted)
-    return table.select(*wanted)
+    _check(file, table, schema)
+    facts = {
+        name.removeprefix(PREFIX): fact
+        for name, fact in metadata.items()
+        if name.startswith(PREFIX)
+    }
+    return table.select(*schema), facts
 
 
 def _check(file: Path, table: pl.DataFrame, schema: Schema) -> None:
+    if not len(table):
+        raise ArtifactError(f"{file}: has no rows")
     missing = [name for name in schema if name not in table.columns]
     if missing:
         raise ArtifactError(f"{file}: has no column {', '.join(map(repr, missing))}")

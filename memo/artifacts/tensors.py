@@ -1,5 +1,6 @@
 """Arrays in safetensors files, with a fingerprint and facts in the header."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,10 @@ from safetensors.numpy import save
 
 from memo.artifacts.files import ArtifactError, write_whole
 
-__all__ = ["Tensors", "read_facts", "read_tensors", "write_tensors"]
+__all__ = ["Tensors", "read_header", "read_tensors", "write_tensors"]
+
+
+HEADER = "memo"
 
 
 @dataclass(frozen=True)
@@ -30,39 +34,41 @@ def write_tensors(file: Path, tensors: Tensors) -> None:
         ArtifactError: The file cannot be written.
     """
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.arrays.items()}
-    write_whole(file, save(arrays, metadata={"memo": json.dumps(tensors.facts, sort_keys=True)}))
-
-
-def read_facts(file: Path) -> dict[str, Any]:
-    """The facts in a file's header, once the file is seen to be whole.
-
-    Raises:
-        ArtifactError: The file is missing, truncated or not memo's.
-    """
-    return _open(file, with_arrays=False).facts
+    header = json.dumps({"digest": _digest(arrays), "facts": tensors.facts}, sort_keys=True)
+    # One entry only: safetensors writes several in an order that differs from run to run.
+    write_whole(file, save(arrays, metadata={HEADER: header}))
 
 
 def read_tensors(file: Path) -> Tensors:
-    """Arrays and facts of a file.
+    """Arrays and facts of a file, once its digest is seen to hold.
 
     Raises:
-        ArtifactError: The file is missing, truncated or not memo's.
+        ArtifactError: The file is missing, truncated, altered, or not memo's.
     """
-    return _open(file, with_arrays=True)
-
-
-def _open(file: Path, *, with_arrays: bool) -> Tensors:
     if not file.is_file():
         raise ArtifactError(f"{file}: no such file")
     try:
         with safe_open(file, framework="numpy") as handle:
-            facts = json.loads((handle.metadata() or {})["memo"])
-            names = handle.keys() if with_arrays else ()
-            arrays = {name: handle.get_tensor(name) for name in names}
+            digest, facts = read_header(handle.metadata())
+            arrays = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+    except (KeyError, TypeError):
+        raise ArtifactError(f"{file}: was not written by memo") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise ArtifactError(f"{file}: is not a whole safetensors file: {error}") from error
-    except KeyError:
-        raise ArtifactError(f"{file}: was not written by memo") from None
-    if not isinstance(facts, dict):
-        raise ArtifactError(f"{file}: was not written by memo")
+    if digest != _digest(arrays):
+        raise ArtifactError(f"{file}: is damaged: its content does not have the digest it names")
     return Tensors(arrays, facts)
+
+
+def read_header(metadata: dict[str, str] | None) -> tuple[str, dict[str, Any]]:
+    """Digest and facts from a file's metadata; KeyError or TypeError where they are not memo's."""
+    header = json.loads((metadata or {})[HEADER])
+    return str(header["digest"]), dict(header["facts"])
+
+
+def _digest(arrays: dict[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.data)
+    return digest.hexdigest()

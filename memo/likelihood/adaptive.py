@@ -15,7 +15,7 @@ from memo.models import LatentVariableModel
 
 __all__ = ["adaptive_log_likelihood"]
 
-BLOCK = 64
+BLOCK = 256
 """Observations that are worked on together; a constant, since it keys the draws."""
 
 FIRST_DRAWS = 64

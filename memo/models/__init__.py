@@ -1,10 +1,23 @@
 """Densities: one file a family; what a density must offer is in `memo.models.protocols`."""
 
 from memo.models.build import build_model, initial_model
-from memo.models.protocols import Density, LatentVariableModel, ObservationModel, Trainable
+from memo.models.protocols import (
+    ClosedForm,
+    Density,
+    FitError,
+    Fitted,
+    Generative,
+    LatentVariableModel,
+    ObservationModel,
+    Trainable,
+)
 
 __all__ = [
+    "ClosedForm",
     "Density",
+    "FitError",
+    "Fitted",
+    "Generative",
     "LatentVariableModel",
     "ObservationModel",
     "Trainable",

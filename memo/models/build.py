@@ -3,17 +3,35 @@
 import torch
 from torch import nn
 
+from memo.models.flow import Flow
+from memo.models.gaussian_mixture import GaussianMixture
+from memo.models.kde import KDE
+from memo.models.normal import Normal
 from memo.models.vae import VAE
-from memo.spec import ModelSpec
+from memo.spec import FlowSpec, GaussianMixtureSpec, KDESpec, ModelSpec, NormalSpec, VAESpec
 
 __all__ = ["build_model", "initial_model"]
 
 
-def build_model(spec: ModelSpec, shape: tuple[int, ...]) -> VAE:
-    """The model that the spec describes, for observations of that shape, with weights to be set."""
-    match spec.kind:
-        case "vae":
+def build_model(
+    spec: ModelSpec, shape: tuple[int, ...]
+) -> VAE | Normal | KDE | GaussianMixture | Flow:
+    """The model that the spec describes, for observations of that shape, with weights to be set.
+
+    Raises:
+        ValueError: The model is not made for observations of that shape.
+    """
+    match spec:
+        case VAESpec():
             return VAE(spec, shape)
+        case NormalSpec():
+            return Normal(spec, shape)
+        case KDESpec():
+            return KDE(spec, shape)
+        case GaussianMixtureSpec():
+            return GaussianMixture(spec, shape)
+        case FlowSpec():
+            return Flow(spec, shape)
 
 
 def initial_model(spec: ModelSpec, shape: tuple[int, ...], seed: int) -> nn.Module:

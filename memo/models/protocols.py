@@ -1,15 +1,32 @@
 """What a density must offer to be trained, scored and sampled from.
 
-A family is one file and one line in `memo.models.build`. It fills `Trainable` and one of
-`Density` (log p(x) in closed form) and `LatentVariableModel` (log p(x) as an integral over z).
+A family is one file and one line in `memo.models.build`. It comes by its weights as a `Trainable`
+(gradient descent) or a `Fitted` (an algorithm of its own), and has log p(x) as a `Density` (in
+closed form) or a `LatentVariableModel` (as an integral over z). All of them are `Generative`.
 `tests/test_models_contract.py` puts every family through the same demands.
 """
 
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
-__all__ = ["Density", "LatentVariableModel", "ObservationModel", "Trainable"]
+from memo.errors import WorkError
+
+__all__ = [
+    "ClosedForm",
+    "Density",
+    "FitError",
+    "Fitted",
+    "Generative",
+    "LatentVariableModel",
+    "ObservationModel",
+    "Trainable",
+]
+
+
+class FitError(WorkError):
+    """A density has no fit to these observations; the message says why and what would help."""
 
 
 @runtime_checkable
@@ -45,6 +62,51 @@ class Density(Protocol):
 
 
 @runtime_checkable
+class Fitted(Density, Protocol):
+    """A density that is fitted to all its observations at once, by an algorithm of its own.
+
+    What it learns lies in float64 buffers, so that `state_dict` holds all of it; a buffer whose
+    size depends on the observations takes the size of the one that is loaded.
+    """
+
+    def fit(self, x: Tensor) -> None:
+        """Fit to observations (n, *shape); the same ones give the same fit.
+
+        Raises:
+            FitError: There is no fit: too few observations, or a singular one.
+        """
+        ...
+
+
+@runtime_checkable
+class ClosedForm(Fitted, Protocol):
+    """A density whose leave-one-out scores need no refits."""
+
+    def leave_one_out_log_prob(self, x: Tensor) -> Tensor:
+        """log p(x_i | D without i) of every observation that the density was fitted to.
+
+        Args:
+            x: The observations D that `fit` saw, (n, *shape).
+
+        Returns:
+            (n,), float64, in nats.
+
+        Raises:
+            FitError: There is no fit without one of them.
+        """
+        ...
+
+
+@runtime_checkable
+class Generative(Protocol):
+    """A density that new observations can be drawn from."""
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw (count, *shape) in the space of the model's values; `generator` is on the CPU."""
+        ...
+
+
+@runtime_checkable
 class LatentVariableModel(Protocol):
     """A density p(x) = E_{p(z)}[p(x | z)] with a standard normal prior and an encoder q(z | x)."""
 
@@ -66,6 +128,16 @@ class LatentVariableModel(Protocol):
 @runtime_checkable
 class ObservationModel(Protocol):
     """p(x | z) as a function of what the decoder returns."""
+
+    shape: tuple[int, ...]
+    """Shape of one observation."""
+
+    parameter_shape: tuple[int, ...]
+    """Shape of what the decoder returns for one observation."""
+
+    def encoder_input(self, x: Tensor) -> Tensor:
+        """The observation in the units that the encoder sees."""
+        ...
 
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
         """log p(x | z) in nats: x is (..., *shape), the result (...); leading axes broadcast."""

@@ -22,6 +22,7 @@ class VAE(nn.Module):
 
     def __init__(self, spec: VAESpec, shape: tuple[int, ...]) -> None:
         super().__init__()
+        self.shape = shape
         self.latent = spec.latent
         self.noise_features = spec.latent
         self.observation = build_observation(spec.observation, shape)
@@ -31,7 +32,7 @@ class VAE(nn.Module):
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation of q(z | x): (B, *shape) -> (B, d), (B, d)."""
-        mean, log_variance = self.encoder(x).chunk(2, dim=-1)
+        mean, log_variance = self.encoder(self.observation.encoder_input(x)).chunk(2, dim=-1)
         return mean, log_variance / 2
 
     def decode(self, z: Tensor) -> Tensor:
@@ -44,6 +45,14 @@ class VAE(nn.Module):
         z = mean + torch.exp(log_std) * noise
         reconstruction = self.observation.log_prob(x, self.decode(z))
         return _divergence_from_prior(mean, log_std) - reconstruction
+
+    @torch.no_grad()
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """x ~ p(x | z), z from the prior: (count, *shape)."""
+        z = torch.randn(count, self.latent, generator=generator)
+        uniform = torch.rand(count, *self.shape, generator=generator)
+        weights = next(self.parameters())
+        return self.observation.sample(self.decode(z.to(weights)), uniform.to(weights))
 
 
 def _divergence_from_prior(mean: Tensor, log_std: Tensor) -> Tensor:

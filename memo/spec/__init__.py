@@ -1,10 +1,35 @@
 """What an experiment is: the Pydantic models behind params.yaml."""
 
-from memo.spec.base import Spec
-from memo.spec.datasets import DatasetSpec, DigitsSpec
-from memo.spec.models import MLPSpec, ModelSpec, NetworkSpec, ObservationSpec, VAESpec
+from memo.spec.base import Spec, Support
+from memo.spec.datasets import (
+    CelebASpec,
+    CIFAR10Spec,
+    DatasetSpec,
+    DigitsSpec,
+    FashionMNISTSpec,
+    ImageFolderSpec,
+    ImagesSpec,
+    MNISTSpec,
+    SyntheticSpec,
+)
+from memo.spec.models import (
+    BernoulliSpec,
+    ConvSpec,
+    DiagonalGaussianSpec,
+    FlowSpec,
+    GaussianMixtureSpec,
+    GaussianSpec,
+    KDESpec,
+    LogisticMixtureSpec,
+    MLPSpec,
+    ModelSpec,
+    NetworkSpec,
+    NormalSpec,
+    ObservationSpec,
+    VAESpec,
+)
 from memo.spec.project import ExperimentSpec, ProjectSpec
-from memo.spec.read import SpecError, read_project, select_experiment, spec_schema
+from memo.spec.read import SpecError, read_project, select_dataset, select_experiment, spec_schema
 from memo.spec.scoring import (
     AdaptiveSpec,
     DesignSpec,
@@ -17,26 +42,44 @@ from memo.spec.training import LearningRateSpec, MitigationSpec, TrainingSpec
 
 __all__ = [
     "AdaptiveSpec",
+    "BernoulliSpec",
+    "CIFAR10Spec",
+    "CelebASpec",
+    "ConvSpec",
     "DatasetSpec",
     "DesignSpec",
+    "DiagonalGaussianSpec",
     "DigitsSpec",
     "ExperimentSpec",
+    "FashionMNISTSpec",
+    "FlowSpec",
+    "GaussianMixtureSpec",
+    "GaussianSpec",
+    "ImageFolderSpec",
+    "ImagesSpec",
     "ImportanceSpec",
+    "KDESpec",
     "KFoldSpec",
     "LearningRateSpec",
     "LikelihoodSpec",
+    "LogisticMixtureSpec",
     "MLPSpec",
+    "MNISTSpec",
     "MitigationSpec",
     "ModelSpec",
     "NetworkSpec",
+    "NormalSpec",
     "ObservationSpec",
     "ProjectSpec",
     "ScoringSpec",
     "Spec",
     "SpecError",
+    "Support",
+    "SyntheticSpec",
     "TrainingSpec",
     "VAESpec",
     "read_project",
+    "select_dataset",
     "select_experiment",
     "spec_schema",
 ]

@@ -1,10 +1,10 @@
 """What every part of the spec has in common."""
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-__all__ = ["Name", "Positive", "Spec"]
+__all__ = ["Name", "Positive", "Spec", "Support"]
 
 Name: TypeAlias = Annotated[
     str,
@@ -13,6 +13,9 @@ Name: TypeAlias = Annotated[
 """A name of a data set or an experiment: it becomes a file name and a DVC stage name."""
 
 Positive: TypeAlias = Annotated[int, Field(ge=1)]
+
+Support: TypeAlias = Literal["binary", "levels", "continuous"]
+"""What values a density is defined on: {0, 1}, integers from 0, or real numbers."""
 
 
 class Spec(BaseModel):

@@ -1,35 +1,218 @@
 """Specs of data sets: where observations come from and which values are scored."""
 
-from typing import Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from memo.spec.base import Positive, Spec
+from memo.spec.base import Positive, Spec, Support
 
-__all__ = ["DatasetSpec", "DigitsSpec"]
+__all__ = [
+    "CIFAR10Spec",
+    "CelebASpec",
+    "DatasetSpec",
+    "DigitsSpec",
+    "FashionMNISTSpec",
+    "ImageFolderSpec",
+    "ImagesSpec",
+    "MNISTSpec",
+    "SyntheticSpec",
+]
 
-DIGITS = 1797
+
+class _SourceSpec(Spec):
+    """What every data set has."""
+
+    kind: str
+    seed: int = Field(
+        default=0, ge=0, lt=2**63, description="Seed of the fixed draw of the scored values."
+    )
 
 
-class DigitsSpec(Spec):
-    """scikit-learn's handwritten digits: 1,797 grey images of 8 x 8, ten classes, no download."""
+class ImagesSpec(_SourceSpec):
+    """What every data set of images has: shape, values, and what training may do to them.
 
-    kind: Literal["digits"]
-    values: Literal["binary", "dynamic"] = Field(
+    Shape: `crop`, then `size`, then `pad`.
+    """
+
+    native: ClassVar[tuple[int, int, int] | None] = None
+    """Channels, height and width of the source's images, where all are alike."""
+
+    source_observations: ClassVar[int | None] = None
+    """How many images the source has, where that is known."""
+
+    depth: ClassVar[int] = 256
+    """How many integer levels a pixel has: 0 ... depth - 1."""
+
+    values: Literal["binary", "dynamic", "levels", "continuous"] = Field(
         default="binary",
         description="binary: each pixel is drawn once, as Bernoulli(intensity), and never again. "
         "dynamic: pixels are drawn anew at each training step; the scored values are the "
-        "fixed draw of `binary` all the same.",
+        "fixed draw of `binary` all the same. "
+        "levels: the integers as they are. "
+        "continuous: uniform noise within each level, drawn once, then a logit; log p is given in "
+        "the space of the pixels all the same.",
+    )
+    logit_lambda: float = Field(
+        default=0.05,
+        gt=0,
+        lt=0.5,
+        description="Of `values: continuous`: x = logit(lambda + (1 - 2 lambda) pixel), for pixels "
+        "in [0, 1] (Papamakarios et al. 2017, who take 1e-6 for MNIST and 0.05 for CIFAR-10).",
+    )
+    crop: Positive | None = Field(
+        default=None, description="Keep the central square of so many pixels' side."
+    )
+    size: Positive | None = Field(
+        default=None,
+        description="Resize to a square of so many pixels' side; of an image that is not square, "
+        "the largest central square is kept first.",
+    )
+    pad: int = Field(default=0, ge=0, description="Add so many black pixels on every side.")
+    flips: bool = Field(
+        default=False,
+        description="Mirror left and right with probability 1/2 at each training step. The scored "
+        "values are never mirrored.",
     )
     limit: Positive | None = Field(
         default=None, description="Keep the first so many observations; all of them when absent."
     )
-    seed: int = Field(default=0, ge=0, description="Seed of the fixed draw of the scored values.")
+
+    @property
+    def observations(self) -> int | None:
+        """How many observations the prepared data set will have; None before it is read."""
+        known = self.source_observations
+        return known if known is None or self.limit is None else min(self.limit, known)
+
+    @property
+    def shape(self) -> tuple[int, int, int] | None:
+        """Shape of the prepared images; None before they are read."""
+        square = self.size or self.crop
+        if square is None and self.native is None:
+            return None
+        height, width = (square, square) if square else (self.native or (0, 0, 0))[1:]
+        return (self._channels, height + 2 * self.pad, width + 2 * self.pad)
+
+    @property
+    def support(self) -> Support:
+        """Which values a density of these observations must be defined on."""
+        return "binary" if self.values == "dynamic" else self.values
+
+    @property
+    def _channels(self) -> int:
+        return 0 if self.native is None else self.native[0]
+
+
+class DigitsSpec(ImagesSpec):
+    """scikit-learn's handwritten digits: 1,797 grey images of 8 x 8, ten classes, no download."""
+
+    kind: Literal["digits"]
+    native = (1, 8, 8)
+    source_observations = 1797
+    depth = 17
+
+
+class _FilesSpec(ImagesSpec):
+    """What every data set has whose official files torchvision can download."""
+
+    root: str = Field(
+        default="data/sources", description="Folder of the source's files, below the project's."
+    )
+    download: bool = Field(
+        default=True, description="Whether torchvision may download files that are missing."
+    )
+
+
+class MNISTSpec(_FilesSpec):
+    """MNIST (LeCun et al. 1998): the 60,000 training images of handwritten digits, 28 x 28."""
+
+    kind: Literal["mnist"]
+    native = (1, 28, 28)
+    source_observations = 60_000
+
+
+class FashionMNISTSpec(_FilesSpec):
+    """Fashion-MNIST (Xiao et al. 2017): the 60,000 training images of clothes, 28 x 28."""
+
+    kind: Literal["fashion-mnist"]
+    native = (1, 28, 28)
+    source_observations = 60_000
+
+
+class CIFAR10Spec(_FilesSpec):
+    """CIFAR-10 (Krizhevsky 2009): the 50,000 training images in ten classes, 3 x 32 x 32."""
+
+    kind: Literal["cifar10"]
+    native = (3, 32, 32)
+    source_observations = 50_000
+
+
+class CelebASpec(_FilesSpec):
+    """CelebA (Liu et al. 2015): the 162,770 training images of faces, aligned, 3 x 218 x 178."""
+
+    kind: Literal["celeba"]
+    native = (3, 218, 178)
+    source_observations = 162_770
+
+
+class ImageFolderSpec(ImagesSpec):
+    """A folder or tree of image files; an image's label is the name of the folder it lies in."""
+
+    kind: Literal["image-folder"]
+    root: str = Field(description="The folder, below the project's.")
+    channels: Literal[1, 3] = Field(default=3, description="1: grey. 3: red, green, blue.")
+    unreadable: Literal["error", "skip"] = Field(
+        default="error",
+        description="What an image that cannot be read is: error: a reason to stop, once all are "
+        "known. skip: listed in dataset.json and left out.",
+    )
+
+    @property
+    def _channels(self) -> int:
+        return self.channels
+
+
+class SyntheticSpec(_SourceSpec):
+    """A mixture of Gaussians in one or two dimensions, with planted outliers and duplicates.
+
+    Ids and labels tell which observation is which.
+    """
+
+    kind: Literal["synthetic"]
+    dimensions: Literal[1, 2] = Field(default=2, description="Columns of an observation.")
+    components: Positive = Field(
+        default=3,
+        description="Equally likely Gaussians of standard deviation 0.5, on a circle of radius 3 "
+        "or evenly from -3 to 3.",
+    )
+    count: Positive = Field(default=200, description="Observations of the mixture.")
+    outliers: int = Field(
+        default=0, ge=0, description="Further observations, each 8 to 12 from the centre."
+    )
+    duplicates: int = Field(
+        default=0,
+        ge=0,
+        description="Further observations, each an exact copy of another of the mixture.",
+    )
+    support: ClassVar[Support] = "continuous"
 
     @property
     def observations(self) -> int:
         """How many observations the prepared data set will have."""
-        return DIGITS if self.limit is None else min(self.limit, DIGITS)
+        return self.count + self.outliers + self.duplicates
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of an observation."""
+        return (self.dimensions,)
 
 
-DatasetSpec: TypeAlias = DigitsSpec
+DatasetSpec: TypeAlias = Annotated[
+    DigitsSpec
+    | MNISTSpec
+    | FashionMNISTSpec
+    | CIFAR10Spec
+    | CelebASpec
+    | ImageFolderSpec
+    | SyntheticSpec,
+    Field(discriminator="kind"),
+]

@@ -1,12 +1,27 @@
 """Specs of densities: which family, of what shape."""
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from memo.spec.base import Positive, Spec
+from memo.spec.base import Positive, Spec, Support
 
-__all__ = ["MLPSpec", "ModelSpec", "NetworkSpec", "ObservationSpec", "VAESpec"]
+__all__ = [
+    "BernoulliSpec",
+    "ConvSpec",
+    "DiagonalGaussianSpec",
+    "FlowSpec",
+    "GaussianMixtureSpec",
+    "GaussianSpec",
+    "KDESpec",
+    "LogisticMixtureSpec",
+    "MLPSpec",
+    "ModelSpec",
+    "NetworkSpec",
+    "NormalSpec",
+    "ObservationSpec",
+    "VAESpec",
+]
 
 
 class MLPSpec(Spec):
@@ -20,8 +35,79 @@ class MLPSpec(Spec):
     )
 
 
-NetworkSpec: TypeAlias = MLPSpec
-ObservationSpec: TypeAlias = Literal["bernoulli"]
+class ConvSpec(Spec):
+    """DCGAN's four strided convolutions (Radford et al. 2016) with group normalization.
+
+    Height and width of the images must be multiples of 16.
+    """
+
+    kind: Literal["conv"]
+    features: Positive = Field(
+        default=32,
+        description="Channels after the first convolution; each of the three others doubles them.",
+    )
+
+
+NetworkSpec: TypeAlias = Annotated[MLPSpec | ConvSpec, Field(discriminator="kind")]
+
+
+class BernoulliSpec(Spec):
+    """Independent binary pixels."""
+
+    kind: Literal["bernoulli"] = "bernoulli"
+    support: ClassVar[Support] = "binary"
+
+
+class GaussianSpec(Spec):
+    """Independent Gaussian pixels of one learned variance, the same for all of them."""
+
+    kind: Literal["gaussian"]
+    support: ClassVar[Support] = "continuous"
+
+
+class DiagonalGaussianSpec(Spec):
+    """Independent Gaussian pixels, whose means and variances both come from the decoder."""
+
+    kind: Literal["diagonal-gaussian"]
+    floor: float = Field(
+        default=0.01,
+        gt=0,
+        description="Standard deviation that no pixel falls below, in units of the data set's "
+        "values: without one the likelihood has no upper bound (Mattei & Frellsen 2018).",
+    )
+    support: ClassVar[Support] = "continuous"
+
+
+class LogisticMixtureSpec(Spec):
+    """Discretized mixture of logistics (Salimans et al. 2017) over integer levels."""
+
+    kind: Literal["logistic-mixture"]
+    components: Positive = Field(default=10, description="Mixture components of each pixel.")
+    levels: int = Field(
+        default=256, ge=2, description="How many integer levels a pixel has: 0 ... levels - 1."
+    )
+    support: ClassVar[Support] = "levels"
+
+
+def _kind_alone(value: Any) -> Any:
+    return {"kind": value} if isinstance(value, str) else value
+
+
+_Observation: TypeAlias = Annotated[
+    BernoulliSpec | GaussianSpec | DiagonalGaussianSpec | LogisticMixtureSpec,
+    Field(discriminator="kind"),
+]
+ObservationSpec: TypeAlias = Annotated[
+    _Observation,
+    BeforeValidator(
+        _kind_alone,
+        json_schema_input_type=Literal[
+            "bernoulli", "gaussian", "diagonal-gaussian", "logistic-mixture"
+        ]
+        | _Observation,
+    ),
+]
+"""`bernoulli`, or `{kind: bernoulli}`: a string is the kind, with its options at their defaults."""
 
 
 class VAESpec(Spec):
@@ -31,8 +117,71 @@ class VAESpec(Spec):
     network: NetworkSpec = Field(description="Architecture of encoder and decoder.")
     latent: Positive = Field(default=8, description="Number of latent variables.")
     observation: ObservationSpec = Field(
-        default="bernoulli", description="The likelihood p(x | z) of the pixels."
+        default=BernoulliSpec(), description="The likelihood p(x | z) of the pixels."
     )
 
+    @property
+    def support(self) -> Support:
+        """Which values the density is defined on."""
+        return self.observation.support
 
-ModelSpec: TypeAlias = VAESpec
+
+class NormalSpec(Spec):
+    """Multivariate normal with full covariance, fitted by maximum likelihood in closed form."""
+
+    kind: Literal["normal"]
+    ridge: float = Field(
+        default=0.0,
+        ge=0,
+        description="Variance added to each column, in squared units of the data set's values.",
+    )
+    support: ClassVar[Support] = "continuous"
+
+
+class KDESpec(Spec):
+    """Kernel density estimate with a Gaussian product kernel."""
+
+    kind: Literal["kde"]
+    bandwidth: Literal["scott", "silverman", "cross-validated"] | Annotated[float, Field(gt=0)] = (
+        Field(
+            default="scott",
+            description="scott, silverman: a rule's factor times each column's standard deviation "
+            "(Scott 1992, eq. 6.42). cross-validated: the factor that maximizes the leave-one-out "
+            "likelihood. A number: that bandwidth in each column, in units of the values.",
+        )
+    )
+    support: ClassVar[Support] = "continuous"
+
+
+class GaussianMixtureSpec(Spec):
+    """Mixture of Gaussians with full covariances, fitted by expectation maximization."""
+
+    kind: Literal["gaussian-mixture"]
+    components: Positive = Field(default=2, description="Number of Gaussians.")
+    ridge: float = Field(
+        default=1e-6,
+        gt=0,
+        description="Variance added to each column, in squared units of the data set's values.",
+    )
+    support: ClassVar[Support] = "continuous"
+
+
+class FlowSpec(Spec):
+    """Normalizing flow to a standard normal, trained on the exact log-likelihood."""
+
+    kind: Literal["flow"]
+    architecture: Literal["maf", "nsf", "coupling"] = Field(
+        description="maf: masked autoregressive (Papamakarios et al. 2017). nsf: autoregressive "
+        "rational-quadratic splines (Durkan et al. 2019), which bend within [-5, 5]. coupling: "
+        "affine couplings (Dinh et al. 2017)."
+    )
+    transforms: Positive = Field(default=3, description="Number of transformations in sequence.")
+    hidden: list[Positive] = Field(
+        default=[64, 64], min_length=1, description="Hidden widths of each transformation's MLP."
+    )
+    support: ClassVar[Support] = "continuous"
+
+
+ModelSpec: TypeAlias = Annotated[
+    VAESpec | NormalSpec | KDESpec | GaussianMixtureSpec | FlowSpec, Field(discriminator="kind")
+]

@@ -6,9 +6,9 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from memo.spec.base import Name, Spec
-from memo.spec.datasets import DatasetSpec
-from memo.spec.models import ModelSpec
+from memo.spec.base import Name, Spec, Support
+from memo.spec.datasets import DatasetSpec, ImagesSpec
+from memo.spec.models import ConvSpec, LogisticMixtureSpec, ModelSpec, VAESpec
 from memo.spec.scoring import ScoringSpec
 from memo.spec.training import MitigationSpec, TrainingSpec
 
@@ -25,7 +25,7 @@ class ExperimentSpec(Spec):
         default=None, max_length=200, description="A name for people; the key is used when absent."
     )
     dataset: Name = Field(description="Key of a data set under `datasets`.")
-    model: ModelSpec
+    model: ModelSpec = Field(description="The density that is trained.")
     training: TrainingSpec
     mitigations: list[MitigationSpec] = Field(
         description="Changes to training or data that should lower memorization, applied together."
@@ -68,6 +68,7 @@ def _check_experiment(
             ("experiments", name, "scoring", "epochs"),
             f"epoch {beyond[0]} is beyond the last one, training.epochs = {last}",
         )
+    _check_model(("experiments", name, "model"), experiment, datasets[experiment.dataset])
     observations = datasets[experiment.dataset].observations
     folds = experiment.scoring.design.folds
     if observations is not None and folds > observations:
@@ -75,6 +76,46 @@ def _check_experiment(
             ("experiments", name, "scoring", "design", "folds"),
             f"{folds} folds are more than the {observations} observations of "
             f"data set {experiment.dataset!r}",
+        )
+
+
+_VALUES: dict[Support, str] = {
+    "binary": "binary pixels (`values: binary` or `values: dynamic`)",
+    "levels": "integer levels (`values: levels`)",
+    "continuous": "real numbers (`values: continuous`)",
+}
+
+
+def _check_model(path: tuple[str, ...], experiment: ExperimentSpec, dataset: DatasetSpec) -> None:
+    model = experiment.model
+    at = (*path, "observation" if isinstance(model, VAESpec) else "kind")
+    kind = model.observation.kind if isinstance(model, VAESpec) else model.kind
+    if model.support != dataset.support:
+        raise _wrong(
+            at,
+            f"{kind!r} is a density of {_VALUES[model.support]}, but data set "
+            f"{experiment.dataset!r} has {_VALUES[dataset.support]}",
+        )
+    if not isinstance(model, VAESpec):
+        return
+    if isinstance(model.observation, LogisticMixtureSpec) and isinstance(dataset, ImagesSpec):
+        _check_levels((*at, "levels"), model.observation.levels, experiment.dataset, dataset.depth)
+    if isinstance(model.network, ConvSpec):
+        _check_multiples((*path, "network"), experiment.dataset, dataset.shape)
+
+
+def _check_levels(path: tuple[str, ...], levels: int, dataset: str, depth: int) -> None:
+    if levels != depth:
+        raise _wrong(path, f"is {levels}, but pixels of data set {dataset!r} have {depth} levels")
+
+
+def _check_multiples(path: tuple[str, ...], dataset: str, shape: tuple[int, ...] | None) -> None:
+    if shape is not None and (len(shape) != 3 or shape[1] % 16 or shape[2] % 16):
+        raise _wrong(
+            path,
+            "'conv' needs images whose height and width are multiples of 16, but observations of "
+            f"data set {dataset!r} are {' x '.join(map(str, shape))} (its `pad`, `crop` and `size` "
+            "change that)",
         )
 
 

@@ -4,7 +4,7 @@ import difflib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -12,14 +12,17 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
+from memo.errors import InputError
+from memo.spec.datasets import DatasetSpec
 from memo.spec.project import ExperimentSpec, ProjectSpec
 
-__all__ = ["SpecError", "read_project", "select_experiment", "spec_schema"]
+__all__ = ["SpecError", "read_project", "select_dataset", "select_experiment", "spec_schema"]
 
 _Path = tuple[str | int, ...]
+_Selected = TypeVar("_Selected")
 
 
-class SpecError(Exception):
+class SpecError(InputError):
     """The spec is wrong; the message names the file, the key's path, and what is allowed."""
 
 
@@ -48,9 +51,22 @@ def select_experiment(project: ProjectSpec, name: str) -> ExperimentSpec:
     Raises:
         SpecError: No experiment has that name.
     """
-    if name not in project.experiments:
-        raise SpecError(f"no experiment is named {name!r}{_hint(name, project.experiments)}")
-    return project.experiments[name]
+    return _select(name, project.experiments, "experiment")
+
+
+def select_dataset(project: ProjectSpec, name: str) -> DatasetSpec:
+    """The data set of that name.
+
+    Raises:
+        SpecError: No data set has that name.
+    """
+    return _select(name, project.datasets, "data set")
+
+
+def _select(name: str, among: dict[str, _Selected], what: str) -> _Selected:
+    if name not in among:
+        raise SpecError(f"no {what} is named {name!r}{_hint(name, among)}")
+    return among[name]
 
 
 def spec_schema() -> str:
@@ -84,6 +100,8 @@ def _describe(detail: ErrorDetails, data: dict[str, Any], file: Path) -> str:
     context = detail.get("ctx", {})
     raw: _Path = context.get("path", detail["loc"])
     path = _without_tags(raw, data)
+    if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        path = _with_kind(path, data)
     line = _line_of(path, file)
     where = f"{file}:{line}" if line else f"{file}"
     key = ".".join(str(part) for part in path)
@@ -95,15 +113,13 @@ def _message(detail: ErrorDetails, context: dict[str, Any], loc: _Path) -> str:
     match detail["type"]:
         case "extra_forbidden":
             message = f"unknown key{_hint(str(loc[-1]), sorted(_fields_at(loc[:-1])))}"
-        case "missing":
+        case "missing" | "union_tag_not_found":
             message = "is required, but missing"
         case "union_tag_invalid" | "literal_error" | "enum":
             expected = str(context.get("expected_tags", context.get("expected")))
             choices = [choice.strip(" '") for choice in expected.replace(" or ", ",").split(",")]
             given = context.get("tag", given)
             message = f"{given!r} is not known here{_hint(str(given), choices)}"
-        case "union_tag_not_found":
-            message = "needs the key `kind`"
         case "string_pattern_mismatch":
             message = (
                 f"{given!r} is not a valid name: lower-case letters, digits, '-' and '_', "
@@ -138,6 +154,14 @@ def _without_tags(loc: _Path, data: Any) -> _Path:
             path.append(part)
             value = value[part]
     return tuple(path)
+
+
+def _with_kind(path: _Path, data: Any) -> _Path:
+    """The key that tells the members of a union apart, where they are not told apart by name."""
+    value = data
+    for part in path:
+        value = value[part]
+    return (*path, "kind") if isinstance(value, dict) else path
 
 
 def _fields_at(loc: _Path) -> Iterator[str]:

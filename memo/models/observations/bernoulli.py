@@ -1,11 +1,9 @@
-"""Observation models p(x | z), once each, for any network."""
+"""Binary pixels."""
 
 import torch
 from torch import Tensor, nn
 
-from memo.spec import ObservationSpec
-
-__all__ = ["Bernoulli", "build_observation"]
+__all__ = ["Bernoulli"]
 
 
 class Bernoulli(nn.Module):
@@ -19,6 +17,10 @@ class Bernoulli(nn.Module):
         super().__init__()
         self.shape = shape
         self.parameter_shape = shape
+
+    def encoder_input(self, x: Tensor) -> Tensor:
+        """The pixels as they are."""
+        return x
 
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
         """sum over pixels of x l - log(1 + exp l), for logits l.
@@ -37,10 +39,3 @@ class Bernoulli(nn.Module):
     def sample(self, parameters: Tensor, uniform: Tensor) -> Tensor:
         """1 where the uniform draw lies below the pixel's probability."""
         return (uniform < torch.sigmoid(parameters)).to(parameters.dtype)
-
-
-def build_observation(spec: ObservationSpec, shape: tuple[int, ...]) -> Bernoulli:
-    """The observation model that the spec names, for observations of that shape."""
-    match spec:
-        case "bernoulli":
-            return Bernoulli(shape)

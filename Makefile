@@ -1,0 +1,32 @@
+# Two commands do everything: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint
+
+help: ## List the commands.
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+install: $(INSTALL) ## Make the virtual environment with memo and its pinned dependencies.
+
+$(INSTALL): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(INSTALL) ## Measure memorization of two models on handwritten digits; ends in a comparison.
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
+	@$(BIN)/memo compare
+	@echo "Reports: $$(ls -d $(CURDIR)/reports/*/index.html | tr '\n' ' ')"
+
+lint: $(INSTALL) ## Check style and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint ## Check style and types, and run the tests.
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n 2

@@ -1,0 +1,68 @@
+"""safetensors files as arrays that stay on disk until their rows are asked for."""
+
+import json
+import mmap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from memo.artifacts.files import ArtifactError
+from memo.artifacts.tensors import Tensors, read_header
+
+__all__ = ["map_tensors"]
+
+LENGTH_BYTES = 8
+"""The header's length stands before the header, little-endian."""
+
+_TYPES = {"U8": "u1", "I64": "<i8", "F32": "<f4", "F64": "<f8"}
+
+
+def map_tensors(file: Path) -> Tensors:
+    """The read-only arrays and the facts of a file that `write_tensors` wrote, memory-mapped.
+
+    Unlike `read_tensors`, this reads nothing but the header: that the file is whole is known from
+    its length, and whether its content is right is for the reader to check.
+
+    Raises:
+        ArtifactError: The file is missing, truncated or not memo's.
+    """
+    try:
+        with safe_open(file, framework="numpy") as handle:
+            _, facts = read_header(handle.metadata())
+        with file.open("rb") as content:
+            length = int.from_bytes(content.read(LENGTH_BYTES), "little")
+            header = json.loads(content.read(length))
+        start = LENGTH_BYTES + length
+        header.pop("__metadata__")
+        arrays = {
+            name: _mapped(
+                file,
+                start + entry["data_offsets"][0],
+                _TYPES[entry["dtype"]],
+                tuple(entry["shape"]),
+            )
+            for name, entry in header.items()
+        }
+    except FileNotFoundError:
+        raise ArtifactError(f"{file}: no such file") from None
+    except (KeyError, TypeError):
+        raise ArtifactError(f"{file}: was not written by memo") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ArtifactError(f"{file}: is not a whole safetensors file: {error}") from error
+    return Tensors(arrays, facts)
+
+
+class _Mapped(np.memmap[Any, Any]):
+    """A memory map that is sent to another process as its place in the file, not as its bytes."""
+
+    def __reduce__(self) -> Any:
+        if isinstance(self.base, mmap.mmap):
+            return _mapped, (self.filename, self.offset, self.dtype.str, self.shape)
+        return np.array(self).__reduce__()
+
+
+def _mapped(file: Path, offset: int, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    return _Mapped(file, dtype=dtype, mode="r", offset=offset, shape=shape)

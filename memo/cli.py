@@ -1,0 +1,258 @@
+"""The command line: one command a stage, and nothing else."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from memo import __version__
+from memo.errors import MemoError
+from memo.spec import (
+    ProjectSpec,
+    read_project,
+    select_dataset,
+    select_experiment,
+    spec_schema,
+)
+
+if TYPE_CHECKING:
+    from memo.artifacts import Layout
+    from memo.execution import Executor
+    from memo.stages.experiment import Experiment as LoadedExperiment
+
+# Stages are imported by the commands that run them, once the spec is seen to be right: help and
+# messages about a misspelt key must come at once, without torch.
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="memo",
+    help="What a probabilistic generative model has memorized of its training data.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+INTERRUPTED = 130
+
+Experiment = Annotated[str, typer.Argument(metavar="EXP", help="An experiment of params.yaml.")]
+Experiments = Annotated[
+    list[str] | None, typer.Argument(metavar="[EXP]...", help="Experiments of params.yaml.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Worker processes [default: MEMO_WORKERS, or one a core]."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+class _Project:
+    """The folder that commands work in."""
+
+    def __init__(self) -> None:
+        self.root = Path()
+
+    @property
+    def spec(self) -> Path:
+        return self.root / "params.yaml"
+
+    @property
+    def layout(self) -> "Layout":
+        from memo.artifacts import Layout
+
+        return Layout(self.root)
+
+    def read(self) -> ProjectSpec:
+        return read_project(self.spec)
+
+
+_project = _Project()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"memo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    project: Annotated[
+        Path, typer.Option("--project", "-C", help="Folder of params.yaml and dvc.yaml.")
+    ] = Path(),
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    _project.root = project
+
+
+@app.command()
+def validate(as_json: AsJson = False) -> None:
+    """Check params.yaml; exit code 2 and one line for each thing that is wrong."""
+    project = _project.read()
+    names = {"datasets": list(project.datasets), "experiments": list(project.experiments)}
+    if as_json:
+        typer.echo(json.dumps(names))
+    else:
+        counts = [f"{len(members)} {kind}" for kind, members in names.items()]
+        typer.echo(f"{_project.spec} is valid: {', '.join(counts)}")
+
+
+@app.command()
+def schema(
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to a file.")] = None,
+) -> None:
+    """Write the JSON Schema of params.yaml, for editors."""
+    if output is None:
+        typer.echo(spec_schema(), nl=False)
+    else:
+        output.write_text(spec_schema(), encoding="utf-8")
+
+
+@app.command()
+def prepare(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A data set of params.yaml.")],
+) -> None:
+    """Read a data set and draw the values that are scored."""
+    project = _project.read()
+    select_dataset(project, dataset)
+    from memo.stages import prepare as stage
+
+    facts = stage.prepare(project, _project.layout, dataset)
+    typer.echo(f"{dataset}: {facts['observations']} observations of {facts['shape']}")
+
+
+@app.command()
+def train(experiment: Experiment, workers: Workers = None) -> None:
+    """Train each model whose file is missing or out of date."""
+    loaded = _load(experiment)
+    from memo.stages import train as stage
+
+    trained = stage.train(loaded, _executor(workers))
+    typer.echo(f"{experiment}: {trained} models trained")
+
+
+@app.command()
+def score(experiment: Experiment, workers: Workers = None) -> None:
+    """Estimate log-likelihoods under each model, and memorization scores."""
+    loaded = _load(experiment)
+    from memo.stages import score as stage
+
+    scores = stage.score(loaded, _executor(workers))
+    typer.echo(f"{experiment}: {scores['index'].n_unique()} observations scored")
+
+
+@app.command()
+def report(experiment: Experiment) -> None:
+    """Write metrics, plots, charts and the page of an experiment."""
+    loaded = _load(experiment)
+    from memo.stages import report as stage
+
+    stage.report(loaded)
+    typer.echo(f"{experiment}: {_project.layout.report(experiment) / 'index.html'}")
+
+
+@app.command()
+def compare(
+    experiments: Experiments = None,
+    as_json: AsJson = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")
+    ] = False,
+    revision: Annotated[
+        str | None,
+        typer.Option("--rev", help="Also take these experiments from another git revision."),
+    ] = None,
+) -> None:
+    """Compare experiments (all of them by default), each with the first."""
+    project = _project.read()
+    names = experiments or list(project.experiments)
+    for name in names:
+        select_experiment(project, name)
+    from memo.stages import compare as stage
+    from memo.stages import terminal
+
+    scored = stage.workspace_scores(project, _project.layout, names)
+    if revision is not None:
+        scored += stage.revision_scores(_project.layout, names, revision)
+    compared = stage.compare(scored)
+    page = stage.write_comparison(_project.layout, compared)
+    if as_json:
+        typer.echo(json.dumps(compared.json, indent=2))
+    elif markdown:
+        typer.echo(terminal.comparison_markdown(compared.data), nl=False)
+    else:
+        terminal.print_comparison(compared.data)
+        typer.echo(f"The page with charts: {page}")
+
+
+@app.command()
+def show(
+    experiment: Experiment,
+    top: Annotated[int, typer.Option(min=1, help="How many observations.")] = 10,
+    label: Annotated[str | None, typer.Option(help="Only observations with this label.")] = None,
+    epoch: Annotated[
+        int | None, typer.Option(help="A scored epoch [default: the last one].")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print headline numbers and the most memorized observations."""
+    loaded = _load(experiment)
+    from memo.stages import show as stage
+    from memo.stages import terminal
+    from memo.stages.headlines import summary_headlines
+    from memo.stages.report import metrics
+
+    summary, rows = stage.show(loaded, top=top, label=label, epoch=epoch)
+    if as_json:
+        typer.echo(json.dumps(metrics(summary) | {"most_memorized": rows.to_dicts()}, indent=2))
+    else:
+        terminal.print_headlines(
+            f"{experiment} after epoch {summary.epoch}", summary_headlines(summary)
+        )
+        terminal.print_observations("Most memorized observations (nats)", rows)
+
+
+def _load(name: str) -> "LoadedExperiment":
+    project = _project.read()
+    select_experiment(project, name)
+    from memo.stages.experiment import load_experiment
+
+    return load_experiment(project, _project.layout, name)
+
+
+def _executor(workers: int | None) -> "Executor":
+    from memo.execution import local_executor
+
+    return local_executor(workers)
+
+
+def main() -> None:
+    """Entry point: errors become one message and an exit code, never a traceback of ours."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        app(standalone_mode=True)
+    except MemoError as error:
+        typer.echo(f"memo: {error}", err=True)
+        sys.exit(error.exit_code)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # what Typer makes of Ctrl-C
+            _end_now()
+        raise
+
+
+def _end_now() -> None:
+    """Leave at once: files are whole and workers killed, an orderly exit would save nothing."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

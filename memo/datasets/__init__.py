@@ -1,0 +1,77 @@
+"""Sources -> prepared observations."""
+
+from memo.datasets.celeba import read_celeba
+from memo.datasets.cifar10 import read_cifar10
+from memo.datasets.digits import read_digits
+from memo.datasets.image_folder import read_image_folder
+from memo.datasets.images import Images
+from memo.datasets.mnist import read_mnist
+from memo.datasets.pictures import pictures
+from memo.datasets.prepared import (
+    DataError,
+    Prepared,
+    check_prepared,
+    content_hash,
+    restored,
+    stored,
+)
+from memo.datasets.rows import Rows
+from memo.datasets.synthetic import prepare_synthetic
+from memo.datasets.training import training_batch
+from memo.datasets.values import prepare_images
+from memo.spec import (
+    CelebASpec,
+    CIFAR10Spec,
+    DatasetSpec,
+    DigitsSpec,
+    FashionMNISTSpec,
+    ImageFolderSpec,
+    ImagesSpec,
+    MNISTSpec,
+    SyntheticSpec,
+)
+
+__all__ = [
+    "DataError",
+    "Prepared",
+    "Rows",
+    "content_hash",
+    "pictures",
+    "prepare_dataset",
+    "restored",
+    "stored",
+    "training_batch",
+]
+
+
+def prepare_dataset(spec: DatasetSpec) -> Prepared:
+    """Read a source and draw the values that are scored.
+
+    Raises:
+        DataError: The source is missing, unreadable, empty, or all observations are the same.
+    """
+    if isinstance(spec, SyntheticSpec):
+        return check_prepared(prepare_synthetic(spec), "synthetic")
+    return check_prepared(prepare_images(_read(spec), spec), _name(spec))
+
+
+def _read(
+    spec: DigitsSpec | MNISTSpec | FashionMNISTSpec | CIFAR10Spec | CelebASpec | ImageFolderSpec,
+) -> Images:
+    match spec:
+        case DigitsSpec():
+            return read_digits(spec)
+        case MNISTSpec() | FashionMNISTSpec():
+            return read_mnist(spec)
+        case CIFAR10Spec():
+            return read_cifar10(spec)
+        case CelebASpec():
+            return read_celeba(spec)
+        case ImageFolderSpec():
+            return read_image_folder(spec)
+
+
+def _name(spec: ImagesSpec) -> str:
+    """The kind, and the folder it was read from."""
+    root = getattr(spec, "root", None)
+    return spec.kind if root is None else f"{spec.kind} in {root}"

@@ -1,0 +1,159 @@
+"""A prepared data set: the observations that are trained on and scored."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from memo.datasets.rows import Logits, Rows, Shares, chunks
+from memo.errors import InputError
+
+__all__ = ["DataError", "Prepared", "check_prepared", "content_hash", "restored", "stored"]
+
+
+class DataError(InputError):
+    """A data set cannot be used; the message names it and says why."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Observations, the same for every model that is trained or scored on them."""
+
+    scored: Rows
+    """(n, *shape): the values whose density is measured, drawn once for each observation. A numpy
+    array, or one that computes the rows it is asked for; `scored[:]` is all of them in memory."""
+
+    observations: pl.DataFrame
+    """`index`, `id`, `label` of each observation, in order."""
+
+    intensities: Rows | None = None
+    """(n, *shape) in [0, 1]: probabilities from which training draws its pixels anew."""
+
+    log_jacobian: NDArray[np.float64] | None = None
+    """(n,) nats: log p of the source's pixels is log p of `scored` plus this; None where it is 0.
+    A pixel's unit is one level, so bits per dimension are -log p / (pixels log 2)."""
+
+    white: int = 1
+    """Level of a white pixel, where `scored` has levels: 1 for binary pixels."""
+
+    flips: bool = False
+    """Whether training mirrors images left and right."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What a reader may want to know: source, licence, files that were left out."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one observation."""
+        return tuple(self.scored.shape[1:])
+
+    @property
+    def training_values(self) -> Literal["fixed", "drawn"]:
+        """Whether training sees the scored values or draws its own from the intensities."""
+        return "fixed" if self.intensities is None else "drawn"
+
+    def __len__(self) -> int:
+        return len(self.scored)
+
+
+def stored(prepared: Prepared) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Arrays to write for a data set, and the JSON facts by which `restored` reads them."""
+    arrays: dict[str, NDArray[Any]] = {}
+    conversions: dict[str, Any] = {}
+    for name, rows in (("scored", prepared.scored), ("intensities", prepared.intensities)):
+        if isinstance(rows, Logits | Shares):
+            arrays[name] = rows.levels
+            conversions[name] = _conversion(rows)
+        elif rows is not None:
+            arrays[name] = rows[:]
+    if prepared.log_jacobian is not None:
+        arrays["log_jacobian"] = prepared.log_jacobian
+    return arrays, {"conversions": conversions, "white": prepared.white, "flips": prepared.flips}
+
+
+def restored(
+    arrays: Mapping[str, NDArray[Any]],
+    form: Mapping[str, Any],
+    observations: pl.DataFrame,
+    facts: dict[str, Any],
+) -> Prepared:
+    """The data set whose `stored` arrays, which may be memory-mapped, and facts these are.
+
+    Raises:
+        DataError: They are not what `stored` returns.
+    """
+    try:
+        rows = {
+            name: _converted(arrays[name], form["conversions"].get(name))
+            for name in ("scored", "intensities")
+            if name in arrays
+        }
+        return Prepared(
+            scored=rows["scored"],
+            observations=observations,
+            intensities=rows.get("intensities"),
+            log_jacobian=arrays.get("log_jacobian"),
+            white=int(form["white"]),
+            flips=bool(form["flips"]),
+            facts=facts,
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"not the arrays of a prepared data set: {error!r}") from error
+
+
+def content_hash(prepared: Prepared) -> str:
+    """SHA-256 over values, ids and labels: what the trained models are a function of."""
+    arrays, form = stored(prepared)
+    digest = hashlib.sha256(json.dumps(form, sort_keys=True).encode())
+    for name in ("scored", "intensities"):
+        if name in arrays:
+            digest.update(f"{arrays[name].dtype.str}{arrays[name].shape}".encode())
+            digest.update(np.ascontiguousarray(arrays[name]).data)
+    records = prepared.observations.select("id", "label").to_dict(as_series=False)
+    digest.update(json.dumps(records).encode())
+    return digest.hexdigest()
+
+
+def check_prepared(prepared: Prepared, name: str) -> Prepared:
+    """The data set, if anything can be learned about memorization from it.
+
+    Raises:
+        DataError: Fewer than two observations, values that are not finite, or all of them equal.
+    """
+    values = stored(prepared)[0]["scored"]
+    if len(values) < 2:
+        raise DataError(
+            f"{name}: has {len(values) or 'no'} observation{'s' * (not len(values))}; "
+            "memorization is measured on two or more"
+        )
+    if values.dtype.kind == "f":
+        for rows in chunks(len(values)):
+            if not np.isfinite(values[rows]).all():
+                raise DataError(f"{name}: has values that are not finite")
+    if all((values[rows] == values[0]).all() for rows in chunks(len(values))):
+        raise DataError(f"{name}: all {len(values):,} observations are the same")
+    return prepared
+
+
+def _conversion(rows: Logits | Shares) -> dict[str, Any]:
+    if isinstance(rows, Shares):
+        return {"kind": "shares", "depth": rows.depth}
+    return {
+        "kind": "logits",
+        "depth": rows.depth,
+        "logit_lambda": rows.logit_lambda,
+        "seed": rows.seed,
+    }
+
+
+def _converted(array: NDArray[Any], conversion: Mapping[str, Any] | None) -> Rows:
+    if conversion is None:
+        return array
+    options = dict(conversion)
+    kinds: dict[str, type[Shares | Logits]] = {"shares": Shares, "logits": Logits}
+    return kinds[options.pop("kind")](array, **options)

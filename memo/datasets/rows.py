@@ -1,0 +1,118 @@
+"""Observations as rows: converted from what lies on disk when they are asked for.
+
+A data set larger than memory lies on disk as bytes and is memory-mapped. What is scored and
+trained on are other numbers, computed for the rows of one batch at a time; a row's numbers are a
+function of its bytes, its index and the data set's seed, and so the same whenever it is read.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Index", "Logits", "Rows", "Shares", "chunks"]
+
+Index: TypeAlias = int | slice | NDArray[np.integer[Any]]
+
+CHUNK = 1024
+
+
+class Rows(Protocol):
+    """n observations of one shape, as numpy arrays are: (n, *shape)."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> NDArray[Any]:
+        """The rows at an `Index`, as an array of its own."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Converted:
+    levels: NDArray[np.uint8]
+    """(n, *shape) integers 0 ... depth - 1, in memory or memory-mapped."""
+
+    depth: int
+    """How many levels a pixel has."""
+
+    dtype = np.dtype(np.float32)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.levels.shape
+
+    def __len__(self) -> int:
+        return len(self.levels)
+
+
+@dataclass(frozen=True)
+class Shares(_Converted):
+    """Levels as intensities in [0, 1]: level / (depth - 1), float32."""
+
+    def __getitem__(self, rows: Index, /) -> NDArray[np.float32]:
+        return self.levels[rows].astype(np.float32) / np.float32(self.depth - 1)
+
+
+@dataclass(frozen=True)
+class Logits(_Converted):
+    """Levels as real numbers: uniform noise within the level, then a logit, float32.
+
+    t = level + u, s = lambda + (1 - 2 lambda) t / depth, x = log(s / (1 - s)): dequantization
+    (Uria et al. 2013) and logit (Papamakarios et al. 2017, appendix E). The noise u of
+    observation i is the stream of a Philox generator (Salmon et al. 2011) whose key is the seed
+    and whose counter starts at (0, 0, 0, i): fixed, and had without drawing that of any other.
+    """
+
+    logit_lambda: float
+    seed: int
+
+    def __getitem__(self, rows: Index, /) -> NDArray[np.float32]:
+        below, above = self._shares(self._dequantized(rows))
+        logits: NDArray[np.float32] = np.log(np.divide(below, above, out=below), out=below)
+        return logits
+
+    def log_jacobian(self) -> NDArray[np.float64]:
+        """log |det dx / dt| of each observation, t in units of levels: (n,), nats.
+
+        sum over pixels of log((1 - 2 lambda) / depth) - log s - log(1 - s).
+        """
+        constant = np.log((1 - 2 * self.logit_lambda) / self.depth)
+        sums = []
+        for rows in chunks(len(self)):
+            below, above = self._shares(self._dequantized(rows).astype(np.float64))
+            terms = constant - np.log(below) - np.log(above)
+            sums.append(terms.reshape(len(terms), -1).sum(1))
+        return np.concatenate(sums) if sums else np.empty(0)
+
+    def _dequantized(self, rows: Index) -> NDArray[np.float32]:
+        levels = self.levels[rows]
+        index = np.atleast_1d(np.arange(len(self))[rows]).ravel().tolist()
+        noise = np.empty(levels.shape, np.float32)
+        philox = np.random.Philox(key=self.seed)
+        stream, state = np.random.Generator(philox), philox.state
+        for row, i in zip(noise.reshape(-1, *self.shape[1:]), index, strict=True):
+            state["state"]["counter"][-1] = i
+            philox.state = state
+            stream.random(dtype=np.float32, out=row)
+        return np.add(levels, noise, out=noise)
+
+    def _shares(self, dequantized: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """s and 1 - s; the latter from depth - t, which float32 has without a rounding error."""
+        slope = (1 - 2 * self.logit_lambda) / self.depth
+        return (
+            self.logit_lambda + slope * dequantized,
+            self.logit_lambda + slope * (self.depth - dequantized),
+        )
+
+
+def chunks(count: int) -> Iterator[slice]:
+    """0 ... count - 1 in slices of a size that memory has room for."""
+    return (slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK))

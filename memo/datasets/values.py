@@ -1,0 +1,55 @@
+"""From images to the values whose density is measured."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memo.datasets.images import Images
+from memo.datasets.prepared import Prepared
+from memo.datasets.rows import Logits, Rows, Shares
+from memo.spec import ImagesSpec
+
+__all__ = ["binarize", "prepare_images"]
+
+
+def prepare_images(images: Images, spec: ImagesSpec) -> Prepared:
+    """Pad images, and draw the values that are scored."""
+    levels = _padded(images.levels, spec.pad)
+    shares = Shares(levels, spec.depth)
+    scored: Rows = levels
+    log_jacobian = None
+    if spec.values == "continuous":
+        scored = Logits(levels, spec.depth, spec.logit_lambda, spec.seed)
+        log_jacobian = scored.log_jacobian()
+    elif spec.values != "levels":
+        scored = binarize(shares, spec.seed)
+    return Prepared(
+        scored=scored,
+        observations=images.observations(),
+        intensities=shares if spec.values == "dynamic" else None,
+        log_jacobian=log_jacobian,
+        white=spec.depth - 1 if spec.values == "levels" else 1,
+        flips=spec.flips,
+        facts=images.facts,
+    )
+
+
+def _padded(levels: NDArray[np.uint8], pad: int) -> NDArray[np.uint8]:
+    """Black pixels around (n, channels, height, width); no copy where there are none to add."""
+    return np.pad(levels, ((0, 0), (0, 0), (pad, pad), (pad, pad))) if pad else levels
+
+
+def binarize(intensities: Rows, seed: int) -> NDArray[np.uint8]:
+    """Draw each pixel as Bernoulli(intensity), once (Salakhutdinov & Murray 2008).
+
+    Observations are drawn one after another from one stream, so that the first n of a data set
+    have the same values under every `limit`.
+
+    Args:
+        intensities: (n, *shape) in [0, 1].
+        seed: Seed of the draw.
+    """
+    stream = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
+    drawn = np.empty(intensities.shape, np.uint8)
+    for i, row in enumerate(drawn):
+        row[...] = stream.random(row.shape, np.float32) < intensities[i]
+    return drawn

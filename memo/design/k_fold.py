@@ -1,0 +1,38 @@
+"""Repeated K-fold cross-validation."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memo.design.seeds import Stream, seed_sequence
+from memo.spec import KFoldSpec
+
+__all__ = ["FoldModel", "IndexArray", "k_fold_models", "partition"]
+
+IndexArray: TypeAlias = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class FoldModel:
+    """One model to train, and the observations that it must not see."""
+
+    repeat: int
+    fold: int
+    held_out: IndexArray
+
+
+def k_fold_models(design: KFoldSpec, observations: int, seed: int) -> list[FoldModel]:
+    """All fold models of a design, repeat by repeat (van den Burg & Williams 2021, Algorithm 1)."""
+    return [
+        FoldModel(repeat, fold, held_out)
+        for repeat in range(design.repeats)
+        for fold, held_out in enumerate(partition(observations, design.folds, seed, repeat))
+    ]
+
+
+def partition(observations: int, folds: int, seed: int, repeat: int) -> list[IndexArray]:
+    """A random partition of 0 ... n-1 into parts whose sizes differ by at most one, each sorted."""
+    stream = np.random.Generator(np.random.PCG64(seed_sequence(seed, Stream.PARTITION, repeat)))
+    return [np.sort(part) for part in np.array_split(stream.permutation(observations), folds)]

@@ -1,0 +1,35 @@
+"""Every random stream of an experiment, from its seed and the position of what draws from it."""
+
+from enum import IntEnum
+
+import numpy as np
+
+__all__ = ["Stream", "seed_sequence", "substreams", "torch_seed"]
+
+
+class Stream(IntEnum):
+    """What a stream is for; the first element of its spawn key."""
+
+    PARTITION = 0
+    FOLD_MODEL = 1
+    FULL_MODEL = 2
+    LIKELIHOOD = 3
+    SAMPLES = 4
+
+
+def seed_sequence(seed: int, stream: Stream, *position: int) -> np.random.SeedSequence:
+    """The stream's seeds, independent of those at every other position."""
+    return np.random.SeedSequence(seed, spawn_key=(int(stream), *position))
+
+
+def substreams(sequence: np.random.SeedSequence, count: int) -> list[np.random.SeedSequence]:
+    """Independent children of a stream; unlike `spawn`, the same ones at every call."""
+    return [
+        np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, child))
+        for child in range(count)
+    ]
+
+
+def torch_seed(sequence: np.random.SeedSequence) -> int:
+    """A seed for a torch.Generator, which takes 63 bits."""
+    return int(sequence.generate_state(1, np.uint64)[0] >> 1)

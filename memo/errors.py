@@ -1,0 +1,19 @@
+"""What can go wrong, by what the user has to do about it."""
+
+__all__ = ["InputError", "MemoError", "WorkError"]
+
+
+class MemoError(Exception):
+    """An error that names the thing at fault and needs no traceback."""
+
+    exit_code = 1
+
+
+class InputError(MemoError):
+    """What the user gave is wrong: a spec, a data set, an argument."""
+
+    exit_code = 2
+
+
+class WorkError(MemoError):
+    """The work failed: a file is damaged, a training diverged, a disk is full."""

@@ -1,0 +1,56 @@
+"""Normalizing flows."""
+
+import math
+from math import prod
+
+import torch
+from torch import Tensor, nn
+from zuko.flows import MAF, NSF
+
+from memo.spec import FlowSpec
+
+__all__ = ["Flow"]
+
+
+class Flow(nn.Module):
+    """log p(x) = log N(f(x); 0, I) + log |det df/dx|, f a sequence of invertible transformations.
+
+    The transformations are zuko's: masked autoregressive (Papamakarios et al. 2017), neural
+    spline (Durkan et al. 2019), or affine coupling (Dinh et al. 2017), which is the masked
+    autoregressive one with two groups of columns instead of d.
+
+    Args:
+        spec: Which transformations, how many, how wide.
+        shape: Shape of an observation; its entries are the d columns.
+    """
+
+    noise_features = 0
+
+    def __init__(self, spec: FlowSpec, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = shape
+        self.columns = prod(shape)
+        family = NSF if spec.architecture == "nsf" else MAF
+        self.flow = family(
+            self.columns,
+            transforms=spec.transforms,
+            hidden_features=tuple(spec.hidden),
+            passes=2 if spec.architecture == "coupling" else None,
+        )
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log p(x): (B, *shape) -> (B,)."""
+        z, log_determinant = self.flow().transform.call_and_ladj(x.flatten(1))
+        log_base = -0.5 * (z.square().sum(-1) + self.columns * math.log(2 * math.pi))
+        return log_base + log_determinant  # type: ignore[no-any-return]
+
+    def loss(self, x: Tensor, noise: Tensor) -> Tensor:
+        """-log p(x): (B,). The noise has no columns."""
+        return -self.log_prob(x)
+
+    @torch.no_grad()
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """f^-1 of standard normal draws: (count, *shape)."""
+        z = torch.randn(count, self.columns, generator=generator)
+        z = z.to(next(self.parameters()))
+        return self.flow().transform.inv(z).reshape(count, *self.shape)  # type: ignore[no-any-return]

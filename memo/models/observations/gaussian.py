@@ -1,0 +1,97 @@
+"""Real-valued pixels: Gaussians of one learned variance, or of a variance for each pixel."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["DiagonalGaussian", "Gaussian"]
+
+
+class Gaussian(nn.Module):
+    """N(x; mean, sigma^2 I): the decoder returns the means, and sigma is one learned number.
+
+    Args:
+        shape: Shape of an observation.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = shape
+        self.parameter_shape = shape
+        self.log_std = nn.Parameter(torch.zeros(1))
+
+    def encoder_input(self, x: Tensor) -> Tensor:
+        """The pixels as they are."""
+        return x
+
+    def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """sum over pixels of log N(x; mean, sigma^2)."""
+        terms = _log_normal(x, parameters, self.log_std)
+        return terms.flatten(-len(self.shape)).sum(-1)
+
+    def fisher_information(self, parameters: Tensor) -> Tensor:
+        """1 / sigma^2, which is also the exact curvature of -log p in the means."""
+        return torch.exp(-2 * self.log_std).expand_as(parameters)
+
+    def sample(self, parameters: Tensor, uniform: Tensor) -> Tensor:
+        """mean + sigma Phi^-1(u)."""
+        return parameters + torch.exp(self.log_std) * _standard_normal(uniform)
+
+
+class DiagonalGaussian(nn.Module):
+    """N(x; mean, diag(std^2)), std = floor + softplus(r): the decoder returns means and r.
+
+    Args:
+        shape: Shape of an observation, (C, ...); the decoder's output has 2 C in place of C, the
+            means first.
+        floor: Standard deviation that no pixel falls below.
+    """
+
+    def __init__(self, shape: tuple[int, ...], floor: float) -> None:
+        super().__init__()
+        self.shape = shape
+        self.parameter_shape = (2 * shape[0], *shape[1:])
+        self.floor = floor
+
+    def encoder_input(self, x: Tensor) -> Tensor:
+        """The pixels as they are."""
+        return x
+
+    def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """sum over pixels of log N(x; mean, std^2)."""
+        mean, raw = self._split(parameters)
+        terms = _log_normal(x, mean, torch.log(self._std(raw)))
+        return terms.flatten(-len(self.shape)).sum(-1)
+
+    def fisher_information(self, parameters: Tensor) -> Tensor:
+        """1 / std^2 for the means; 2 / std^2 (d std / d r)^2 for r."""
+        _, raw = self._split(parameters)
+        precision = self._std(raw).pow(-2)
+        information = (precision, 2 * precision * torch.sigmoid(raw).square())
+        return torch.cat(information, dim=-len(self.shape))
+
+    def sample(self, parameters: Tensor, uniform: Tensor) -> Tensor:
+        """mean + std Phi^-1(u)."""
+        mean, raw = self._split(parameters)
+        return mean + self._std(raw) * _standard_normal(uniform)
+
+    def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        mean, raw = parameters.chunk(2, dim=-len(self.shape))
+        return mean, raw
+
+    def _std(self, raw: Tensor) -> Tensor:
+        return self.floor + functional.softplus(raw)
+
+
+def _log_normal(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    standardized = (x - mean) * torch.exp(-log_std)
+    return -0.5 * standardized.square() - log_std - 0.5 * math.log(2 * math.pi)
+
+
+def _standard_normal(uniform: Tensor) -> Tensor:
+    """Phi^-1(u); a uniform draw may be exactly 0, whose inverse is not finite."""
+    smallest = torch.finfo(uniform.dtype).eps / 4
+    normal: Tensor = torch.special.ndtri(uniform.clamp_min(smallest))
+    return normal

@@ -1,0 +1,15 @@
+"""Charts and pages: plain arrays and tables in, bytes of files out."""
+
+from memo.report.compare import render_comparison
+from memo.report.data import ComparedExperiment, ComparisonData, Difference, Headline, ReportData
+from memo.report.report import render_report
+
+__all__ = [
+    "ComparedExperiment",
+    "ComparisonData",
+    "Difference",
+    "Headline",
+    "ReportData",
+    "render_comparison",
+    "render_report",
+]

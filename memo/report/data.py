@@ -1,0 +1,81 @@
+"""What a page is made of: plain tables, arrays and sentences."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+__all__ = ["ComparedExperiment", "ComparisonData", "Difference", "Headline", "ReportData"]
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One number with its error and its meaning in plain language."""
+
+    name: str
+    value: float
+    std_error: float | None
+    unit: str
+    """Follows the number: `nats`, `%`; empty for a pure number."""
+    meaning: str
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """One experiment."""
+
+    experiment: str
+    title: str
+    facts: dict[str, str]
+    """What was measured, in words: data set, model, training, design."""
+    headlines: list[Headline]
+    warnings: list[str]
+    """When not to trust what is shown."""
+    scores: pl.DataFrame
+    """`index`, `id`, `label`, `epoch`, `log_p_in`, `log_p_out`, `memorization`, `std_error`; one
+    row for each observation and scored epoch. Further columns are ignored."""
+    quantiles: pl.DataFrame
+    """`epoch`, `statistic` (mean, q50, q95, q99.9, max), `value`, `std_error` (may be null)."""
+    losses: pl.DataFrame
+    """`epoch`, `train`, `held_out` (may be null): means over fold models, nats an observation."""
+    images: NDArray[np.uint8] | None = None
+    """For display, (n, H, W) or (n, H, W, channels), row `index`; None if not images."""
+    scores_file: str = ""
+    """Where all scores lie, as the reader would look for it; empty when nowhere."""
+
+
+@dataclass(frozen=True)
+class ComparedExperiment:
+    """One experiment among others."""
+
+    name: str
+    title: str
+    headlines: list[Headline]
+    scores: pl.DataFrame
+    """As in `ReportData`; the last scored epoch is compared."""
+    quantiles: pl.DataFrame
+    """As in `ReportData`."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How the second experiment differs from the first, over the observations they share."""
+
+    first: str
+    second: str
+    rows: list[Headline] = field(default_factory=list)
+    """Second minus first."""
+    rank_correlation: float | None = None
+    """Spearman's, of the memorization scores; None or NaN where it is not defined."""
+    problem: str | None = None
+    """Why these two cannot be compared; then there are no rows."""
+
+
+@dataclass(frozen=True)
+class ComparisonData:
+    """Several experiments, and what pairs of them can say of each other."""
+
+    experiments: list[ComparedExperiment]
+    differences: list[Difference] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)

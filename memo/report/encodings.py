@@ -1,0 +1,115 @@
+"""What the charts have in common: channels, layers, error bars."""
+
+from collections.abc import Sequence
+
+import altair as alt
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from memo.report.binning import binned_density
+from memo.report.numbers import estimate
+from memo.report.themes import BLUE, GREY, ORANGE, PURPLE, VERMILLION, Chart
+
+__all__ = [
+    "SCORE",
+    "STATISTICS",
+    "categories",
+    "density_layer",
+    "domain",
+    "epochs",
+    "error_bars",
+    "layered",
+    "with_interval",
+]
+
+FloatArray = NDArray[np.float64]
+
+SCORE = "memorization score (nats)"
+STATISTICS = {
+    "max": ("maximum", GREY),
+    "q99.9": ("99.9% quantile", VERMILLION),
+    "q95": ("95% quantile", ORANGE),
+    "mean": ("mean", PURPLE),
+    "q50": ("median", BLUE),
+}
+"""Name and colour of each statistic of the scores."""
+
+
+def with_interval(quantiles: pl.DataFrame) -> pl.DataFrame:
+    """Adds `low` and `high`, one standard error either side, and `text`."""
+    error = pl.col("std_error").cast(pl.Float64).fill_nan(None)
+    texts = [
+        estimate(value, std_error)
+        for value, std_error in quantiles.select("value", "std_error").iter_rows()
+    ]
+    return quantiles.with_columns(
+        low=pl.col("value") - error,
+        high=pl.col("value") + error,
+        text=pl.Series(texts, dtype=pl.String),
+    )
+
+
+def domain(*values: FloatArray) -> list[float]:
+    """The range of all of these together."""
+    return [float(min(v.min() for v in values)), float(max(v.max() for v in values))]
+
+
+def epochs(last: int) -> alt.X:
+    """The axis of epochs, from the first step of training to the last epoch."""
+    return alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d")).scale(
+        domain=[0, last], nice=False
+    )
+
+
+def categories(column: str, colours: dict[str, str]) -> alt.Color:
+    """Colours by name, in the legend in the order given."""
+    return alt.Color(
+        f"{column}:N",
+        scale=alt.Scale(domain=list(colours), range=list(colours.values())),
+        title=None,
+    )
+
+
+def error_bars(base: alt.Chart, table: pl.DataFrame, title: str) -> list[alt.Chart]:
+    """Bars from `low` to `high`, where any are known."""
+    if table["low"].null_count() == len(table):
+        return []
+    known = base.transform_filter("isValid(datum.low)")
+    bars = known.mark_rule(strokeWidth=1.5).encode(
+        y=alt.Y("low:Q", title=title), y2="high:Q", strokeDash=alt.value([1, 0])
+    )
+    return [bars]
+
+
+def layered(layers: Sequence[alt.Chart], description: str, height: int) -> Chart:
+    """One chart of several layers, described for those who cannot see it."""
+    return alt.LayerChart(layer=list(layers), height=height, description=description)
+
+
+def density_layer(
+    x: tuple[str, FloatArray], y: tuple[str, FloatArray], bins: tuple[int, int]
+) -> alt.Chart:
+    """Observations counted in rectangles, darker where there are more.
+
+    Args:
+        x: Title of the axis, and where the observations lie on it.
+        y: The same for the other axis.
+        bins: Rectangles along x and y.
+    """
+    table = binned_density(x[1], y[1], bins)
+    most = max(2, int(table["count"].to_numpy().max()))
+    shade = alt.Scale(type="log", domain=[1, most], range=[0.18, 0.95])
+    chart: alt.Chart = (
+        alt.Chart(table)
+        .mark_rect(color=GREY)
+        .encode(
+            x=alt.X("x:Q", title=x[0]).scale(zero=False),
+            x2="x_end:Q",
+            y=alt.Y("y:Q", title=y[0]).scale(zero=False),
+            y2="y_end:Q",
+            opacity=alt.Opacity("count:Q", scale=shade, legend=None),
+            tooltip=[alt.Tooltip("count:Q", title="observations here")],
+        )
+    )
+    return chart

@@ -1,0 +1,71 @@
+"""Numbers as a reader wants them: as many digits as their error leaves."""
+
+import math
+from typing import TypeGuard
+
+__all__ = ["difference_in_words", "estimate", "number", "percent"]
+
+MOST_DECIMALS = 6
+
+
+def number(value: float, significant: int = 3) -> str:
+    """A number without an error, to so many significant digits."""
+    return _fixed(value, _decimals(value, significant))
+
+
+def percent(share: float) -> str:
+    """A share of one as a percentage."""
+    return f"{number(100 * share, 2)}%"
+
+
+def estimate(value: float, std_error: float | None, unit: str = "") -> str:
+    """`31.2 ± 1.3 nats`: two significant digits of the error decide the digits of the value."""
+    return _with_unit(" ± ".join(_rounded(value, std_error)), unit)
+
+
+def difference_in_words(value: float, std_error: float | None, unit: str = "") -> str:
+    """Which way a difference goes, and whether its error leaves that open."""
+    if not math.isfinite(value):
+        return "not defined"
+    if value == 0 and not std_error:
+        return "no difference"
+    size = _with_unit(_rounded(abs(value), std_error)[0], unit)
+    way = f"{'higher' if value > 0 else 'lower'} by {size}"
+    if not _known(std_error):
+        return f"{way}; without a standard error this may be chance"
+    if abs(value) > 2 * std_error:
+        return f"{way}; more than two standard errors"
+    return f"{way}; within two standard errors, so it may be chance"
+
+
+def _rounded(value: float, std_error: float | None) -> tuple[str, ...]:
+    if not _known(std_error) or not math.isfinite(value):
+        return (number(value),)
+    decimals = _decimals(std_error, 2)
+    return _fixed(value, decimals), _fixed(std_error, decimals)
+
+
+def _known(std_error: float | None) -> TypeGuard[float]:
+    return std_error is not None and math.isfinite(std_error) and std_error > 0
+
+
+def _decimals(value: float, significant: int) -> int:
+    if value == 0 or not math.isfinite(value):
+        return 0
+    return min(MOST_DECIMALS, max(0, significant - 1 - math.floor(math.log10(abs(value)))))
+
+
+def _fixed(value: float, decimals: int) -> str:
+    if not math.isfinite(value):
+        return "not defined"
+    text = f"{value:,.{decimals}f}"
+    negative = text.startswith("-") and any(digit in text for digit in "123456789")
+    return ("−" if negative else "") + text.lstrip("-")
+
+
+def _with_unit(text: str, unit: str) -> str:
+    if not unit:
+        return text
+    if unit != "%":
+        return f"{text} {unit}"
+    return f"({text})%" if "±" in text else f"{text}%"

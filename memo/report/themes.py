@@ -1,0 +1,95 @@
+"""One look for every chart: colours, type, and what a spec needs to be drawn on page or file."""
+
+from typing import Any, TypeAlias
+
+import altair as alt
+
+__all__ = [
+    "BLUE",
+    "CATEGORIES",
+    "GREEN",
+    "GREY",
+    "ORANGE",
+    "PURPLE",
+    "SKY",
+    "VEGA_LITE",
+    "VERMILLION",
+    "Chart",
+    "file_spec",
+    "page_spec",
+]
+
+Chart: TypeAlias = alt.Chart | alt.LayerChart | alt.VConcatChart
+
+# Okabe & Ito (2008): distinct for every common kind of colour blindness, on white and on black.
+BLUE = "#0072B2"
+VERMILLION = "#D55E00"
+GREEN = "#009E73"
+ORANGE = "#E69F00"
+PURPLE = "#CC79A7"
+SKY = "#56B4E9"
+GREY = "#8A8A8A"
+CATEGORIES = [BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, GREY]
+
+VEGA_LITE = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+
+FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
+FILE_WIDTH = 640
+
+CONFIG: dict[str, Any] = {
+    "font": FONT,
+    "view": {"stroke": None},
+    "axis": {
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "titlePadding": 8,
+        "labelColor": "#444444",
+        "titleColor": "#222222",
+        "domainColor": "#888888",
+        "tickColor": "#888888",
+        "gridColor": "#E4E4E4",
+        "tickSize": 4,
+        "labelFlush": False,
+    },
+    "axisX": {"grid": False, "tickCount": 8},
+    "axisY": {"tickCount": 5, "domain": False, "ticks": False, "minExtent": 38},
+    "legend": {
+        "orient": "top",
+        "title": None,
+        "labelFontSize": 12,
+        "labelColor": "#444444",
+        "labelLimit": 280,
+        "symbolSize": 90,
+        "columnPadding": 14,
+        "offset": 8,
+    },
+    "text": {"font": FONT, "fontSize": 12, "color": "#222222"},
+}
+
+
+def page_spec(chart: Chart) -> dict[str, Any]:
+    """The spec of a chart that takes the width of the page and lets its colour through."""
+    return _finished(chart.properties(width="container"), background=None)
+
+
+def file_spec(panels: list[Chart]) -> dict[str, Any]:
+    """The spec of a chart in a file of its own, panels one below the other, on white."""
+    sized = [panel.properties(width=FILE_WIDTH) for panel in panels]
+    whole = sized[0] if len(sized) == 1 else _stacked(sized)
+    return _finished(whole, background="white") | {"padding": 12}
+
+
+def _stacked(panels: list[Chart]) -> Chart:
+    whole: Chart = alt.vconcat(*panels).resolve_scale(
+        color="independent", shape="independent", strokeDash="independent"
+    )
+    return whole
+
+
+def _finished(chart: Chart, background: str | None) -> dict[str, Any]:
+    spec: dict[str, Any] = chart.to_dict()
+    spec["config"] = CONFIG | {"background": background}
+    if background is None:
+        spec["autosize"] = {"type": "fit-x", "contains": "padding"}
+    return spec

@@ -1,0 +1,20 @@
+"""Memorization scores and their uncertainty; summaries and comparisons of them."""
+
+from memo.scores.aggregate import Aggregate, ScoringError, memorization_scores
+from memo.scores.comparison import Comparison, compare_scores
+from memo.scores.significance import significantly_positive
+from memo.scores.summaries import STATISTICS, Estimate, Summary, quantile_curve, summarize
+
+__all__ = [
+    "STATISTICS",
+    "Aggregate",
+    "Comparison",
+    "Estimate",
+    "ScoringError",
+    "Summary",
+    "compare_scores",
+    "memorization_scores",
+    "quantile_curve",
+    "significantly_positive",
+    "summarize",
+]

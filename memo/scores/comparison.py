@@ -1,0 +1,70 @@
+"""Two experiments on the same observations: paired differences and their standard errors."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from scipy import stats
+
+from memo.scores.aggregate import ScoringError, jackknife_std_error
+from memo.scores.summaries import STATISTICS, Estimate, Statistic, mean_estimate, without_repeat
+
+__all__ = ["Comparison", "compare_scores"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How B differs from A: differences are B - A, in nats."""
+
+    mean_memorization: Estimate
+    """Paired over observations."""
+    statistics: dict[str, Estimate]
+    """Differences of each of `STATISTICS`, jackknifed over repeats."""
+    held_out_log_likelihood: Estimate
+    """Paired over observations; positive where B is the better density."""
+    rank_correlation: float
+    """Spearman's, of memorization: do both memorize the same observations?"""
+
+
+def compare_scores(a: pl.DataFrame, b: pl.DataFrame, *, same_partitions: bool) -> Comparison:
+    """Compare two experiments at one epoch each.
+
+    Args:
+        a: Scores of the first, one row for each observation.
+        b: Scores of the second.
+        same_partitions: Whether repeat l cut the observations alike in both, so that repeats are
+            paired as well.
+
+    Raises:
+        ScoringError: The two do not speak of the same observations.
+    """
+    a, b = a.sort("index"), b.sort("index")
+    if not a["id"].equals(b["id"]):
+        raise ScoringError("the two experiments were scored on different observations")
+    m_a, m_b = a["memorization"].to_numpy(), b["memorization"].to_numpy()
+    held_out = (b["mean_log_likelihood_out"] - a["mean_log_likelihood_out"]).to_numpy()
+    constant = np.ptp(m_a) == 0 or np.ptp(m_b) == 0
+    return Comparison(
+        mean_memorization=mean_estimate(m_b - m_a),
+        statistics={
+            name: _difference(statistic, a, b, same_partitions=same_partitions)
+            for name, statistic in STATISTICS.items()
+        },
+        held_out_log_likelihood=mean_estimate(held_out),
+        rank_correlation=float("nan") if constant else float(stats.spearmanr(m_a, m_b).statistic),
+    )
+
+
+def _difference(
+    statistic: Statistic, a: pl.DataFrame, b: pl.DataFrame, *, same_partitions: bool
+) -> Estimate:
+    value = statistic(b["memorization"].to_numpy()) - statistic(a["memorization"].to_numpy())
+    replicates = [np.array([statistic(row) for row in without_repeat(side)]) for side in (a, b)]
+    if any(len(replicate) == 0 for replicate in replicates):
+        return Estimate(value, None)
+    if same_partitions and len(replicates[0]) == len(replicates[1]):
+        return Estimate(value, float(jackknife_std_error(replicates[1] - replicates[0])))
+    return Estimate(
+        value,
+        float(np.hypot(jackknife_std_error(replicates[0]), jackknife_std_error(replicates[1]))),
+    )

@@ -1,0 +1,64 @@
+"""Which scores are above zero by more than chance."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, special, stats
+
+from memo.scores.aggregate import FloatArray
+
+__all__ = ["moderated_std_error", "significantly_positive"]
+
+
+def significantly_positive(
+    memorization: FloatArray, std_error: FloatArray, blocks: int, rate: float = 0.05
+) -> NDArray[np.bool_]:
+    """Observations whose score is above zero, at a false discovery rate.
+
+    One-sided t-tests with standard errors moderated across observations, since two or three
+    repeats estimate each one only roughly; then Benjamini & Hochberg (1995).
+
+    Args:
+        memorization: Scores, (n,).
+        std_error: Their jackknife standard errors, (n,).
+        blocks: Blocks that the jackknife left out in turn; `blocks` - 1 degrees of freedom.
+        rate: Expected share of false ones among those named.
+    """
+    moderated, freedom = moderated_std_error(std_error, blocks - 1)
+    p_values = np.asarray(stats.t.sf(memorization / moderated, freedom))
+    adjusted = stats.false_discovery_control(p_values, method="bh")
+    return np.asarray(adjusted <= rate)
+
+
+def moderated_std_error(std_error: FloatArray, freedom: int) -> tuple[FloatArray, float]:
+    """Standard errors drawn towards their common level (Smyth 2004, sections 4 and 6.2).
+
+    Variances are taken to be s0^2 d0 / chi^2(d0) across observations; d0 and s0 are fitted to the
+    mean and the variance of log s^2.
+
+    Args:
+        std_error: (n,), each with `freedom` degrees of freedom; zeros are raised to the smallest
+            positive one.
+        freedom: Degrees of freedom of each.
+
+    Returns:
+        The moderated standard errors, (n,), and their degrees of freedom.
+    """
+    positive = std_error[std_error > 0]
+    if not len(positive):
+        return np.full_like(std_error, np.finfo(float).tiny), float(freedom)
+    variance = np.square(np.maximum(std_error, positive.min()))
+    half = freedom / 2
+    centred = np.log(variance) - special.digamma(half) + np.log(half)
+    spread = centred.var(ddof=1) - special.polygamma(1, half) if len(centred) > 1 else 0.0
+    if spread <= 0:
+        common = np.full_like(variance, np.exp(centred.mean()))
+        return np.sqrt(common), float(freedom * len(variance))
+    prior_freedom = 2 * _inverse_trigamma(float(spread))
+    level = np.exp(centred.mean() + special.digamma(prior_freedom / 2) - np.log(prior_freedom / 2))
+    total = prior_freedom + freedom
+    return np.sqrt((prior_freedom * level + freedom * variance) / total), float(total)
+
+
+def _inverse_trigamma(value: float) -> float:
+    low, high = 1e-6, max(10.0, 2 / value + 1)
+    return float(optimize.brentq(lambda y: special.polygamma(1, y) - value, low, high))

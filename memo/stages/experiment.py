@@ -1,0 +1,85 @@
+"""An experiment with its data: what every stage after prepare starts from."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from memo.artifacts import Layout, fingerprint
+from memo.datasets import Prepared
+from memo.design import FoldModel, k_fold_models
+from memo.errors import InputError
+from memo.spec import ExperimentSpec, ProjectSpec, select_experiment
+from memo.stages.prepare import read_prepared
+from memo.training import TRAINING_VERSION
+
+__all__ = ["Experiment", "load_experiment"]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A spec, the observations that it is about, and where its files lie."""
+
+    name: str
+    spec: ExperimentSpec
+    layout: Layout
+    data: Prepared
+    data_hash: str
+
+    def fold_models(self) -> list[FoldModel]:
+        """The models of the design, and what each must not see."""
+        return k_fold_models(self.spec.scoring.design, len(self.data), self.spec.seed)
+
+    def fold_fingerprint(self, model: FoldModel) -> str:
+        """A hash of everything that determines a fold model; the number of repeats does not."""
+        design = self.spec.scoring.design
+        return self._fingerprint(
+            design={"kind": design.kind, "folds": design.folds},
+            repeat=model.repeat,
+            fold=model.fold,
+        )
+
+    def full_fingerprint(self) -> str:
+        """A hash of everything that determines the full model."""
+        return self._fingerprint(full=True)
+
+    def partitions_fingerprint(self) -> str:
+        """The same for two experiments whose repeats cut the same observations alike."""
+        design = self.spec.scoring.design
+        return fingerprint(
+            {
+                "data": self.data_hash,
+                "design": {"kind": design.kind, "folds": design.folds},
+                "seed": self.spec.seed,
+            }
+        )
+
+    def _fingerprint(self, **position: Any) -> str:
+        spec = self.spec
+        return fingerprint(
+            {
+                "data": self.data_hash,
+                "model": spec.model.model_dump(),
+                "training": spec.training.model_dump(),
+                "mitigations": [mitigation.model_dump() for mitigation in spec.mitigations],
+                "seed": spec.seed,
+                "version": TRAINING_VERSION,
+                **position,
+            }
+        )
+
+
+def load_experiment(project: ProjectSpec, layout: Layout, name: str) -> Experiment:
+    """The experiment of that name with its prepared data.
+
+    Raises:
+        SpecError: There is no such experiment.
+        ArtifactError: Its data set is not prepared, or damaged.
+        InputError: The data set is too small for the design.
+    """
+    spec = select_experiment(project, name)
+    data, data_hash = read_prepared(layout, spec.dataset)
+    if spec.scoring.design.folds > len(data):
+        raise InputError(
+            f"experiments.{name}.scoring.design.folds: {spec.scoring.design.folds} folds are more "
+            f"than the {len(data)} observations of data set {spec.dataset!r}"
+        )
+    return Experiment(name, spec, layout, data, data_hash)

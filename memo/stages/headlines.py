@@ -1,0 +1,87 @@
+"""A summary's numbers with what they mean, in the words that every page and table uses."""
+
+from collections.abc import Iterator
+
+from memo.report import Headline
+from memo.scores import Comparison, Summary
+
+__all__ = ["difference_headlines", "summary_headlines"]
+
+_MEMORIZATION = {
+    "mean": ("Mean", "What an average observation owes to its own presence in training."),
+    "q50": ("Median", "Half of the observations are memorized less than this."),
+    "q95": ("95% quantile", "One observation in twenty is memorized more than this."),
+    "q99.9": ("99.9% quantile", "One observation in a thousand is memorized more than this."),
+    "max": ("Maximum", "The most memorized observation."),
+}
+
+
+def summary_headlines(summary: Summary) -> list[Headline]:
+    """Headline numbers of one experiment."""
+    return [*_memorization(summary), *_likelihood(summary)]
+
+
+def difference_headlines(comparison: Comparison) -> list[Headline]:
+    """How a second experiment differs from a first."""
+    paired = "Paired over observations."
+    return [
+        Headline(
+            "Mean memorization",
+            comparison.mean_memorization.value,
+            comparison.mean_memorization.std_error,
+            "nats",
+            paired,
+        ),
+        *(
+            Headline(
+                f"{_MEMORIZATION[name][0]} of memorization",
+                estimate.value,
+                estimate.std_error,
+                "nats",
+                "Standard error by the jackknife over repeats.",
+            )
+            for name, estimate in comparison.statistics.items()
+            if name != "mean"
+        ),
+        Headline(
+            "Held-out log-likelihood",
+            comparison.held_out_log_likelihood.value,
+            comparison.held_out_log_likelihood.std_error,
+            "nats",
+            f"{paired} Positive where the second is the better density.",
+        ),
+    ]
+
+
+def _memorization(summary: Summary) -> Iterator[Headline]:
+    for name, estimate in summary.memorization.items():
+        label, meaning = _MEMORIZATION[name]
+        yield Headline(
+            f"{label} of memorization", estimate.value, estimate.std_error, "nats", meaning
+        )
+    if summary.significant is not None:
+        yield Headline(
+            "Significantly memorized",
+            100 * summary.significant,
+            None,
+            "%",
+            "Share of observations whose score is above zero at a false discovery rate of 5%.",
+        )
+
+
+def _likelihood(summary: Summary) -> Iterator[Headline]:
+    held_out, gap = summary.held_out_log_likelihood, summary.gap
+    yield Headline(
+        "Held-out log-likelihood",
+        held_out.value,
+        held_out.std_error,
+        "nats",
+        "Mean log density of observations under models that were not trained on them.",
+    )
+    yield Headline(
+        "Train/held-out gap",
+        gap.value,
+        gap.std_error,
+        "nats",
+        "Overfitting: how much higher the mean log-likelihood is in training than held out.",
+    )

@@ -1,0 +1,95 @@
+"""prepare: a source -> data/prepared/<dataset>/."""
+
+import json
+from typing import Any
+
+import polars as pl
+
+from memo.artifacts import (
+    OBSERVATIONS,
+    ArtifactError,
+    Layout,
+    Tensors,
+    read_table,
+    write_table,
+    write_tensors,
+    write_whole,
+)
+from memo.artifacts.mapped import map_tensors
+from memo.datasets import (
+    DataError,
+    Prepared,
+    content_hash,
+    prepare_dataset,
+    restored,
+    stored,
+)
+from memo.spec import ProjectSpec, select_dataset
+
+__all__ = ["prepare", "read_prepared"]
+
+VALUES = "values.safetensors"
+TABLE = "observations.parquet"
+FACTS = "dataset.json"
+
+
+def prepare(project: ProjectSpec, layout: Layout, name: str) -> dict[str, Any]:
+    """Prepare a data set and write its files; returns what dataset.json says."""
+    spec = select_dataset(project, name)
+    prepared = prepare_dataset(spec)
+    folder = layout.prepared(name)
+    arrays, form = stored(prepared)
+    facts = {
+        "name": name,
+        "spec": spec.model_dump(),
+        "observations": len(prepared),
+        "shape": list(prepared.shape),
+        "content_hash": content_hash(prepared),
+        **prepared.facts,
+    }
+    write_tensors(folder / VALUES, Tensors(arrays, form))
+    write_table(folder / TABLE, prepared.observations, OBSERVATIONS)
+    write_whole(folder / FACTS, (json.dumps(facts, indent=2) + "\n").encode())
+    return facts
+
+
+def read_prepared(layout: Layout, name: str) -> tuple[Prepared, str]:
+    """A prepared data set and its content hash.
+
+    Raises:
+        ArtifactError: It was not prepared, or its files do not hold what their hash says.
+    """
+    folder = layout.prepared(name)
+    if not folder.is_dir():
+        raise ArtifactError(
+            f"{folder}: data set {name!r} is not prepared; run: memo prepare {name}"
+        )
+    values = map_tensors(folder / VALUES)
+    facts = _read_facts(layout, name)
+    observations, _ = read_table(folder / TABLE, OBSERVATIONS)
+    try:
+        prepared = restored(values.arrays, values.facts, observations, facts)
+    except DataError as error:
+        raise ArtifactError(f"{folder / VALUES}: {error}") from None
+    if len(prepared) != len(observations) or not _counts_up(observations):
+        raise ArtifactError(f"{folder}: values and observations do not fit each other")
+    if content_hash(prepared) != facts.get("content_hash"):
+        raise ArtifactError(
+            f"{folder}: is not what its content hash says; run: memo prepare {name}"
+        )
+    return prepared, str(facts["content_hash"])
+
+
+def _counts_up(observations: pl.DataFrame) -> bool:
+    return observations["index"].to_list() == list(range(len(observations)))
+
+
+def _read_facts(layout: Layout, name: str) -> dict[str, Any]:
+    file = layout.prepared(name) / FACTS
+    try:
+        facts = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{file}: cannot be read: {error}") from error
+    if not isinstance(facts, dict):
+        raise ArtifactError(f"{file}: was not written by memo")
+    return facts

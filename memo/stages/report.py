@@ -1,0 +1,182 @@
+"""report: scores -> reports/<experiment>/: metrics, plots, charts and a page."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from memo.artifacts import (
+    LOG_LIKELIHOODS,
+    SCORES,
+    ArtifactError,
+    Facts,
+    read_table,
+    write_whole,
+)
+from memo.datasets import pictures
+from memo.report import ReportData, render_report
+from memo.scores import Summary, quantile_curve, summarize
+from memo.stages.experiment import Experiment
+from memo.stages.headlines import summary_headlines
+from memo.stages.train import fold_file
+
+__all__ = ["metrics", "read_scores", "report"]
+
+
+def report(experiment: Experiment) -> Summary:
+    """Write an experiment's report; returns its headline statistics.
+
+    Raises:
+        ArtifactError: Scores, log-likelihoods or a fold file are missing or damaged.
+    """
+    scores, _ = read_scores(experiment)
+    summary = summarize(scores)
+    diagnostics = _diagnostics(experiment)
+    losses = _losses(experiment)
+    quantiles = quantile_curve(scores)
+    page = render_report(
+        ReportData(
+            experiment=experiment.name,
+            title=experiment.spec.title or experiment.name,
+            facts=_facts(experiment),
+            headlines=summary_headlines(summary),
+            warnings=list(_warnings(experiment, summary, diagnostics)),
+            scores=scores,
+            quantiles=quantiles,
+            losses=losses,
+            images=pictures(experiment.data),
+            scores_file=str(experiment.layout.scores(experiment.name)),
+        )
+    )
+    folder = experiment.layout.report(experiment.name)
+    files = {
+        "metrics.json": _json(metrics(summary) | {"estimator": diagnostics}),
+        "losses.csv": losses.write_csv().encode(),
+        "quantiles.csv": quantiles.pivot("statistic", index="epoch", values="value")
+        .write_csv()
+        .encode(),
+        **page,
+    }
+    for name, content in files.items():
+        write_whole(folder / name, content)
+    return summary
+
+
+def read_scores(experiment: Experiment) -> tuple[pl.DataFrame, Facts]:
+    """The scores of an experiment, one row for each observation and scored epoch.
+
+    Raises:
+        ArtifactError: They are missing, damaged, or not of this experiment's data and epochs.
+    """
+    file = experiment.layout.scores(experiment.name)
+    scores, facts = read_table(file, SCORES)
+    rows = len(experiment.data) * len(experiment.spec.scoring.epochs)
+    if facts.get("data") != experiment.data_hash or len(scores) != rows:
+        raise ArtifactError(f"{file}: belongs to another spec; run: memo score {experiment.name}")
+    return scores, facts
+
+
+def metrics(summary: Summary) -> dict[str, Any]:
+    """A summary as plain JSON; nats, shares between 0 and 1."""
+    return {
+        "epoch": summary.epoch,
+        "observations": summary.observations,
+        "repeats": summary.repeats,
+        "memorization": {name: e.value for name, e in summary.memorization.items()},
+        "memorization_std_error": {name: e.std_error for name, e in summary.memorization.items()},
+        "significant_share": summary.significant,
+        "held_out_log_likelihood": summary.held_out_log_likelihood.value,
+        "held_out_log_likelihood_std_error": summary.held_out_log_likelihood.std_error,
+        "train_log_likelihood": summary.train_log_likelihood.value,
+        "gap": summary.gap.value,
+        "gap_std_error": summary.gap.std_error,
+    }
+
+
+def _diagnostics(experiment: Experiment) -> dict[str, float]:
+    """How well log p itself was estimated, over observations and models at the last epoch."""
+    last = experiment.spec.scoring.epochs[-1]
+    tables = [
+        read_table(
+            experiment.layout.fold_log_likelihoods(experiment.name, m.repeat, m.fold),
+            LOG_LIKELIHOODS,
+        )[0].filter(pl.col("epoch") == last)
+        for m in experiment.fold_models()
+    ]
+    at = pl.concat(tables).select("std_error", "effective_sample_size")
+    return {
+        "std_error_median": _quantile(at["std_error"], 0.5),
+        "std_error_q99": _quantile(at["std_error"], 0.99),
+        "effective_sample_size_median": _quantile(at["effective_sample_size"], 0.5),
+        "effective_sample_size_q01": _quantile(at["effective_sample_size"], 0.01),
+    }
+
+
+def _quantile(values: pl.Series, level: float) -> float:
+    return float(np.quantile(values.to_numpy(), level))
+
+
+def _losses(experiment: Experiment) -> pl.DataFrame:
+    losses = np.stack([fold_file(experiment, m).read().losses for m in experiment.fold_models()])
+    train, held_out = losses.mean(0).T
+    return pl.DataFrame(
+        {"epoch": np.arange(1, len(train) + 1), "train": train, "held_out": held_out}
+    )
+
+
+def _warnings(
+    experiment: Experiment, summary: Summary, diagnostics: dict[str, float]
+) -> Iterator[str]:
+    repeats = experiment.spec.scoring.design.repeats
+    if not summary.repeats:
+        yield (
+            "One repeat: scores have no standard errors, and nothing says which of them would "
+            "come out again. Set scoring.design.repeats to 3 or more."
+        )
+    elif repeats == 2:
+        yield "Two repeats: standard errors have one degree of freedom and are rough themselves."
+    if diagnostics["effective_sample_size_q01"] < 2:
+        yield (
+            "For at least one observation in a hundred, log p(x) rests on fewer than two effective "
+            "samples: its estimate reads low and its standard error is not to be trusted. Raise "
+            "scoring.likelihood.samples."
+        )
+
+
+def _facts(experiment: Experiment) -> dict[str, str]:
+    spec, data = experiment.spec, experiment.data
+    design = spec.scoring.design
+    models = design.folds * design.repeats
+    mitigations = [_settings(mitigation) for mitigation in spec.mitigations]
+    return {
+        "Data set": f"{spec.dataset}: {len(data)} observations of "
+        f"{' × '.join(map(str, data.shape))} ({data.facts.get('source', '')})",
+        "Model": _settings(spec.model),
+        "Training": _settings(spec.training),
+        "Mitigations": "; ".join(mitigations) or "none",
+        "Design": f"{design.folds} folds, repeated {design.repeats} times: {models} models, each "
+        "trained without one fold",
+        "Likelihood": _settings(spec.scoring.likelihood),
+        "Aggregate": spec.scoring.aggregate,
+        "Seed": str(spec.seed),
+    }
+
+
+def _settings(part: Any) -> str:
+    return _flat(part.model_dump(exclude_none=True))
+
+
+def _flat(settings: dict[str, Any]) -> str:
+    kind = settings.get("kind", "")
+    rest = [
+        f"{name} {_flat(value) if isinstance(value, dict) else value}"
+        for name, value in settings.items()
+        if name != "kind"
+    ]
+    return ", ".join([kind, *rest] if kind else rest)
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()

@@ -1,0 +1,40 @@
+"""show: an experiment's headline and its most memorized observations, as they were scored."""
+
+import polars as pl
+
+from memo.errors import InputError
+from memo.scores import Summary, summarize
+from memo.stages.experiment import Experiment
+from memo.stages.report import read_scores
+
+__all__ = ["most_memorized", "show"]
+
+
+def show(
+    experiment: Experiment, *, top: int, label: str | None, epoch: int | None
+) -> tuple[Summary, pl.DataFrame]:
+    """Headline statistics over all observations, and the `top` most memorized of a label.
+
+    Raises:
+        InputError: The epoch was not scored, or no observation has the label.
+        ArtifactError: The scores are missing or damaged.
+    """
+    scores, _ = read_scores(experiment)
+    epochs = experiment.spec.scoring.epochs
+    if epoch is not None and epoch not in epochs:
+        raise InputError(f"epoch {epoch} was not scored; scored are {', '.join(map(str, epochs))}")
+    at = scores.filter(pl.col("epoch") == (epoch if epoch is not None else epochs[-1]))
+    if label is not None and not (at["label"] == label).any():
+        labels = at["label"].drop_nulls().unique().sort().head(20).to_list()
+        raise InputError(f"no observation has the label {label!r}; labels are {', '.join(labels)}")
+    chosen = at if label is None else at.filter(pl.col("label") == label)
+    return summarize(scores, epoch), most_memorized(chosen, top)
+
+
+def most_memorized(scores: pl.DataFrame, top: int) -> pl.DataFrame:
+    """The `top` observations with the highest scores."""
+    return (
+        scores.sort("memorization", "index", descending=[True, False])
+        .select("index", "id", "label", "memorization", "std_error", "log_p_in", "log_p_out")
+        .head(top)
+    )

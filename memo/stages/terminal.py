@@ -1,0 +1,114 @@
+"""Results as terminal tables and as Markdown."""
+
+from collections.abc import Sequence
+
+import polars as pl
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from memo.report import ComparisonData, Headline
+
+__all__ = ["comparison_markdown", "print_comparison", "print_headlines", "print_observations"]
+
+_output = Console(highlight=False)
+
+Rows = list[list[str]]
+
+
+def print_comparison(data: ComparisonData) -> None:
+    """Experiments side by side, then each one's difference from the first."""
+    _print("Memorization and likelihood (nats)", *_experiments(data))
+    for title, header, rows in _differences(data):
+        _print(title, header, rows)
+    for problem in _problems(data):
+        _output.print(problem, soft_wrap=True)
+
+
+def comparison_markdown(data: ComparisonData) -> str:
+    """The same as Markdown, for a pull request."""
+    parts = [_markdown(*_experiments(data))]
+    parts += [
+        f"**{title}**\n\n{_markdown(header, rows)}" for title, header, rows in _differences(data)
+    ]
+    parts += list(_problems(data))
+    return "\n\n".join(parts) + "\n"
+
+
+def print_headlines(title: str, headlines: Sequence[Headline]) -> None:
+    """One experiment's numbers with their meaning."""
+    rows = [[h.name, _number(h), h.meaning] for h in headlines]
+    _print(title, ["", "", "meaning"], rows)
+
+
+def print_observations(title: str, rows: pl.DataFrame) -> None:
+    """Observations with their scores."""
+    header = list(rows.columns)
+    _print(title, header, [[_cell(value) for value in row] for row in rows.iter_rows()])
+
+
+def _experiments(data: ComparisonData) -> tuple[list[str], Rows]:
+    numbers = [{h.name: _number(h) for h in e.headlines} for e in data.experiments]
+    names = list(dict.fromkeys(name for column in numbers for name in column))
+    rows = [[name, *(column.get(name, "–") for column in numbers)] for name in names]
+    return ["", *(e.name for e in data.experiments)], rows
+
+
+def _differences(data: ComparisonData) -> list[tuple[str, list[str], Rows]]:
+    return [
+        (
+            f"{d.second} minus {d.first}"
+            + (
+                f" (rank correlation of memorization {d.rank_correlation:.2f})"
+                if d.rank_correlation is not None
+                else ""
+            ),
+            ["", "difference", "/ its error"],
+            [[h.name, _number(h), _distance(h)] for h in d.rows],
+        )
+        for d in data.differences
+        if d.problem is None
+    ]
+
+
+def _problems(data: ComparisonData) -> list[str]:
+    return [
+        f"{d.second} and {d.first} cannot be compared: {d.problem}"
+        for d in data.differences
+        if d.problem is not None
+    ]
+
+
+def _number(headline: Headline) -> str:
+    unit = "%" if headline.unit == "%" else ""
+    error = "" if headline.std_error is None else f" ± {headline.std_error:.2f}"
+    return f"{headline.value:.2f}{unit}{error}"
+
+
+def _distance(headline: Headline) -> str:
+    if not headline.std_error:
+        return "–"
+    return f"{abs(headline.value) / headline.std_error:.1f}"
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def _print(title: str, header: Sequence[str], rows: Rows) -> None:
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for position, name in enumerate(header):
+        words = name == "meaning"
+        table.add_column(name, justify="left" if position == 0 or words else "right")
+    for row in rows:
+        table.add_row(*row)
+    _output.print(table)
+
+
+def _markdown(header: Sequence[str], rows: Rows) -> str:
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
+    )

@@ -1,0 +1,185 @@
+"""train: prepared data -> one file for each fold model, and one for the full model."""
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+
+from memo.artifacts import remove_leftovers
+from memo.datasets import Prepared
+from memo.design import FoldModel, IndexArray, Stream, seed_sequence
+from memo.errors import WorkError
+from memo.execution import Executor
+from memo.models import build_model
+from memo.spec import ModelSpec
+from memo.stages.experiment import Experiment
+from memo.stages.model_files import ModelFile
+from memo.stages.progress import console, progress
+from memo.training import (
+    Trained,
+    TrainingError,
+    TrainingPlan,
+    TrainingSet,
+    default_device,
+    one_thread,
+    stack_size,
+    train_stack,
+    training_plan,
+)
+
+__all__ = ["fold_file", "full_model_file", "train"]
+
+
+def train(experiment: Experiment, executor: Executor) -> int:
+    """Train every model whose file is missing or does not hold; returns how many.
+
+    Raises:
+        WorkError: A loss is not finite: names experiment, repeat, fold and epoch.
+        ArtifactError: A file cannot be written.
+    """
+    jobs = _jobs(experiment)
+    for job in jobs:
+        remove_leftovers(job.file.path)
+    stacks = [stack for stack in _stacks(experiment, jobs) if any(map(_must_train, stack))]
+    missing = sum(_must_train(job) for stack in stacks for job in stack)
+    kept = len(jobs) - missing
+    if kept:
+        console.print(f"{experiment.name}: {kept} of {len(jobs)} models are kept")
+    if not missing:
+        return 0
+    shared = _Shared(
+        experiment.spec.model,
+        training_plan(experiment.spec.training, experiment.spec.mitigations),
+        experiment.data,
+        experiment.spec.scoring.epochs,
+    )
+    tasks = [[job.training_set for job in stack] for stack in stacks]
+    start = time.time_ns()
+    try:
+        with (
+            progress(f"{experiment.name}: models trained", missing) as advance,
+            closing(executor.run(_train, shared, tasks)) as outcomes,
+        ):
+            for position, outcome in outcomes:
+                _write(experiment, stacks[position], outcome)
+                advance(sum(map(_must_train, stacks[position])))
+    except KeyboardInterrupt:
+        console.print(
+            f"{experiment.name}: interrupted; {_count_kept(jobs, start)} of {len(jobs)} models are "
+            f"kept in {experiment.layout.folds(experiment.name)}; the next run trains the rest",
+            soft_wrap=True,
+        )
+        raise
+    return missing
+
+
+def fold_file(experiment: Experiment, model: FoldModel) -> ModelFile:
+    """The file of a fold model."""
+    return ModelFile(
+        experiment.layout.fold(experiment.name, model.repeat, model.fold),
+        experiment.fold_fingerprint(model),
+        experiment.spec.scoring.epochs,
+    )
+
+
+def full_model_file(experiment: Experiment) -> ModelFile:
+    """The file of the model that is trained on everything."""
+    return ModelFile(
+        experiment.layout.full_model(experiment.name),
+        experiment.full_fingerprint(),
+        experiment.spec.scoring.epochs,
+    )
+
+
+@dataclass(frozen=True)
+class _Job:
+    what: str
+    file: ModelFile
+    training_set: TrainingSet
+    problem: str | None
+    """Why its file does not hold; None where it does."""
+
+
+def _must_train(job: _Job) -> bool:
+    return job.problem is not None
+
+
+def _jobs(experiment: Experiment) -> list[_Job]:
+    everything = np.arange(len(experiment.data))
+    seed = experiment.spec.seed
+    jobs = [
+        _job(
+            f"repeat {model.repeat}, fold {model.fold}",
+            fold_file(experiment, model),
+            TrainingSet(
+                np.setdiff1d(everything, model.held_out, assume_unique=True),
+                model.held_out,
+                seed_sequence(seed, Stream.FOLD_MODEL, model.repeat, model.fold),
+            ),
+        )
+        for model in experiment.fold_models()
+    ]
+    nothing: IndexArray = np.empty(0, np.int64)
+    full = TrainingSet(everything, nothing, seed_sequence(seed, Stream.FULL_MODEL))
+    return [*jobs, _job("full model", full_model_file(experiment), full)]
+
+
+def _job(what: str, file: ModelFile, training_set: TrainingSet) -> _Job:
+    problem = file.problem() if file.path.exists() else "not trained yet"
+    if problem is not None and file.path.exists():
+        console.print(f"{problem}; it is trained anew", soft_wrap=True)
+    return _Job(what, file, training_set, problem)
+
+
+def _stacks(experiment: Experiment, jobs: Sequence[_Job]) -> list[Sequence[_Job]]:
+    """Cut each repeat's models into stacks, by the spec alone; the full model is its own."""
+    *folds, full = jobs
+    per_repeat = experiment.spec.scoring.design.folds
+    model = build_model(experiment.spec.model, experiment.data.shape)
+    size = stack_size(sum(p.numel() for p in model.parameters()), per_repeat)
+    repeats = _cut(folds, per_repeat)
+    return [*(stack for repeat in repeats for stack in _cut(repeat, size)), [full]]
+
+
+def _cut(jobs: Sequence[_Job], size: int) -> list[Sequence[_Job]]:
+    return [jobs[start : start + size] for start in range(0, len(jobs), size)]
+
+
+@dataclass(frozen=True)
+class _Shared:
+    model: ModelSpec
+    plan: TrainingPlan
+    data: Prepared
+    epochs: list[int]
+
+
+def _train(shared: _Shared, training_sets: list[TrainingSet]) -> list[Trained] | TrainingError:
+    device = default_device()
+    try:
+        with one_thread():
+            return train_stack(
+                shared.model, shared.plan, shared.data, training_sets, shared.epochs, device
+            )
+    except TrainingError as error:
+        return error
+
+
+def _write(
+    experiment: Experiment, stack: Sequence[_Job], outcome: list[Trained] | TrainingError
+) -> None:
+    if isinstance(outcome, TrainingError):
+        raise WorkError(f"experiment {experiment.name}, {stack[outcome.model].what}: {outcome}")
+    for job, trained in zip(stack, outcome, strict=True):
+        if _must_train(job):
+            job.file.write(trained, job.training_set.held_out)
+
+
+def _count_kept(jobs: Sequence[_Job], start: int) -> int:
+    """How many files hold: those that did at the start, and those written since."""
+    files = [(job, job.file.path) for job in jobs]
+    return sum(
+        not _must_train(job) or (path.exists() and path.stat().st_mtime_ns >= start)
+        for job, path in files
+    )

@@ -1,0 +1,20 @@
+"""One model from one training set: the loop, and mitigations as its parts."""
+
+from memo.training.device import default_device, one_thread
+from memo.training.plan import TrainingPlan, training_plan
+from memo.training.stack import Weights, stack_size
+from memo.training.train import TRAINING_VERSION, Trained, TrainingError, TrainingSet, train_stack
+
+__all__ = [
+    "TRAINING_VERSION",
+    "Trained",
+    "TrainingError",
+    "TrainingPlan",
+    "TrainingSet",
+    "Weights",
+    "default_device",
+    "one_thread",
+    "stack_size",
+    "train_stack",
+    "training_plan",
+]

@@ -1,0 +1,176 @@
+"""The training loop: a stack of models, each on its own training set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from memo.datasets import Prepared
+from memo.design import IndexArray, substreams, torch_seed
+from memo.errors import WorkError
+from memo.models import initial_model
+from memo.spec import ModelSpec
+from memo.training.batches import Minibatches, Observations, generators, padded
+from memo.training.plan import TrainingPlan
+from memo.training.stack import Stack, Weights
+
+__all__ = ["TRAINING_VERSION", "Trained", "TrainingError", "TrainingSet", "train_stack"]
+
+TRAINING_VERSION = 1
+"""Raised whenever the same spec would give other weights: it is a part of every fingerprint."""
+
+EVALUATION_ROWS = 4096
+
+
+class TrainingError(WorkError):
+    """A model could not be trained."""
+
+    def __init__(self, model: int, epoch: int) -> None:
+        super().__init__(model, epoch)
+        self.model = model
+        """Position of the model in its stack."""
+        self.epoch = epoch
+
+    def __str__(self) -> str:
+        return f"the loss is not finite after epoch {self.epoch}"
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What one model is trained on, what it is not, and its own seed."""
+
+    members: IndexArray
+    held_out: IndexArray
+    seed: np.random.SeedSequence
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model."""
+
+    weights: dict[int, Weights]
+    """State by epoch, for the epochs that were asked for."""
+    losses: NDArray[np.float64]
+    """(epochs, 2): mean loss after each epoch over a fixed random subset of the training set that
+    is as large as the held-out set, and over the held-out set; nats. NaN where a set is empty."""
+
+
+def train_stack(
+    model: ModelSpec,
+    plan: TrainingPlan,
+    data: Prepared,
+    training_sets: Sequence[TrainingSet],
+    epochs: Sequence[int],
+    device: torch.device,
+) -> list[Trained]:
+    """Train one model on each training set, all of them together.
+
+    Args:
+        model: What to train.
+        plan: How.
+        data: The observations.
+        training_sets: One for each model; results do not depend on the seeds of the others.
+        epochs: Epochs after which weights are kept.
+        device: Where to train.
+
+    Raises:
+        TrainingError: A loss is not finite; it names the model and the epoch.
+    """
+    seeds = [
+        dict(zip(_STREAMS, substreams(s.seed, len(_STREAMS)), strict=True)) for s in training_sets
+    ]
+    values = Observations(data, device)
+    stack = Stack(
+        [initial_model(model, data.shape, torch_seed(seed["weights"])) for seed in seeds], device
+    )
+    batches = Minibatches(
+        [s.members for s in training_sets], [seed["order"] for seed in seeds], plan.batch_size
+    )
+    noise = generators([seed["noise"] for seed in seeds], device)
+    evaluations = [
+        _Evaluation(sets, stack, values, [seed["evaluation"] for seed in seeds])
+        for sets in (
+            [
+                _like_held_out(s, seed["subset"])
+                for s, seed in zip(training_sets, seeds, strict=True)
+            ],
+            [s.held_out for s in training_sets],
+        )
+    ]
+    optimizer = torch.optim.Adam(stack.parameters.values(), lr=plan.learning_rate, fused=True)
+    losses = np.empty((plan.epochs, len(evaluations), stack.size))
+    weights: dict[int, list[Weights]] = {}
+    for epoch in range(1, plan.epochs + 1):
+        for index, weight in batches.epoch(device):
+            x = values.drawn(index, noise)
+            loss = stack.loss(x, _normal(stack, index.shape[1], noise))
+            optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward((loss * weight).sum())
+            optimizer.step()
+        losses[epoch - 1] = [evaluation.mean_loss() for evaluation in evaluations]
+        _require_finite(losses[epoch - 1], epoch)
+        if epoch in epochs:
+            weights[epoch] = stack.weights()
+    return [
+        Trained({epoch: kept[i] for epoch, kept in weights.items()}, losses[:, :, i])
+        for i in range(stack.size)
+    ]
+
+
+_STREAMS = ("weights", "order", "noise", "subset", "evaluation")
+
+
+class _Evaluation:
+    """Mean loss of each model over a fixed set, with noise that is the same after every epoch."""
+
+    def __init__(
+        self,
+        sets: Sequence[IndexArray],
+        stack: Stack,
+        values: Observations,
+        seeds: Sequence[np.random.SeedSequence],
+    ) -> None:
+        self._stack = stack
+        self._values = values
+        self._index, self._weight = (t.to(values.device) for t in padded(sets))
+        streams = generators(seeds, values.device)
+        self._noise = _normal(stack, self._index.shape[1], streams)
+
+    @torch.no_grad()
+    def mean_loss(self) -> NDArray[np.float64]:
+        """(S,), nats; NaN for an empty set."""
+        if self._index.shape[1] == 0:
+            return np.full(self._stack.size, np.nan)
+        rows = max(1, EVALUATION_ROWS // self._stack.size)
+        total = torch.zeros(self._stack.size, device=self._values.device)
+        for start in range(0, self._index.shape[1], rows):
+            part = slice(start, start + rows)
+            x = self._values.scored(self._index[:, part])
+            loss = self._stack.loss(x, self._noise[:, part])
+            total += (loss * self._weight[:, part]).sum(1)
+        return total.cpu().numpy().astype(np.float64)
+
+
+def _normal(stack: Stack, width: int, streams: Sequence[torch.Generator]) -> Tensor:
+    return torch.stack(
+        [
+            torch.randn(width, stack.noise_features, generator=stream, device=stream.device)
+            for stream in streams
+        ]
+    )
+
+
+def _like_held_out(training_set: TrainingSet, seed: np.random.SeedSequence) -> IndexArray:
+    stream = np.random.Generator(np.random.PCG64(seed))
+    members = training_set.members
+    size = len(training_set.held_out) or len(members)
+    return np.sort(stream.choice(members, min(size, len(members)), replace=False))
+
+
+def _require_finite(losses: NDArray[np.float64], epoch: int) -> None:
+    wrong = ~np.isfinite(losses[0]) | (np.isinf(losses[1]))
+    if wrong.any():
+        raise TrainingError(int(np.flatnonzero(wrong)[0]), epoch)

@@ -1,0 +1,420 @@
+"""Pages and charts: what they show, what they weigh, and that they need nothing else."""
+
+import io
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+from scipy import stats
+
+from memo.report import Headline, ReportData, render_comparison, render_report
+from memo.report.binning import bin_edges, binned_density, histogram, shares_of_bins
+from memo.report.images import data_uri
+from memo.report.numbers import difference_in_words, estimate
+from memo.report.report import LISTED
+from tests.browser import needs_chromium, open_page
+from tests.report_samples import digits_comparison, digits_report
+
+LARGEST_PAGE = 5_000_000
+REPORT_CHARTS = {"distribution", "training", "log-likelihood", "log-likelihood-split"}
+
+
+@pytest.fixture(scope="module")
+def digits() -> dict[str, bytes]:
+    return render_report(digits_report())
+
+
+@pytest.fixture(scope="module")
+def comparison() -> dict[str, bytes]:
+    return render_comparison(digits_comparison())
+
+
+@needs_chromium
+def test_a_report_shows_every_chart_and_image_without_a_network(
+    digits: dict[str, bytes], tmp_path: Path
+) -> None:
+    seen = open_page(digits["index.html"], tmp_path)
+
+    assert seen.problems == []
+    assert seen.loads == []
+    assert {name.rsplit("-", 1)[0] for name in seen.charts} == REPORT_CHARTS
+    assert all(marks >= 3 for marks in seen.charts.values()), seen.charts
+    assert seen.charts["log-likelihood-0"] > 500
+    assert seen.images == 3 * 24 + LISTED
+    assert seen.broken == 0
+    assert seen.overflow <= 0
+
+
+@needs_chromium
+def test_the_table_is_searched_sorted_and_downloaded_and_points_show_their_image(
+    digits: dict[str, bytes], tmp_path: Path
+) -> None:
+    seen = open_page(
+        digits["index.html"],
+        tmp_path,
+        """
+        const table = document.getElementById("table");
+        const column = (place) => [...table.tBodies[0].rows].filter((r) => !r.hidden)
+          .map((r) => r.cells[place].dataset.value ?? r.cells[place].textContent);
+        const press = (place) => table.tHead.rows[0].cells[place].querySelector("button").click();
+        const asked = {};
+        press(4); asked.ascending = column(4).map(Number);
+        press(4); asked.descending = column(4).map(Number);
+        const search = document.getElementById("search");
+        search.value = asked.wanted = column(2)[7];
+        search.dispatchEvent(new Event("input"));
+        asked.found = column(2);
+        const made = [];
+        URL.createObjectURL = (blob) => { made.push(blob); return "blob:null/none"; };
+        HTMLAnchorElement.prototype.click = function () { asked.file = this.download; };
+        document.getElementById("download").click();
+        asked.csv = await made[0].text();
+        const points = document.querySelectorAll("#log-likelihood-0 .mark-symbol.role-mark path");
+        asked.tooltip = await pointAt(points[0]);
+        asked.tooltipImage = document.querySelector("#vg-tooltip-element img").naturalWidth;
+        return asked;
+        """,
+    )
+
+    assert seen.problems == []
+    asked = seen.asked
+    assert asked["ascending"] == sorted(asked["ascending"])
+    assert asked["descending"] == asked["ascending"][::-1]
+    assert len(asked["ascending"]) == LISTED
+    assert asked["found"] == [asked["wanted"]]
+    assert asked["file"] == "digits-vae-most-memorized.csv"
+    assert asked["tooltipImage"] == 8
+    assert "digit-" in asked["tooltip"]
+    _check_csv(asked["csv"])
+
+
+def _check_csv(text: str) -> None:
+    scores = digits_report().scores
+    last = scores.filter(pl.col("epoch") == pl.col("epoch").max())
+    expected = last.sort("memorization", descending=True).head(LISTED)
+    table = pl.read_csv(io.StringIO(text))
+    assert table["id"].to_list() == expected["id"].to_list()
+    for column in ("memorization", "std_error", "log_p_in", "log_p_out"):
+        np.testing.assert_array_equal(table[column], expected[column])
+
+
+@needs_chromium
+def test_a_comparison_shows_every_chart_without_a_network(
+    comparison: dict[str, bytes], tmp_path: Path
+) -> None:
+    seen = open_page(comparison["index.html"], tmp_path)
+
+    assert seen.problems == []
+    assert seen.loads == []
+    assert {name.rsplit("-", 1)[0] for name in seen.charts} == {
+        "distributions",
+        "quantiles",
+        "agreement-1",
+    }
+    assert all(marks >= 3 for marks in seen.charts.values()), seen.charts
+    assert seen.overflow <= 0
+
+
+def test_a_comparison_says_in_words_what_differs_and_why_not(comparison: dict[str, bytes]) -> None:
+    text = _text(comparison["index.html"])
+    assert "lower by 8.4 nats; more than two standard errors" in text
+    assert "lower by 0.050 nats; within two standard errors, so it may be chance" in text
+    assert "They are on different data sets." in text
+    assert "rank correlation of the scores is 0.83" in text
+
+
+HOSTILE = [
+    "<script>window.hacked = 1</script>",
+    "</script><script>window.hacked = 2</script>",
+    '"><img src=x onerror="window.hacked = 3">',
+    "<!--<script>",
+    "{{ 7 * 7 }}",
+    "=HYPERLINK(1)",
+    "' onmouseover='window.hacked = 4",
+]
+
+
+@needs_chromium
+def test_hostile_names_are_shown_and_never_run(tmp_path: Path) -> None:
+    data = digits_report(n=70)
+    names = pl.Series([HOSTILE[i % len(HOSTILE)] for i in range(70)])
+    everywhere = " ".join(HOSTILE)
+    data = replace(
+        data,
+        experiment=everywhere,
+        title=everywhere,
+        facts={everywhere: everywhere},
+        warnings=[everywhere],
+        headlines=[Headline(everywhere, 1.0, 0.1, everywhere, everywhere)],
+        scores=data.scores.with_columns(
+            id=pl.concat([names] * data.scores["epoch"].n_unique()), label=pl.lit(HOSTILE[1])
+        ),
+        scores_file=everywhere,
+    )
+    seen = open_page(
+        render_report(data)["index.html"],
+        tmp_path,
+        """
+        const tooltips = [];
+        const points = document.querySelectorAll("#log-likelihood-0 .mark-symbol.role-mark path");
+        for (const point of [...points].slice(0, 14)) tooltips.push(await pointAt(point));
+        return {
+          tooltips,
+          title: document.title,
+          ids: [...document.querySelectorAll("#table td:nth-child(3)")].map((c) => c.textContent),
+          hacked: window.hacked ?? null,
+        };
+        """,
+    )
+
+    assert seen.hacked is None
+    assert seen.asked["hacked"] is None
+    assert seen.problems == []
+    assert seen.broken == 0
+    assert everywhere in seen.asked["title"]
+    assert len(seen.asked["tooltips"]) == 14
+    for tooltip, name in zip(seen.asked["tooltips"], seen.asked["ids"], strict=False):
+        assert name in tooltip
+    assert sorted(seen.asked["ids"]) == sorted(names.to_list())
+
+
+def _small(n: int) -> ReportData:
+    return digits_report(n=n, epochs=(200,))
+
+
+def _without_errors(data: ReportData) -> ReportData:
+    return replace(
+        data,
+        scores=data.scores.with_columns(std_error=pl.lit(None)),
+        quantiles=data.quantiles.with_columns(std_error=pl.lit(None)),
+        headlines=[replace(headline, std_error=None) for headline in data.headlines],
+    )
+
+
+def _constant(data: ReportData) -> ReportData:
+    return replace(data, scores=data.scores.with_columns(memorization=pl.lit(0.0)))
+
+
+NO_LOSSES = pl.DataFrame(schema={"epoch": pl.Int64, "train": pl.Float64, "held_out": pl.Float64})
+
+EDGES: dict[str, tuple[ReportData, set[str], str]] = {
+    "one epoch and no losses": (
+        replace(_small(300), losses=NO_LOSSES),
+        REPORT_CHARTS - {"training"},
+        "there is no course of training to draw",
+    ),
+    "one repeat": (_without_errors(digits_report(n=200)), REPORT_CHARTS, "it is not known"),
+    "not images, nothing held out": (
+        replace(
+            digits_report(n=200),
+            images=None,
+            losses=digits_report(n=2).losses.with_columns(held_out=pl.lit(None)),
+        ),
+        REPORT_CHARTS,
+        "The observations are not images",
+    ),
+    "constant scores": (
+        _constant(digits_report(n=200)),
+        {"training"},
+        "All scores are the same, 0 nats.",
+    ),
+    "two observations at one epoch": (
+        _small(2),
+        {"distribution", "training", "log-likelihood"},
+        "One epoch was scored",
+    ),
+    "colour images, no labels": (
+        replace(
+            digits_report(n=200),
+            images=np.random.default_rng(0).integers(0, 256, (200, 12, 9, 3), dtype=np.uint8),
+            scores=digits_report(n=200).scores.with_columns(label=pl.lit(None, pl.String)),
+            scores_file="",
+        ),
+        REPORT_CHARTS,
+        "Most memorized",
+    ),
+    "large grey images with a channel": (
+        replace(digits_report(n=60), images=np.full((60, 100, 80, 1), 90, np.uint8)),
+        REPORT_CHARTS,
+        "Most memorized",
+    ),
+}
+
+
+@needs_chromium
+@pytest.mark.parametrize("name", EDGES)
+def test_what_does_not_apply_is_left_out_and_said(name: str, tmp_path: Path) -> None:
+    data, charts, said = EDGES[name]
+    files = render_report(data)
+    assert {Path(file).stem for file in files if file.endswith(".svg")} == charts
+    seen = open_page(files["index.html"], tmp_path)
+    assert {place.rsplit("-", 1)[0] for place in seen.charts} == charts
+    assert all(marks > 0 for marks in seen.charts.values()), seen.charts
+    assert seen.problems == []
+    assert seen.broken == 0
+    assert (seen.images > 0) == (data.images is not None)
+    assert said in _text(files["index.html"])
+
+
+def test_nothing_that_a_page_needs_lies_elsewhere(
+    digits: dict[str, bytes], comparison: dict[str, bytes]
+) -> None:
+    for page in (digits, comparison):
+        links = _Links()
+        links.feed(page["index.html"].decode())
+        assert all(address.startswith("data:") for address in links.loaded)
+        assert {address for address in links.followed if not address.startswith("#")} <= set(page)
+        assert "default-src 'none'" in links.policy
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.followed: list[str] = []
+        self.policy = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag == "meta" and given.get("http-equiv") == "Content-Security-Policy":
+            self.policy = given["content"] or ""
+        address = given.get("src") or given.get("href")
+        if address is not None:
+            (self.followed if tag == "a" else self.loaded).append(address)
+
+
+@needs_chromium
+def test_a_page_of_60000_colour_images_is_small_and_opens(tmp_path: Path) -> None:
+    data = digits_report(n=60_000, epochs=(50, 200))
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    images = np.broadcast_to(noise, (60_000, 32, 32, 3))
+    page = render_report(replace(data, images=images))["index.html"]
+    assert len(page) < LARGEST_PAGE
+    seen = open_page(page, tmp_path)
+    assert seen.problems == []
+    assert seen.broken == 0
+    assert all(marks >= 3 for marks in seen.charts.values()), seen.charts
+
+
+def test_one_observation_has_no_distribution() -> None:
+    files = render_report(_small(1))
+    assert {Path(file).stem for file in files if file.endswith(".svg")} == {"training"}
+
+
+def test_charts_are_also_files(digits: dict[str, bytes], comparison: dict[str, bytes]) -> None:
+    for files in (digits, comparison):
+        drawings = [name for name in files if name.endswith(".svg")]
+        assert drawings
+        for name in drawings:
+            root = ET.fromstring(files[name])
+            assert root.tag == "{http://www.w3.org/2000/svg}svg"
+            assert len(list(root.iter("{http://www.w3.org/2000/svg}path"))) > 10
+            picture = Image.open(io.BytesIO(files[name.replace(".svg", ".png")]))
+            assert picture.width >= 1200
+            assert np.asarray(picture.convert("L")).std() > 5
+
+
+def test_the_same_data_gives_the_same_page(digits: dict[str, bytes]) -> None:
+    assert render_report(digits_report()) == digits
+
+
+def test_what_cannot_be_rendered_is_refused() -> None:
+    data = digits_report(n=10, epochs=(1, 2))
+    with pytest.raises(ValueError, match="no scores"):
+        render_report(replace(data, scores=data.scores.clear()))
+    with pytest.raises(ValueError, match="9 images"):
+        render_report(replace(data, images=np.zeros((9, 8, 8), np.uint8)))
+    compared = digits_comparison()
+    with pytest.raises(ValueError, match="'elsewhere'"):
+        wrong = replace(compared.differences[0], second="elsewhere")
+        render_comparison(replace(compared, differences=[wrong]))
+    with pytest.raises(ValueError, match="same name"):
+        render_comparison(replace(compared, experiments=[compared.experiments[0]] * 2))
+
+
+def test_a_single_experiment_at_one_epoch_compares_to_nothing() -> None:
+    compared = digits_comparison()
+    only = compared.experiments[0]
+    only = replace(only, quantiles=only.quantiles.filter(pl.col("epoch") == 200))
+    files = render_comparison(replace(compared, experiments=[only], differences=[]))
+    assert "No experiment was scored at more than one epoch." in _text(files["index.html"])
+    assert "charts/quantiles.svg" not in files
+
+
+def test_bins_count_every_observation_once() -> None:
+    random = np.random.default_rng(0)
+    x, y = random.standard_t(2, 5000), random.normal(size=5000)
+    chosen = y > 1
+    edges = bin_edges(x)
+    assert histogram(x, edges)["count"].sum() == 5000
+    assert binned_density(x, y, (60, 40))["count"].sum() == 5000
+    shares = shares_of_bins(x, chosen, edges)
+    assert shares["chosen"].sum() == chosen.sum()
+    assert shares["regular"].sum() == (~chosen).sum()
+
+
+def test_intervals_of_shares_are_wilsons() -> None:
+    random = np.random.default_rng(0)
+    x, chosen = random.normal(size=500), random.random(500) < 0.1
+    one_sigma = float(2 * stats.norm.cdf(1) - 1)
+    for row in shares_of_bins(x, chosen, bin_edges(x, most=20)).iter_rows(named=True):
+        trials = row["chosen"] + row["regular"]
+        expected = stats.binomtest(row["chosen"], trials).proportion_ci(one_sigma, "wilson")
+        assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("value", "std_error", "unit", "text"),
+    [
+        (31.234, 1.27, "nats", "31.2 ± 1.3 nats"),
+        (-0.0512, 0.00034, "", "−0.05120 ± 0.00034"),
+        (123456.7, 432.1, "nats", "123,457 ± 432 nats"),
+        (70.41, None, "%", "70.4%"),
+        (70.41, 1.3, "%", "(70.4 ± 1.3)%"),
+        (0.0, 0.0, "nats", "0 nats"),
+        (-0.0001, 0.5, "", "0.00 ± 0.50"),
+        (float("nan"), 1.0, "", "not defined"),
+    ],
+)
+def test_numbers_have_the_digits_that_their_errors_leave(
+    value: float, std_error: float | None, unit: str, text: str
+) -> None:
+    assert estimate(value, std_error, unit) == text
+
+
+def test_differences_are_told_from_chance() -> None:
+    assert difference_in_words(2.0, 0.5) == "higher by 2.00; more than two standard errors"
+    assert "may be chance" in difference_in_words(-1.0, 0.5)
+    assert "without a standard error" in difference_in_words(-1.0, None)
+    assert difference_in_words(0.0, None) == "no difference"
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (28, 28), (32, 32, 3), (12, 9, 1)])
+def test_small_images_are_embedded_exactly(shape: tuple[int, ...]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    uri = data_uri(image)
+    assert uri.startswith("data:image/png;base64,")
+    np.testing.assert_array_equal(_decoded(uri).reshape(shape), image)
+
+
+def test_large_images_are_made_small() -> None:
+    image = np.tile(np.arange(218, dtype=np.uint8)[:, None, None], (1, 178, 3))
+    assert max(_decoded(data_uri(image)).shape[:2]) == 64
+
+
+def _decoded(uri: str) -> np.ndarray:
+    from base64 import b64decode
+
+    return np.asarray(Image.open(io.BytesIO(b64decode(uri.partition(",")[2]))))
+
+
+def _text(page: bytes) -> str:
+    """What a reader sees, without the scripts."""
+    body = re.sub(r"<(script|style)\b.*?</\1>", "", page.decode(), flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]*>", " ", body).split())

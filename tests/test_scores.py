@@ -1,0 +1,347 @@
+"""Scores against closed forms and simulations with a known answer."""
+
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import special, stats
+
+from memo.scores import (
+    ScoringError,
+    compare_scores,
+    memorization_scores,
+    significantly_positive,
+    summarize,
+)
+from memo.scores.significance import moderated_std_error
+
+Rng = np.random.Generator
+
+
+def k_fold(n: int, folds: int, repeats: int, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
+    """Which models saw which observations, (models, n), and the repeat of each model."""
+    fold_of = [rng.permutation(np.arange(n) % folds) for _ in range(repeats)]
+    in_training = np.stack([of != fold for of in fold_of for fold in range(folds)])
+    return in_training, np.repeat(np.arange(repeats), folds)
+
+
+def simulate(
+    method: str,
+    *,
+    std_in: float,
+    std_out: float,
+    folds: int = 10,
+    repeats: int = 3,
+    n: int = 4000,
+    seed: int = 0,
+) -> tuple[np.ndarray, float]:
+    """Scores where log p is normal over models, and the score that infinitely many would give."""
+    rng = np.random.default_rng(seed)
+    in_training, repeat = k_fold(n, folds, repeats, rng)
+    mean_in, mean_out = -20.0, -25.0
+    noise = rng.normal(size=in_training.shape)
+    log_p = np.where(in_training, mean_in + std_in * noise, mean_out + std_out * noise)
+    scores = memorization_scores(log_p, np.zeros_like(log_p), in_training, repeat, method)
+    # E[exp(N(m, s^2))] = exp(m + s^2 / 2)
+    truth = mean_in - mean_out + (std_in**2 - std_out**2) / 2
+    return scores.memorization, truth
+
+
+def test_formulas_of_the_paper_by_hand() -> None:
+    log_p = np.log([[0.1, 0.4], [0.3, 0.2], [0.5, 0.6], [0.7, 0.1]])
+    in_training = np.array([[True, False], [False, True], [True, True], [False, False]])
+    scores = memorization_scores(
+        log_p, np.zeros_like(log_p), in_training, np.array([0, 0, 1, 1]), "paper"
+    )
+    assert np.allclose(scores.log_p_in, np.log([0.3, 0.4]))
+    assert np.allclose(scores.log_p_out, np.log([0.5, 0.25]))
+    assert np.allclose(scores.memorization, np.log([0.3 / 0.5, 0.4 / 0.25]))
+    assert np.allclose(scores.mean_log_likelihood_in, np.log([0.05, 0.12]) / 2)
+
+
+@pytest.mark.parametrize("folds", [2, 5, 10])
+def test_balanced_with_one_repeat_is_the_difference_of_mean_logs(folds: int) -> None:
+    rng = np.random.default_rng(1)
+    in_training, repeat = k_fold(60, folds, 1, rng)
+    log_p = rng.normal(-10, 3, in_training.shape)
+    scores = memorization_scores(log_p, np.zeros_like(log_p), in_training, repeat, "balanced")
+    expected = [log_p[m, i].mean() - log_p[~m, i].mean() for i, m in enumerate(in_training.T)]
+    assert np.allclose(scores.memorization, expected)
+
+
+def test_methods_agree_where_both_sides_have_equally_many_models() -> None:
+    rng = np.random.default_rng(2)
+    in_training, repeat = k_fold(40, 2, 3, rng)
+    log_p = rng.normal(-10, 3, in_training.shape)
+    paper, balanced = (
+        memorization_scores(log_p, np.zeros_like(log_p), in_training, repeat, method).memorization
+        for method in ("paper", "balanced")
+    )
+    assert np.allclose(paper, balanced)
+
+
+@pytest.mark.parametrize("method", ["paper", "balanced"])
+def test_no_spread_between_models_gives_the_exact_difference(method: str) -> None:
+    scores, truth = simulate(method, std_in=0.0, std_out=0.0)
+    assert np.allclose(scores, truth)
+
+
+@pytest.mark.parametrize("repeats", [1, 3, 10])
+@pytest.mark.parametrize("std", [1.0, 3.0, 6.0])
+def test_simulation_balanced_is_unbiased_where_densities_vary_alike(
+    std: float, repeats: int
+) -> None:
+    """What decides the default: the mean score against the known one, on 4,000 observations."""
+    bias = {}
+    for method in ("paper", "balanced"):
+        scores, truth = simulate(method, std_in=std, std_out=std, repeats=repeats)
+        bias[method] = scores.mean() - truth
+        error = scores.std() / math.sqrt(len(scores))
+    assert abs(bias["balanced"]) < 4 * error
+    assert bias["paper"] > 0
+    assert abs(bias["balanced"]) < bias["paper"] / 3
+
+
+@pytest.mark.parametrize(("std_in", "std_out"), [(1.0, 2.0), (2.0, 3.0), (2.0, 1.0), (3.0, 2.0)])
+def test_simulation_where_densities_vary_differently(std_in: float, std_out: float) -> None:
+    """Held-out log-likelihoods usually vary more; then balanced is the less biased one still."""
+    bias = {
+        method: np.subtract(*simulate(method, std_in=std_in, std_out=std_out)).mean()
+        for method in ("paper", "balanced")
+    }
+    if std_out >= std_in:
+        assert abs(bias["balanced"]) < abs(bias["paper"])
+    # First order (density's relative variance e^{s^2} - 1): only where that is small is the rest
+    # of the bias, half the difference of the relative variances over L, a good description.
+    assert np.sign(bias["balanced"]) == np.sign(std_out - std_in)
+
+
+def test_simulation_of_a_normal_density_whose_score_is_known_exactly() -> None:
+    """A fits N(mean of the training set + noise, 1); the score integrates the noise out."""
+    rng = np.random.default_rng(3)
+    n, folds, repeats, noise = 30, 10, 3, 0.8
+    x = rng.normal(size=n)
+    kept = n - n // folds
+    bias = {"paper": [], "balanced": []}
+    for _ in range(60):
+        in_training, repeat = k_fold(n, folds, repeats, rng)
+        means = np.array([x[members].mean() for members in in_training])
+        means += noise * rng.normal(size=len(means))
+        log_p = stats.norm.logpdf(x, means[:, None], 1.0)
+        for method, found in bias.items():
+            scores = memorization_scores(
+                log_p, np.zeros_like(log_p), in_training, repeat, method
+            ).memorization
+            found.append(scores.mean())
+    exact = np.mean([_exact_normal_score(x, i, kept, noise) for i in range(n)])
+    error = np.std(bias["balanced"]) / math.sqrt(60)
+    assert abs(np.mean(bias["balanced"]) - exact) < abs(np.mean(bias["paper"]) - exact)
+    assert abs(np.mean(bias["balanced"]) - exact) < 4 * error + 0.02
+
+
+def _exact_normal_score(x: np.ndarray, i: int, kept: int, noise: float) -> float:
+    """log E[p | i in the training set] - log E[p | i out of it], over training sets and noise.
+
+    A training set is `kept` of n drawn without replacement: its mean is close to normal, with the
+    hypergeometric variance.
+    """
+    others = np.delete(x, i)
+    n = len(others)
+
+    def density(fixed: float, drawn: int) -> float:
+        mean = (fixed + drawn * others.mean()) / kept
+        sampling = others.var(ddof=1) * drawn * (1 - drawn / n) / kept**2
+        return float(stats.norm.logpdf(x[i], mean, math.sqrt(1 + noise**2 + sampling)))
+
+    return density(x[i], kept - 1) - density(0.0, kept)
+
+
+def test_standard_errors_match_the_spread_over_studies() -> None:
+    """The jackknife's standard error against the scatter of 300 independent studies."""
+    rng = np.random.default_rng(4)
+    values, errors = [], []
+    for _ in range(300):
+        in_training, repeat = k_fold(20, 5, 6, rng)
+        log_p = np.where(in_training, -20.0, -22.0) + 0.7 * rng.normal(size=in_training.shape)
+        scores = memorization_scores(log_p, np.zeros_like(log_p), in_training, repeat, "balanced")
+        values.append(scores.memorization)
+        errors.append(scores.std_error)
+    scatter = np.std(values, axis=0).mean()
+    assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(scatter, rel=0.1)
+
+
+def test_estimator_error_is_the_delta_methods() -> None:
+    """Propagated errors against the scatter when the same log-likelihoods are estimated anew."""
+    rng = np.random.default_rng(5)
+    in_training, repeat = k_fold(10, 5, 2, rng)
+    truth = rng.normal(-20, 1, in_training.shape)
+    error = rng.uniform(0.01, 0.1, in_training.shape)
+    runs = [
+        memorization_scores(
+            truth + error * rng.normal(size=truth.shape), error, in_training, repeat, "balanced"
+        )
+        for _ in range(400)
+    ]
+    scatter = np.std([run.memorization for run in runs], axis=0)
+    assert np.allclose(runs[0].estimator_std_error, scatter, rtol=0.25)
+
+
+def test_the_standard_error_is_never_below_the_estimators() -> None:
+    rng = np.random.default_rng(6)
+    in_training, repeat = k_fold(12, 3, 2, rng)
+    log_p = np.zeros(in_training.shape)
+    scores = memorization_scores(log_p, np.ones_like(log_p), in_training, repeat, "balanced")
+    assert scores.std_error is not None
+    assert (scores.std_error == scores.estimator_std_error).all()
+
+
+def test_one_repeat_has_no_standard_error() -> None:
+    in_training, repeat = k_fold(12, 3, 1, np.random.default_rng(0))
+    log_p = np.zeros(in_training.shape)
+    scores = memorization_scores(log_p, log_p, in_training, repeat, "balanced")
+    assert scores.std_error is None
+    assert scores.without_block.shape == (0, 12)
+
+
+@given(shift=st.floats(-1e4, 1e4), seed=st.integers(0, 1000))
+def test_scores_do_not_depend_on_units_of_density(shift: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    in_training, repeat = k_fold(9, 3, 2, rng)
+    log_p = rng.normal(size=in_training.shape)
+    zero = np.zeros_like(log_p)
+    for method in ("paper", "balanced"):
+        before, after = (
+            memorization_scores(values, zero, in_training, repeat, method).memorization
+            for values in (log_p, log_p + shift)
+        )
+        assert np.allclose(before, after, atol=1e-8)
+
+
+@given(seed=st.integers(0, 1000))
+def test_scores_do_not_depend_on_the_order_of_observations(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    in_training = rng.random((9, 7)) < 0.6
+    in_training[0], in_training[1] = True, False
+    log_p = rng.normal(size=in_training.shape)
+    order = rng.permutation(7)
+    block = np.zeros(9, np.int64)
+    zero = np.zeros_like(log_p)
+    for method in ("paper", "balanced"):
+        scores = memorization_scores(log_p, zero, in_training, block, method).memorization
+        shuffled = memorization_scores(
+            log_p[:, order], zero, in_training[:, order], block, method
+        ).memorization
+        assert np.allclose(scores[order], shuffled)
+
+
+def test_an_observation_without_models_on_one_side_is_named() -> None:
+    in_training = np.array([[True, True, False], [True, False, False]])
+    log_p = np.zeros(in_training.shape)
+    with pytest.raises(ScoringError, match=r"1 observations .* trained with them .*first is 2"):
+        memorization_scores(log_p, log_p, in_training, np.zeros(2, np.int64), "paper")
+
+
+def test_moderated_variances_recover_their_prior() -> None:
+    """Variances drawn as s0^2 d0 / chi^2(d0) times chi^2(d) / d: d0 and the level come back."""
+    rng = np.random.default_rng(7)
+    prior, freedom, level, n = 8.0, 2, 0.25, 20_000
+    truth = level * prior / rng.chisquare(prior, n)
+    sampled = truth * rng.chisquare(freedom, n) / freedom
+    moderated, total = moderated_std_error(np.sqrt(sampled), freedom)
+    assert total == pytest.approx(prior + freedom, rel=0.1)
+    raw_error = np.mean(np.square(np.log(sampled / truth)))
+    moderated_error = np.mean(np.square(np.log(np.square(moderated) / truth)))
+    assert moderated_error < raw_error / 3
+
+
+def test_false_discoveries_stay_at_their_rate() -> None:
+    rng = np.random.default_rng(8)
+    shares, power = [], []
+    for _ in range(50):
+        effect = np.where(np.arange(1000) < 200, 3.0, 0.0)
+        draws = effect + rng.normal(size=(3, 1000))
+        mean, error = draws.mean(0), draws.std(0, ddof=1) / math.sqrt(3)
+        found = significantly_positive(mean, error, 3)
+        shares.append((found & (effect == 0)).sum() / max(1, found.sum()))
+        power.append((found & (effect > 0)).sum() / 200)
+    assert np.mean(shares) < 0.06
+    assert np.mean(power) > 0.8
+
+
+def scores_table(memorization: np.ndarray, without: np.ndarray, out: np.ndarray) -> pl.DataFrame:
+    n = len(memorization)
+    return pl.DataFrame(
+        {
+            "index": np.arange(n),
+            "id": [f"r{i}" for i in range(n)],
+            "label": [None] * n,
+            "epoch": np.ones(n, np.int64),
+            "log_p_in": memorization + out,
+            "log_p_out": out,
+            "memorization": memorization,
+            "std_error": np.ones(n),
+            "estimator_std_error": np.zeros(n),
+            "mean_log_likelihood_in": memorization + out,
+            "mean_log_likelihood_out": out,
+            "memorization_without_repeat": without.T.tolist(),
+        },
+        schema_overrides={"label": pl.String, "memorization_without_repeat": pl.List(pl.Float64)},
+    )
+
+
+def test_summary_of_a_known_distribution() -> None:
+    m = np.linspace(0, 1, 1001)
+    replicates = np.stack([m - 0.1, m, m + 0.1])
+    summary = summarize(scores_table(m, replicates, np.full(1001, -3.0)))
+    assert summary.memorization["q95"].value == pytest.approx(0.95)
+    assert summary.memorization["q99.9"].value == pytest.approx(0.999)
+    # Jackknife of -0.1, 0, 0.1 by hand: sqrt(2/3 * 0.02)
+    for estimate in summary.memorization.values():
+        assert estimate.std_error == pytest.approx(math.sqrt(2 / 3 * 0.02))
+    assert summary.held_out_log_likelihood.value == -3.0
+    assert summary.gap.value == pytest.approx(0.5)
+
+
+def test_comparison_pairs_observations_and_repeats() -> None:
+    rng = np.random.default_rng(9)
+    m = rng.normal(size=500)
+    replicates = m + rng.normal(size=(4, 1))
+    out = rng.normal(-50, 10, 500)
+    a = scores_table(m, replicates, out)
+    b = scores_table(m - 1, replicates - 1, out + 0.5)
+    paired = compare_scores(a, b, same_partitions=True)
+    assert paired.mean_memorization.value == pytest.approx(-1)
+    assert paired.mean_memorization.std_error == pytest.approx(0, abs=1e-9)
+    assert paired.statistics["q95"].std_error == pytest.approx(0, abs=1e-9)
+    assert paired.held_out_log_likelihood.value == pytest.approx(0.5)
+    assert paired.rank_correlation == pytest.approx(1)
+    apart = compare_scores(a, b, same_partitions=False)
+    assert apart.statistics["q95"].std_error > 0.1
+
+
+def test_different_observations_cannot_be_compared() -> None:
+    m = np.zeros(3)
+    a = scores_table(m, m[None], m)
+    b = a.with_columns(id=pl.col("id") + "x")
+    with pytest.raises(ScoringError, match="different observations"):
+        compare_scores(a, b, same_partitions=True)
+
+
+def test_group_means_have_the_right_gradient() -> None:
+    from memo.scores.aggregate import _log_mean_over_groups
+
+    rng = np.random.default_rng(10)
+    values = rng.normal(size=(7, 2))
+    _, gradient = _log_mean_over_groups(values, 3)
+    for row, column in np.ndindex(values.shape):
+        nudge = np.zeros_like(values)
+        nudge[row, column] = 1e-6
+        up, down = (_log_mean_over_groups(values + s * nudge, 3)[0][column] for s in (1, -1))
+        assert gradient[row, column] == pytest.approx((up - down) / 2e-6, abs=1e-7)
+    assert np.allclose(gradient.sum(0), 1)
+    assert np.isclose(
+        special.logsumexp(values[:, 0]) - np.log(7), _log_mean_over_groups(values, 7)[0][0]
+    )

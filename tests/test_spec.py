@@ -1,0 +1,185 @@
+"""What params.yaml may say, and what a user is told when it says something else."""
+
+import json
+import resource
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from memo.spec import ProjectSpec, SpecError, read_project, spec_schema
+from tests.conftest import ROOT, SPEC, command
+
+FAST = "experiments.fast"
+
+MALFORMED = {
+    # what is wrong: (before, after, the key's path, a word of the message)
+    "unknown key": ("epochs: 6,", "epoch: 6,", f"{FAST}.training.epoch", "did you mean 'epochs'"),
+    "unknown section": ("mitigations: []", "mitigation: []", f"{FAST}.mitigation", "mitigations"),
+    "unknown top level": (
+        "experiments:",
+        "experiment:",
+        "experiment",
+        "did you mean 'experiments'",
+    ),
+    "missing section": ("    seed: 1\n", "", f"{FAST}.seed", "required"),
+    "missing kind": ("{kind: digits, ", "{", "datasets.digits.kind", "required"),
+    "unknown model": ("kind: vae", "kind: vea", f"{FAST}.model.kind", "did you mean 'vae'"),
+    "unknown network": ("kind: mlp", "kind: mpl", f"{FAST}.model.network.kind", "'mlp'"),
+    "unknown design": ("k-fold", "kfold", f"{FAST}.scoring.design.kind", "did you mean 'k-fold'"),
+    "unknown mitigation": (
+        "kind: learning-rate",
+        "kind: learning_rate",
+        "experiments.slow.mitigations.0.kind",
+        "did you mean 'learning-rate'",
+    ),
+    "unknown values": ("values: binary", "values: binry", "datasets.digits.values", "'binary'"),
+    "text for a number": ("1.0e-2", "fast", f"{FAST}.training.learning_rate", "number"),
+    "number in quotes": ("latent: 4", "latent: '4'", f"{FAST}.model.latent", "integer"),
+    "fraction for a count": ("latent: 4", "latent: 4.5", f"{FAST}.model.latent", "integer"),
+    "truth for a number": ("seed: 1", "seed: true", f"{FAST}.seed", "integer"),
+    "negative": ("1.0e-2", "-1.0e-2", f"{FAST}.training.learning_rate", "greater than 0"),
+    "not finite": ("1.0e-2", ".nan", f"{FAST}.training.learning_rate", "finite"),
+    "zero width": ("[32]", "[32, 0]", f"{FAST}.model.network.hidden.1", "greater than"),
+    "one fold": ("folds: 3", "folds: 1", f"{FAST}.scoring.design.folds", "greater than"),
+    "no data set": (
+        "dataset: digits",
+        "dataset: digit",
+        f"{FAST}.dataset",
+        "did you mean 'digits'",
+    ),
+    "more folds than data": ("folds: 3", "folds: 121", f"{FAST}.scoring.design.folds", "120"),
+    "epoch beyond the last": ("[3, 6]", "[3, 7]", f"{FAST}.scoring.epochs", "epoch 7"),
+    "epochs not increasing": ("[3, 6]", "[6, 3]", f"{FAST}.scoring.epochs", "increase"),
+    "no epochs": ("[3, 6]", "[]", f"{FAST}.scoring.epochs", "at least 1"),
+    "a name that is a path": ("  fast:", "  ../fast:", "experiments.../fast", "not a valid name"),
+    "a list for a mapping": ("  digits: {kind", "  - {kind", "datasets", "dictionary"),
+    "broken YAML": ("limit: 120}", "limit: 120", "", "not valid YAML"),
+    "a key twice": ("    seed: 1", "    seed: 1\n    seed: 2", "", "seed"),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_a_malformed_spec_is_refused_in_one_readable_message(name: str, project: Path) -> None:
+    before, after, path, word = MALFORMED[name]
+    assert before in SPEC
+    (project / "params.yaml").write_text(SPEC.replace(before, after, 1))
+    start = time.monotonic()
+    result = command(project, "memo", "train", "fast", check=False)
+    assert time.monotonic() - start < 3
+    assert result.returncode == 2
+    assert path in result.stderr
+    assert word in result.stderr
+    assert "params.yaml" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.splitlines()) <= 3
+    assert not (project / "artifacts").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (None, "no such file"),
+        (b"", "expected the keys"),
+        (b"just words", "expected the keys"),
+        (b"\xff\xfe\x00", "UTF-8"),
+        (b"a: [" * 5000, "not valid YAML"),
+    ],
+)
+def test_a_file_that_is_no_spec(content: bytes | None, word: str, tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SpecError, match=word):
+        read_project(file)
+
+
+def test_the_line_of_the_mistake_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(SPEC.replace("latent: 4", "latent: 0", 1))
+    line = next(i for i, text in enumerate(SPEC.splitlines(), 1) if "latent: 4" in text)
+    with pytest.raises(SpecError, match=rf"params.yaml:{line}: {FAST}.model.latent"):
+        read_project(file)
+
+
+def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(SPEC.replace("latent: 4", "latent: 0"))
+    with pytest.raises(SpecError) as error:
+        read_project(file)
+    assert len(str(error.value).splitlines()) == 2
+
+
+def test_the_projects_own_spec_and_its_schema_are_up_to_date() -> None:
+    read_project(ROOT / "params.yaml")
+    assert (ROOT / "params.schema.json").read_text() == spec_schema()
+    assert "$schema=./params.schema.json" in (ROOT / "params.yaml").read_text()
+
+
+def test_every_field_says_what_it_means() -> None:
+    def undescribed(schema: dict[str, object], path: str) -> list[str]:
+        found = []
+        for name, field in schema.get("properties", {}).items():  # type: ignore[attr-defined]
+            if name != "kind" and "description" not in field and "$ref" not in field:
+                found.append(f"{path}.{name}")
+        return found
+
+    schema = json.loads(spec_schema())
+    missing = [field for name, part in schema["$defs"].items() for field in undescribed(part, name)]
+    assert missing == []
+
+
+def test_validate_answers_without_torch_in_under_a_second(project: Path) -> None:
+    code = "import sys, memo.cli; memo.cli._project.read(); sys.exit('torch' in sys.modules)"
+    command(project, "python", "-c", code)
+    for arguments in (("memo", "--help"), ("memo", "validate")):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command(project, *arguments)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["kind", "digits", "datasets", "experiments", "model", "seed", "x"])
+            | st.text(max_size=5),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+def _paths(value: object, path: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+    found = [path] if path else []
+    if isinstance(value, dict):
+        return found + [p for key, inner in value.items() for p in _paths(inner, (*path, key))]
+    if isinstance(value, list):
+        return found + [p for key, inner in enumerate(value) for p in _paths(inner, (*path, key))]
+    return found
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_no_value_anywhere_ends_in_anything_but_a_spec_error(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    spec = YAML(typ="safe").load(SPEC)
+    path = data.draw(st.sampled_from(_paths(spec)))
+    target = spec
+    for part in path[:-1]:
+        target = target[part]
+    target[path[-1]] = data.draw(_JSON)
+    file = tmp_path_factory.getbasetemp() / "fuzzed.yaml"
+    file.write_text(json.dumps(spec))
+    try:
+        assert isinstance(read_project(file), ProjectSpec)
+    except SpecError as error:
+        assert str(file) in str(error)
