@@ -3,10 +3,17 @@
 import numpy as np
 import pytest
 import torch
-from likelihood_models import Convolutional, LinearGaussian, Perceptron, TwoModes, draw, quadrature
 
 from memo.likelihood import decoding, estimate_log_likelihood
 from memo.spec import AdaptiveSpec, ImportanceSpec
+from tests.likelihood_models import (
+    Convolutional,
+    LinearGaussian,
+    Perceptron,
+    TwoModes,
+    draw,
+    quadrature,
+)
 
 ADAPTIVE = AdaptiveSpec(kind="adaptive")
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from likelihood_models import Perceptron, draw, quadrature
 
 from memo.likelihood import LogLikelihood, check_log_likelihood
 from memo.likelihood.annealed import annealed_log_likelihood
 from memo.likelihood.check import compare_to_reference
 from memo.spec import AdaptiveSpec, ImportanceSpec
+from tests.likelihood_models import Perceptron, draw, quadrature
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,10 @@
 """Mean and slopes of decoders under a Gaussian."""
 
 import torch
-from likelihood_models import Convolutional, LinearGaussian, Perceptron
 from torch import nn
 
 from memo.likelihood.linearization import cubature, linearize, moment_propagation
+from tests.likelihood_models import Convolutional, LinearGaussian, Perceptron
 
 
 def gaussians(count, latent, scale, dtype=torch.float64):
