@@ -12,8 +12,9 @@ from memo.models.observations import Bernoulli
 class Gaussian(nn.Module):
     """Independent pixels N(parameters, std^2)."""
 
-    def __init__(self, std: float) -> None:
+    def __init__(self, pixels: int, std: float) -> None:
         super().__init__()
+        self.shape = self.parameter_shape = (pixels,)
         self.std = std
 
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
@@ -34,7 +35,7 @@ class LinearGaussian(nn.Module):
         super().__init__()
         generator = torch.Generator().manual_seed(0)
         self.latent = latent
-        self.observation = Gaussian(std)
+        self.observation = Gaussian(pixels, std)
         self.weight = torch.randn(pixels, latent, generator=generator).to(dtype)
         self.bias = torch.randn(pixels, generator=generator).to(dtype)
 

@@ -1,6 +1,7 @@
 """log p(x) by importance sampling from proposals made for each x, until it is precise enough."""
 
-from collections.abc import Iterator
+import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,11 +16,14 @@ from memo.models import LatentVariableModel
 
 __all__ = ["adaptive_log_likelihood"]
 
-BLOCK = 256
+BLOCK = 128
 """Observations that are worked on together; a constant, since it keys the draws."""
 
-FIRST_DRAWS = 64
-"""Draws before a standard error is first looked at."""
+PILOT = 32
+"""Draws that judge an observation's first proposal."""
+
+DOUBLED = 3
+"""Rounds of draws, each as many as all before it, after which a proposal is given up."""
 
 TAIL_WORTH_FITTING = 256
 """Draws in an estimate from which on its Pareto k is fitted, if it is settled."""
@@ -31,11 +35,16 @@ def adaptive_log_likelihood(
 ) -> LogLikelihood:
     """log mean of p(x, z) / q(z), with q close to p(z | x) and as many draws as it takes.
 
-    Draws are doubled until an observation's standard error is at most `tolerance`. When that was in
-    vain, q gets one more Gaussian, found from the heaviest draw so far (as in Raftery & Bao 2010,
-    Estimating and projecting trends in HIV/AIDS generalized epidemics using incremental mixture
-    importance sampling, section 2), and the estimate starts afresh: no draw that shaped a proposal
-    is averaged, so that under each q the mean weight is an unbiased estimate of p(x).
+    A pilot judges q. Where twice its draws would bring the standard error to `tolerance`, fresh
+    draws make the estimate, and are doubled while its standard error is larger. Elsewhere q gets
+    one more Gaussian, found from the heaviest draw so far, and a pilot twice as large (as in
+    Raftery & Bao 2010, Estimating and projecting trends in HIV/AIDS generalized epidemics using
+    incremental mixture importance sampling, section 2).
+
+    No draw that shaped or judged a proposal is averaged, so that under each q the mean weight is an
+    unbiased estimate of p(x). Stopping as soon as the draws themselves look precise reads log p(x)
+    too low, since draws that miss the heavy weights are those that look precise: measured on held
+    out MNIST images under a VAE that overfits, by another 0.06 nats.
 
     Args:
         model: The latent-variable model.
@@ -45,11 +54,10 @@ def adaptive_log_likelihood(
             error stays above the tolerance.
         seed: Draws depend on it and on an observation's position in x, and on nothing else.
     """
-    blocks = torch.split(x, BLOCK)
     return concatenate(
         [
-            _block(model, block, tolerance, max_samples, _generators(seed, position))
-            for position, block in enumerate(blocks)
+            _block(model, block, tolerance, max_samples, (seed, position))
+            for position, block in enumerate(torch.split(x, BLOCK))
         ]
     )
 
@@ -59,77 +67,129 @@ def _block(
     x: Tensor,
     tolerance: float,
     max_samples: int,
-    generators: Iterator[torch.Generator],
+    key: tuple[int, int],
 ) -> LogLikelihood:
-    result = _nothing_known(len(x))
-    active = np.arange(len(x))
-    proposal = first_proposal(model, x, next(generators), BLOCK)
-    stages = _stages(max_samples)
-    for stage in stages:
-        z, log_weights = x.new_empty(0, len(x), model.latent), x.new_empty(0, len(x))
-        for size in stage:
-            new = _draw(proposal, size, active, next(generators))
-            new_weights = log_joint(model, x, new) - proposal.log_prob(new)
-            z, log_weights = torch.cat([z, new]), torch.cat([log_weights, new_weights])
-            result.samples[active] += size
-            settled = _record(result, active, log_weights, tolerance)
-            active, rows = active[~settled], torch.from_numpy(~settled).to(x.device)
-            if not len(active):
-                return result
-            x, proposal, z, log_weights = x[rows], proposal[rows], z[:, rows], log_weights[:, rows]
-        if stage is not stages[-1]:
-            proposal = component_at(model, x, proposal, _heaviest(z, log_weights))
-    result.pareto_k[active] = pareto_k(log_weights)
-    return result
+    proposal = first_proposal(model, x, _generator(key, 0, 0), BLOCK)
+    sampler = _Sampler(model, x, proposal, np.arange(len(x)), key)
+    work = _Work(_nothing_known(len(x)), tolerance, max_samples)
+    stage, pilot = 1, PILOT
+    while sampler.positions.size:
+        last = work.left(sampler) < pilot + 2 * pilot * 2 ** (DOUBLED - 1) + 2 * pilot
+        if last.any():
+            work.average(sampler[last], stage, pilot, math.inf)
+        sampler = work.improve(sampler[~last], stage, pilot)
+        stage, pilot = stage + 1, 2 * pilot
+    return work.result
 
 
-def _record(
-    result: LogLikelihood, active: NDArray[np.int64], log_weights: Tensor, tolerance: float
-) -> NDArray[np.bool_]:
-    """Enter the estimates of the active observations, and say which of them are settled."""
-    value, std_error, effective = (estimate.numpy() for estimate in log_mean_exp(log_weights))
-    result.value[active] = value
-    result.std_error[active] = std_error
-    result.effective_sample_size[active] = effective
-    settled: NDArray[np.bool_] = std_error <= tolerance
-    if len(log_weights) >= TAIL_WORTH_FITTING:
-        result.pareto_k[active[settled]] = pareto_k(log_weights[:, torch.from_numpy(settled)])
-    return settled
+@dataclass(frozen=True)
+class _Sampler:
+    """Importance sampling for some observations of a block."""
+
+    model: LatentVariableModel
+    x: Tensor
+    proposal: Mixture
+
+    positions: NDArray[np.int64]
+    """Of the observations in the block."""
+
+    key: tuple[int, int]
+    """Seed and number of the block."""
+
+    def __getitem__(self, chosen: NDArray[np.bool_]) -> "_Sampler":
+        rows = torch.from_numpy(chosen).to(self.x.device)
+        positions = self.positions[chosen]
+        return _Sampler(self.model, self.x[rows], self.proposal[rows], positions, self.key)
+
+    def draw(self, size: int, stage: int, number: int) -> tuple[Tensor, Tensor]:
+        """Latent draws and the logarithms of their weights: (S, n, d), (S, n)."""
+        generator = _generator(self.key, stage, number)
+        noise = torch.randn(size, BLOCK, self.model.latent, generator=generator)
+        uniform = torch.rand(size, BLOCK, generator=generator)
+        z = self.proposal.draw(
+            noise[:, self.positions].to(self.x), uniform[:, self.positions].to(self.x)
+        )
+        return z, log_joint(self.model, self.x, z) - self.proposal.log_prob(z)
+
+    def with_component_at(self, z: Tensor) -> "_Sampler":
+        proposal = component_at(self.model, self.x, self.proposal, z)
+        return _Sampler(self.model, self.x, proposal, self.positions, self.key)
 
 
-def _stages(max_samples: int) -> list[list[int]]:
-    """Numbers of draws, a list for each proposal: [32, 32], [64, 64], [128, 128] and so on.
+@dataclass(frozen=True)
+class _Work:
+    """What is known of a block's observations, and how it comes about."""
 
-    What is left of `max_samples` when a whole stage no longer fits goes to the last proposal.
-    """
-    stages = []
-    size, left = FIRST_DRAWS, max_samples
-    while left >= 2 * size:
-        stages.append([size, size])
-        left -= 2 * size
-        size *= 2
-    if not stages:
-        return [[max_samples]]
-    return [*stages[:-1], [*stages[-1], left]] if left else stages
+    result: LogLikelihood
+    tolerance: float
+    max_samples: int
+
+    def left(self, sampler: _Sampler) -> NDArray[np.int64]:
+        """Draws that each observation may still have."""
+        return self.max_samples - self.result.samples[sampler.positions]
+
+    def improve(self, sampler: "_Sampler", stage: int, pilot: int) -> "_Sampler":
+        """Settle what the proposals are good enough for; better ones for what is left."""
+        if not sampler.positions.size:
+            return sampler
+        z, log_weights = sampler.draw(pilot, stage, 0)
+        self.result.samples[sampler.positions] += pilot
+        _, std_error, _ = log_mean_exp(log_weights)
+        ready = (std_error <= math.sqrt(2) * self.tolerance).numpy()
+        unsettled, heaviest = ~ready, _heaviest(z, log_weights)
+        if ready.any():
+            unsettled[ready], heaviest[ready] = self.average(
+                sampler[ready], stage, 2 * pilot, DOUBLED
+            )
+        if not unsettled.any():
+            return sampler[unsettled]
+        return sampler[unsettled].with_component_at(heaviest[unsettled])
+
+    def average(
+        self, sampler: "_Sampler", stage: int, first: int, rounds: float
+    ) -> tuple[NDArray[np.bool_], Tensor]:
+        """Enter estimates from `first` draws and its doublings, while they are not settled.
+
+        Returns:
+            Which are not settled, (n,), and their heaviest draws, (n, d).
+        """
+        unsettled = np.zeros(len(sampler.positions), dtype=np.bool_)
+        active = np.arange(len(sampler.positions))
+        z, log_weights = sampler.proposal.no_draws()
+        heaviest = z.new_zeros(z.shape[1:])
+        number = 0
+        while active.size:
+            number += 1
+            new_z, new_log_weights = sampler.draw(len(z) or first, stage, number)
+            z, log_weights = torch.cat([z, new_z]), torch.cat([log_weights, new_log_weights])
+            self.result.samples[sampler.positions] += len(new_z)
+            settled = self._enter(sampler.positions, log_weights)
+            goes_on = ~settled & (self.left(sampler) >= len(z)) & (number < rounds)
+            given_up = ~settled & ~goes_on
+            unsettled[active[given_up]] = True
+            heaviest[active[given_up]] = _heaviest(z, log_weights)[given_up]
+            fitted = given_up | (settled & (len(z) >= TAIL_WORTH_FITTING))
+            self.result.pareto_k[sampler.positions] = 0
+            self.result.pareto_k[sampler.positions[fitted]] = pareto_k(log_weights[:, fitted])
+            sampler, active = sampler[goes_on], active[goes_on]
+            z, log_weights = z[:, goes_on], log_weights[:, goes_on]
+        return unsettled, heaviest
+
+    def _enter(self, positions: NDArray[np.int64], log_weights: Tensor) -> NDArray[np.bool_]:
+        """Enter the estimates at these positions, and say which of them are settled."""
+        value, std_error, effective = (part.numpy() for part in log_mean_exp(log_weights))
+        self.result.value[positions] = value
+        self.result.std_error[positions] = std_error
+        self.result.effective_sample_size[positions] = effective
+        return np.asarray(std_error <= self.tolerance)
 
 
-def _draw(
-    proposal: Mixture, size: int, active: NDArray[np.int64], generator: torch.Generator
-) -> Tensor:
-    """Draws for the active observations; those for the others are made and left."""
-    latent = proposal.components[0].mean.shape[-1]
-    noise = torch.randn(size, BLOCK, latent, generator=generator)[:, active]
-    uniform = torch.rand(size, BLOCK, generator=generator)[:, active]
-    mean = proposal.components[0].mean
-    return proposal.draw(noise.to(mean), uniform.to(mean))
-
-
-def _generators(seed: int, block: int) -> Iterator[torch.Generator]:
-    """One source of draws for each round; on the CPU, so that draws do not depend on the device."""
-    seeds = np.random.SeedSequence(seed, spawn_key=(block,))
-    while True:
-        (state,) = seeds.spawn(1)[0].generate_state(1, np.uint64)
-        yield torch.Generator().manual_seed(int(state))
+def _generator(key: tuple[int, int], stage: int, number: int) -> torch.Generator:
+    """The source of a block's draws in one round; on the CPU, whatever device the model is on."""
+    seed, block = key
+    sequence = np.random.SeedSequence(seed, spawn_key=(block, stage, number))
+    (state,) = sequence.generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state))
 
 
 def _heaviest(z: Tensor, log_weights: Tensor) -> Tensor:

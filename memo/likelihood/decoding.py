@@ -1,14 +1,17 @@
 """log p(x, z) of many latent draws, in pieces that fit a cache."""
 
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from memo.models import LatentVariableModel
+from memo.models.networks import MLPDecoder
 
-__all__ = ["log_joint", "pieces"]
+__all__ = ["bfloat16_is_fast", "log_joint", "pieces"]
 
 CACHE_FLOATS = 1 << 16
 """Decoder outputs held at a time on a CPU, in floats: a few of them fit a core's second cache.
@@ -20,6 +23,9 @@ on MNIST (1,024 pixels): 2 microseconds of log p(x | z) a draw at 2^16 floats, 1
 ACCELERATOR_FLOATS = 1 << 26
 """The same on a GPU."""
 
+DRAWS = 32
+"""Draws of an observation that are decoded together; a constant, so that rounding is the same."""
+
 
 def pieces(count: int, floats: int, device: torch.device) -> Iterator[slice]:
     """Consecutive slices of `count` rows, of `floats` numbers each, that a cache holds."""
@@ -28,11 +34,49 @@ def pieces(count: int, floats: int, device: torch.device) -> Iterator[slice]:
     return (slice(start, start + rows) for start in range(0, count, rows))
 
 
+@functools.cache
+def bfloat16_is_fast(device: str) -> bool:
+    """Whether products in bfloat16 are faster than in float32 on "cpu" or "cuda"."""
+    if device == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def log_joint(model: LatentVariableModel, x: Tensor, z: Tensor) -> Tensor:
     """log p(x | z) + log N(z; 0, I) in nats: x (n, *shape), z (S, n, d) -> (S, n)."""
     result = z.new_empty(z.shape[:2])
-    pixels = x[0].numel()
-    for rows in pieces(len(x), min(len(z), 64) * pixels, x.device):
-        for draws in pieces(len(z), pixels * len(x[rows]), x.device):
-            result[draws, rows] = model.observation.log_prob(x[rows], model.decode(z[draws, rows]))
+    decode = _decoding(model, z)
+    for start in range(0, len(z), DRAWS):
+        draws = slice(start, start + DRAWS)
+        for rows in pieces(len(x), len(z[draws]) * x[0].numel(), x.device):
+            result[draws, rows] = model.observation.log_prob(x[rows], decode(z[draws, rows]))
     return result - 0.5 * z.square().sum(-1) - 0.5 * z.shape[-1] * math.log(2 * math.pi)
+
+
+def _decoding(model: LatentVariableModel, z: Tensor) -> Callable[[Tensor], Tensor]:
+    decoder = getattr(model, "decoder", None)
+    worthwhile = z.dtype == torch.float32 and len(z) >= 16 and not torch.is_grad_enabled()
+    if isinstance(decoder, MLPDecoder) and worthwhile and bfloat16_is_fast(z.device.type):
+        return _centred(decoder)
+    return model.decode
+
+
+def _centred(decoder: MLPDecoder) -> Callable[[Tensor], Tensor]:
+    """The decoder with its last product, most of its work, in bfloat16 about the draws' mean.
+
+    W h = W c + W (h - c) with c the mean over an observation's draws: only the second product is
+    rounded, to a part in 256, and it is small. Measured on MNIST: log p(x) is off by 0.004 nats
+    (root mean square over images), 0.012 at most, and the decoder takes two thirds of the time.
+    """
+    *hidden, last = decoder.layers.children()
+    features = nn.Sequential(*hidden)
+    rounded = cast(Tensor, last.weight).bfloat16().T
+
+    def decode(z: Tensor) -> Tensor:
+        values = features(z)
+        centre = values.mean(0)
+        deviation = (values - centre).bfloat16() @ rounded
+        return cast(Tensor, (deviation.float() + last(centre)).unflatten(-1, decoder.shape))
+
+    return decode

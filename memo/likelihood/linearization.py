@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from memo.likelihood.decoding import pieces
+from memo.likelihood.decoding import bfloat16_is_fast, pieces
 from memo.models import LatentVariableModel
 from memo.models.networks import MLPDecoder
 
-__all__ = ["Linearization", "cubature", "linearize", "moment_propagation"]
+__all__ = ["Linearization", "cubature", "is_affine", "linearize", "moment_propagation"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,23 @@ class Linearization:
 
     slopes: Tensor
     """E[df/du]: (n, d, P)."""
+
+
+def is_affine(model: LatentVariableModel, like: Tensor) -> bool:
+    """Whether the decoder is affine: f(a) + f(b) = f(a + b) + f(0) for draws a, and b = -a or any.
+
+    Posteriors then have one mode, and are Gaussian if the observation model is.
+
+    Args:
+        model: The latent-variable model.
+        like: A tensor of the type, and on the device, of latent variables.
+    """
+    draws = 3 * torch.randn(2, 4, model.latent, generator=torch.Generator().manual_seed(0)).to(like)
+    a, b = torch.cat([draws[0], draws[0]]), torch.cat([-draws[0], draws[1]])
+    left = model.decode(a) + model.decode(b)
+    right = model.decode(a + b) + model.decode(torch.zeros_like(a))
+    rounding = 100 * torch.finfo(like.dtype).eps * left.abs().max().clamp(min=1)
+    return bool((left - right).abs().max() < rounding)
 
 
 def linearize(model: LatentVariableModel, mean: Tensor, factor: Tensor) -> Linearization:
@@ -49,12 +66,23 @@ def moment_propagation(layers: nn.Module, mean: Tensor, factor: Tensor) -> Linea
     slopes = factor.mT
     for layer in layers.children():
         if isinstance(layer, nn.Linear):
-            mean, slopes = layer(mean), slopes @ layer.weight.T
+            mean, slopes = layer(mean), _product(slopes, layer.weight)
         elif isinstance(layer, nn.ReLU):
             mean, slopes = _rectified(mean, slopes)
         else:
             raise TypeError(f"no moment propagation through {type(layer).__name__}")
     return Linearization(mean, slopes)
+
+
+def _product(slopes: Tensor, weight: Tensor) -> Tensor:
+    """slopes @ weight^T, in bfloat16 where that is fast.
+
+    Slopes only shape a proposal, whose importance weights are computed in full precision: they may
+    be wrong by a part in 256. Measured on MNIST: half the time and the same sample sizes.
+    """
+    if slopes.dtype == torch.float32 and bfloat16_is_fast(slopes.device.type):
+        return (slopes.bfloat16() @ weight.bfloat16().T).float()
+    return slopes @ weight.T
 
 
 def _rectified(mean: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:

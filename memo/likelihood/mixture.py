@@ -16,9 +16,6 @@ WIDENING = 0.1
 PRIOR_SHARE = 1 / 16
 """The share of draws from the prior."""
 
-LINEAR = 0.01
-"""Nonlinearity in nats below which less than all of these precautions is taken."""
-
 
 @dataclass(frozen=True)
 class Mixture:
@@ -26,8 +23,8 @@ class Mixture:
 
     The prior's share a makes it a defensive mixture (Hesterberg 1995, Weighted average importance
     sampling and defensive mixture distributions, Technometrics 37): no weight exceeds p(x | z) / a,
-    and modes that no Gaussian covers are found where the latent space is small. Share and widening
-    go to 0 with the nonlinearity of the decoder, so that draws from an exact posterior stay such.
+    and modes that no Gaussian covers are found where the latent space is small. For an affine
+    decoder a is 0 and s is 1, so that draws from an exact posterior stay such.
     """
 
     components: tuple[Gaussian, ...]
@@ -35,36 +32,36 @@ class Mixture:
     shares: Tensor
     """b, (n, K), with sum 1."""
 
-    nonlinearity: Tensor
-    """Of `Approximation`, (n,)."""
+    affine: bool
+    """Whether the decoder is affine."""
 
     @property
-    def caution(self) -> Tensor:
-        """From 0 where the decoder is linear to 1, (n,)."""
-        return (self.nonlinearity / LINEAR).clamp(max=1)
-
-    @property
-    def prior_share(self) -> Tensor:
-        """a, (n,)."""
-        return PRIOR_SHARE * self.caution
+    def prior_share(self) -> float:
+        """a."""
+        return 0.0 if self.affine else PRIOR_SHARE
 
     def __getitem__(self, rows: Tensor) -> "Mixture":
         components = tuple(component[rows] for component in self.components)
-        return Mixture(components, self.shares[rows], self.nonlinearity[rows])
+        return Mixture(components, self.shares[rows], self.affine)
 
-    def with_component(self, component: Gaussian, nonlinearity: Tensor) -> "Mixture":
+    def with_component(self, component: Gaussian) -> "Mixture":
         """One more Gaussian, with as large a share as the mean of the others."""
         count = len(self.components)
         new = self.shares.new_full((len(self.shares), 1), 1 / count)
         return Mixture(
             (*self.components, component),
             torch.cat([self.shares, new], 1) * count / (count + 1),
-            torch.maximum(self.nonlinearity, nonlinearity),
+            self.affine,
         )
+
+    def no_draws(self) -> tuple[Tensor, Tensor]:
+        """Of shape (0, n, d), and of shape (0, n) for their weights."""
+        mean = self.components[0].mean
+        return mean.new_empty(0, *mean.shape), mean.new_empty(0, len(mean))
 
     def draw(self, noise: Tensor, uniform: Tensor) -> Tensor:
         """Standard normal (S, n, d) and uniform (S, n) draws -> draws from q, (S, n, d)."""
-        z, threshold = noise, self.prior_share
+        z, threshold = noise, torch.full_like(self.shares[:, 0], self.prior_share)
         for gaussian, share in zip(self._widened(), self.shares.T, strict=True):
             z = torch.where((uniform >= threshold).unsqueeze(-1), gaussian.draw(noise), z)
             threshold = threshold + (1 - self.prior_share) * share
@@ -74,10 +71,13 @@ class Mixture:
         """log q(z): (S, n, d) -> (S, n)."""
         gaussians = torch.stack([gaussian.log_prob(z) for gaussian in self._widened()], -1)
         mixture = torch.logsumexp(gaussians + torch.log(self.shares), -1)
+        if self.affine:
+            return mixture
         prior = -0.5 * z.square().sum(-1) - 0.5 * z.shape[-1] * math.log(2 * math.pi)
         share = self.prior_share
-        return torch.logaddexp(torch.log(share) + prior, torch.log1p(-share) + mixture)
+        return torch.logaddexp(math.log(share) + prior, math.log1p(-share) + mixture)
 
     def _widened(self) -> list[Gaussian]:
-        scale = (1 + WIDENING * self.caution)[:, None, None]
-        return [Gaussian(g.mean, scale * g.factor) for g in self.components]
+        if self.affine:
+            return list(self.components)
+        return [Gaussian(g.mean, (1 + WIDENING) * g.factor) for g in self.components]

@@ -15,8 +15,11 @@ __all__ = ["Approximation", "Gaussian", "approximate_posterior", "encoder_gaussi
 
 MAX_STEPS = 12
 
-SETTLED = 2.0
+SETTLED = 1.0
 """Squared length of a step, in posterior standard deviations, that is the last one."""
+
+PASSES = 4
+"""Cache-fuls of slopes made at once: a step is many small operations, whose overhead they share."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,6 @@ class Approximation:
 
     gaussian: Gaussian
 
-    nonlinearity: Tensor
-    """Nats, to second order, between the decoder's mean and its value at the mean, (n,).
-
-    0 where the decoder is linear, so that the approximation has all the posterior's mass.
-    """
-
     misfit: Tensor
     """sum score^2 / sum Fisher information over the parameters of p(x | z), (n,).
 
@@ -75,7 +72,7 @@ class Approximation:
     """
 
     def __getitem__(self, rows: Tensor) -> "Approximation":
-        return Approximation(self.gaussian[rows], self.nonlinearity[rows], self.misfit[rows])
+        return Approximation(self.gaussian[rows], self.misfit[rows])
 
 
 def approximate_posterior(model: LatentVariableModel, x: Tensor, start: Gaussian) -> Approximation:
@@ -96,7 +93,7 @@ def approximate_posterior(model: LatentVariableModel, x: Tensor, start: Gaussian
         start: Where to start, for each observation.
     """
     q = start.clone()
-    nonlinearity, misfit, damping = x.new_zeros(len(x)), x.new_zeros(len(x)), x.new_ones(len(x))
+    misfit, damping = x.new_zeros(len(x)), x.new_ones(len(x))
     previous = x.new_full((len(x),), math.inf)
     active = torch.arange(len(x), device=x.device)
     for _ in range(MAX_STEPS):
@@ -104,12 +101,11 @@ def approximate_posterior(model: LatentVariableModel, x: Tensor, start: Gaussian
         damping[active] *= torch.where(step.length > previous[active], 0.5, 1.0)
         q.mean[active] += damping[active].unsqueeze(-1) * step.mean
         q.factor[active] = step.factor
-        nonlinearity[active], misfit[active] = step.nonlinearity, step.misfit
-        previous[active] = step.length
+        misfit[active], previous[active] = step.misfit, step.length
         active = active[step.length > SETTLED]
         if not len(active):
             break
-    return Approximation(q, nonlinearity, misfit)
+    return Approximation(q, misfit)
 
 
 class _Step(NamedTuple):
@@ -122,22 +118,19 @@ class _Step(NamedTuple):
     length: Tensor
     """Squared length of the step, in posterior standard deviations, (n,)."""
 
-    nonlinearity: Tensor
     misfit: Tensor
 
 
 def _steps(model: LatentVariableModel, x: Tensor, q: Gaussian) -> _Step:
-    floats = q.mean.shape[-1] * x[0].numel()
+    floats = q.mean.shape[-1] * x[0].numel() // PASSES
     parts = [_step(model, x[rows], q[rows]) for rows in pieces(len(x), floats, x.device)]
     return _Step(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
 def _step(model: LatentVariableModel, x: Tensor, q: Gaussian) -> _Step:
     decoded = linearize(model, q.mean, q.factor)
-    at_mean = model.decode(q.mean)
-    score, information = _moments(
-        model.observation, x, decoded.mean.view_as(at_mean), _std(decoded.slopes).view_as(at_mean)
-    )
+    std = decoded.slopes.square().sum(1).sqrt()
+    score, information = _moments(model.observation, x, decoded.mean, std)
     weighted = decoded.slopes * information.unsqueeze(1)
     precision = q.factor.mT @ q.factor + weighted @ decoded.slopes.mT
     gradient = decoded.slopes @ score.unsqueeze(-1) - q.factor.mT @ q.mean.unsqueeze(-1)
@@ -147,17 +140,8 @@ def _step(model: LatentVariableModel, x: Tensor, q: Gaussian) -> _Step:
         mean=(q.factor @ step).squeeze(-1),
         factor=torch.linalg.solve_triangular(triangle.mT, q.factor, upper=True, left=False),
         length=(step * gradient).sum((1, 2)),
-        nonlinearity=_half_square(information, decoded.mean - at_mean.flatten(1)),
         misfit=score.square().sum(-1) / information.sum(-1),
     )
-
-
-def _half_square(information: Tensor, difference: Tensor) -> Tensor:
-    return 0.5 * (information * difference.square()).sum(-1)
-
-
-def _std(slopes: Tensor) -> Tensor:
-    return slopes.square().sum(1).sqrt()
 
 
 def _moments(
@@ -167,7 +151,8 @@ def _moments(
 
     By the two-point Gauss-Hermite rule, mean +- std.
     """
-    parameters = torch.stack([mean + std, mean - std])
+    shape = observation.parameter_shape
+    parameters = torch.stack([mean + std, mean - std]).view(2, -1, *shape)
     information = observation.fisher_information(parameters)
     with torch.enable_grad():
         parameters.requires_grad_()

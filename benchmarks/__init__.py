@@ -1,0 +1,1 @@
+"""Measurements of what memo claims about its speed and its errors."""

@@ -1,0 +1,169 @@
+"""Bias, scatter, effective sample size and time of every estimator of log p(x).
+
+    python -m benchmarks.likelihood [--mnist DIR] [--cache DIR] [--images N] [--repeats R]
+
+Without --mnist only digits are measured. Weights and references are kept under --cache.
+"""
+
+import argparse
+import gzip
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+from memo.likelihood import estimate_log_likelihood
+from memo.models import initial_model
+from memo.models.vae import VAE
+from memo.spec import AdaptiveSpec, ImportanceSpec, LikelihoodSpec, MLPSpec, VAESpec
+
+REFERENCE = AdaptiveSpec(kind="adaptive", tolerance=0.01, max_samples=32_768)
+
+ESTIMATORS: dict[str, LikelihoodSpec] = {
+    "encoder 256": ImportanceSpec(kind="importance", samples=256),
+    "encoder 4096": ImportanceSpec(kind="importance", samples=4096),
+    "adaptive": AdaptiveSpec(kind="adaptive"),
+    "adaptive 0.1": AdaptiveSpec(kind="adaptive", tolerance=0.1),
+    "adaptive 0.5": AdaptiveSpec(kind="adaptive", tolerance=0.5),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One model, and observations in and out of its training set."""
+
+    name: str
+    spec: VAESpec
+    values: Callable[[], Tensor]
+    trained: int
+    epochs: int
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mnist", type=Path, help="folder of MNIST's IDX .gz files")
+    parser.add_argument("--cache", type=Path, default=Path("benchmarks/.cache"))
+    parser.add_argument("--images", type=int, default=200, help="in training, and as many held out")
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    arguments.cache.mkdir(parents=True, exist_ok=True)
+    for setting in settings(arguments.mnist):
+        measure(setting, arguments.cache, arguments.images, arguments.repeats)
+
+
+def settings(mnist: Path | None) -> list[Setting]:
+    """Digits, and the two settings of MNIST where its files are given."""
+    small = VAESpec(kind="vae", network=MLPSpec(kind="mlp", hidden=[256, 128]), latent=8)
+    result = [Setting("digits", small, digits, 1437, 100)]
+    if mnist is not None:
+        large = VAESpec(kind="vae", network=MLPSpec(kind="mlp", hidden=[512, 256]), latent=16)
+        result += [
+            Setting("mnist-54000", large, lambda: mnist_images(mnist, 60_000), 54_000, 12),
+            Setting("mnist-5400", large, lambda: mnist_images(mnist, 6_000), 5_400, 100),
+        ]
+    return result
+
+
+def digits() -> Tensor:
+    """8 x 8 digits, binarized by one draw."""
+    return binarized(load_digits().images / 16)
+
+
+def mnist_images(folder: Path, count: int) -> Tensor:
+    """The first MNIST training images, padded to 32 x 32, binarized by one draw."""
+    raw = gzip.decompress((folder / "train-images-idx3-ubyte.gz").read_bytes())
+    images = np.frombuffer(raw, np.uint8, offset=16).reshape(-1, 28, 28)[:count]
+    return binarized(np.pad(images, ((0, 0), (2, 2), (2, 2))) / 255)
+
+
+def binarized(intensity: np.ndarray) -> Tensor:
+    uniform = np.random.default_rng(0).random(intensity.shape)
+    return torch.from_numpy((uniform < intensity).astype(np.float32))
+
+
+def trained_model(setting: Setting, x: Tensor, cache: Path) -> VAE:
+    """Adam at 1e-3, minibatches of 64, on the first `trained` observations."""
+    model = initial_model(setting.spec, tuple(x.shape[1:]), seed=0)
+    file = cache / f"{setting.name}.safetensors"
+    if not file.exists():
+        print(f"{setting.name}: training {setting.epochs} epochs", flush=True)
+        fit(model, x[: setting.trained], setting.epochs)
+        save_file(model.state_dict(), file)
+    model.load_state_dict(load_file(file))
+    return model.requires_grad_(False).eval()
+
+
+def fit(model: VAE, x: Tensor, epochs: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    for _ in range(epochs):
+        for batch in torch.randperm(len(x), generator=generator).split(64):
+            noise = torch.randn(len(batch), model.noise_features, generator=generator)
+            optimizer.zero_grad()
+            model.loss(x[batch], noise).mean().backward()
+            optimizer.step()
+
+
+def reference(setting: Setting, model: VAE, group: str, x: Tensor, cache: Path) -> np.ndarray:
+    """log p(x) by up to 32,768 draws from mixtures made for each x."""
+    file = cache / f"{setting.name}-{group}-{len(x)}.npz"
+    if not file.exists():
+        estimate = estimate_log_likelihood(model, x, REFERENCE, seed=2**31)
+        size, error = estimate.effective_sample_size, estimate.std_error
+        print(
+            f"{setting.name}, {group}: reference effective sample size {np.median(size):.0f}, "
+            f"at least {size.min():.0f}; std error {np.median(error):.3f}, at most "
+            f"{error.max():.3f}; Pareto k at most {estimate.pareto_k.max():.2f}",
+            flush=True,
+        )
+        np.savez(file, value=estimate.value, std_error=error)
+    return np.load(file)["value"]
+
+
+def measure(setting: Setting, cache: Path, images: int, repeats: int) -> None:
+    """Print a row for each estimator and group; time is one core's."""
+    values = setting.values()
+    model = trained_model(setting, values, cache)
+    groups = {
+        "in": values[: setting.trained][:images],
+        "out": values[setting.trained :][:images],
+    }
+    truths = {group: reference(setting, model, group, x, cache) for group, x in groups.items()}
+    print(f"\n{setting.name}: {images} images in training and as many held out, {repeats} repeats")
+    print(
+        f"{'estimator':<14}{'group':<6}{'bias':>16}{'scatter':>9}{'ESS':>7}"
+        f"{'draws':>8}{'z spread':>10}{'ms/image':>10}"
+    )
+    for name, spec in ESTIMATORS.items():
+        for group, x in groups.items():
+            print(f"{name:<14}{group:<6}{row(model, x, spec, truths[group], repeats)}", flush=True)
+
+
+def row(model: VAE, x: Tensor, spec: LikelihoodSpec, truth: np.ndarray, repeats: int) -> str:
+    """Errors and processor time of one estimator on one group of images."""
+    start = time.process_time()
+    estimates = [estimate_log_likelihood(model, x, spec, seed) for seed in range(repeats)]
+    seconds = (time.process_time() - start) / repeats
+    error = np.stack([estimate.value for estimate in estimates]) - truth
+    std_error = np.stack([estimate.std_error for estimate in estimates])
+    size = np.stack([estimate.effective_sample_size for estimate in estimates])
+    draws = np.stack([estimate.samples for estimate in estimates])
+    scatter = np.sqrt(error.var(0, ddof=1).mean())
+    bias_error = error.mean(0).std(ddof=1) / len(x) ** 0.5
+    z = (error + std_error**2 / 2) / std_error
+    return (
+        f"{error.mean():>9.3f} ±{bias_error:.3f}{scatter:>9.3f}"
+        f"{np.median(size):>7.0f}{draws.mean():>8.0f}{z.std():>10.2f}"
+        f"{1e3 * seconds / len(x):>10.2f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
