@@ -23,7 +23,7 @@ on MNIST (1,024 pixels): 2 microseconds of log p(x | z) a draw at 2^16 floats, 1
 ACCELERATOR_FLOATS = 1 << 26
 """The same on a GPU."""
 
-DRAWS = 32
+DRAWS = 64
 """Draws of an observation that are decoded together; a constant, so that rounding is the same."""
 
 

@@ -5,11 +5,14 @@ import math
 import torch
 from torch import Tensor
 
-from memo.likelihood.decoding import log_joint, pieces
+from memo.likelihood.decoding import log_joint
 from memo.likelihood.weights import LogLikelihood, concatenate, log_mean_exp, pareto_k
 from memo.models import LatentVariableModel
 
 __all__ = ["importance_log_likelihood"]
+
+BLOCK = 64
+"""Observations whose latent draws are held at a time."""
 
 
 @torch.no_grad()
@@ -25,8 +28,8 @@ def importance_log_likelihood(
         generator: Source of the draws, on the CPU, so that they do not depend on the device.
     """
     estimates = []
-    for rows in pieces(len(x), samples * x[0].numel(), x.device):
-        log_weights = _log_weights(model, x[rows], samples, generator)
+    for rows in torch.split(x, BLOCK):
+        log_weights = _log_weights(model, rows, samples, generator)
         value, std_error, effective = log_mean_exp(log_weights)
         estimates.append(
             LogLikelihood(
