@@ -72,6 +72,15 @@ def edit(file: Path, before: str, after: str, count: int = -1) -> None:
     file.write_text(text.replace(before, after, count))
 
 
+def files(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Each file's time stamp and content."""
+    return {f.name: (f.stat().st_mtime_ns, f.read_bytes()) for f in sorted(folder.iterdir())}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {name: content for name, (_, content) in files(folder).items()}
+
+
 def make_project(folder: Path) -> Path:
     """A folder with a small spec and memo's own pipeline."""
     folder.mkdir()
