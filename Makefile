@@ -29,4 +29,4 @@ lint: $(INSTALL) ## Check style and types.
 	$(BIN)/mypy
 
 test: lint ## Check style and types, and run the tests.
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n 2
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n 2 --dist loadfile

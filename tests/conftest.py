@@ -72,25 +72,44 @@ def edit(file: Path, before: str, after: str, count: int = -1) -> None:
     file.write_text(text.replace(before, after, count))
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
+def files(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Each file's time stamp and content."""
+    return {f.name: (f.stat().st_mtime_ns, f.read_bytes()) for f in sorted(folder.iterdir())}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {name: content for name, (_, content) in files(folder).items()}
+
+
+def make_project(folder: Path) -> Path:
     """A folder with a small spec and memo's own pipeline."""
-    folder = tmp_path / "project"
     folder.mkdir()
     (folder / "params.yaml").write_text(SPEC)
     shutil.copy(ROOT / "dvc.yaml", folder)
     return folder
 
 
-@pytest.fixture
-def repository(project: Path) -> Path:
+def make_repository(folder: Path) -> Path:
     """The same, as a git and DVC repository."""
-    command(project, "git", "init", "-q", "-b", "main")
-    command(project, "git", "config", "user.email", "test@example.org")
-    command(project, "git", "config", "user.name", "Test")
-    command(project, "dvc", "init", "-q")
-    shutil.copy(ROOT / ".dvc" / "config", project / ".dvc" / "config")
-    shutil.copy(ROOT / ".gitignore", project)
-    command(project, "git", "add", "-A")
-    command(project, "git", "commit", "-qm", "A project")
-    return project
+    make_project(folder)
+    command(folder, "git", "init", "-q", "-b", "main")
+    command(folder, "git", "config", "user.email", "test@example.org")
+    command(folder, "git", "config", "user.name", "Test")
+    command(folder, "dvc", "init", "-q")
+    shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
+    shutil.copy(ROOT / ".gitignore", folder)
+    command(folder, "git", "add", "-A")
+    command(folder, "git", "commit", "-qm", "A project")
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project of the test's own."""
+    return make_project(tmp_path / "project")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A project of the test's own under git and DVC."""
+    return make_repository(tmp_path / "project")

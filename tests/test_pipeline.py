@@ -1,18 +1,15 @@
 """The pipeline as users run it: real dvc, real training, real kills, on a small spec."""
 
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
 import time
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from tests.conftest import BIN, command, edit
+from tests.conftest import command, contents, edit, files, make_repository
 
 EVERYTHING = {
     "prepare@digits",
@@ -27,17 +24,25 @@ def repro(folder: Path) -> set[str]:
     return set(re.findall(r"Running stage '(.+)'", result.stdout))
 
 
-def files(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Each file's time stamp and content."""
-    return {f.name: (f.stat().st_mtime_ns, f.read_bytes()) for f in sorted(folder.iterdir())}
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository after one `dvc repro` of everything, to be copied and not changed."""
+    folder = tmp_path_factory.mktemp("finished") / "project"
+    make_repository(folder)
+    assert repro(folder) == EVERYTHING
+    command(folder, "git", "add", "-A")
+    command(folder, "git", "commit", "-qm", "Results")
+    return folder
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {name: content for name, (_, content) in files(folder).items()}
+@pytest.fixture
+def results(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished repository."""
+    return Path(shutil.copytree(finished, tmp_path / "results", symlinks=True))
 
 
-def test_repro_runs_everything_once_and_dvc_shows_it(repository: Path) -> None:
-    assert repro(repository) == EVERYTHING
+def test_repro_runs_everything_once_and_dvc_shows_it(results: Path) -> None:
+    repository = results
     start = time.monotonic()
     assert repro(repository) == set()
     assert time.monotonic() - start < 10
@@ -56,8 +61,6 @@ def test_repro_runs_everything_once_and_dvc_shows_it(repository: Path) -> None:
     assert "losses_csv" in page
     assert "quantiles_csv" in page
 
-    command(repository, "git", "add", "-A")
-    command(repository, "git", "commit", "-qm", "Results")
     edit(repository / "params.yaml", "learning_rate: 1.0e-2", "learning_rate: 2.0e-2", 1)
     assert repro(repository) == {"train@fast", "score@fast", "report@fast", "compare"}
     changed = json.loads(command(repository, "dvc", "metrics", "diff", "--json").stdout)
@@ -73,14 +76,13 @@ def test_repro_runs_everything_once_and_dvc_shows_it(repository: Path) -> None:
     assert "nowhere" in wrong.stderr
 
 
-def test_each_change_runs_only_what_reads_it(repository: Path) -> None:
-    repro(repository)
+def test_each_change_runs_only_what_reads_it(results: Path) -> None:
+    repository = results
     folds = files(repository / "artifacts" / "folds" / "fast")
     edit(repository / "params.yaml", "samples: 8", "samples: 16", 1)
-    assert repro(repository) == {"score@fast", "report@fast", "compare"}
-    edit(repository / "params.yaml", "  fast:\n", "  fast:\n    title: A name for people\n")
-    assert repro(repository) == {"report@fast", "compare"}
-    assert "A name for people" in (repository / "reports" / "fast" / "index.html").read_text()
+    edit(repository / "params.yaml", "  slow:\n", "  slow:\n    title: A name for people\n")
+    assert repro(repository) == {"score@fast", "report@fast", "report@slow", "compare"}
+    assert "A name for people" in (repository / "reports" / "slow" / "index.html").read_text()
     assert files(repository / "artifacts" / "folds" / "fast") == folds
     edit(repository / "params.yaml", "repeats: 2", "repeats: 3", 1)
     assert repro(repository) == {"train@fast", "score@fast", "report@fast", "compare"}
@@ -89,8 +91,8 @@ def test_each_change_runs_only_what_reads_it(repository: Path) -> None:
     assert len(raised) == len(folds) + 3
 
 
-def test_a_colleague_pulls_and_runs_only_what_changed(repository: Path, tmp_path: Path) -> None:
-    repro(repository)
+def test_a_colleague_pulls_and_runs_only_what_changed(results: Path, tmp_path: Path) -> None:
+    repository = results
     command(repository, "dvc", "remote", "add", "-d", "shared", str(tmp_path / "remote"))
     command(repository, "git", "add", "-A")
     command(repository, "git", "commit", "-qm", "Results")
@@ -108,84 +110,8 @@ def test_a_colleague_pulls_and_runs_only_what_changed(repository: Path, tmp_path
     assert files(clone / "artifacts" / "folds" / "slow") == before
 
 
-LONG = ("epochs: 6, batch_size: 16", "epochs: 150, batch_size: 4")
-
-
-def start_training(folder: Path, workers: int) -> subprocess.Popen[str]:
-    """`memo train fast` in a process group of its own, once it has finished a first model."""
-    process = subprocess.Popen(
-        [str(BIN / "memo"), "train", "fast", "--workers", str(workers)],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    folds = folder / "artifacts" / "folds" / "fast"
-    deadline = time.monotonic() + 60
-    while not list(folds.glob("r*.safetensors")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return process
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_kill_loses_only_what_was_in_flight(repository: Path, workers: int) -> None:
-    edit(repository / "params.yaml", *LONG)
-    edit(repository / "params.yaml", "repeats: 2", "repeats: 6")
-    command(repository, "memo", "prepare", "digits")
-    never_killed = repository.with_name("never-killed")
-    shutil.copytree(repository, never_killed)
-
-    process = start_training(repository, workers)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    folds = repository / "artifacts" / "folds" / "fast"
-    kept = {n: f for n, f in files(folds).items() if n.endswith(".safetensors") and n[0] == "r"}
-    assert 0 < len(kept) < 18
-    (folds / ".r005-f002.safetensors.abc.tmp").write_bytes(b"half a file")
-
-    command(repository, "dvc", "repro", "score@fast")
-    resumed = files(folds)
-    assert {name: resumed[name] for name in kept} == kept
-    assert len(resumed) == 18
-    for stage in ("train", "score"):
-        command(never_killed, "memo", stage, "fast", "--workers", str(3 - workers))
-    assert contents(folds) == contents(never_killed / "artifacts" / "folds" / "fast")
-    assert contents(repository / "artifacts" / "scores") == contents(
-        never_killed / "artifacts" / "scores"
-    )
-
-
-@pytest.mark.parametrize(
-    ("signal_number", "workers"), [(signal.SIGINT, 2), (signal.SIGTERM, 2), (signal.SIGINT, 1)]
-)
-def test_an_interrupt_ends_within_two_seconds_and_says_what_is_kept(
-    project: Path, signal_number: int, workers: int
-) -> None:
-    edit(project / "params.yaml", *LONG)
-    edit(project / "params.yaml", "repeats: 2", "repeats: 40")
-    command(project, "memo", "prepare", "digits")
-    process = start_training(project, workers)
-    start = time.monotonic()
-    if signal_number == signal.SIGINT:
-        os.killpg(process.pid, signal_number)  # as a terminal does
-    else:
-        process.send_signal(signal_number)
-    _, stderr = process.communicate(timeout=10)
-    assert time.monotonic() - start < 2
-    assert process.returncode == 130
-    assert "Traceback" not in stderr
-    kept = int(re.search(r"interrupted; (\d+) of 121 models are kept", stderr).group(1))  # type: ignore[union-attr]
-    assert kept == len(list((project / "artifacts" / "folds" / "fast").glob("r*.safetensors")))
-
-
-def test_damaged_and_foreign_files_are_named_and_rebuilt(project: Path) -> None:
-    command(project, "memo", "prepare", "digits")
-    for name in ("fast", "slow"):
-        command(project, "memo", "train", name)
-    command(project, "memo", "score", "fast")
+def test_damaged_and_foreign_files_are_named_and_rebuilt(results: Path) -> None:
+    project = results
     folds = project / "artifacts" / "folds" / "fast"
     truth = contents(folds)
     truncated, foreign = folds / "r000-f001.safetensors", folds / "r001-f002.safetensors"
@@ -205,10 +131,8 @@ def test_damaged_and_foreign_files_are_named_and_rebuilt(project: Path) -> None:
     assert contents(folds) == truth
 
 
-def test_a_damaged_table_is_refused_or_rebuilt(project: Path) -> None:
-    command(project, "memo", "prepare", "digits")
-    for stage in ("train", "score"):
-        command(project, "memo", stage, "fast")
+def test_a_damaged_table_is_refused_or_rebuilt(results: Path) -> None:
+    project = results
     scores = project / "artifacts" / "scores" / "fast.parquet"
     truth = scores.read_bytes()
     pl.read_parquet(scores).drop("std_error").write_parquet(scores)
@@ -224,48 +148,8 @@ def test_a_damaged_table_is_refused_or_rebuilt(project: Path) -> None:
     assert contents(tables) == {name: content for name, (_, content) in before.items()}
 
 
-def test_a_prepared_data_set_that_is_missing_or_altered(project: Path) -> None:
-    missing = command(project, "memo", "train", "fast", check=False)
-    assert missing.returncode == 1
-    assert "memo prepare digits" in missing.stderr
-    command(project, "memo", "prepare", "digits")
-    table = project / "data" / "prepared" / "digits" / "observations.parquet"
-    pl.read_parquet(table).with_columns(label=pl.lit("7")).write_parquet(table)
-    altered = command(project, "memo", "train", "fast", check=False)
-    assert altered.returncode == 1
-    assert "content hash" in altered.stderr
-
-
-def test_a_training_that_diverges_names_where(project: Path) -> None:
-    edit(project / "params.yaml", "learning_rate: 1.0e-2", "learning_rate: 1.0e+30")
-    command(project, "memo", "prepare", "digits")
-    failed = command(project, "memo", "train", "fast", check=False)
-    assert failed.returncode == 1
-    assert re.search(
-        r"experiment fast, repeat \d+, fold \d: the loss is not finite after epoch 1", failed.stderr
-    )
-    assert "Traceback" not in failed.stderr
-
-
-@pytest.fixture(scope="module")
-def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tests.conftest import ROOT, SPEC
-
-    folder = tmp_path_factory.mktemp("scored")
-    other = SPEC.replace("dataset: digits\n", "dataset: fewer\n", 1).replace(
-        "datasets:\n", "datasets:\n  fewer: {kind: digits, limit: 60}\n"
-    )
-    (folder / "params.yaml").write_text(other)
-    shutil.copy(ROOT / "dvc.yaml", folder)
-    for dataset in ("digits", "fewer"):
-        command(folder, "memo", "prepare", dataset)
-    for name in ("fast", "slow"):
-        for stage in ("train", "score"):
-            command(folder, "memo", stage, name)
-    return folder
-
-
-def test_show(scored: Path) -> None:
+def test_show(results: Path) -> None:
+    scored = results
     shown = command(scored, "memo", "show", "slow", "--top", "3", "--epoch", "3").stdout
     assert "slow after epoch 3" in shown
     found = json.loads(command(scored, "memo", "show", "slow", "--top", "4", "--json").stdout)
@@ -280,7 +164,13 @@ def test_show(scored: Path) -> None:
         assert word in refused.stderr
 
 
-def test_what_cannot_be_compared_says_why(scored: Path) -> None:
+def test_what_cannot_be_compared_says_why(results: Path) -> None:
+    scored = results
+    edit(scored / "params.yaml", "datasets:\n", "datasets:\n  fewer: {kind: digits, limit: 60}\n")
+    edit(scored / "params.yaml", "dataset: digits\n", "dataset: fewer\n", 1)
+    command(scored, "memo", "prepare", "fewer")
+    for stage in ("train", "score"):
+        command(scored, "memo", stage, "fast")
     result = command(scored, "memo", "compare", "fast", "slow")
     assert "cannot be compared: they were scored on different data sets" in result.stdout
     markdown = command(scored, "memo", "compare", "fast", "slow", "--markdown").stdout

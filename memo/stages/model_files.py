@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import nn
 
 from memo.artifacts import ArtifactError, Tensors, read_tensors, write_tensors
 from memo.models import build_model
 from memo.spec import ModelSpec
 from memo.training import Trained, Weights
 
-__all__ = ["ModelFile"]
+__all__ = ["ModelFile", "loaded_model"]
 
 
 class ModelFile:
@@ -66,20 +68,24 @@ class ModelFile:
         return None
 
 
-def require_fit(weights: Weights, model: ModelSpec, shape: tuple[int, ...], file: Path) -> None:
-    """Check that weights from a file are those of the model, and finite.
+def loaded_model(
+    weights: Weights, model: ModelSpec, shape: tuple[int, ...], file: Path
+) -> nn.Module:
+    """The model with weights from a file, once they are seen to be its own, and finite.
 
     Raises:
         ArtifactError: A name, a shape or a value is wrong.
     """
-    expected = {n: tuple(t.shape) for n, t in build_model(model, shape).state_dict().items()}
-    found = {name: array.shape for name, array in weights.items()}
-    if expected != found:
-        wrong = sorted(set(expected.items()) ^ set(found.items()))[0][0]
-        raise ArtifactError(f"{file}: weights {wrong!r} do not fit the model of the spec")
     for name, array in weights.items():
         if not np.isfinite(array).all():
             raise ArtifactError(f"{file}: weights {name!r} are not finite")
+    built = build_model(model, shape)
+    try:
+        built.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ArtifactError(f"{file}: does not fit the model of the spec: {reason}") from error
+    return built
 
 
 def _weights_of(tensors: Tensors, epoch: int) -> Weights:

@@ -140,8 +140,8 @@ def _warnings(
     if diagnostics["effective_sample_size_q01"] < 2:
         yield (
             "For at least one observation in a hundred, log p(x) rests on fewer than two effective "
-            "samples: its estimate reads low and its standard error is not to be trusted. Raise "
-            "scoring.likelihood.samples."
+            "samples: its estimate reads low and its standard error is not to be trusted. Use "
+            "scoring.likelihood.kind: adaptive, or raise the number of samples."
         )
 
 

@@ -2,6 +2,7 @@
 
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -20,18 +21,17 @@ from memo.datasets import Rows
 from memo.design import FoldModel, Stream, seed_sequence, torch_seed
 from memo.execution import Executor
 from memo.likelihood import LogLikelihood, estimate_log_likelihood
-from memo.models import build_model
 from memo.scores import memorization_scores
 from memo.spec import LikelihoodSpec, ModelSpec
 from memo.stages.experiment import Experiment
-from memo.stages.model_files import require_fit
+from memo.stages.model_files import loaded_model
 from memo.stages.progress import progress
 from memo.stages.train import fold_file
 from memo.training import Weights, default_device, one_thread
 
 __all__ = ["SCORING_VERSION", "score"]
 
-SCORING_VERSION = 1
+SCORING_VERSION = 2
 """Raised whenever the same weights would give other log-likelihoods."""
 
 
@@ -72,6 +72,7 @@ class _Shared:
 
 @dataclass(frozen=True)
 class _Task:
+    file: Path
     weights: dict[int, Weights]
     seeds: dict[int, int]
 
@@ -79,23 +80,20 @@ class _Task:
 def _task(experiment: Experiment, model: FoldModel) -> _Task:
     file = fold_file(experiment, model)
     trained = file.read()
-    for weights in trained.weights.values():
-        require_fit(weights, experiment.spec.model, experiment.data.shape, file.path)
     position = (model.repeat, model.fold)
     seeds = {
         epoch: torch_seed(seed_sequence(experiment.spec.seed, Stream.LIKELIHOOD, *position, epoch))
         for epoch in trained.weights
     }
-    return _Task(trained.weights, seeds)
+    return _Task(file.path, trained.weights, seeds)
 
 
 def _estimate(shared: _Shared, task: _Task) -> dict[int, LogLikelihood]:
     device = default_device()
     x = torch.from_numpy(np.array(shared.scored[:])).to(device, torch.float32)
-    model = build_model(shared.model, shared.scored.shape[1:]).to(device)
     estimates = {}
     for epoch, weights in task.weights.items():
-        model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+        model = loaded_model(weights, shared.model, shared.scored.shape[1:], task.file).to(device)
         with one_thread():
             estimates[epoch] = estimate_log_likelihood(
                 model, x, shared.likelihood, task.seeds[epoch]

@@ -12,7 +12,7 @@ from memo.datasets import Prepared
 from memo.design import FoldModel, IndexArray, Stream, seed_sequence
 from memo.errors import WorkError
 from memo.execution import Executor
-from memo.models import build_model
+from memo.models import FitError, Fitted, build_model
 from memo.spec import ModelSpec
 from memo.stages.experiment import Experiment
 from memo.stages.model_files import ModelFile
@@ -23,6 +23,7 @@ from memo.training import (
     TrainingPlan,
     TrainingSet,
     default_device,
+    fit_model,
     one_thread,
     stack_size,
     train_stack,
@@ -138,7 +139,8 @@ def _stacks(experiment: Experiment, jobs: Sequence[_Job]) -> list[Sequence[_Job]
     *folds, full = jobs
     per_repeat = experiment.spec.scoring.design.folds
     model = build_model(experiment.spec.model, experiment.data.shape)
-    size = stack_size(sum(p.numel() for p in model.parameters()), per_repeat)
+    fitted = isinstance(model, Fitted)
+    size = 1 if fitted else stack_size(sum(p.numel() for p in model.parameters()), per_repeat)
     repeats = _cut(folds, per_repeat)
     return [*(stack for repeat in repeats for stack in _cut(repeat, size)), [full]]
 
@@ -155,22 +157,40 @@ class _Shared:
     epochs: list[int]
 
 
-def _train(shared: _Shared, training_sets: list[TrainingSet]) -> list[Trained] | TrainingError:
-    device = default_device()
+def _train(
+    shared: _Shared, training_sets: list[TrainingSet]
+) -> list[Trained] | TrainingError | FitError:
     try:
         with one_thread():
+            if _is_fitted(shared.model, shared.data.shape):
+                return [
+                    fit_model(shared.model, shared.data, one, shared.epochs)
+                    for one in training_sets
+                ]
             return train_stack(
-                shared.model, shared.plan, shared.data, training_sets, shared.epochs, device
+                shared.model,
+                shared.plan,
+                shared.data,
+                training_sets,
+                shared.epochs,
+                default_device(),
             )
-    except TrainingError as error:
+    except (TrainingError, FitError) as error:
         return error
 
 
+def _is_fitted(model: ModelSpec, shape: tuple[int, ...]) -> bool:
+    return isinstance(build_model(model, shape), Fitted)
+
+
 def _write(
-    experiment: Experiment, stack: Sequence[_Job], outcome: list[Trained] | TrainingError
+    experiment: Experiment,
+    stack: Sequence[_Job],
+    outcome: list[Trained] | TrainingError | FitError,
 ) -> None:
-    if isinstance(outcome, TrainingError):
-        raise WorkError(f"experiment {experiment.name}, {stack[outcome.model].what}: {outcome}")
+    if isinstance(outcome, Exception):
+        position = outcome.model if isinstance(outcome, TrainingError) else 0
+        raise WorkError(f"experiment {experiment.name}, {stack[position].what}: {outcome}")
     for job, trained in zip(stack, outcome, strict=True):
         if _must_train(job):
             job.file.write(trained, job.training_set.held_out)

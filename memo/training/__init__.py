@@ -1,6 +1,7 @@
 """One model from one training set: the loop, and mitigations as its parts."""
 
 from memo.training.device import default_device, one_thread
+from memo.training.fit import fit_model
 from memo.training.plan import TrainingPlan, training_plan
 from memo.training.stack import Weights, stack_size
 from memo.training.train import TRAINING_VERSION, Trained, TrainingError, TrainingSet, train_stack
@@ -13,6 +14,7 @@ __all__ = [
     "TrainingSet",
     "Weights",
     "default_device",
+    "fit_model",
     "one_thread",
     "stack_size",
     "train_stack",

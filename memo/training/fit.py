@@ -1,0 +1,52 @@
+"""Densities that are fitted by an algorithm of their own, without epochs."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from memo.datasets import Prepared
+from memo.design import IndexArray, substreams, torch_seed
+from memo.models import Fitted, initial_model
+from memo.spec import ModelSpec
+from memo.training.train import Trained, TrainingSet
+
+__all__ = ["fit_model"]
+
+
+@torch.no_grad()
+def fit_model(
+    spec: ModelSpec, data: Prepared, training_set: TrainingSet, epochs: Sequence[int]
+) -> Trained:
+    """Fit one density; it is the same at every epoch that is asked for.
+
+    Args:
+        spec: A family that fills `memo.models.Fitted`.
+        data: The observations.
+        training_set: What the density is fitted to.
+        epochs: Epochs that scoring names.
+
+    Raises:
+        FitError: There is no fit.
+    """
+    (weights_seed,) = substreams(training_set.seed, 1)
+    model = initial_model(spec, data.shape, torch_seed(weights_seed))
+    if not isinstance(model, Fitted):
+        raise TypeError(f"{type(model).__name__} has no fit of its own")
+    model.fit(_rows(data, training_set.members))
+    state = {name: tensor.cpu().numpy().copy() for name, tensor in _state(model).items()}
+    losses = [
+        -float(model.log_prob(_rows(data, index)).mean()) if len(index) else np.nan
+        for index in (training_set.members, training_set.held_out)
+    ]
+    return Trained(dict.fromkeys(epochs, state), np.tile(losses, (max(epochs), 1)))
+
+
+def _rows(data: Prepared, index: IndexArray) -> Tensor:
+    return torch.from_numpy(np.array(data.scored[index])).to(torch.float32)
+
+
+def _state(model: Fitted) -> dict[str, Tensor]:
+    assert isinstance(model, nn.Module)
+    return dict(model.state_dict())
