@@ -572,6 +572,10 @@ def test_what_is_mapped_is_whole(tmp_path):
     with pytest.raises(ArtifactError, match="no such file"):
         map_tensors(file)
     write_tensors(file, Tensors({"scored": np.arange(10.0)}, {}))
-    overwrite(file, lambda content: content[:-1])
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + b"x")
+    with pytest.raises(ArtifactError, match="is damaged"):
+        map_tensors(file)
+    file.write_bytes(whole[:-1])
     with pytest.raises(ArtifactError, match="is not a whole safetensors file"):
         map_tensors(file)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from memo.artifacts.files import ArtifactError
-from memo.artifacts.tensors import Tensors, read_header
+from memo.artifacts.tensors import Tensors, arrays_digest, read_header
 
 __all__ = ["map_tensors"]
 
@@ -23,15 +23,15 @@ _TYPES = {"U8": "u1", "I64": "<i8", "F32": "<f4", "F64": "<f8"}
 def map_tensors(file: Path) -> Tensors:
     """The read-only arrays and the facts of a file that `write_tensors` wrote, memory-mapped.
 
-    Unlike `read_tensors`, this reads nothing but the header: that the file is whole is known from
-    its length, and whether its content is right is for the reader to check.
+    As `read_tensors`, it reads all of the file once, to see that its digest holds; but it keeps
+    none of it in memory.
 
     Raises:
-        ArtifactError: The file is missing, truncated or not memo's.
+        ArtifactError: The file is missing, truncated, altered, or not memo's.
     """
     try:
         with safe_open(file, framework="numpy") as handle:
-            _, facts = read_header(handle.metadata())
+            digest, facts = read_header(handle.metadata())
         with file.open("rb") as content:
             length = int.from_bytes(content.read(LENGTH_BYTES), "little")
             header = json.loads(content.read(length))
@@ -52,6 +52,8 @@ def map_tensors(file: Path) -> Tensors:
         raise ArtifactError(f"{file}: was not written by memo") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise ArtifactError(f"{file}: is not a whole safetensors file: {error}") from error
+    if digest != arrays_digest(arrays):
+        raise ArtifactError(f"{file}: is damaged: its content does not have the digest it names")
     return Tensors(arrays, facts)
 
 

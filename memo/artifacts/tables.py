@@ -1,6 +1,8 @@
 """Parquet tables and their schemas; a table is checked before it is read as one."""
 
+import hashlib
 import io
+import re
 from pathlib import Path
 
 import polars as pl
@@ -57,6 +59,8 @@ statistic of the scores can be taken from it.
 """
 
 PREFIX = "memo."
+NO_DIGEST = "0" * 64
+SEAL = re.compile(rb"memo\.digest.{1,8}?([0-9a-f]{64})", re.DOTALL)
 
 _NULLABLE = {"label", "std_error"}
 
@@ -72,10 +76,11 @@ def write_table(
     _check(file, table, schema)
     buffer = io.BytesIO()
     metadata = {f"{PREFIX}{name}": fact for name, fact in (facts or {}).items()}
+    metadata[f"{PREFIX}digest"] = NO_DIGEST
     table.select(*schema).write_parquet(
         buffer, compression="zstd", statistics=False, metadata=metadata
     )
-    write_whole(file, buffer.getvalue())
+    write_whole(file, _sealed(buffer.getvalue()))
 
 
 def read_table(file: Path, schema: Schema) -> tuple[pl.DataFrame, Facts]:
@@ -102,6 +107,7 @@ def parse_table(content: bytes, schema: Schema, file: Path) -> tuple[pl.DataFram
     Raises:
         ArtifactError: See `read_table`; the message names `file`.
     """
+    _check_digest(content, file)
     try:
         metadata = pl.read_parquet_metadata(io.BytesIO(content))
         table = pl.read_parquet(io.BytesIO(content))
@@ -111,9 +117,27 @@ def parse_table(content: bytes, schema: Schema, file: Path) -> tuple[pl.DataFram
     facts = {
         name.removeprefix(PREFIX): fact
         for name, fact in metadata.items()
-        if name.startswith(PREFIX)
+        if name.startswith(PREFIX) and name != f"{PREFIX}digest"
     }
     return table.select(*schema), facts
+
+
+def _sealed(content: bytes) -> bytes:
+    """The file with its SHA-256, taken with zeros in the digest's place, in the footer."""
+    return content.replace(NO_DIGEST.encode(), hashlib.sha256(content).hexdigest().encode())
+
+
+def _check_digest(content: bytes, file: Path) -> None:
+    """Refuse altered bytes before they are parsed: Polars may abort on them.
+
+    A table without a digest was not written by memo, and is judged by its schema alone.
+    """
+    found = SEAL.search(content)
+    if found is None:
+        return
+    digest = found.group(1)
+    if hashlib.sha256(content.replace(digest, NO_DIGEST.encode())).hexdigest().encode() != digest:
+        raise ArtifactError(f"{file}: is not a whole Parquet file: its digest does not hold")
 
 
 def _check(file: Path, table: pl.DataFrame, schema: Schema) -> None:

@@ -13,7 +13,7 @@ from safetensors.numpy import save
 
 from memo.artifacts.files import ArtifactError, write_whole
 
-__all__ = ["Tensors", "read_header", "read_tensors", "write_tensors"]
+__all__ = ["Tensors", "arrays_digest", "read_header", "read_tensors", "write_tensors"]
 
 
 HEADER = "memo"
@@ -34,7 +34,7 @@ def write_tensors(file: Path, tensors: Tensors) -> None:
         ArtifactError: The file cannot be written.
     """
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.arrays.items()}
-    header = json.dumps({"digest": _digest(arrays), "facts": tensors.facts}, sort_keys=True)
+    header = json.dumps({"digest": arrays_digest(arrays), "facts": tensors.facts}, sort_keys=True)
     # One entry only: safetensors writes several in an order that differs from run to run.
     write_whole(file, save(arrays, metadata={HEADER: header}))
 
@@ -55,7 +55,7 @@ def read_tensors(file: Path) -> Tensors:
         raise ArtifactError(f"{file}: was not written by memo") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise ArtifactError(f"{file}: is not a whole safetensors file: {error}") from error
-    if digest != _digest(arrays):
+    if digest != arrays_digest(arrays):
         raise ArtifactError(f"{file}: is damaged: its content does not have the digest it names")
     return Tensors(arrays, facts)
 
@@ -66,7 +66,8 @@ def read_header(metadata: dict[str, str] | None) -> tuple[str, dict[str, Any]]:
     return str(header["digest"]), dict(header["facts"])
 
 
-def _digest(arrays: dict[str, NDArray[Any]]) -> str:
+def arrays_digest(arrays: dict[str, NDArray[Any]]) -> str:
+    """SHA-256 over names, types, shapes and content."""
     digest = hashlib.sha256()
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
