@@ -1,9 +1,11 @@
 """The command line: one command a stage, and nothing else."""
 
+import _thread
 import json
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -236,6 +238,7 @@ def _executor(workers: int | None) -> "Executor":
 def main() -> None:
     """Entry point: errors become one message and an exit code, never a traceback of ours."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.unraisablehook = _interrupt_again
     try:
         app(standalone_mode=True)
     except MemoError as error:
@@ -245,6 +248,14 @@ def main() -> None:
         if end.code == INTERRUPTED:  # what Typer makes of Ctrl-C
             _end_now()
         raise
+
+
+def _interrupt_again(ignored: "sys.UnraisableHookArgs") -> None:
+    """Python ignores what a destructor raises; an interrupt that fell into one comes again."""
+    if ignored.exc_type is KeyboardInterrupt:
+        threading.Timer(0.01, _thread.interrupt_main).start()
+    else:
+        sys.__unraisablehook__(ignored)
 
 
 def _end_now() -> None:

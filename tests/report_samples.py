@@ -72,6 +72,7 @@ def _scores(
             "log_p_out": log_p_in - m,
             "memorization": m,
             "std_error": 0.15 + 0.12 * np.abs(m) * random.chisquare(2, n) / 2,
+            "unreliable_models": (m > np.quantile(m, 0.99)).astype(np.int64),
         }
     )
 

@@ -5,6 +5,8 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -85,6 +87,39 @@ def test_an_interrupt_ends_within_two_seconds_and_says_what_is_kept(
     assert "Traceback" not in stderr
     kept = int(re.search(r"interrupted; (\d+) of 121 models are kept", stderr).group(1))  # type: ignore[union-attr]
     assert kept == len(list((project / "artifacts" / "folds" / "fast").glob("r*.safetensors")))
+
+
+def test_an_interrupt_that_falls_into_a_destructor_still_ends_the_command() -> None:
+    code = """
+        import sys, time
+        from memo import cli
+
+        class Slow:
+            def __del__(self):
+                print("ready", flush=True)
+                time.sleep(1)
+
+        @cli.app.command()
+        def spin():
+            Slow()
+            while True:
+                time.sleep(0.1)
+
+        sys.argv = ["memo", "spin"]
+        cli.main()
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
 
 
 def test_a_prepared_data_set_that_is_missing_or_altered(project: Path) -> None:

@@ -33,8 +33,16 @@ LOG_LIKELIHOODS: Schema = {
     "log_likelihood": pl.Float64(),
     "std_error": pl.Float64(),
     "effective_sample_size": pl.Float64(),
+    "samples": pl.Int64(),
+    "pareto_k": pl.Float64(),
+    "unreliable": pl.Boolean(),
 }
-"""log p(x) of every observation under one fold model, in nats."""
+"""log p(x) of every observation under one fold model, in nats, and how it was estimated.
+
+`samples` are the latent draws it took, 0 where log p(x) is exact; `pareto_k` is the tail shape of
+their weights; `unreliable` marks estimates whose standard error is above the tolerance, or not to
+be trusted itself.
+"""
 
 SCORES: Schema = {
     "index": pl.Int64(),
@@ -46,16 +54,18 @@ SCORES: Schema = {
     "memorization": pl.Float64(),
     "std_error": pl.Float64(),
     "estimator_std_error": pl.Float64(),
+    "unreliable_models": pl.Int64(),
     "mean_log_likelihood_in": pl.Float64(),
     "mean_log_likelihood_out": pl.Float64(),
     "memorization_without_repeat": pl.List(pl.Float64()),
 }
-"""One row for each observation and scored epoch; all but the keys in nats.
+"""One row for each observation and scored epoch; all but the keys and counts in nats.
 
-`std_error` is null where one repeat gives no jackknife. `mean_log_likelihood_in` and `_out` are
-means of log p over models with and without the observation (what overfitting is read from).
-`memorization_without_repeat` has the score recomputed without each repeat: the jackknife of any
-statistic of the scores can be taken from it.
+`std_error` is null where one repeat gives no jackknife. `unreliable_models` counts the models under
+which the observation's log p(x) is marked unreliable: above 0, trust the score less.
+`mean_log_likelihood_in` and `_out` are means of log p over models with and without the observation
+(what overfitting is read from). `memorization_without_repeat` has the score recomputed without each
+repeat: the jackknife of any statistic of the scores can be taken from it.
 """
 
 PREFIX = "memo."

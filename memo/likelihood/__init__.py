@@ -2,9 +2,10 @@
 
 from memo.likelihood.check import EstimatorCheck, GroupCheck, check_log_likelihood
 from memo.likelihood.estimate import estimate_log_likelihood
-from memo.likelihood.weights import LogLikelihood
+from memo.likelihood.weights import LARGEST_PARETO_K, LogLikelihood
 
 __all__ = [
+    "LARGEST_PARETO_K",
     "EstimatorCheck",
     "GroupCheck",
     "LogLikelihood",

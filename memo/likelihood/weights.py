@@ -6,14 +6,23 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from arviz_stats.base.array import array_stats
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["TAIL_DRAWS", "LogLikelihood", "concatenate", "log_mean_exp", "pareto_k"]
+__all__ = [
+    "LARGEST_PARETO_K",
+    "TAIL_DRAWS",
+    "LogLikelihood",
+    "concatenate",
+    "log_mean_exp",
+    "pareto_k",
+]
 
 TAIL_DRAWS = 25
 """The fewest draws whose largest fifth, five weights, has a tail to fit."""
+
+LARGEST_PARETO_K = 0.7
+"""Above it, standard errors are not to be trusted (Vehtari et al. 2024, section 3.2.4)."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,10 @@ class LogLikelihood:
 
     0 where no tail was fitted, because log p(x) is exact or was settled within few draws.
     """
+
+    def unreliable(self, tolerance: float) -> NDArray[np.bool_]:
+        """Which estimates not to trust, (n,): the error is above `tolerance` or itself unknown."""
+        return (self.std_error > tolerance) | (self.pareto_k > LARGEST_PARETO_K)
 
 
 def log_mean_exp(log_weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -77,6 +90,8 @@ def pareto_k(log_weights: Tensor) -> NDArray[np.float64]:
 def _tail_shape(log_weights: NDArray[np.float64]) -> float:
     if np.ptp(log_weights) < 1e-3:
         return 0.0
+    from arviz_stats.base.array import array_stats  # noqa: PLC0415 -- takes a second
+
     _, shape = array_stats.psislw(-log_weights)  # type: ignore[no-untyped-call]
     return float(shape) if np.isfinite(shape) else 1.0
 

@@ -2,9 +2,10 @@
 
 from memo.report.compare import render_comparison
 from memo.report.data import ComparedExperiment, ComparisonData, Difference, Headline, ReportData
-from memo.report.report import render_report
+from memo.report.report import UNRELIABLE, render_report
 
 __all__ = [
+    "UNRELIABLE",
     "ComparedExperiment",
     "ComparisonData",
     "Difference",

@@ -33,8 +33,9 @@ class ReportData:
     warnings: list[str]
     """When not to trust what is shown."""
     scores: pl.DataFrame
-    """`index`, `id`, `label`, `epoch`, `log_p_in`, `log_p_out`, `memorization`, `std_error`; one
-    row for each observation and scored epoch. Further columns are ignored."""
+    """`index`, `id`, `label`, `epoch`, `log_p_in`, `log_p_out`, `memorization`, `std_error`,
+    `unreliable_models` (how many models' log p not to trust); one row for each observation and
+    scored epoch. Further columns are ignored."""
     quantiles: pl.DataFrame
     """`epoch`, `statistic` (mean, q50, q95, q99.9, max), `value`, `std_error` (may be null)."""
     losses: pl.DataFrame

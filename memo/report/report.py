@@ -16,7 +16,7 @@ from memo.report.numbers import estimate, number, percent
 from memo.report.page import render_page
 from memo.report.themes import Chart
 
-__all__ = ["render_report"]
+__all__ = ["UNRELIABLE", "render_report"]
 
 LISTED = 200
 """Observations in the table of the most memorized, each also a point in the scatter chart."""
@@ -29,7 +29,19 @@ MOST_LOSSES = 500
 HIGHLY = 0.95
 """Scores above this quantile count as highly memorized."""
 
-COLUMNS = ["index", "id", "label", "log_p_in", "log_p_out", "memorization", "std_error"]
+COLUMNS = [
+    "index",
+    "id",
+    "label",
+    "log_p_in",
+    "log_p_out",
+    "memorization",
+    "std_error",
+    "unreliable_models",
+]
+
+UNRELIABLE = "†"
+"""Marks scores that rest on unreliable log-likelihoods."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,7 @@ def render_report(data: ReportData) -> dict[str, bytes]:
         count=len(ranked),
         figures=figures,
         rows=listed,
+        unreliable=UNRELIABLE,
         galleries=galleries,
         pictures=_thumbnails(data.images, _pictured(galleries)),
         no_gallery=_why_no_gallery(ranked, data.images),
@@ -205,7 +218,7 @@ def _by_log_likelihood(ranked: pl.DataFrame, drawn: pl.DataFrame, with_images: b
             drawn.with_columns(group=pl.lit("drawn at random")),
         ]
     )
-    texts = [estimate(m, e) for m, e in points.select("memorization", "std_error").iter_rows()]
+    texts = [_score(row) for row in points.iter_rows(named=True)]
     shown = points.select(
         "index", "id", "label", "group", "log_p_in", "memorization", text=pl.Series(texts)
     ).with_columns(pl.col("log_p_in", "memorization").round(4), pl.col("label").fill_null("–"))
@@ -301,7 +314,12 @@ def _rows(table: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _described(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {"score": estimate(row["memorization"], row["std_error"])}
+    return row | {"score": _score(row)}
+
+
+def _score(row: dict[str, Any]) -> str:
+    mark = f" {UNRELIABLE}" if row["unreliable_models"] else ""
+    return estimate(row["memorization"], row["std_error"]) + mark
 
 
 def _exact(row: dict[str, Any]) -> list[Any]:

@@ -1,5 +1,6 @@
 """Specs of scoring: the design, the scored epochs, the likelihood estimator, the aggregate."""
 
+import math
 from itertools import pairwise
 from typing import Annotated, Literal, TypeAlias
 
@@ -38,6 +39,11 @@ class ImportanceSpec(Spec):
     samples: int = Field(
         default=32, ge=2, description="Importance samples for each observation and model."
     )
+
+    @property
+    def tolerance(self) -> float:
+        """Standard error, in nats, above which an estimate is marked: none is promised."""
+        return math.inf
 
 
 class AdaptiveSpec(Spec):

@@ -16,7 +16,8 @@ from memo.artifacts import (
     write_whole,
 )
 from memo.datasets import pictures
-from memo.report import ReportData, render_report
+from memo.likelihood import LARGEST_PARETO_K
+from memo.report import UNRELIABLE, ReportData, render_report
 from memo.scores import Summary, quantile_curve, summarize
 from memo.stages.experiment import Experiment
 from memo.stages.headlines import summary_headlines
@@ -105,8 +106,13 @@ def _diagnostics(experiment: Experiment) -> dict[str, float]:
         )[0].filter(pl.col("epoch") == last)
         for m in experiment.fold_models()
     ]
-    at = pl.concat(tables).select("std_error", "effective_sample_size")
+    at = pl.concat(tables)
+    unreliable = at.filter("unreliable")
     return {
+        "unreliable_observations": unreliable["index"].n_unique(),
+        "unreliable_share": len(unreliable) / len(at),
+        "samples_mean": float(at["samples"].to_numpy().mean()),
+        "pareto_k_q99": _quantile(at["pareto_k"], 0.99),
         "std_error_median": _quantile(at["std_error"], 0.5),
         "std_error_q99": _quantile(at["std_error"], 0.99),
         "effective_sample_size_median": _quantile(at["effective_sample_size"], 0.5),
@@ -137,11 +143,15 @@ def _warnings(
         )
     elif repeats == 2:
         yield "Two repeats: standard errors have one degree of freedom and are rough themselves."
-    if diagnostics["effective_sample_size_q01"] < 2:
+    if diagnostics["unreliable_observations"]:
         yield (
-            "For at least one observation in a hundred, log p(x) rests on fewer than two effective "
-            "samples: its estimate reads low and its standard error is not to be trusted. Use "
-            "scoring.likelihood.kind: adaptive, or raise the number of samples."
+            f"For {diagnostics['unreliable_observations']:,} of {summary.observations:,} "
+            "observations log p(x) is unreliable under at least one model "
+            f"({100 * diagnostics['unreliable_share']:.2g}% of all estimates): its standard error "
+            "stayed above the tolerance, or its importance weights have so heavy a tail (Pareto k "
+            f"above {LARGEST_PARETO_K}) that the error is unknown. They are marked {UNRELIABLE} "
+            "below; the estimates read low rather than high. Set scoring.likelihood.kind: "
+            "adaptive, or raise its number of samples."
         )
 
 

@@ -31,7 +31,7 @@ from memo.training import Weights, default_device, one_thread
 
 __all__ = ["SCORING_VERSION", "score"]
 
-SCORING_VERSION = 2
+SCORING_VERSION = 3
 """Raised whenever the same weights would give other log-likelihoods."""
 
 
@@ -143,6 +143,9 @@ def _write(experiment: Experiment, model: FoldModel, estimates: dict[int, LogLik
                 "log_likelihood": estimate.value + (0.0 if jacobian is None else jacobian),
                 "std_error": estimate.std_error,
                 "effective_sample_size": estimate.effective_sample_size,
+                "samples": estimate.samples,
+                "pareto_k": estimate.pareto_k,
+                "unreliable": estimate.unreliable(experiment.spec.scoring.likelihood.tolerance),
             }
         )
         for epoch, estimate in sorted(estimates.items())
@@ -163,9 +166,9 @@ def _aggregate(experiment: Experiment, models: list[FoldModel]) -> pl.DataFrame:
 def _scores_at(
     experiment: Experiment, tables: list[pl.DataFrame], block: NDArray[np.int64], epoch: int
 ) -> pl.DataFrame:
-    log_likelihood, std_error, held_out = (
+    log_likelihood, std_error, held_out, unreliable = (
         np.stack([table[column].to_numpy() for table in tables])
-        for column in ("log_likelihood", "std_error", "held_out")
+        for column in ("log_likelihood", "std_error", "held_out", "unreliable")
     )
     result = memorization_scores(
         log_likelihood, std_error, ~held_out, block, experiment.spec.scoring.aggregate
@@ -179,6 +182,7 @@ def _scores_at(
         if result.std_error is not None
         else pl.lit(None, pl.Float64),
         estimator_std_error=result.estimator_std_error,
+        unreliable_models=unreliable.sum(0, dtype=np.int64),
         mean_log_likelihood_in=result.mean_log_likelihood_in,
         mean_log_likelihood_out=result.mean_log_likelihood_out,
         memorization_without_repeat=pl.Series(

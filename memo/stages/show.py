@@ -35,6 +35,15 @@ def most_memorized(scores: pl.DataFrame, top: int) -> pl.DataFrame:
     """The `top` observations with the highest scores."""
     return (
         scores.sort("memorization", "index", descending=[True, False])
-        .select("index", "id", "label", "memorization", "std_error", "log_p_in", "log_p_out")
+        .select(
+            "index",
+            "id",
+            "label",
+            "memorization",
+            "std_error",
+            "log_p_in",
+            "log_p_out",
+            "unreliable_models",
+        )
         .head(top)
     )
