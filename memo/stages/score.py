@@ -31,7 +31,7 @@ from memo.training import Weights, default_device, one_thread
 
 __all__ = ["SCORING_VERSION", "score"]
 
-SCORING_VERSION = 3
+SCORING_VERSION = 4
 """Raised whenever the same weights would give other log-likelihoods."""
 
 
