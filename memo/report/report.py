@@ -86,6 +86,7 @@ def render_report(data: ReportData) -> dict[str, bytes]:
         unreliable=UNRELIABLE,
         galleries=galleries,
         pictures=_thumbnails(data.images, _pictured(galleries)),
+        exact=_is_exact(ranked),
         no_gallery=_why_no_gallery(ranked, data.images),
         pixelated=data.images is not None and is_tiny(data.images),
     )
@@ -159,8 +160,10 @@ def _training(data: ReportData) -> Figure:
             "as the held-out loss falls."
         )
         panels.append(charts.quantile_curves(data.quantiles, last, turning_point))
+        exact = _is_exact(data.quantiles)
         shows.append(
-            "Quantiles of the score at each scored epoch, bars one standard error either side."
+            "Quantiles of the score at each scored epoch"
+            + ("." if exact else ", bars one standard error either side.")
         )
     else:
         shows.append("One epoch was scored, so the scores have no course to draw.")
@@ -329,6 +332,11 @@ def _exact(row: dict[str, Any]) -> list[Any]:
 def _highly(ranked: pl.DataFrame) -> NDArray[np.bool_]:
     m = _scores(ranked)
     return np.asarray(m > np.quantile(m, HIGHLY))
+
+
+def _is_exact(table: pl.DataFrame) -> bool:
+    """Whether nothing in a table of estimates was in fact estimated."""
+    return bool((table["std_error"].cast(pl.Float64).fill_null(np.inf) == 0).all())
 
 
 def _is_constant(table: pl.DataFrame, column: str) -> bool:
