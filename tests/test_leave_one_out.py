@@ -176,6 +176,8 @@ def test_a_mixed_project_runs_under_dvc_and_its_texts_are_right(repository):
     assert "left out in turn: exact, in closed form" in text
     for word in ("repeat", "fold", "jackknife"):
         assert word not in re.sub(r"<style>.*</style>|leave-one-out", "", text, flags=re.DOTALL)
+    assert "What memorization is, and what it is not" in text
+    assert (repository / "reports" / "kde" / "charts" / "illustration.svg").is_file()
     losses = pl.read_csv(repository / "reports" / "kde" / "losses.csv")
     table = pl.read_parquet(repository / "artifacts" / "scores" / "kde.parquet")
     assert losses["held_out"][0] == pytest.approx(-table["log_p_out"].mean())

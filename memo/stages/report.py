@@ -21,6 +21,7 @@ from memo.scores import Summary, quantile_curve, summarize
 from memo.stages.densities import scored_densities
 from memo.stages.experiment import Experiment
 from memo.stages.headlines import summary_headlines
+from memo.stages.illustration import illustrate
 from memo.stages.score import read_log_likelihoods
 from memo.stages.train import fold_file, full_model_file
 
@@ -49,6 +50,7 @@ def report(experiment: Experiment) -> Summary:
             quantiles=quantiles,
             losses=losses,
             images=pictures(experiment.data),
+            illustration=illustrate(experiment, scores),
             scores_file=str(experiment.layout.scores(experiment.name)),
         )
     )
