@@ -35,6 +35,7 @@ from memo.spec.scoring import (
     DesignSpec,
     ImportanceSpec,
     KFoldSpec,
+    LeaveOneOutSpec,
     LikelihoodSpec,
     ScoringSpec,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "KDESpec",
     "KFoldSpec",
     "LearningRateSpec",
+    "LeaveOneOutSpec",
     "LikelihoodSpec",
     "LogisticMixtureSpec",
     "MLPSpec",
