@@ -33,7 +33,7 @@ from memo.training import Weights, default_device, one_thread
 
 __all__ = ["SCORING_VERSION", "read_log_likelihoods", "score"]
 
-SCORING_VERSION = 3
+SCORING_VERSION = 4
 """Raised whenever the same weights would give other log-likelihoods."""
 
 

@@ -41,17 +41,16 @@ class Stack:
     def __init__(self, models: Sequence[nn.Module], device: torch.device) -> None:
         self.size = len(models)
         self.noise_features = int(models[0].noise_features)  # type: ignore[arg-type]
-        self.parameters = {
-            name: _stacked([dict(m.named_parameters())[name].detach() for m in models])
-            .to(device)
-            .requires_grad_()
-            for name, _ in models[0].named_parameters()
-        }
-        self.buffers = {
-            name: torch.stack([dict(m.named_buffers())[name] for m in models]).to(device)
-            for name, _ in models[0].named_buffers()
-        }
+        self._parameters = _gathered([dict(m.named_parameters()) for m in models], device)
+        self._buffers = _gathered([dict(m.named_buffers()) for m in models], device)
+        for parameter in self._parameters.values():
+            parameter.requires_grad_()
         self._loss = _Loss(copy.deepcopy(models[0]).to("meta"))
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """What an optimizer changes: tensors that are contiguous in memory, as are gradients."""
+        return list(self._parameters.values())
 
     def loss(self, x: Tensor, noise: Tensor) -> Tensor:
         """Losses of every model on its own observations.
@@ -64,21 +63,21 @@ class Stack:
             (S, B), nats.
         """
         if self.size == 1:
-            parameters, buffers = (
-                {name: tensor[0] for name, tensor in state.items()}
-                for state in (self.parameters, self.buffers)
-            )
-            return self._one_loss(parameters, buffers, x[0], noise[0])[None]
-        return torch.vmap(self._one_loss)(self.parameters, self.buffers, x, noise)
+            return self._one_loss(self._parameters, self._buffers, x[0], noise[0])[None]
+        parameters, buffers = _oriented(self._parameters), _oriented(self._buffers)
+        return torch.vmap(self._one_loss)(parameters, buffers, x, noise)
 
     def weights(self) -> list[Weights]:
         """A copy of each model's state."""
-        state = {
-            name: tensor.detach().cpu().numpy()
-            for name, tensor in (self.parameters | self.buffers).items()
-        }
+        state = self._parameters | self._buffers
+        if self.size > 1:
+            state = _oriented(state)
+        arrays = {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
         return [
-            {name: array[model].copy(order="C") for name, array in state.items()}
+            {
+                name: (array if self.size == 1 else array[model]).copy(order="C")
+                for name, array in arrays.items()
+            }
             for model in range(self.size)
         ]
 
@@ -90,12 +89,24 @@ class Stack:
         return result
 
 
-def _stacked(tensors: Sequence[Tensor]) -> Tensor:
-    """Stack along a new first axis; matrices lie in memory as batched products write gradients."""
-    stacked = torch.stack(list(tensors))
-    if stacked.ndim == 3:
-        return stacked.transpose(1, 2).contiguous().transpose(1, 2)
-    return stacked
+def _gathered(states: Sequence[dict[str, Tensor]], device: torch.device) -> dict[str, Tensor]:
+    """One model's tensors as they are, or those of several along a new first axis.
+
+    Stacked matrices are transposed, which is how batched products write their gradients: neither
+    autograd nor the optimizer then has to copy them.
+    """
+    if len(states) == 1:
+        return {name: tensor.detach().to(device, copy=True) for name, tensor in states[0].items()}
+    stacks = {
+        name: torch.stack([state[name].detach() for state in states]).to(device)
+        for name in states[0]
+    }
+    return {name: tensor.contiguous() for name, tensor in _oriented(stacks).items()}
+
+
+def _oriented(stacks: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Stacked matrices (S, in, out) as (S, out, in), or back; other tensors as they are."""
+    return {name: t.transpose(1, 2) if t.ndim == 3 else t for name, t in stacks.items()}
 
 
 class _Loss(nn.Module):

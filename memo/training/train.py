@@ -1,5 +1,6 @@
 """The training loop: a stack of models, each on its own training set."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,13 +14,13 @@ from memo.design import IndexArray, substreams, torch_seed
 from memo.errors import WorkError
 from memo.models import initial_model
 from memo.spec import ModelSpec
-from memo.training.batches import Minibatches, Observations, generators, padded
+from memo.training.batches import Minibatches, Observations, drawn_apart, generators, padded
 from memo.training.plan import TrainingPlan
 from memo.training.stack import Stack, Weights
 
 __all__ = ["TRAINING_VERSION", "Trained", "TrainingError", "TrainingSet", "train_stack"]
 
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 """Raised whenever the same spec would give other weights: it is a part of every fingerprint."""
 
 EVALUATION_ROWS = 4096
@@ -89,7 +90,7 @@ def train_stack(
     batches = Minibatches(
         [s.members for s in training_sets], [seed["order"] for seed in seeds], plan.batch_size
     )
-    noise = generators([seed["noise"] for seed in seeds], device)
+    streams = generators([seed["noise"] for seed in seeds], device)
     evaluations = [
         _Evaluation(sets, stack, values, [seed["evaluation"] for seed in seeds])
         for sets in (
@@ -100,16 +101,21 @@ def train_stack(
             [s.held_out for s in training_sets],
         )
     ]
-    optimizer = torch.optim.Adam(stack.parameters.values(), lr=plan.learning_rate, fused=True)
+    optimizer = torch.optim.Adam(stack.parameters, lr=plan.learning_rate, fused=True)
     losses = np.empty((plan.epochs, len(evaluations), stack.size))
     weights: dict[int, list[Weights]] = {}
     for epoch in range(1, plan.epochs + 1):
-        for index, weight in batches.epoch(device):
-            x = values.drawn(index, noise)
-            loss = stack.loss(x, _normal(stack, index.shape[1], noise))
-            optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward((loss * weight).sum())
-            optimizer.step()
+        for index, weights_of_steps in batches.epoch(device, math.prod(data.shape)):
+            steps = (
+                values.drawn(index, streams),
+                _normal(stack, index, streams),
+                weights_of_steps,
+            )
+            for x, noise, weight in zip(*steps, strict=True):
+                loss = (stack.loss(x, noise) * weight).sum()
+                optimizer.zero_grad(set_to_none=True)
+                torch.autograd.backward(loss)
+                optimizer.step()
         losses[epoch - 1] = [evaluation.mean_loss() for evaluation in evaluations]
         _require_finite(losses[epoch - 1], epoch)
         if epoch in epochs:
@@ -137,7 +143,7 @@ class _Evaluation:
         self._values = values
         self._index, self._weight = (t.to(values.device) for t in padded(sets))
         streams = generators(seeds, values.device)
-        self._noise = _normal(stack, self._index.shape[1], streams)
+        self._noise = _normal(stack, self._index, streams)
 
     @torch.no_grad()
     def mean_loss(self) -> NDArray[np.float64]:
@@ -154,13 +160,10 @@ class _Evaluation:
         return total.cpu().numpy().astype(np.float64)
 
 
-def _normal(stack: Stack, width: int, streams: Sequence[torch.Generator]) -> Tensor:
-    return torch.stack(
-        [
-            torch.randn(width, stack.noise_features, generator=stream, device=stream.device)
-            for stream in streams
-        ]
-    )
+def _normal(stack: Stack, index: Tensor, streams: Sequence[torch.Generator]) -> Tensor:
+    """The noise that a loss at these observations takes: (..., S, B) -> (..., S, B, features)."""
+    *steps, _, width = index.shape
+    return drawn_apart(torch.randn, (*steps, width, stack.noise_features), len(steps), streams)
 
 
 def _like_held_out(training_set: TrainingSet, seed: np.random.SeedSequence) -> IndexArray:
