@@ -152,6 +152,16 @@ def score(experiment: Experiment, workers: Workers = None) -> None:
 
 
 @app.command()
+def neighbors(experiment: Experiment) -> None:
+    """Find each observation's nearest sample and nearest held-out observation."""
+    loaded = _load(experiment)
+    from memo.stages import neighbors as stage
+
+    found = stage.neighbors(loaded)
+    typer.echo(f"{experiment}: {len(found)} observations compared with samples")
+
+
+@app.command()
 def report(experiment: Experiment) -> None:
     """Write metrics, plots, charts and the page of an experiment."""
     loaded = _load(experiment)

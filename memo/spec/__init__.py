@@ -28,6 +28,14 @@ from memo.spec.models import (
     ObservationSpec,
     VAESpec,
 )
+from memo.spec.neighbors import (
+    CustomSpaceSpec,
+    DownsampledSpaceSpec,
+    EncoderSpaceSpec,
+    NeighborsSpec,
+    PixelSpaceSpec,
+    SpaceSpec,
+)
 from memo.spec.project import ExperimentSpec, ProjectSpec
 from memo.spec.read import SpecError, read_project, select_dataset, select_experiment, spec_schema
 from memo.spec.scoring import (
@@ -47,10 +55,13 @@ __all__ = [
     "CIFAR10Spec",
     "CelebASpec",
     "ConvSpec",
+    "CustomSpaceSpec",
     "DatasetSpec",
     "DesignSpec",
     "DiagonalGaussianSpec",
     "DigitsSpec",
+    "DownsampledSpaceSpec",
+    "EncoderSpaceSpec",
     "ExperimentSpec",
     "FashionMNISTSpec",
     "FlowSpec",
@@ -69,11 +80,14 @@ __all__ = [
     "MNISTSpec",
     "MitigationSpec",
     "ModelSpec",
+    "NeighborsSpec",
     "NetworkSpec",
     "NormalSpec",
     "ObservationSpec",
+    "PixelSpaceSpec",
     "ProjectSpec",
     "ScoringSpec",
+    "SpaceSpec",
     "Spec",
     "SpecError",
     "Support",
