@@ -62,6 +62,12 @@ class GaussianSpec(Spec):
     """Independent Gaussian pixels of one learned variance, the same for all of them."""
 
     kind: Literal["gaussian"]
+    floor: float | None = Field(
+        default=None,
+        gt=0,
+        description="Standard deviation that is added to the learned one, in units of the data "
+        "set's values: without one the likelihood has no upper bound.",
+    )
     support: ClassVar[Support] = "continuous"
 
 
@@ -118,6 +124,10 @@ class VAESpec(Spec):
     latent: Positive = Field(default=8, description="Number of latent variables.")
     observation: ObservationSpec = Field(
         default=BernoulliSpec(), description="The likelihood p(x | z) of the pixels."
+    )
+
+    posterior_variance_floor: float | None = Field(
+        default=None, gt=0, description="Variance that is added to q(z | x)'s in each variable."
     )
 
     @property
