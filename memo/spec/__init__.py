@@ -50,7 +50,15 @@ from memo.spec.models import (
     VAESpec,
 )
 from memo.spec.project import ExperimentSpec, ProjectSpec
-from memo.spec.read import SpecError, read_project, select_dataset, select_experiment, spec_schema
+from memo.spec.read import (
+    SpecError,
+    expanded_experiments,
+    read_project,
+    require_expanded,
+    select_dataset,
+    select_experiment,
+    spec_schema,
+)
 from memo.spec.scoring import (
     AdaptiveSpec,
     DesignSpec,
@@ -116,7 +124,9 @@ __all__ = [
     "TrainingSpec",
     "VAESpec",
     "WeightDecaySpec",
+    "expanded_experiments",
     "read_project",
+    "require_expanded",
     "select_dataset",
     "select_experiment",
     "spec_schema",

@@ -7,7 +7,8 @@ initial weights, batch order and noise. Which models share a stack is a function
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -36,9 +37,15 @@ class Stack:
     Args:
         models: The models, with their initial weights; they fill `memo.models.Trainable`.
         device: Where the stack lives.
+        objective: Makes of a model the module whose output is minimized; by default its loss.
     """
 
-    def __init__(self, models: Sequence[nn.Module], device: torch.device) -> None:
+    def __init__(
+        self,
+        models: Sequence[nn.Module],
+        device: torch.device,
+        objective: Callable[[nn.Module], nn.Module] | None = None,
+    ) -> None:
         self.size = len(models)
         self.noise_features = int(models[0].noise_features)  # type: ignore[arg-type]
         self.parameters = {
@@ -51,7 +58,12 @@ class Stack:
             name: torch.stack([dict(m.named_buffers())[name] for m in models]).to(device)
             for name, _ in models[0].named_buffers()
         }
-        self._loss = _Loss(copy.deepcopy(models[0]).to("meta"))
+        self.module = copy.deepcopy(models[0]).to("meta")
+        self._loss = _Loss(self.module)
+        self._objective = self._loss if objective is None else objective(self.module)
+        self.objective_noise_features = (
+            self.noise_features if objective is None else int(self._objective.noise_features)  # type: ignore[arg-type]
+        )
 
     def loss(self, x: Tensor, noise: Tensor) -> Tensor:
         """Losses of every model on its own observations.
@@ -63,13 +75,32 @@ class Stack:
         Returns:
             (S, B), nats.
         """
-        if self.size == 1:
-            parameters, buffers = (
-                {name: tensor[0] for name, tensor in state.items()}
-                for state in (self.parameters, self.buffers)
-            )
-            return self._one_loss(parameters, buffers, x[0], noise[0])[None]
-        return torch.vmap(self._one_loss)(self.parameters, self.buffers, x, noise)
+        return self._of_each(self._loss, x, noise)
+
+    def objective(self, x: Tensor, noise: Tensor) -> Tensor:
+        """What is minimized, as `loss`; the noise is (S, B, objective_noise_features)."""
+        return self._of_each(self._objective, x, noise)
+
+    def gradients(self, x: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        """Gradients of the objective for each observation by itself, in a stack of one model.
+
+        Args:
+            x: (B, *shape).
+            noise: (B, objective_noise_features).
+
+        Returns:
+            By parameter, (B, *parameter's shape).
+        """
+        parameters, buffers = self._first()
+        if not len(x):
+            return {name: p.new_zeros(0, *p.shape) for name, p in parameters.items()}
+
+        def objective(parameters: dict[str, Tensor], one: Tensor, draw: Tensor) -> Tensor:
+            return self._one(self._objective, parameters, buffers, one[None], draw[None])[0]
+
+        gradient = torch.func.grad(objective)
+        result: dict[str, Tensor] = torch.vmap(gradient, in_dims=(None, 0, 0))(parameters, x, noise)
+        return result
 
     def weights(self) -> list[Weights]:
         """A copy of each model's state."""
@@ -82,11 +113,28 @@ class Stack:
             for model in range(self.size)
         ]
 
-    def _one_loss(
-        self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, noise: Tensor
+    def _of_each(self, function: nn.Module, x: Tensor, noise: Tensor) -> Tensor:
+        one = partial(self._one, function)
+        if self.size == 1:
+            return one(*self._first(), x[0], noise[0])[None]
+        return torch.vmap(one)(self.parameters, self.buffers, x, noise)
+
+    def _first(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        return (
+            {name: tensor[0] for name, tensor in self.parameters.items()},
+            {name: tensor[0] for name, tensor in self.buffers.items()},
+        )
+
+    def _one(
+        self,
+        function: nn.Module,
+        parameters: dict[str, Tensor],
+        buffers: dict[str, Tensor],
+        x: Tensor,
+        noise: Tensor,
     ) -> Tensor:
         state = {f"model.{name}": tensor for name, tensor in (parameters | buffers).items()}
-        result: Tensor = torch.func.functional_call(self._loss, state, (x, noise))
+        result: Tensor = torch.func.functional_call(function, state, (x, noise))
         return result
 
 
