@@ -79,7 +79,7 @@ def require_expanded(file: Path, expanded: Path) -> None:
     if not experiments and not expanded.exists():
         return
     found = _load(expanded, YAML(typ="safe", pure=True)) if expanded.exists() else None
-    if found != {"derived": experiments}:
+    if found != {"expanded": experiments}:
         raise SpecError(
             f"{expanded}: is not what {file} says under `derived`; run: memo expand, then dvc repro"
         )

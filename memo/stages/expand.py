@@ -25,5 +25,5 @@ def write_expanded(file: Path, experiments: dict[str, Any]) -> None:
     yaml.default_flow_style = None  # lists and mappings of scalars on one line
     yaml.sort_base_mapping_type_on_output = False
     text = io.StringIO()
-    yaml.dump({"derived": experiments}, text)
+    yaml.dump({"expanded": experiments}, text)
     write_whole(file, (HEADER + text.getvalue()).encode())

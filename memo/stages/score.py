@@ -16,16 +16,17 @@ from memo.artifacts import (
     fingerprint,
     read_table,
     write_table,
+    write_whole,
 )
 from memo.datasets import Rows
 from memo.design import FoldModel, Stream, seed_sequence, torch_seed
 from memo.execution import Executor
 from memo.likelihood import LogLikelihood, estimate_log_likelihood
-from memo.scores import memorization_scores
 from memo.spec import LikelihoodSpec, ModelSpec
 from memo.stages.experiment import Experiment
 from memo.stages.model_files import loaded_model
 from memo.stages.progress import progress
+from memo.stages.released import Released, background_log_likelihoods, released_scores
 from memo.stages.train import fold_file
 from memo.training import Weights, default_device, one_thread
 
@@ -44,7 +45,7 @@ def score(experiment: Experiment, executor: Executor) -> pl.DataFrame:
         ArtifactError: A fold file is missing, damaged, or from another spec.
     """
     models = experiment.fold_models()
-    missing = [model for model in models if not _holds(experiment, model)]
+    missing = [model for model in models if not _found(experiment, model)]
     tasks = [_task(experiment, model) for model in missing]
     shared = _Shared(
         experiment.spec.model, experiment.spec.scoring.likelihood, experiment.data.scored
@@ -57,8 +58,12 @@ def score(experiment: Experiment, executor: Executor) -> pl.DataFrame:
             for position, estimates in results:
                 _write(experiment, missing[position], estimates)
                 advance(1)
-    scores = _aggregate(experiment, models)
-    facts = {"data": experiment.data_hash, "partitions": experiment.partitions_fingerprint()}
+    scores, released = _aggregate(experiment, models)
+    facts = {
+        "data": experiment.data_hash,
+        "partitions": experiment.partitions_fingerprint(),
+        **released,
+    }
     write_table(experiment.layout.scores(experiment.name), scores, SCORES, facts)
     return scores
 
@@ -112,8 +117,7 @@ def _fingerprint(experiment: Experiment, model: FoldModel) -> str:
     )
 
 
-def _read(experiment: Experiment, model: FoldModel) -> pl.DataFrame:
-    file = experiment.layout.fold_log_likelihoods(experiment.name, model.repeat, model.fold)
+def _read(experiment: Experiment, model: FoldModel, file: Path) -> pl.DataFrame:
     table, facts = read_table(file, LOG_LIKELIHOODS)
     if facts.get("fingerprint") != _fingerprint(experiment, model):
         raise ArtifactError(f"{file}: belongs to another spec")
@@ -123,9 +127,21 @@ def _read(experiment: Experiment, model: FoldModel) -> pl.DataFrame:
     return table
 
 
-def _holds(experiment: Experiment, model: FoldModel) -> bool:
+def _found(experiment: Experiment, model: FoldModel) -> bool:
+    """Whether the file holds; it is copied from another experiment that has the same model."""
+    file = experiment.layout.fold_log_likelihoods(experiment.name, model.repeat, model.fold)
+    if _holds(experiment, model, file):
+        return True
+    for other in sorted(file.parent.parent.glob(f"*/{file.name}")):
+        if other != file and _holds(experiment, model, other):
+            write_whole(file, other.read_bytes())
+            return True
+    return False
+
+
+def _holds(experiment: Experiment, model: FoldModel, file: Path) -> bool:
     try:
-        _read(experiment, model)
+        _read(experiment, model, file)
     except ArtifactError:
         return False
     return True
@@ -154,26 +170,44 @@ def _write(experiment: Experiment, model: FoldModel, estimates: dict[int, LogLik
     write_table(file, table, LOG_LIKELIHOODS, {"fingerprint": _fingerprint(experiment, model)})
 
 
-def _aggregate(experiment: Experiment, models: list[FoldModel]) -> pl.DataFrame:
-    tables = [_read(experiment, model) for model in models]
+def _aggregate(
+    experiment: Experiment, models: list[FoldModel]
+) -> tuple[pl.DataFrame, dict[str, str]]:
+    """Scores at every epoch; and facts about the density that is released, at the last one."""
+    layout, name = experiment.layout, experiment.name
+    tables = [
+        _read(experiment, model, layout.fold_log_likelihoods(name, model.repeat, model.fold))
+        for model in models
+    ]
     block = np.array([model.repeat for model in models])
-    return pl.concat(
-        _scores_at(experiment, [t.filter(pl.col("epoch") == epoch) for t in tables], block, epoch)
+    background = background_log_likelihoods(experiment, models)
+    found = [
+        (epoch, *_scores_at(experiment, tables, block, epoch, background))
         for epoch in experiment.spec.scoring.epochs
+    ]
+    last = found[-1][1]
+    facts = {"weight": last.weight, "largest_bound": last.largest_bound}
+    return (
+        pl.concat(table for *_, table in found),
+        {name: repr(value) for name, value in facts.items() if value is not None},
     )
 
 
 def _scores_at(
-    experiment: Experiment, tables: list[pl.DataFrame], block: NDArray[np.int64], epoch: int
-) -> pl.DataFrame:
+    experiment: Experiment,
+    tables: list[pl.DataFrame],
+    block: NDArray[np.int64],
+    epoch: int,
+    background: NDArray[np.float64] | None,
+) -> tuple[Released, pl.DataFrame]:
+    tables = [t.filter(pl.col("epoch") == epoch) for t in tables]
     log_likelihood, std_error, held_out, unreliable = (
         np.stack([table[column].to_numpy() for table in tables])
         for column in ("log_likelihood", "std_error", "held_out", "unreliable")
     )
-    result = memorization_scores(
-        log_likelihood, std_error, ~held_out, block, experiment.spec.scoring.aggregate
-    )
-    return experiment.data.observations.with_columns(
+    released = released_scores(experiment, log_likelihood, std_error, held_out, block, background)
+    result = released.scores
+    table = experiment.data.observations.with_columns(
         pl.lit(epoch, pl.Int64).alias("epoch"),
         log_p_in=result.log_p_in,
         log_p_out=result.log_p_out,
@@ -189,3 +223,4 @@ def _scores_at(
             [row.tolist() for row in result.without_block.T], dtype=pl.List(pl.Float64)
         ),
     )
+    return released, table

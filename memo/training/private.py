@@ -116,14 +116,24 @@ def noise_multiplier(spec: DPSGDSpec, members: int, batch_size: int, epochs: int
         )
 
 
-def epsilon_spent(spec: DPSGDSpec, members: int, batch_size: int, epochs: int) -> float:
-    """epsilon of (epsilon, delta) after so many epochs, by Opacus' Renyi accountant."""
+def epsilon_spent(
+    spec: DPSGDSpec, members: int, batch_size: int, epochs: int, after: int | None = None
+) -> float:
+    """epsilon of (epsilon, delta), by Opacus' Renyi accountant.
+
+    Args:
+        spec: The noise, or the epsilon that all epochs may spend.
+        members: Observations in the training set.
+        batch_size: Observations in a batch, on average.
+        epochs: Epochs of the whole training.
+        after: Epochs that have passed; all of them by default.
+    """
     from opacus.accountants import RDPAccountant  # noqa: PLC0415 -- see above
 
     rate, steps = sample_rate(members, batch_size)
     accountant = RDPAccountant()
     multiplier = noise_multiplier(spec, members, batch_size, epochs)
-    accountant.history = [(multiplier, rate, steps * epochs)]
+    accountant.history = [(multiplier, rate, steps * (epochs if after is None else after))]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return float(accountant.get_epsilon(spec.delta))
