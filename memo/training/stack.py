@@ -81,6 +81,7 @@ class Stack:
         """What is minimized, as `loss`; the noise is (S, B, objective_noise_features)."""
         return self._of_each(self._objective, x, noise)
 
+    @torch.no_grad()  # of gradients; those that are asked for are computed all the same
     def gradients(self, x: Tensor, noise: Tensor) -> dict[str, Tensor]:
         """Gradients of the objective for each observation by itself, in a stack of one model.
 
