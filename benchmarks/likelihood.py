@@ -6,7 +6,6 @@ Without --mnist only digits are measured. Weights and references are kept under 
 """
 
 import argparse
-import gzip
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from sklearn.datasets import load_digits
 from torch import Tensor
 
+from benchmarks.data import digits, mnist_images
 from memo.likelihood import estimate_log_likelihood
 from memo.models import initial_model
 from memo.models.vae import VAE
@@ -69,23 +68,6 @@ def settings(mnist: Path | None) -> list[Setting]:
             Setting("mnist-5400", large, lambda: mnist_images(mnist, 6_000), 5_400, 100),
         ]
     return result
-
-
-def digits() -> Tensor:
-    """8 x 8 digits, binarized by one draw."""
-    return binarized(load_digits().images / 16)
-
-
-def mnist_images(folder: Path, count: int) -> Tensor:
-    """The first MNIST training images, padded to 32 x 32, binarized by one draw."""
-    raw = gzip.decompress((folder / "train-images-idx3-ubyte.gz").read_bytes())
-    images = np.frombuffer(raw, np.uint8, offset=16).reshape(-1, 28, 28)[:count]
-    return binarized(np.pad(images, ((0, 0), (2, 2), (2, 2))) / 255)
-
-
-def binarized(intensity: np.ndarray) -> Tensor:
-    uniform = np.random.default_rng(0).random(intensity.shape)
-    return torch.from_numpy((uniform < intensity).astype(np.float32))
 
 
 def trained_model(setting: Setting, x: Tensor, cache: Path) -> VAE:

@@ -8,7 +8,15 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.neighbors import NearestNeighbors
 
-from memo.report import ComparedExperiment, ComparisonData, Difference, Headline, ReportData
+from memo.report import (
+    ComparedExperiment,
+    ComparisonData,
+    Difference,
+    Headline,
+    Illustration,
+    Overfitted,
+    ReportData,
+)
 
 EPOCHS = (10, 25, 50, 100, 200)
 STATISTICS = {
@@ -49,6 +57,32 @@ def digits_report(
         losses=losses(200),
         images=images,
         scores_file="artifacts/scores/digits-vae.parquet",
+    )
+
+
+def illustration(dimensions: int) -> Illustration:
+    """A standard normal with one more observation at 4, with and without a kernel on it."""
+    axes = [np.linspace(-5, 6, 40)] * dimensions
+    points = np.random.default_rng(0).standard_normal((30, dimensions))
+    points[0] = 4
+    at = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, dimensions)
+    at = np.concatenate([at, points])
+
+    def log_normal(centre: float, scale: float) -> NDArray[np.float64]:
+        squares = ((at - centre) / scale) ** 2
+        density: NDArray[np.float64] = -squares.sum(1) / 2 - dimensions * np.log(
+            scale * np.sqrt(2 * np.pi)
+        )
+        return density
+
+    return Illustration(
+        axes=axes,
+        points=points,
+        name="outlier",
+        log_p_with=np.logaddexp(log_normal(0, 1) + np.log(0.97), log_normal(4, 0.3) + np.log(0.03)),
+        log_p_without=log_normal(0, 1),
+        models=3,
+        overfitted=Overfitted(8, log_normal(0.2, 0.7)),
     )
 
 

@@ -17,9 +17,9 @@ from memo.report import Headline, ReportData, render_comparison, render_report
 from memo.report.binning import bin_edges, binned_density, histogram, shares_of_bins
 from memo.report.images import data_uri
 from memo.report.numbers import difference_in_words, estimate
-from memo.report.report import LISTED
+from memo.report.report import EXAMPLES, LISTED
 from tests.browser import needs_chromium, open_page
-from tests.report_samples import digits_comparison, digits_report
+from tests.report_samples import digits_comparison, digits_report, illustration
 
 LARGEST_PAGE = 5_000_000
 REPORT_CHARTS = {"distribution", "training", "log-likelihood", "log-likelihood-split"}
@@ -46,9 +46,49 @@ def test_a_report_shows_every_chart_and_image_without_a_network(
     assert {name.rsplit("-", 1)[0] for name in seen.charts} == REPORT_CHARTS
     assert all(marks >= 3 for marks in seen.charts.values()), seen.charts
     assert seen.charts["log-likelihood-0"] > 500
-    assert seen.images == 3 * 24 + LISTED
+    assert seen.images == 3 * 24 + 2 * EXAMPLES + LISTED
     assert seen.broken == 0
     assert seen.overflow <= 0
+
+
+@needs_chromium
+@pytest.mark.parametrize(("dimensions", "panels"), [(1, 2), (2, 3)])
+def test_densities_with_and_without_an_observation_stand_side_by_side(
+    dimensions: int, panels: int, tmp_path: Path
+) -> None:
+    data = replace(digits_report(60), images=None, illustration=illustration(dimensions))
+    seen = open_page(
+        render_report(data)["index.html"],
+        tmp_path,
+        """
+        const charts = [...document.querySelectorAll(".beside .chart")];
+        return charts.map((chart) => chart.getBoundingClientRect().top);
+        """,
+    )
+    assert seen.problems == []
+    assert seen.loads == []
+    assert len(seen.asked) == panels
+    assert len(set(seen.asked)) == 1
+    assert all(seen.charts[f"illustration-{place}"] >= 3 for place in range(panels)), seen.charts
+
+
+def test_examples_are_of_either_kind_and_in_order_of_log_likelihood(
+    digits: dict[str, bytes],
+) -> None:
+    page = digits["index.html"].decode()
+    scores = digits_report().scores
+    last = scores.filter(pl.col("epoch") == pl.col("epoch").max())
+    highly = last["memorization"] > np.quantile(last["memorization"], 0.95)
+    for title, members in (
+        ("Highly memorized", last.filter(highly)),
+        ("Regular", last.filter(~highly)),
+    ):
+        part = page.partition(f"<h3>{title}, from the least likely of them to the most</h3>")[2]
+        shown = re.findall(r'class="id">(digit-\d+)', part.partition("</ul>")[0])
+        order = members.sort("log_p_in", "index")["id"].to_list()
+        assert len(shown) == EXAMPLES
+        assert [shown[0], shown[-1]] == [order[0], order[-1]]
+        assert [order.index(name) for name in shown] == sorted(order.index(n) for n in shown)
 
 
 @needs_chromium

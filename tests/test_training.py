@@ -86,12 +86,17 @@ def test_a_stack_has_each_models_loss_and_gradient(digits: Prepared) -> None:
     noise = torch.randn(3, 20, stack.noise_features, generator=torch.Generator().manual_seed(0))
     losses = stack.loss(x, noise)
     losses.mean(1).sum().backward()
+    names = [name for name, _ in models[0].named_parameters()]
+    gradients = {
+        name: p.grad.transpose(1, 2) if p.ndim == 3 else p.grad
+        for name, p in zip(names, stack.parameters, strict=True)
+    }
     for position, model in enumerate(models):
         loss = model.loss(x[position], noise[position])
         assert torch.allclose(losses[position], loss, rtol=1e-5)
         loss.mean().backward()
         for name, parameter in model.named_parameters():
-            gradient = stack.parameters[name].grad[position]
+            gradient = gradients[name][position]
             assert torch.allclose(gradient, parameter.grad, rtol=1e-3, atol=1e-5)
 
 
@@ -227,11 +232,11 @@ def test_every_batch_size_and_set_size_sees_each_observation_once_an_epoch() -> 
         batches = Minibatches(sets, [np.random.SeedSequence(i) for i in range(2)], batch)
         seen: list[list[int]] = [[], []]
         widths = set()
-        for index, weight in batches.epoch(CPU):
-            assert torch.allclose(weight.sum(1)[0], torch.tensor(1.0))
-            widths.add(index.shape[1])
+        for index, weight in batches.epoch(CPU, floats=1 << 17):
+            assert torch.allclose(weight.sum(2)[:, 0], torch.tensor(1.0))
+            widths.add(index.shape[2])
             for row in range(2):
-                seen[row] += index[row][weight[row] > 0].tolist()
+                seen[row] += index[:, row][weight[:, row] > 0].tolist()
         assert max(widths) <= batch
         assert sorted(seen[0]) == sets[0].tolist()
         assert sorted(seen[1]) == sets[1].tolist()

@@ -1,6 +1,6 @@
 """Files: paths, atomic writes, fingerprints, schemas of tables."""
 
-from memo.artifacts.files import ArtifactError, remove_leftovers, write_whole
+from memo.artifacts.files import ArtifactError, make_folder, remove_leftovers, write_whole
 from memo.artifacts.fingerprints import fingerprint
 from memo.artifacts.paths import Layout
 from memo.artifacts.tables import (
@@ -25,6 +25,7 @@ __all__ = [
     "Schema",
     "Tensors",
     "fingerprint",
+    "make_folder",
     "parse_table",
     "read_table",
     "read_tensors",

@@ -6,7 +6,7 @@ from tempfile import NamedTemporaryFile
 
 from memo.errors import WorkError
 
-__all__ = ["ArtifactError", "remove_leftovers", "write_whole"]
+__all__ = ["ArtifactError", "make_folder", "remove_leftovers", "write_whole"]
 
 
 class ArtifactError(WorkError):
@@ -37,6 +37,18 @@ def write_whole(file: Path, content: bytes) -> None:
         _sync_folder(file.parent)
     except OSError as error:
         raise ArtifactError(f"{file}: cannot be written: {error.strerror or error}") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, unless it is there.
+
+    Raises:
+        ArtifactError: The disk refuses.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(f"{folder}: cannot be made: {error.strerror or error}") from error
 
 
 def remove_leftovers(file: Path) -> None:

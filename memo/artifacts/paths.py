@@ -33,6 +33,14 @@ class Layout:
     def fold_log_likelihoods(self, experiment: str, repeat: int, fold: int) -> Path:
         return self.log_likelihoods(experiment) / f"{_fold_name(repeat, fold)}.parquet"
 
+    def full_log_likelihoods(self, experiment: str) -> Path:
+        """Of every observation under the full model."""
+        return self.log_likelihoods(experiment) / "full.parquet"
+
+    def left_out_log_likelihoods(self, experiment: str) -> Path:
+        """Of every observation under the density that is fitted to all others."""
+        return self.log_likelihoods(experiment) / "left-out.parquet"
+
     def scores(self, experiment: str) -> Path:
         return self.root / "artifacts" / "scores" / f"{experiment}.parquet"
 

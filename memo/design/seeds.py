@@ -15,6 +15,7 @@ class Stream(IntEnum):
     FULL_MODEL = 2
     LIKELIHOOD = 3
     SAMPLES = 4
+    ILLUSTRATION = 5
 
 
 def seed_sequence(seed: int, stream: Stream, *position: int) -> np.random.SeedSequence:

@@ -1,6 +1,7 @@
 """log p(x) by importance sampling from proposals made for each x, until it is precise enough."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +11,22 @@ from torch import Tensor
 
 from memo.likelihood.decoding import log_joint
 from memo.likelihood.mixture import Mixture
-from memo.likelihood.search import component_at, first_proposal
+from memo.likelihood.search import SEARCH_DRAWS, component_at, first_proposal
 from memo.likelihood.weights import LogLikelihood, concatenate, log_mean_exp, pareto_k
 from memo.models import LatentVariableModel
 
 __all__ = ["adaptive_log_likelihood"]
 
-BLOCK = 128
-"""Observations that are worked on together; a constant, since it keys the draws."""
+ROWS = 128
+"""Observations whose draws come from one stream."""
+
+BLOCK_FLOATS = 1 << 17
+LARGEST_BLOCK = 1024
+"""Observations of about so many numbers are worked on together, at least `ROWS` and at most this.
+
+Small ones cost overhead rather than arithmetic: measured on 8 x 8 digits, 1,024 together take
+two thirds of the time of 128.
+"""
 
 PILOT = 32
 """Draws that judge an observation's first proposal."""
@@ -54,10 +63,11 @@ def adaptive_log_likelihood(
             error stays above the tolerance.
         seed: Draws depend on it and on an observation's position in x, and on nothing else.
     """
+    groups = max(1, min(LARGEST_BLOCK, BLOCK_FLOATS // x[0].numel()) // ROWS)
     return concatenate(
         [
-            _block(model, block, tolerance, max_samples, (seed, position))
-            for position, block in enumerate(torch.split(x, BLOCK))
+            _block(model, block, tolerance, max_samples, _Streams(seed, groups * number))
+            for number, block in enumerate(torch.split(x, groups * ROWS))
         ]
     )
 
@@ -67,10 +77,12 @@ def _block(
     x: Tensor,
     tolerance: float,
     max_samples: int,
-    key: tuple[int, int],
+    streams: "_Streams",
 ) -> LogLikelihood:
-    proposal = first_proposal(model, x, _generator(key, 0, 0), BLOCK)
-    sampler = _Sampler(model, x, proposal, np.arange(len(x)), key)
+    everything = np.arange(len(x))
+    noise = streams.draw(torch.randn, (SEARCH_DRAWS, model.latent), everything, (0, 0, 0))
+    proposal = first_proposal(model, x, noise.to(x))
+    sampler = _Sampler(model, x, proposal, everything, streams)
     work = _Work(_nothing_known(len(x)), tolerance, max_samples)
     stage, pilot = 1, PILOT
     while sampler.positions.size:
@@ -93,27 +105,24 @@ class _Sampler:
     positions: NDArray[np.int64]
     """Of the observations in the block."""
 
-    key: tuple[int, int]
-    """Seed and number of the block."""
+    streams: "_Streams"
 
     def __getitem__(self, chosen: NDArray[np.bool_]) -> "_Sampler":
         rows = torch.from_numpy(chosen).to(self.x.device)
         positions = self.positions[chosen]
-        return _Sampler(self.model, self.x[rows], self.proposal[rows], positions, self.key)
+        return _Sampler(self.model, self.x[rows], self.proposal[rows], positions, self.streams)
 
     def draw(self, size: int, stage: int, number: int) -> tuple[Tensor, Tensor]:
         """Latent draws and the logarithms of their weights: (S, n, d), (S, n)."""
-        generator = _generator(self.key, stage, number)
-        noise = torch.randn(size, BLOCK, self.model.latent, generator=generator)
-        uniform = torch.rand(size, BLOCK, generator=generator)
-        z = self.proposal.draw(
-            noise[:, self.positions].to(self.x), uniform[:, self.positions].to(self.x)
-        )
+        shape = (size, self.model.latent)
+        noise = self.streams.draw(torch.randn, shape, self.positions, (stage, number, 0))
+        uniform = self.streams.draw(torch.rand, shape[:1], self.positions, (stage, number, 1))
+        z = self.proposal.draw(noise.to(self.x), uniform.to(self.x))
         return z, log_joint(self.model, self.x, z) - self.proposal.log_prob(z)
 
     def with_component_at(self, z: Tensor) -> "_Sampler":
         proposal = component_at(self.model, self.x, self.proposal, z)
-        return _Sampler(self.model, self.x, proposal, self.positions, self.key)
+        return _Sampler(self.model, self.x, proposal, self.positions, self.streams)
 
 
 @dataclass(frozen=True)
@@ -184,12 +193,34 @@ class _Work:
         return np.asarray(std_error <= self.tolerance)
 
 
-def _generator(key: tuple[int, int], stage: int, number: int) -> torch.Generator:
-    """The source of a block's draws in one round; on the CPU, whatever device the model is on."""
-    seed, block = key
-    sequence = np.random.SeedSequence(seed, spawn_key=(block, stage, number))
-    (state,) = sequence.generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state))
+@dataclass(frozen=True)
+class _Streams:
+    """The draws of a block's observations; on the CPU, whatever device the model is on."""
+
+    seed: int
+
+    first: int
+    """Number of the block's first stream; each is that of `ROWS` observations."""
+
+    def draw(
+        self,
+        distribution: Callable[..., Tensor],
+        shape: tuple[int, ...],
+        positions: NDArray[np.int64],
+        purpose: tuple[int, int, int],
+    ) -> Tensor:
+        """`torch.rand` or `torch.randn`: (S, ...) for each position in the block, (S, n, ...)."""
+        size, *rest = shape
+        parts = []
+        for group in np.unique(positions // ROWS):
+            sequence = np.random.SeedSequence(
+                self.seed, spawn_key=(self.first + int(group), *purpose)
+            )
+            (state,) = sequence.generate_state(1, np.uint64)
+            source = torch.Generator().manual_seed(int(state))
+            draws = distribution(size, ROWS, *rest, generator=source)
+            parts.append(draws[:, positions[positions // ROWS == group] % ROWS])
+        return torch.cat(parts, 1)
 
 
 def _heaviest(z: Tensor, log_weights: Tensor) -> Tensor:

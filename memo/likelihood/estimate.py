@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from memo.likelihood.adaptive import adaptive_log_likelihood
 from memo.likelihood.importance import importance_log_likelihood
 from memo.likelihood.weights import LogLikelihood
-from memo.models import Density, LatentVariableModel
+from memo.models import ClosedForm, Density, LatentVariableModel
 from memo.spec import AdaptiveSpec, ImportanceSpec, LikelihoodSpec
 
-__all__ = ["estimate_log_likelihood"]
+__all__ = ["estimate_log_likelihood", "left_out_log_likelihood"]
 
 
 def estimate_log_likelihood(
@@ -30,7 +30,8 @@ def estimate_log_likelihood(
         TypeError: The model fills neither protocol.
     """
     if isinstance(model, Density):
-        return _exact(model, x)
+        with torch.no_grad():
+            return _exact(model.log_prob(x))
     if not isinstance(model, LatentVariableModel):
         raise TypeError(f"{type(model).__name__} is neither a Density nor a LatentVariableModel")
     match spec:
@@ -44,8 +45,24 @@ def estimate_log_likelihood(
 
 
 @torch.no_grad()
-def _exact(model: Density, x: Tensor) -> LogLikelihood:
-    value = model.log_prob(x).to("cpu", torch.float64).numpy()
+def left_out_log_likelihood(model: nn.Module, x: Tensor) -> LogLikelihood:
+    """log p(x_i | D without i) in nats, exactly, of the observations that a model was fitted to.
+
+    Args:
+        model: A `ClosedForm`, fitted to x.
+        x: All the observations D, (n, *shape), on the model's device.
+
+    Raises:
+        TypeError: The model has no closed form for it.
+        FitError: There is no fit without one of the observations.
+    """
+    if not isinstance(model, ClosedForm):
+        raise TypeError(f"{type(model).__name__} has no leave-one-out density in closed form")
+    return _exact(model.leave_one_out_log_prob(x))
+
+
+def _exact(log_prob: Tensor) -> LogLikelihood:
+    value = log_prob.to("cpu", torch.float64).numpy()
     zeros = np.zeros_like(value)
     return LogLikelihood(
         value, zeros, np.ones_like(value), np.zeros(len(value), dtype=np.int64), zeros

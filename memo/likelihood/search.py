@@ -10,7 +10,7 @@ from memo.likelihood.proposal import Gaussian, approximate_posterior, encoder_ga
 from memo.likelihood.weights import log_mean_exp
 from memo.models import LatentVariableModel
 
-__all__ = ["component_at", "first_proposal"]
+__all__ = ["SEARCH_DRAWS", "component_at", "first_proposal"]
 
 POOR_FIT = 1.2
 """Misfit above which other modes are looked for.
@@ -25,22 +25,19 @@ STARTS = 3
 TRIAL_DRAWS = 8
 """Draws from each Gaussian found, to see what part of the posterior's mass it has."""
 
+SEARCH_DRAWS = STARTS + TRIAL_DRAWS
+
 SMALLEST_SHARE = 1 / 16
 
 
-def first_proposal(
-    model: LatentVariableModel, x: Tensor, generator: torch.Generator, block: int
-) -> Mixture:
+def first_proposal(model: LatentVariableModel, x: Tensor, noise: Tensor) -> Mixture:
     """The Gaussian found from the encoder's, and others where it explains x poorly.
 
     Args:
         model: The latent-variable model.
         x: Observations, (n, *shape).
-        generator: Source of starts, for `block` observations of which x are the first.
-        block: At least n.
+        noise: Standard normal draws, (SEARCH_DRAWS, n, d): starts, and trials of what is found.
     """
-    shape = (STARTS + TRIAL_DRAWS, block, model.latent)
-    noise = torch.randn(shape, generator=generator)[:, : len(x)].to(x)
     encoder = encoder_gaussian(model, x)
     first = approximate_posterior(model, x, encoder)
     poor, affine = first.misfit > POOR_FIT, is_affine(model, encoder.mean)

@@ -1,7 +1,15 @@
 """Charts and pages: plain arrays and tables in, bytes of files out."""
 
 from memo.report.compare import render_comparison
-from memo.report.data import ComparedExperiment, ComparisonData, Difference, Headline, ReportData
+from memo.report.data import (
+    ComparedExperiment,
+    ComparisonData,
+    Difference,
+    Headline,
+    Illustration,
+    Overfitted,
+    ReportData,
+)
 from memo.report.report import UNRELIABLE, render_report
 
 __all__ = [
@@ -10,6 +18,8 @@ __all__ = [
     "ComparisonData",
     "Difference",
     "Headline",
+    "Illustration",
+    "Overfitted",
     "ReportData",
     "render_comparison",
     "render_report",

@@ -6,7 +6,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-__all__ = ["ComparedExperiment", "ComparisonData", "Difference", "Headline", "ReportData"]
+__all__ = [
+    "ComparedExperiment",
+    "ComparisonData",
+    "Difference",
+    "Headline",
+    "Illustration",
+    "Overfitted",
+    "ReportData",
+]
 
 
 @dataclass(frozen=True)
@@ -19,6 +27,37 @@ class Headline:
     unit: str
     """Follows the number: `nats`, `%`; empty for a pure number."""
     meaning: str
+
+
+@dataclass(frozen=True)
+class Overfitted:
+    """The density that the same training makes of few observations."""
+
+    count: int
+    """How many: `Illustration.points` from the second on."""
+    log_p: NDArray[np.float64]
+    """As `Illustration.log_p_with`."""
+
+
+@dataclass(frozen=True)
+class Illustration:
+    """Densities in one or two dimensions, with and without one observation; log p in nats."""
+
+    axes: list[NDArray[np.float64]]
+    """Where the grid's lines lie on each axis, evenly spaced."""
+    points: NDArray[np.float64]
+    """(shown, axes): the observation, then others."""
+    name: str
+    """The observation's id."""
+    log_p_with: NDArray[np.float64]
+    """Trained with it: at the grid's places, the last axis running fastest, then at the points."""
+    log_p_without: NDArray[np.float64]
+    models: int
+    """How many models each of the two is the mean density of."""
+    overfitted: Overfitted | str
+    """Or why there is none."""
+    estimated: bool = False
+    """Whether log p is an estimate, whose errors make densities jagged."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +81,8 @@ class ReportData:
     """`epoch`, `train`, `held_out` (may be null): means over fold models, nats an observation."""
     images: NDArray[np.uint8] | None = None
     """For display, (n, H, W) or (n, H, W, channels), row `index`; None if not images."""
+    illustration: Illustration | None = None
+    """None where observations are not one or two real numbers."""
     scores_file: str = ""
     """Where all scores lie, as the reader would look for it; empty when nowhere."""
 

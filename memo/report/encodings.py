@@ -82,9 +82,12 @@ def error_bars(base: alt.Chart, table: pl.DataFrame, title: str) -> list[alt.Cha
     return [bars]
 
 
-def layered(layers: Sequence[alt.Chart], description: str, height: int) -> Chart:
+def layered(
+    layers: Sequence[alt.Chart], description: str, height: int, title: str | None = None
+) -> Chart:
     """One chart of several layers, described for those who cannot see it."""
-    return alt.LayerChart(layer=list(layers), height=height, description=description)
+    chart = alt.LayerChart(layer=list(layers), height=height, description=description)
+    return chart if title is None else chart.properties(title=title)
 
 
 def density_layer(

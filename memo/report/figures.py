@@ -14,7 +14,7 @@ PNG_SCALE = 2.0
 
 @dataclass(frozen=True)
 class Figure:
-    """One or more charts on the same axis, one below the other, or why there are none."""
+    """One or more charts, or why there are none."""
 
     name: str
     """Of the files, and of the place in the page: lower case and hyphens."""
@@ -25,6 +25,8 @@ class Figure:
     """What would speak against the reading that `shows` suggests."""
     missing: str | None = None
     """Why there is nothing to draw."""
+    beside: bool = False
+    """Whether panels stand side by side; otherwise they share an axis, one below the other."""
 
 
 def page_specs(figures: list[Figure]) -> dict[str, dict[str, Any]]:
@@ -41,7 +43,9 @@ def chart_files(figures: list[Figure]) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     for figure in figures:
         if figure.panels:
-            svg = vl_convert.vegalite_to_svg(file_spec(figure.panels), vl_version=VEGA_LITE)
+            svg = vl_convert.vegalite_to_svg(
+                file_spec(figure.panels, beside=figure.beside), vl_version=VEGA_LITE
+            )
             files[f"charts/{figure.name}.svg"] = svg.encode()
             files[f"charts/{figure.name}.png"] = vl_convert.svg_to_png(svg, scale=PNG_SCALE)
     return files

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["data_uri", "is_tiny", "thumbnails"]
+__all__ = ["data_uri", "is_tiny", "shading", "thumbnails"]
 
 LARGEST_SIDE = 64
 LARGEST_LOSSLESS = 32 * 32 * 3
@@ -28,6 +28,18 @@ def data_uri(image: NDArray[np.uint8]) -> str:
     picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
     values = picture.width * picture.height * len(picture.getbands())
     form = "PNG" if values <= LARGEST_LOSSLESS else "WEBP"
+    return _encoded(picture, form)
+
+
+def shading(strength: NDArray[np.float64], colour: str) -> str:
+    """One colour, opaque where `strength` (height, width) is 1 and clear where it is 0, as PNG."""
+    pixels = np.empty((*strength.shape, 4), np.uint8)
+    pixels[..., :3] = list(bytes.fromhex(colour.removeprefix("#")))
+    pixels[..., 3] = np.round(255 * strength)
+    return _encoded(Image.fromarray(pixels), "PNG")
+
+
+def _encoded(picture: Image.Image, form: str) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, form, optimize=True, quality=85)
     return f"data:image/{form.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -31,6 +31,8 @@ def difference_in_words(value: float, std_error: float | None, unit: str = "") -
         return "no difference"
     size = _with_unit(_rounded(abs(value), std_error)[0], unit)
     way = f"{'higher' if value > 0 else 'lower'} by {size}"
+    if std_error == 0:
+        return f"{way}; both are exact"
     if not _known(std_error):
         return f"{way}; without a standard error this may be chance"
     if abs(value) > 2 * std_error:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from memo.report import charts
 from memo.report.data import ReportData
 from memo.report.figures import Figure, chart_files, page_specs
+from memo.report.illustration import illustrated_figure
 from memo.report.images import is_tiny, thumbnails
 from memo.report.numbers import estimate, number, percent
 from memo.report.page import render_page
@@ -24,8 +25,11 @@ DRAWN = 300
 """Observations drawn at random for the scatter chart."""
 PICTURED = 24
 """Observations in each gallery."""
+EXAMPLES = 14
+"""Observations of either kind as examples on the density."""
 FEWEST_TO_SPLIT = 40
 MOST_LOSSES = 500
+SPLIT = "log-likelihood-split"
 HIGHLY = 0.95
 """Scores above this quantile count as highly memorized."""
 
@@ -62,6 +66,7 @@ def render_report(data: ReportData) -> dict[str, bytes]:
     _check(ranked, data.images)
     drawn = _drawn_at_random(ranked)
     figures = [
+        *([] if data.illustration is None else [illustrated_figure(data.illustration)]),
         _distribution(ranked),
         _training(data),
         _by_log_likelihood(ranked, drawn, data.images is not None),
@@ -69,6 +74,7 @@ def render_report(data: ReportData) -> dict[str, bytes]:
     ]
     listed = [_described(row) for row in ranked.head(LISTED).iter_rows(named=True)]
     galleries = _galleries(ranked) if data.images is not None else []
+    examples = _examples(ranked) if data.images is not None else []
     seen = {row["index"] for row in listed} | set(drawn["index"].to_list())
     page = render_page(
         "report.html.j2",
@@ -85,7 +91,9 @@ def render_report(data: ReportData) -> dict[str, bytes]:
         rows=listed,
         unreliable=UNRELIABLE,
         galleries=galleries,
-        pictures=_thumbnails(data.images, _pictured(galleries)),
+        examples={SPLIT: examples},
+        pictures=_thumbnails(data.images, _pictured(galleries + examples)),
+        exact=_is_exact(ranked),
         no_gallery=_why_no_gallery(ranked, data.images),
         pixelated=data.images is not None and is_tiny(data.images),
     )
@@ -159,8 +167,10 @@ def _training(data: ReportData) -> Figure:
             "as the held-out loss falls."
         )
         panels.append(charts.quantile_curves(data.quantiles, last, turning_point))
+        exact = _is_exact(data.quantiles)
         shows.append(
-            "Quantiles of the score at each scored epoch, bars one standard error either side."
+            "Quantiles of the score at each scored epoch"
+            + ("." if exact else ", bars one standard error either side.")
         )
     else:
         shows.append("One epoch was scored, so the scores have no course to draw.")
@@ -252,13 +262,13 @@ def _share_among_least_likely(ranked: pl.DataFrame) -> str:
 
 
 def _split_log_likelihood(ranked: pl.DataFrame) -> Figure:
-    name, title = "log-likelihood-split", "Where on the density the memorized observations lie"
+    name, title = SPLIT, "Where on the density the memorized observations lie"
     if len(ranked) < FEWEST_TO_SPLIT:
         return Figure(
             name, title, missing=f"{len(ranked)} observations are too few to split by score."
         )
     highly = _highly(ranked)
-    if not highly.any() or _is_constant(ranked, "log_p_in"):
+    if not _is_split(ranked):
         return Figure(name, title, missing="Scores or log-likelihoods are all the same.")
     log_p = _column(ranked, "log_p_in")
     return Figure(
@@ -271,6 +281,29 @@ def _split_log_likelihood(ranked: pl.DataFrame) -> Figure:
         "Were only unlikely observations memorized, the share would be zero but for the bins "
         "at the left; were the two unrelated, it would follow the dashed line.",
     )
+
+
+def _is_split(ranked: pl.DataFrame) -> bool:
+    """Whether regular and highly memorized observations can be set on the density."""
+    return (
+        len(ranked) >= FEWEST_TO_SPLIT
+        and bool(_highly(ranked).any())
+        and not _is_constant(ranked, "log_p_in")
+    )
+
+
+def _examples(ranked: pl.DataFrame) -> list[Gallery]:
+    """Some of either kind, evenly spread over the ranks of log p in."""
+    if not _is_split(ranked):
+        return []
+    highly = _highly(ranked)
+    galleries = []
+    for kind, member in (("Highly memorized", highly), ("Regular", ~highly)):
+        by_log_p = ranked.filter(member).sort("log_p_in", "index")
+        places = np.linspace(0, len(by_log_p) - 1, min(EXAMPLES, len(by_log_p))).round()
+        title = f"{kind}, from the least likely of them to the most"
+        galleries.append(Gallery(title, _rows(by_log_p[places.astype(np.int64)])))
+    return galleries
 
 
 def _galleries(ranked: pl.DataFrame) -> list[Gallery]:
@@ -329,6 +362,11 @@ def _exact(row: dict[str, Any]) -> list[Any]:
 def _highly(ranked: pl.DataFrame) -> NDArray[np.bool_]:
     m = _scores(ranked)
     return np.asarray(m > np.quantile(m, HIGHLY))
+
+
+def _is_exact(table: pl.DataFrame) -> bool:
+    """Whether nothing in a table of estimates was in fact estimated."""
+    return bool((table["std_error"].cast(pl.Float64).fill_null(np.inf) == 0).all())
 
 
 def _is_constant(table: pl.DataFrame, column: str) -> bool:

@@ -19,7 +19,7 @@ __all__ = [
     "page_spec",
 ]
 
-Chart: TypeAlias = alt.Chart | alt.LayerChart | alt.VConcatChart
+Chart: TypeAlias = alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HConcatChart
 
 # Okabe & Ito (2008): distinct for every common kind of colour blindness, on white and on black.
 BLUE = "#0072B2"
@@ -35,6 +35,8 @@ VEGA_LITE = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 
 FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
 FILE_WIDTH = 640
+BESIDE_WIDTH = 280
+"""Of each panel, where panels stand side by side."""
 
 CONFIG: dict[str, Any] = {
     "font": FONT,
@@ -64,6 +66,13 @@ CONFIG: dict[str, Any] = {
         "columnPadding": 14,
         "offset": 8,
     },
+    "title": {
+        "fontSize": 12.5,
+        "fontWeight": "normal",
+        "color": "#222222",
+        "anchor": "start",
+        "offset": 8,
+    },
     "text": {"font": FONT, "fontSize": 12, "color": "#222222"},
 }
 
@@ -73,15 +82,16 @@ def page_spec(chart: Chart) -> dict[str, Any]:
     return _finished(chart.properties(width="container"), background=None)
 
 
-def file_spec(panels: list[Chart]) -> dict[str, Any]:
-    """The spec of a chart in a file of its own, panels one below the other, on white."""
-    sized = [panel.properties(width=FILE_WIDTH) for panel in panels]
-    whole = sized[0] if len(sized) == 1 else _stacked(sized)
+def file_spec(panels: list[Chart], *, beside: bool = False) -> dict[str, Any]:
+    """The spec of a chart in a file of its own, on white: panels one below the other, or beside."""
+    sized = [panel.properties(width=BESIDE_WIDTH if beside else FILE_WIDTH) for panel in panels]
+    whole = sized[0] if len(sized) == 1 else _joined(sized, beside=beside)
     return _finished(whole, background="white") | {"padding": 12}
 
 
-def _stacked(panels: list[Chart]) -> Chart:
-    whole: Chart = alt.vconcat(*panels).resolve_scale(
+def _joined(panels: list[Chart], *, beside: bool) -> Chart:
+    join = alt.hconcat if beside else alt.vconcat
+    whole: Chart = join(*panels).resolve_scale(
         color="independent", shape="independent", strokeDash="independent"
     )
     return whole

@@ -58,7 +58,7 @@ def memorization_scores(
     log_likelihood: FloatArray,
     std_error: FloatArray,
     in_training: NDArray[np.bool_],
-    block: NDArray[np.int64],
+    block: NDArray[np.int64] | None,
     method: Method,
 ) -> Aggregate:
     """Scores with standard errors, for any scheme of training sets.
@@ -72,7 +72,9 @@ def memorization_scores(
         log_likelihood: (models, n), nats.
         std_error: Standard error of each log-likelihood, (models, n).
         in_training: Which observations each model was trained on, (models, n).
-        block: Which models belong together, (models,): in K-fold cross-validation the repeat.
+        block: Which models belong together, (models,): in K-fold cross-validation the repeat. None
+            where no training set and no training was drawn at random: the standard error is then
+            the estimator's alone, and 0 where densities are exact.
         method: How densities are averaged; see above.
 
     Raises:
@@ -80,9 +82,9 @@ def memorization_scores(
     """
     _require_both_sides(in_training)
     sides = _scores(log_likelihood, std_error, in_training, method)
-    blocks = np.unique(block)
     without = np.empty((0, log_likelihood.shape[1]))
-    jackknife: FloatArray | None = None
+    jackknife = sides.estimator_std_error if block is None else None
+    blocks = np.unique(block) if block is not None else ()
     if len(blocks) > 1:
         kept = [block != left_out for left_out in blocks]
         for keep in kept:

@@ -1,5 +1,6 @@
 """Two experiments on the same observations: paired differences and their standard errors."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,15 @@ import polars as pl
 from scipy import stats
 
 from memo.scores.aggregate import ScoringError, jackknife_std_error
-from memo.scores.summaries import STATISTICS, Estimate, Statistic, mean_estimate, without_repeat
+from memo.scores.summaries import (
+    STATISTICS,
+    Estimate,
+    Statistic,
+    is_exact,
+    jackknifed,
+    mean_estimate,
+    without_repeat,
+)
 
 __all__ = ["Comparison", "compare_scores"]
 
@@ -59,12 +68,12 @@ def _difference(
     statistic: Statistic, a: pl.DataFrame, b: pl.DataFrame, *, same_partitions: bool
 ) -> Estimate:
     value = statistic(b["memorization"].to_numpy()) - statistic(a["memorization"].to_numpy())
-    replicates = [np.array([statistic(row) for row in without_repeat(side)]) for side in (a, b)]
-    if any(len(replicate) == 0 for replicate in replicates):
-        return Estimate(value, None)
-    if same_partitions and len(replicates[0]) == len(replicates[1]):
+    without = [without_repeat(side) for side in (a, b)]
+    if same_partitions and len(without[0]) == len(without[1]) > 0:
+        replicates = [np.array([statistic(row) for row in rows]) for rows in without]
         return Estimate(value, float(jackknife_std_error(replicates[1] - replicates[0])))
-    return Estimate(
-        value,
-        float(np.hypot(jackknife_std_error(replicates[0]), jackknife_std_error(replicates[1]))),
-    )
+    errors = [
+        0.0 if is_exact(side) else jackknifed(statistic, rows)
+        for side, rows in zip((a, b), without, strict=True)
+    ]
+    return Estimate(value, None if None in errors else math.hypot(*filter(None, errors)))

@@ -14,7 +14,7 @@ __all__ = ["STATISTICS", "Estimate", "Summary", "quantile_curve", "summarize"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its standard error; None where one repeat gives no jackknife."""
+    """A number and its standard error; None where one repeat gives no jackknife, 0 if exact."""
 
     value: float
     std_error: float | None
@@ -39,11 +39,14 @@ class Summary:
     epoch: int
     observations: int
     repeats: int
-    """Repeats that the standard errors come from; 0 where there was only one."""
+    """Repeats that the standard errors come from; 0 where there was one, or none was needed."""
+    exact: bool
+    """Whether nothing about the scores is estimated or drawn at random."""
     memorization: dict[str, Estimate]
     """Each of `STATISTICS`."""
     significant: float | None
-    """Share of observations whose memorization is significantly above zero."""
+    """Share of observations whose memorization is significantly above zero: all that are above it
+    if the scores are exact."""
     held_out_log_likelihood: Estimate
     train_log_likelihood: Estimate
     gap: Estimate
@@ -64,20 +67,31 @@ def summarize(scores: pl.DataFrame, epoch: int | None = None) -> Summary:
     at = scores.filter(pl.col("epoch") == (epoch if epoch is not None else scores["epoch"].max()))
     memorization = at["memorization"].to_numpy()
     without = without_repeat(at)
+    exact = is_exact(at)
     gain = (at["mean_log_likelihood_in"] - at["mean_log_likelihood_out"]).to_numpy()
     return Summary(
         epoch=int(at["epoch"][0]),
         observations=len(at),
         repeats=len(without),
+        exact=exact,
         memorization={
-            name: Estimate(statistic(memorization), jackknifed(statistic, without))
+            name: Estimate(
+                statistic(memorization), 0.0 if exact else jackknifed(statistic, without)
+            )
             for name, statistic in STATISTICS.items()
         },
-        significant=_significant_share(at, len(without)),
+        significant=float((memorization > 0).mean())
+        if exact
+        else _significant_share(at, len(without)),
         held_out_log_likelihood=mean_estimate(at["mean_log_likelihood_out"].to_numpy()),
         train_log_likelihood=mean_estimate(at["mean_log_likelihood_in"].to_numpy()),
         gap=mean_estimate(gain),
     )
+
+
+def is_exact(scores: pl.DataFrame) -> bool:
+    """Whether every score is known to have no error."""
+    return bool((scores["std_error"].fill_null(np.inf) == 0).all())
 
 
 def without_repeat(scores: pl.DataFrame) -> FloatArray:

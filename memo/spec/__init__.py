@@ -64,6 +64,7 @@ from memo.spec.scoring import (
     DesignSpec,
     ImportanceSpec,
     KFoldSpec,
+    LeaveOneOutSpec,
     LikelihoodSpec,
     ScoringSpec,
 )
@@ -100,6 +101,7 @@ __all__ = [
     "KFoldSpec",
     "KLWeightSpec",
     "LearningRateSpec",
+    "LeaveOneOutSpec",
     "LikelihoodSpec",
     "LogisticMixtureSpec",
     "MLPSpec",

@@ -40,6 +40,7 @@ _BY_GRADIENT = (
     "augmentation",
 )
 _OF_LATENT_VARIABLES = ("kl-weight", "posterior-variance", "dropout", "spectral-norm")
+_BY_FOLDS = ("remove", "deduplicate", "ensemble", "background")
 _REPEATABLE = ("learning-rate",)
 
 _NOT_TOGETHER = {
@@ -82,6 +83,12 @@ def mitigation_problems(experiment: "ExperimentSpec", dataset: DatasetSpec) -> I
         if reason is not None:
             yield (place, "kind"), f"{second.kind!r} does not go with {first.kind!r}: {reason}"
     for place, mitigation in enumerate(mitigations):
+        if experiment.scoring.design.kind != "k-fold" and mitigation.kind in _BY_FOLDS:
+            yield (
+                (place, "kind"),
+                f"{mitigation.kind!r} is for designs of kind 'k-fold': it changes which "
+                "observations a model without one of them is trained on, or uses such models",
+            )
         for path, problem in (
             *_problems_with_model(mitigation, experiment.model),
             *_problems_with_data(mitigation, experiment, dataset),

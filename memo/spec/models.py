@@ -125,6 +125,7 @@ class VAESpec(Spec):
     observation: ObservationSpec = Field(
         default=BernoulliSpec(), description="The likelihood p(x | z) of the pixels."
     )
+    leaves_one_out: ClassVar[bool] = False
 
     posterior_variance_floor: float | None = Field(
         default=None, gt=0, description="Variance that is added to q(z | x)'s in each variable."
@@ -146,6 +147,8 @@ class NormalSpec(Spec):
         description="Variance added to each column, in squared units of the data set's values.",
     )
     support: ClassVar[Support] = "continuous"
+    leaves_one_out: ClassVar[bool] = True
+    """Whether its leave-one-out densities have a closed form, which equals that of refits."""
 
 
 class KDESpec(Spec):
@@ -162,6 +165,11 @@ class KDESpec(Spec):
     )
     support: ClassVar[Support] = "continuous"
 
+    @property
+    def leaves_one_out(self) -> bool:
+        """As of `NormalSpec`: a refit would choose a cross-validated bandwidth anew."""
+        return self.bandwidth != "cross-validated"
+
 
 class GaussianMixtureSpec(Spec):
     """Mixture of Gaussians with full covariances, fitted by expectation maximization."""
@@ -174,6 +182,7 @@ class GaussianMixtureSpec(Spec):
         description="Variance added to each column, in squared units of the data set's values.",
     )
     support: ClassVar[Support] = "continuous"
+    leaves_one_out: ClassVar[bool] = False
 
 
 class FlowSpec(Spec):
@@ -190,6 +199,7 @@ class FlowSpec(Spec):
         default=[64, 64], min_length=1, description="Hidden widths of each transformation's MLP."
     )
     support: ClassVar[Support] = "continuous"
+    leaves_one_out: ClassVar[bool] = False
 
 
 ModelSpec: TypeAlias = Annotated[

@@ -12,7 +12,7 @@ from memo.spec.datasets import DatasetSpec, ImagesSpec
 from memo.spec.derived import DerivedSpec
 from memo.spec.mitigations import MitigationSpec, RemoveSpec
 from memo.spec.models import ConvSpec, LogisticMixtureSpec, ModelSpec, VAESpec
-from memo.spec.scoring import ScoringSpec
+from memo.spec.scoring import KFoldSpec, LeaveOneOutSpec, ScoringSpec
 from memo.spec.training import TrainingSpec
 
 __all__ = ["ExperimentSpec", "ProjectSpec"]
@@ -90,14 +90,28 @@ def _check_experiment(
     _check_model(("experiments", name, "model"), experiment, datasets[experiment.dataset])
     for below, message in mitigation_problems(experiment, datasets[experiment.dataset]):
         raise _wrong(("experiments", name, "mitigations", *below), message)
-    observations = datasets[experiment.dataset].observations
-    folds = experiment.scoring.design.folds
-    if observations is not None and folds > observations:
-        raise _wrong(
-            ("experiments", name, "scoring", "design", "folds"),
-            f"{folds} folds are more than the {observations} observations of "
-            f"data set {experiment.dataset!r}",
-        )
+    design = ("experiments", name, "scoring", "design")
+    _check_design(design, experiment, datasets[experiment.dataset].observations)
+
+
+def _check_design(
+    path: tuple[str, ...], experiment: ExperimentSpec, observations: int | None
+) -> None:
+    match experiment.scoring.design:
+        case KFoldSpec(folds=folds) if observations is not None and folds > observations:
+            raise _wrong(
+                (*path, "folds"),
+                f"{folds} folds are more than the {observations} observations of "
+                f"data set {experiment.dataset!r}",
+            )
+        case LeaveOneOutSpec() if not experiment.model.leaves_one_out:
+            raise _wrong(
+                (*path, "kind"),
+                "'leave-one-out' is for densities whose value without each observation has a "
+                "closed form: 'normal', and 'kde' with a bandwidth that is given or follows a "
+                f"rule. {experiment.model.kind!r} must be refitted: 'k-fold' with `folds: "
+                f"{observations or 'n'}`, one for each observation, does that",
+            )
 
 
 def _check_removal(name: str, experiments: dict[str, ExperimentSpec]) -> None:

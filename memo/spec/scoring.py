@@ -13,6 +13,7 @@ __all__ = [
     "DesignSpec",
     "ImportanceSpec",
     "KFoldSpec",
+    "LeaveOneOutSpec",
     "LikelihoodSpec",
     "ScoringSpec",
 ]
@@ -29,7 +30,17 @@ class KFoldSpec(Spec):
     )
 
 
-DesignSpec: TypeAlias = KFoldSpec
+class LeaveOneOutSpec(Spec):
+    """Each observation left out in turn, exactly and without refits.
+
+    For densities that have the density of each observation without it in closed form: `normal`, and
+    `kde` with a bandwidth that is given or follows a rule.
+    """
+
+    kind: Literal["leave-one-out"]
+
+
+DesignSpec: TypeAlias = Annotated[KFoldSpec | LeaveOneOutSpec, Field(discriminator="kind")]
 
 
 class ImportanceSpec(Spec):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from memo.artifacts import Layout, fingerprint
 from memo.datasets import Prepared
-from memo.design import FoldModel, IndexArray, k_fold_models
+from memo.design import Design, FoldModel, IndexArray, plan_design
 from memo.errors import InputError
 from memo.spec import DeduplicateSpec, ExperimentSpec, ProjectSpec, RemoveSpec, select_experiment
 from memo.stages.prepare import read_prepared
@@ -30,6 +30,7 @@ class Experiment:
     layout: Layout
     data: Prepared
     data_hash: str
+    design: Design
     removed: IndexArray = field(default_factory=NOTHING.copy)
     """Observations that no model is trained on, since another experiment memorized them."""
 
@@ -50,15 +51,12 @@ class Experiment:
 
     def fold_models(self) -> list[FoldModel]:
         """The models of the design, and what each must not see."""
-        return k_fold_models(self.spec.scoring.design, len(self.data), self.spec.seed)
+        return self.design.fold_models
 
     def fold_fingerprint(self, model: FoldModel) -> str:
         """A hash of everything that determines a fold model; the number of repeats does not."""
-        design = self.spec.scoring.design
         return self._fingerprint(
-            design={"kind": design.kind, "folds": design.folds},
-            repeat=model.repeat,
-            fold=model.fold,
+            design=self.design.determinants, repeat=model.repeat, fold=model.fold
         )
 
     def full_fingerprint(self) -> str:
@@ -67,11 +65,10 @@ class Experiment:
 
     def partitions_fingerprint(self) -> str:
         """The same for two experiments whose repeats cut the same observations alike."""
-        design = self.spec.scoring.design
         return fingerprint(
             {
                 "data": self.data_hash,
-                "design": {"kind": design.kind, "folds": design.folds},
+                "design": self.design.determinants,
                 "seed": self.spec.seed,
             }
         )
@@ -112,10 +109,11 @@ def load_experiment(project: ProjectSpec, layout: Layout, name: str) -> Experime
     """
     spec = select_experiment(project, name)
     data, data_hash = read_prepared(layout, spec.dataset)
-    if spec.scoring.design.folds > len(data):
+    try:
+        design = plan_design(spec.scoring.design, len(data), spec.seed)
+    except InputError as error:
         raise InputError(
-            f"experiments.{name}.scoring.design.folds: {spec.scoring.design.folds} folds are more "
-            f"than the {len(data)} observations of data set {spec.dataset!r}"
-        )
+            f"experiments.{name}.scoring.design: {error} of data set {spec.dataset!r}"
+        ) from None
     removed = removed_observations(layout, spec, data_hash)
-    return Experiment(name, spec, layout, data, data_hash, removed)
+    return Experiment(name, spec, layout, data, data_hash, design, removed)

@@ -24,6 +24,7 @@ def summary_headlines(summary: Summary) -> list[Headline]:
 def difference_headlines(comparison: Comparison) -> list[Headline]:
     """How a second experiment differs from a first."""
     paired = "Paired over observations."
+    jackknife = "Standard error by the jackknife over repeats."
     return [
         Headline(
             "Mean memorization",
@@ -38,7 +39,7 @@ def difference_headlines(comparison: Comparison) -> list[Headline]:
                 estimate.value,
                 estimate.std_error,
                 "nats",
-                "Standard error by the jackknife over repeats.",
+                "Exact." if estimate.std_error == 0 else jackknife,
             )
             for name, estimate in comparison.statistics.items()
             if name != "mean"
@@ -65,7 +66,9 @@ def _memorization(summary: Summary) -> Iterator[Headline]:
             100 * summary.significant,
             None,
             "%",
-            "Share of observations whose score is above zero at a false discovery rate of 5%.",
+            "Share of observations whose score is above zero; scores are exact."
+            if summary.exact
+            else "Share of observations whose score is above zero at a false discovery rate of 5%.",
         )
 
 

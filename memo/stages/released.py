@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from memo.design import FoldModel
+from memo.design import IndexArray
 from memo.models.frequencies import Frequencies
 from memo.models.kde import KDE
 from memo.models.normal import Normal
@@ -41,7 +41,7 @@ def released_scores(
     log_likelihood: NDArray[np.float64],
     std_error: NDArray[np.float64],
     held_out: NDArray[np.bool_],
-    block: NDArray[np.int64],
+    block: NDArray[np.int64] | None,
     background: NDArray[np.float64] | None,
 ) -> Released:
     """Scores of the mixture with a broad density, of the mean of an ensemble, of both or neither.
@@ -67,14 +67,15 @@ def released_scores(
         exact = np.zeros_like(background)
         alone = memorization_scores(background, exact, ~held_out, block, method)
         bound = float(mixture_bound(scores, alone, weight).max())
-    if any(mitigation.kind == "ensemble" for mitigation in experiment.spec.mitigations):
-        folds = experiment.spec.scoring.design.folds
-        scores = ensemble_scores(scores, log_likelihood, ~held_out, folds)
+    ensemble = any(mitigation.kind == "ensemble" for mitigation in experiment.spec.mitigations)
+    if ensemble and block is not None:
+        members = len(log_likelihood) // len(np.unique(block))
+        scores = ensemble_scores(scores, log_likelihood, ~held_out, members)
     return Released(scores, weight, bound)
 
 
 def background_log_likelihoods(
-    experiment: Experiment, models: Sequence[FoldModel]
+    experiment: Experiment, held_out: Sequence[IndexArray]
 ) -> NDArray[np.float64] | None:
     """log b(x) of every observation, b fitted to each model's training set: (models, n) nats.
 
@@ -87,9 +88,9 @@ def background_log_likelihoods(
     jacobian = experiment.data.log_jacobian
     rows = []
     with one_thread(), torch.no_grad():
-        for model in models:
+        for index in held_out:
             density = _density(spec, experiment)
-            density.fit(x[torch.from_numpy(experiment.training_members(model.held_out))])
+            density.fit(x[torch.from_numpy(experiment.training_members(index))])
             rows.append(density.log_prob(x).numpy() + (0.0 if jacobian is None else jacobian))
     return np.stack(rows)
 

@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 
 from memo.artifacts import (
-    LOG_LIKELIHOODS,
     SCORES,
     ArtifactError,
     Facts,
@@ -19,9 +18,12 @@ from memo.datasets import pictures
 from memo.likelihood import LARGEST_PARETO_K
 from memo.report import UNRELIABLE, ReportData, render_report
 from memo.scores import Summary, quantile_curve, summarize
+from memo.stages.densities import scored_densities
 from memo.stages.experiment import Experiment
 from memo.stages.headlines import summary_headlines
-from memo.stages.train import fold_file
+from memo.stages.illustration import illustrate
+from memo.stages.score import read_log_likelihoods
+from memo.stages.train import fold_file, full_model_file
 
 __all__ = ["metrics", "read_scores", "report"]
 
@@ -35,7 +37,7 @@ def report(experiment: Experiment) -> Summary:
     scores, _ = read_scores(experiment)
     summary = summarize(scores)
     diagnostics = _diagnostics(experiment)
-    losses = _losses(experiment)
+    losses = _losses(experiment, scores)
     quantiles = quantile_curve(scores)
     page = render_report(
         ReportData(
@@ -48,6 +50,7 @@ def report(experiment: Experiment) -> Summary:
             quantiles=quantiles,
             losses=losses,
             images=pictures(experiment.data),
+            illustration=illustrate(experiment, scores),
             scores_file=str(experiment.layout.scores(experiment.name)),
         )
     )
@@ -85,6 +88,7 @@ def metrics(summary: Summary) -> dict[str, Any]:
         "epoch": summary.epoch,
         "observations": summary.observations,
         "repeats": summary.repeats,
+        "exact": summary.exact,
         "memorization": {name: e.value for name, e in summary.memorization.items()},
         "memorization_std_error": {name: e.std_error for name, e in summary.memorization.items()},
         "significant_share": summary.significant,
@@ -100,11 +104,8 @@ def _diagnostics(experiment: Experiment) -> dict[str, float]:
     """How well log p itself was estimated, over observations and models at the last epoch."""
     last = experiment.spec.scoring.epochs[-1]
     tables = [
-        read_table(
-            experiment.layout.fold_log_likelihoods(experiment.name, m.repeat, m.fold),
-            LOG_LIKELIHOODS,
-        )[0].filter(pl.col("epoch") == last)
-        for m in experiment.fold_models()
+        read_log_likelihoods(experiment, density).filter(pl.col("epoch") == last)
+        for density in scored_densities(experiment)
     ]
     at = pl.concat(tables)
     unreliable = at.filter("unreliable")
@@ -124,24 +125,36 @@ def _quantile(values: pl.Series, level: float) -> float:
     return float(np.quantile(values.to_numpy(), level))
 
 
-def _losses(experiment: Experiment) -> pl.DataFrame:
-    losses = np.stack([fold_file(experiment, m).read().losses for m in experiment.fold_models()])
-    train, held_out = losses.mean(0).T
+def _losses(experiment: Experiment, scores: pl.DataFrame) -> pl.DataFrame:
+    """Means over fold models; of a closed form, whose loss is -log p, over observations."""
+    if experiment.design.closed_form:
+        train = full_model_file(experiment).read().losses[:, 0]
+        held_out = np.full_like(train, _closed_form_loss(experiment, scores))
+    else:
+        models = [fold_file(experiment, m).read() for m in experiment.fold_models()]
+        train, held_out = np.mean([model.losses for model in models], axis=0).T
     return pl.DataFrame(
         {"epoch": np.arange(1, len(train) + 1), "train": train, "held_out": held_out}
     )
 
 
+def _closed_form_loss(experiment: Experiment, scores: pl.DataFrame) -> float:
+    """The mean of -log p of each observation without it, in the space of the model's values."""
+    last = scores.filter(pl.col("epoch") == pl.col("epoch").max()).sort("index")
+    jacobian = experiment.data.log_jacobian
+    log_p = last["log_p_out"].to_numpy() - (0.0 if jacobian is None else jacobian)
+    return float(-log_p.mean())
+
+
 def _warnings(
     experiment: Experiment, summary: Summary, diagnostics: dict[str, float]
 ) -> Iterator[str]:
-    repeats = experiment.spec.scoring.design.repeats
-    if not summary.repeats:
+    if not summary.repeats and not summary.exact:
         yield (
             "One repeat: scores have no standard errors, and nothing says which of them would "
             "come out again. Set scoring.design.repeats to 3 or more."
         )
-    elif repeats == 2:
+    elif summary.repeats == 2 and not summary.exact:
         yield "Two repeats: standard errors have one degree of freedom and are rough themselves."
     if diagnostics["unreliable_observations"]:
         yield (
@@ -157,8 +170,6 @@ def _warnings(
 
 def _facts(experiment: Experiment) -> dict[str, str]:
     spec, data = experiment.spec, experiment.data
-    design = spec.scoring.design
-    models = design.folds * design.repeats
     mitigations = [_settings(mitigation) for mitigation in spec.mitigations]
     return {
         "Data set": f"{spec.dataset}: {len(data)} observations of "
@@ -166,8 +177,7 @@ def _facts(experiment: Experiment) -> dict[str, str]:
         "Model": _settings(spec.model),
         "Training": _settings(spec.training),
         "Mitigations": "; ".join(mitigations) or "none",
-        "Design": f"{design.folds} folds, repeated {design.repeats} times: {models} models, each "
-        "trained without one fold",
+        "Design": experiment.design.words,
         "Likelihood": _settings(spec.scoring.likelihood),
         "Aggregate": spec.scoring.aggregate,
         "Seed": str(spec.seed),

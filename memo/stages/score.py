@@ -1,7 +1,7 @@
-"""score: fold models -> log-likelihoods under each, and one score for each observation."""
+"""score: trained models -> log-likelihoods under each, and one score for each observation."""
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,46 +19,49 @@ from memo.artifacts import (
     write_whole,
 )
 from memo.datasets import Rows
-from memo.design import FoldModel, Stream, seed_sequence, torch_seed
+from memo.design import Stream, seed_sequence, torch_seed
+from memo.errors import WorkError
 from memo.execution import Executor
-from memo.likelihood import LogLikelihood, estimate_log_likelihood
+from memo.likelihood import LogLikelihood, estimate_log_likelihood, left_out_log_likelihood
+from memo.models import FitError
 from memo.spec import LikelihoodSpec, ModelSpec
+from memo.stages.densities import ScoredDensity, scored_densities
 from memo.stages.experiment import Experiment
 from memo.stages.model_files import loaded_model
 from memo.stages.progress import progress
 from memo.stages.released import Released, background_log_likelihoods, released_scores
-from memo.stages.train import fold_file
 from memo.training import Weights, default_device, one_thread
 
-__all__ = ["SCORING_VERSION", "score"]
+__all__ = ["SCORING_VERSION", "read_log_likelihoods", "score"]
 
-SCORING_VERSION = 3
+SCORING_VERSION = 4
 """Raised whenever the same weights would give other log-likelihoods."""
 
 
 def score(experiment: Experiment, executor: Executor) -> pl.DataFrame:
-    """Estimate log p of every observation under every fold model, and aggregate.
+    """Estimate log p of every observation under every density of the design, and aggregate.
 
     Log-likelihoods whose fingerprint holds are read, not estimated again.
 
     Raises:
-        ArtifactError: A fold file is missing, damaged, or from another spec.
+        ArtifactError: A model's file is missing, damaged, or from another spec.
+        WorkError: There is no density without one of the observations.
     """
-    models = experiment.fold_models()
-    missing = [model for model in models if not _found(experiment, model)]
-    tasks = [_task(experiment, model) for model in missing]
+    densities = scored_densities(experiment)
+    missing = [density for density in densities if not _found(experiment, density)]
+    tasks = [_task(experiment, density) for density in missing]
     shared = _Shared(
         experiment.spec.model, experiment.spec.scoring.likelihood, experiment.data.scored
     )
     if tasks:
         with (
-            progress(f"{experiment.name}: models scored", len(tasks)) as advance,
+            progress(f"{experiment.name}: densities scored", len(tasks)) as advance,
             closing(executor.run(_estimate, shared, tasks)) as results,
         ):
             for position, estimates in results:
                 _write(experiment, missing[position], estimates)
                 advance(1)
-    scores, released = _aggregate(experiment, models)
+    scores, released = _aggregate(experiment, densities)
     facts = {
         "data": experiment.data_hash,
         "partitions": experiment.partitions_fingerprint(),
@@ -80,36 +83,56 @@ class _Task:
     file: Path
     weights: dict[int, Weights]
     seeds: dict[int, int]
+    left_out: bool
 
 
-def _task(experiment: Experiment, model: FoldModel) -> _Task:
-    file = fold_file(experiment, model)
-    trained = file.read()
-    position = (model.repeat, model.fold)
+def _task(experiment: Experiment, density: ScoredDensity) -> _Task:
+    weights = density.model.read().weights
+    seed, position = experiment.spec.seed, density.position
     seeds = {
-        epoch: torch_seed(seed_sequence(experiment.spec.seed, Stream.LIKELIHOOD, *position, epoch))
-        for epoch in trained.weights
+        epoch: torch_seed(seed_sequence(seed, Stream.LIKELIHOOD, *position, epoch))
+        for epoch in weights
     }
-    return _Task(file.path, trained.weights, seeds)
+    return _Task(density.model.path, weights, seeds, density.left_out)
 
 
-def _estimate(shared: _Shared, task: _Task) -> dict[int, LogLikelihood]:
+def _estimate(shared: _Shared, task: _Task) -> dict[int, LogLikelihood] | FitError:
     device = default_device()
     x = torch.from_numpy(np.array(shared.scored[:])).to(device, torch.float32)
     estimates = {}
     for epoch, weights in task.weights.items():
         model = loaded_model(weights, shared.model, shared.scored.shape[1:], task.file).to(device)
-        with one_thread():
-            estimates[epoch] = estimate_log_likelihood(
-                model, x, shared.likelihood, task.seeds[epoch]
-            )
+        try:
+            with one_thread():
+                estimates[epoch] = (
+                    left_out_log_likelihood(model, x)
+                    if task.left_out
+                    else estimate_log_likelihood(model, x, shared.likelihood, task.seeds[epoch])
+                )
+        except FitError as error:
+            return error
     return estimates
 
 
-def _fingerprint(experiment: Experiment, model: FoldModel) -> str:
+def read_log_likelihoods(experiment: Experiment, density: ScoredDensity) -> pl.DataFrame:
+    """The table of log-likelihoods under a density.
+
+    Raises:
+        ArtifactError: It is missing, damaged, or from another spec.
+    """
+    table, facts = read_table(density.table, LOG_LIKELIHOODS)
+    if facts.get("fingerprint") != _fingerprint(experiment, density):
+        raise ArtifactError(f"{density.table}: belongs to another spec")
+    rows = len(experiment.data) * len(experiment.spec.scoring.epochs)
+    if len(table) != rows:
+        raise ArtifactError(f"{density.table}: has {len(table)} rows, not {rows}")
+    return table
+
+
+def _fingerprint(experiment: Experiment, density: ScoredDensity) -> str:
     return fingerprint(
         {
-            "fold": experiment.fold_fingerprint(model),
+            "fold": density.fingerprint,
             "epochs": experiment.spec.scoring.epochs,
             "likelihood": experiment.spec.scoring.likelihood.model_dump(),
             "version": SCORING_VERSION,
@@ -117,37 +140,32 @@ def _fingerprint(experiment: Experiment, model: FoldModel) -> str:
     )
 
 
-def _read(experiment: Experiment, model: FoldModel, file: Path) -> pl.DataFrame:
-    table, facts = read_table(file, LOG_LIKELIHOODS)
-    if facts.get("fingerprint") != _fingerprint(experiment, model):
-        raise ArtifactError(f"{file}: belongs to another spec")
-    rows = len(experiment.data) * len(experiment.spec.scoring.epochs)
-    if len(table) != rows:
-        raise ArtifactError(f"{file}: has {len(table)} rows, not {rows}")
-    return table
-
-
-def _found(experiment: Experiment, model: FoldModel) -> bool:
-    """Whether the file holds; it is copied from another experiment that has the same model."""
-    file = experiment.layout.fold_log_likelihoods(experiment.name, model.repeat, model.fold)
-    if _holds(experiment, model, file):
+def _found(experiment: Experiment, density: ScoredDensity) -> bool:
+    """Whether the table holds; it is copied from another experiment that has the same model."""
+    if _holds(experiment, density):
         return True
-    for other in sorted(file.parent.parent.glob(f"*/{file.name}")):
-        if other != file and _holds(experiment, model, other):
-            write_whole(file, other.read_bytes())
+    for other in sorted(density.table.parent.parent.glob(f"*/{density.table.name}")):
+        if other != density.table and _holds(experiment, replace(density, table=other)):
+            write_whole(density.table, other.read_bytes())
             return True
     return False
 
 
-def _holds(experiment: Experiment, model: FoldModel, file: Path) -> bool:
+def _holds(experiment: Experiment, density: ScoredDensity) -> bool:
     try:
-        _read(experiment, model, file)
+        read_log_likelihoods(experiment, density)
     except ArtifactError:
         return False
     return True
 
 
-def _write(experiment: Experiment, model: FoldModel, estimates: dict[int, LogLikelihood]) -> None:
+def _write(
+    experiment: Experiment,
+    density: ScoredDensity,
+    estimates: dict[int, LogLikelihood] | FitError,
+) -> None:
+    if isinstance(estimates, FitError):
+        raise WorkError(f"experiment {experiment.name}: {estimates}")
     index = np.arange(len(experiment.data))
     jacobian = experiment.data.log_jacobian
     table = pl.concat(
@@ -155,7 +173,7 @@ def _write(experiment: Experiment, model: FoldModel, estimates: dict[int, LogLik
             {
                 "index": index,
                 "epoch": np.full(len(index), epoch),
-                "held_out": np.isin(index, model.held_out),
+                "held_out": np.isin(index, density.held_out),
                 "log_likelihood": estimate.value + (0.0 if jacobian is None else jacobian),
                 "std_error": estimate.std_error,
                 "effective_sample_size": estimate.effective_sample_size,
@@ -166,21 +184,18 @@ def _write(experiment: Experiment, model: FoldModel, estimates: dict[int, LogLik
         )
         for epoch, estimate in sorted(estimates.items())
     )
-    file = experiment.layout.fold_log_likelihoods(experiment.name, model.repeat, model.fold)
-    write_table(file, table, LOG_LIKELIHOODS, {"fingerprint": _fingerprint(experiment, model)})
+    facts = {"fingerprint": _fingerprint(experiment, density)}
+    write_table(density.table, table, LOG_LIKELIHOODS, facts)
 
 
 def _aggregate(
-    experiment: Experiment, models: list[FoldModel]
+    experiment: Experiment, densities: list[ScoredDensity]
 ) -> tuple[pl.DataFrame, dict[str, str]]:
     """Scores at every epoch; and facts about the density that is released, at the last one."""
-    layout, name = experiment.layout, experiment.name
-    tables = [
-        _read(experiment, model, layout.fold_log_likelihoods(name, model.repeat, model.fold))
-        for model in models
-    ]
-    block = np.array([model.repeat for model in models])
-    background = background_log_likelihoods(experiment, models)
+    tables = [read_log_likelihoods(experiment, density) for density in densities]
+    blocks = [density.block for density in densities if density.block is not None]
+    block = np.array(blocks) if blocks else None
+    background = background_log_likelihoods(experiment, [d.held_out for d in densities])
     found = [
         (epoch, *_scores_at(experiment, tables, block, epoch, background))
         for epoch in experiment.spec.scoring.epochs
@@ -196,7 +211,7 @@ def _aggregate(
 def _scores_at(
     experiment: Experiment,
     tables: list[pl.DataFrame],
-    block: NDArray[np.int64],
+    block: NDArray[np.int64] | None,
     epoch: int,
     background: NDArray[np.float64] | None,
 ) -> tuple[Released, pl.DataFrame]:

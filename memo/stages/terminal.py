@@ -81,7 +81,7 @@ def _problems(data: ComparisonData) -> list[str]:
 
 def _number(headline: Headline) -> str:
     unit = "%" if headline.unit == "%" else ""
-    error = "" if headline.std_error is None else f" ± {headline.std_error:.2f}"
+    error = "" if not headline.std_error else f" ± {headline.std_error:.2f}"
     return f"{headline.value:.2f}{unit}{error}"
 
 

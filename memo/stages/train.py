@@ -4,11 +4,12 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TypeAlias
 
 import numpy as np
 
-from memo.artifacts import remove_leftovers
+from memo.artifacts import make_folder, remove_leftovers
 from memo.datasets import Prepared
 from memo.design import FoldModel, IndexArray, Stream, seed_sequence
 from memo.errors import WorkError
@@ -42,6 +43,7 @@ def train(experiment: Experiment, executor: Executor) -> int:
         WorkError: A loss is not finite: names experiment, repeat, fold and epoch.
         ArtifactError: A file cannot be written.
     """
+    make_folder(experiment.layout.folds(experiment.name))  # DVC expects it, even if it stays empty
     seconds_file = experiment.layout.seconds(experiment.name)
     seconds = read_seconds(seconds_file)
     jobs = [_adopted(experiment, job, seconds) for job in _jobs(experiment)]
@@ -105,6 +107,8 @@ def full_model_file(experiment: Experiment) -> ModelFile:
 @dataclass(frozen=True)
 class _Job:
     what: str
+    block: int | None
+    """Which models belong together: a repeat; None for the full model."""
     file: ModelFile
     training_set: TrainingSet
     problem: str | None
@@ -120,6 +124,7 @@ def _jobs(experiment: Experiment) -> list[_Job]:
     jobs = [
         _job(
             f"repeat {model.repeat}, fold {model.fold}",
+            model.repeat,
             fold_file(experiment, model),
             TrainingSet(
                 experiment.training_members(model.held_out),
@@ -132,14 +137,14 @@ def _jobs(experiment: Experiment) -> list[_Job]:
     nothing: IndexArray = np.empty(0, np.int64)
     everything = experiment.training_members(nothing)
     full = TrainingSet(everything, nothing, seed_sequence(seed, Stream.FULL_MODEL))
-    return [*jobs, _job("full model", full_model_file(experiment), full)]
+    return [*jobs, _job("full model", None, full_model_file(experiment), full)]
 
 
-def _job(what: str, file: ModelFile, training_set: TrainingSet) -> _Job:
+def _job(what: str, block: int | None, file: ModelFile, training_set: TrainingSet) -> _Job:
     problem = file.problem() if file.path.exists() else "not trained yet"
     if problem is not None and file.path.exists():
         console.print(f"{problem}; it is trained anew", soft_wrap=True)
-    return _Job(what, file, training_set, problem)
+    return _Job(what, block, file, training_set, problem)
 
 
 def _adopted(experiment: Experiment, job: _Job, seconds: dict[str, float]) -> _Job:
@@ -164,16 +169,18 @@ def _adopted(experiment: Experiment, job: _Job, seconds: dict[str, float]) -> _J
 
 
 def _stacks(experiment: Experiment, jobs: Sequence[_Job]) -> list[Sequence[_Job]]:
-    """Cut each repeat's models into stacks, by the spec alone; the full model is its own."""
-    *folds, full = jobs
-    per_repeat = experiment.spec.scoring.design.folds
+    """Cut each block's models into stacks, by the spec alone; the full model is its own."""
     model = build_model(experiment.spec.model, experiment.data.shape)
     fitted = isinstance(model, Fitted)
     plan = training_plan(experiment.spec.training, experiment.spec.mitigations)
     alone = fitted or plan.privacy is not None
-    size = 1 if alone else stack_size(sum(p.numel() for p in model.parameters()), per_repeat)
-    repeats = _cut(folds, per_repeat)
-    return [*(stack for repeat in repeats for stack in _cut(repeat, size)), [full]]
+    parameters = sum(p.numel() for p in model.parameters())
+    blocks = [list(block) for _, block in groupby(jobs, key=lambda job: job.block)]
+    return [
+        stack
+        for block in blocks
+        for stack in _cut(block, 1 if alone else stack_size(parameters, len(block)))
+    ]
 
 
 def _cut(jobs: Sequence[_Job], size: int) -> list[Sequence[_Job]]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from memo.spec import AugmentationSpec
+from memo.training.batches import drawn_apart
 
 __all__ = ["augmented"]
 
@@ -17,7 +18,7 @@ def augmented(
 
     Args:
         spec: Which of them.
-        x: (S, B, *shape); flips and shifts are for images (S, B, C, H, W).
+        x: Of T steps, (T, S, B, *shape); flips and shifts are for images, (C, H, W).
         streams: One for each of the S models.
         binary: Whether noise inverts pixels, instead of being added.
     """
@@ -27,9 +28,9 @@ def augmented(
     if spec.shifts:
         x = _shifted(x, spec.shifts, streams)
     if spec.noise and binary:
-        x = (1 - x).where(_uniform(x, x.shape[2:], streams) < spec.noise, x)
+        x = (1 - x).where(_uniform(x, x.shape[3:], streams) < spec.noise, x)
     elif spec.noise:
-        x = x + spec.noise * _normal(x, streams)
+        x = x + spec.noise * drawn_apart(torch.randn, (x.shape[0], *x.shape[2:]), 1, streams)
     return x
 
 
@@ -40,16 +41,11 @@ def _shifted(x: Tensor, most: int, streams: Sequence[torch.Generator]) -> Tensor
         size = x.shape[axis]
         sources = torch.arange(size, device=x.device) - steps[..., axis, None]
         index = sources.clamp(0, size - 1)
-        index = index[:, :, None, :, None] if axis == -2 else index[:, :, None, None, :]
+        index = index[..., None, :, None] if axis == -2 else index[..., None, None, :]
         x = x.gather(axis, index.expand_as(x))
     return x
 
 
 def _uniform(x: Tensor, shape: Sequence[int], streams: Sequence[torch.Generator]) -> Tensor:
-    """Draws (S, B, *shape), each model's from its own stream."""
-    size = (x.shape[1], *shape)
-    return torch.stack([torch.rand(size, generator=s, device=x.device) for s in streams])
-
-
-def _normal(x: Tensor, streams: Sequence[torch.Generator]) -> Tensor:
-    return torch.stack([torch.randn(x.shape[1:], generator=s, device=x.device) for s in streams])
+    """Draws (T, S, B, *shape), each model's from its own stream."""
+    return drawn_apart(torch.rand, (x.shape[0], x.shape[2], *shape), 1, streams)

@@ -15,6 +15,9 @@ __all__ = ["Minibatches", "Observations", "padded"]
 HELD_BYTES = 1 << 30
 """A data set up to this size is held on the device; of a larger one, batches are fetched."""
 
+SPAN_FLOATS = 1 << 20
+"""Observations of as many steps as have so many numbers are read, and noise drawn, at once."""
+
 
 class Observations:
     """The values of a data set on a device, as training and scoring see them."""
@@ -31,7 +34,15 @@ class Observations:
         return self._scored(index).to(torch.float32)
 
     def drawn(self, index: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-        """Values to train on, drawn anew where the data set says so: (S, B) -> (S, B, *shape)."""
+        """Values to train on, drawn anew where the data set says so.
+
+        Args:
+            index: (..., S, B).
+            generators: One for each of the S models.
+
+        Returns:
+            (..., S, B, *shape).
+        """
         values = (self._intensities or self._scored)(index)
         pixels = self._uniform(index, self.shape, generators) if self._intensities else None
         coins = self._uniform(index, (), generators) if self._flips else None
@@ -40,12 +51,8 @@ class Observations:
     def _uniform(
         self, index: Tensor, shape: tuple[int, ...], generators: Sequence[torch.Generator]
     ) -> Tensor:
-        return torch.stack(
-            [
-                torch.rand(index.shape[1], *shape, generator=generator, device=self.device)
-                for generator in generators
-            ]
-        )
+        *steps, _, width = index.shape
+        return drawn_apart(torch.rand, (*steps, width, *shape), len(steps), generators)
 
 
 def _read(rows: Rows, device: torch.device) -> Callable[[Tensor], Tensor]:
@@ -78,8 +85,18 @@ class Minibatches:
         self._streams = [np.random.Generator(np.random.PCG64(seed)) for seed in seeds]
         self.steps = -(-max(map(len, training_sets)) // batch_size)
 
-    def epoch(self, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-        """Indices (S, B) and weights (S, B) of each step; a model's weights sum to one."""
+    def epoch(self, device: torch.device, floats: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Indices (T, S, B) and weights (T, S, B) of some T steps after some others.
+
+        T is a function of the batch size alone, since a model's draws for T steps are made at once.
+
+        Args:
+            device: Where the tensors lie.
+            floats: Numbers in one observation.
+
+        Yields:
+            Both tensors; a model's weights in one step sum to one.
+        """
         dealt = [
             np.array_split(stream.permutation(members), self.steps)
             for stream, members in zip(self._streams, self._sets, strict=True)
@@ -95,18 +112,31 @@ class Minibatches:
             ).to(device, non_blocking=True)
             for part in (0, 1)
         )
-        return zip(indices, weights, strict=True)
+        span = max(1, SPAN_FLOATS // (width * floats))
+        return zip(torch.split(indices, span), torch.split(weights, span), strict=True)
 
 
 def padded(sets: Sequence[IndexArray]) -> tuple[Tensor, Tensor]:
     """Index sets as one (S, B) array, and weights that average over each set: 1 / size or 0."""
     width = max(map(len, sets))
-    index = torch.zeros(len(sets), width, dtype=torch.int64)
-    weight = torch.zeros(len(sets), width)
+    index = np.zeros((len(sets), width), np.int64)
+    weight = np.zeros((len(sets), width), np.float32)
     for row, members in enumerate(sets):
-        index[row, : len(members)] = torch.from_numpy(members)
+        index[row, : len(members)] = members
         weight[row, : len(members)] = 1 / max(len(members), 1)
-    return index, weight
+    return torch.from_numpy(index), torch.from_numpy(weight)
+
+
+def drawn_apart(
+    draw: Callable[..., Tensor],
+    shape: tuple[int, ...],
+    axis: int,
+    generators: Sequence[torch.Generator],
+) -> Tensor:
+    """`torch.rand` or `torch.randn` draws of that shape from each generator, along a new axis."""
+    return torch.stack(
+        [draw(shape, generator=source, device=source.device) for source in generators], axis
+    )
 
 
 def generators(

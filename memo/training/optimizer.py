@@ -3,24 +3,25 @@
 import math
 
 import torch
-from torch import Tensor
 
 from memo.spec import CosineSpec, ScheduleSpec, StepSpec
 from memo.training.plan import TrainingPlan
+from memo.training.stack import Stack
 
 __all__ = ["build_optimizer", "rate_factor", "set_learning_rate"]
 
 
-def build_optimizer(parameters: dict[str, Tensor], plan: TrainingPlan) -> torch.optim.Optimizer:
-    """Adam (Kingma & Ba 2015) on stacked parameters; weights decay as in AdamW.
+def build_optimizer(stack: Stack, plan: TrainingPlan) -> torch.optim.Optimizer:
+    """Adam (Kingma & Ba 2015) on a stack's parameters; weights decay as in AdamW.
 
     Decoupled (Loshchilov & Hutter 2019, Algorithm 2): w <- w - rate * decay * w beside Adam's
     step. Biases, normalizations and variances, which are vectors in each model, do not decay.
     """
     if plan.weight_decay == 0:
-        return torch.optim.Adam(parameters.values(), lr=plan.learning_rate, fused=True)
-    matrices = [p for p in parameters.values() if p.ndim > 2]
-    vectors = [p for p in parameters.values() if p.ndim <= 2]
+        return torch.optim.Adam(stack.parameters, lr=plan.learning_rate, fused=True)
+    matrices = stack.matrices()
+    decaying = set(map(id, matrices))
+    vectors = [parameter for parameter in stack.parameters if id(parameter) not in decaying]
     groups = [
         {"params": matrices, "weight_decay": plan.weight_decay},
         {"params": vectors, "weight_decay": 0.0},

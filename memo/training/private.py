@@ -36,11 +36,14 @@ class PoissonBatches:
         self._stream = np.random.Generator(np.random.PCG64(seed))
         self.rate, self.steps = sample_rate(len(members), batch_size)
 
-    def epoch(self, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-        """Indices (1, B) of each step, B differing from step to step; weights are not used."""
+    def epoch(self, device: torch.device, floats: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Indices (1, 1, B) of one step after another, and weights, as `Minibatches.epoch`.
+
+        B differs from step to step; weights are not used.
+        """
         for _ in range(self.steps):
             chosen = self._members[self._stream.random(len(self._members)) < self.rate]
-            index = torch.from_numpy(chosen)[None].to(device)
+            index = torch.from_numpy(chosen)[None, None].to(device)
             yield index, torch.ones(index.shape, device=device)
 
 
@@ -84,8 +87,8 @@ class PrivateDescent:
     def __call__(self, x: Tensor, noise: Tensor, weight: Tensor) -> None:
         """One step on a batch (1, B, *shape); an empty one takes a step of noise alone."""
         gradients = self._stack.gradients(x[0], noise[0])
-        for name, parameter in self._stack.parameters.items():
-            parameter.grad_sample = gradients[name][:, None]  # type: ignore[attr-defined]
+        for parameter, gradient in zip(self._stack.parameters, gradients, strict=True):
+            parameter.grad_sample = gradient  # type: ignore[attr-defined]
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 

@@ -48,22 +48,36 @@ class Stack:
     ) -> None:
         self.size = len(models)
         self.noise_features = int(models[0].noise_features)  # type: ignore[arg-type]
-        self.parameters = {
-            name: _stacked([dict(m.named_parameters())[name].detach() for m in models])
-            .to(device)
-            .requires_grad_()
-            for name, _ in models[0].named_parameters()
-        }
-        self.buffers = {
-            name: torch.stack([dict(m.named_buffers())[name] for m in models]).to(device)
-            for name, _ in models[0].named_buffers()
-        }
+        self._parameters = _gathered([dict(m.named_parameters()) for m in models], device)
+        self._buffers = _gathered([dict(m.named_buffers()) for m in models], device)
+        for parameter in self._parameters.values():
+            parameter.requires_grad_()
         self.module = copy.deepcopy(models[0]).to("meta")
         self._loss = _Loss(self.module)
         self._objective = self._loss if objective is None else objective(self.module)
         self.objective_noise_features = (
             self.noise_features if objective is None else int(self._objective.noise_features)  # type: ignore[arg-type]
         )
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """What an optimizer changes: tensors that are contiguous in memory, as are gradients."""
+        return list(self._parameters.values())
+
+    def matrices(self, prefix: str = "", exactly: bool = False) -> list[Tensor]:
+        """Those of the parameters that are matrices or kernels in each model.
+
+        Args:
+            prefix: Of their names.
+            exactly: Matrices alone.
+        """
+        axes = 2 if self.size == 1 else 3
+        return [
+            parameter
+            for name, parameter in self._parameters.items()
+            if name.startswith(prefix)
+            and (parameter.ndim == axes or (parameter.ndim > axes and not exactly))
+        ]
 
     def loss(self, x: Tensor, noise: Tensor) -> Tensor:
         """Losses of every model on its own observations.
@@ -82,7 +96,7 @@ class Stack:
         return self._of_each(self._objective, x, noise)
 
     @torch.no_grad()  # of gradients; those that are asked for are computed all the same
-    def gradients(self, x: Tensor, noise: Tensor) -> dict[str, Tensor]:
+    def gradients(self, x: Tensor, noise: Tensor) -> list[Tensor]:
         """Gradients of the objective for each observation by itself, in a stack of one model.
 
         Args:
@@ -90,41 +104,37 @@ class Stack:
             noise: (B, objective_noise_features).
 
         Returns:
-            By parameter, (B, *parameter's shape).
+            For each of `parameters`, (B, *its shape).
         """
-        parameters, buffers = self._first()
         if not len(x):
-            return {name: p.new_zeros(0, *p.shape) for name, p in parameters.items()}
+            return [parameter.new_zeros(0, *parameter.shape) for parameter in self.parameters]
 
         def objective(parameters: dict[str, Tensor], one: Tensor, draw: Tensor) -> Tensor:
-            return self._one(self._objective, parameters, buffers, one[None], draw[None])[0]
+            return self._one(self._objective, parameters, self._buffers, one[None], draw[None])[0]
 
-        gradient = torch.func.grad(objective)
-        result: dict[str, Tensor] = torch.vmap(gradient, in_dims=(None, 0, 0))(parameters, x, noise)
-        return result
+        gradient = torch.vmap(torch.func.grad(objective), in_dims=(None, 0, 0))
+        return list(gradient(self._parameters, x, noise).values())
 
     def weights(self) -> list[Weights]:
         """A copy of each model's state."""
-        state = {
-            name: tensor.detach().cpu().numpy()
-            for name, tensor in (self.parameters | self.buffers).items()
-        }
+        state = self._parameters | self._buffers
+        if self.size > 1:
+            state = _oriented(state)
+        arrays = {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
         return [
-            {name: array[model].copy(order="C") for name, array in state.items()}
+            {
+                name: (array if self.size == 1 else array[model]).copy(order="C")
+                for name, array in arrays.items()
+            }
             for model in range(self.size)
         ]
 
     def _of_each(self, function: nn.Module, x: Tensor, noise: Tensor) -> Tensor:
         one = partial(self._one, function)
         if self.size == 1:
-            return one(*self._first(), x[0], noise[0])[None]
-        return torch.vmap(one)(self.parameters, self.buffers, x, noise)
-
-    def _first(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        return (
-            {name: tensor[0] for name, tensor in self.parameters.items()},
-            {name: tensor[0] for name, tensor in self.buffers.items()},
-        )
+            return one(self._parameters, self._buffers, x[0], noise[0])[None]
+        parameters, buffers = _oriented(self._parameters), _oriented(self._buffers)
+        return torch.vmap(one)(parameters, buffers, x, noise)
 
     def _one(
         self,
@@ -139,12 +149,24 @@ class Stack:
         return result
 
 
-def _stacked(tensors: Sequence[Tensor]) -> Tensor:
-    """Stack along a new first axis; matrices lie in memory as batched products write gradients."""
-    stacked = torch.stack(list(tensors))
-    if stacked.ndim == 3:
-        return stacked.transpose(1, 2).contiguous().transpose(1, 2)
-    return stacked
+def _gathered(states: Sequence[dict[str, Tensor]], device: torch.device) -> dict[str, Tensor]:
+    """One model's tensors as they are, or those of several along a new first axis.
+
+    Stacked matrices are transposed, which is how batched products write their gradients: neither
+    autograd nor the optimizer then has to copy them.
+    """
+    if len(states) == 1:
+        return {name: tensor.detach().to(device, copy=True) for name, tensor in states[0].items()}
+    stacks = {
+        name: torch.stack([state[name].detach() for state in states]).to(device)
+        for name in states[0]
+    }
+    return {name: tensor.contiguous() for name, tensor in _oriented(stacks).items()}
+
+
+def _oriented(stacks: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Stacked matrices (S, in, out) as (S, out, in), or back; other tensors as they are."""
+    return {name: t.transpose(1, 2) if t.ndim == 3 else t for name, t in stacks.items()}
 
 
 class _Loss(nn.Module):

@@ -1,5 +1,6 @@
 """The training loop: a stack of models, each on its own training set."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,7 @@ from memo.errors import WorkError
 from memo.models import initial_model
 from memo.spec import ModelSpec
 from memo.training.augment import augmented
-from memo.training.batches import Minibatches, Observations, generators, padded
+from memo.training.batches import Minibatches, Observations, drawn_apart, generators, padded
 from memo.training.early_stopping import EarlyStopping, validation_splits
 from memo.training.objective import Objective
 from memo.training.optimizer import build_optimizer, set_learning_rate
@@ -27,7 +28,7 @@ from memo.training.stack import Stack, Weights
 
 __all__ = ["TRAINING_VERSION", "Trained", "TrainingError", "TrainingSet", "train_stack"]
 
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 """Raised whenever the same spec would give other weights: it is a part of every fingerprint."""
 
 EVALUATION_ROWS = 4096
@@ -105,7 +106,7 @@ def train_stack(
         )
         validation = _Evaluation(validated, stack, values, [seed["validation"] for seed in seeds])
         stopping = EarlyStopping(plan.early_stopping.patience, stack.size)
-    noise, changes = (
+    streams, changes = (
         generators([seed[stream] for seed in seeds], device) for stream in ("noise", "augmentation")
     )
     evaluations = [
@@ -118,20 +119,29 @@ def train_stack(
             [s.held_out for s in training_sets],
         )
     ]
-    optimizer = build_optimizer(stack.parameters, plan)
+    optimizer = build_optimizer(stack, plan)
     batches, descend = _steps(plan, members, seeds, stack, optimizer)
+    binary = model.support == "binary"
     losses = np.empty((plan.epochs, len(evaluations), stack.size))
     weights: dict[int, list[Weights]] = {}
     for epoch in range(1, plan.epochs + 1):
         set_learning_rate(optimizer, plan, epoch)
         if stopping is None or not stopping.stopped.all():
-            for index, weight in batches.epoch(device):
-                x = values.drawn(index, noise)
+            for index, weights_of_steps in batches.epoch(device, math.prod(data.shape)):
+                values_of_steps = values.drawn(index, streams)
                 if plan.augmentation is not None:
-                    x = augmented(plan.augmentation, x, changes, binary=model.support == "binary")
-                descend(x, _normal(stack.objective_noise_features, index.shape[1], noise), weight)
-                if plan.spectral_bound is not None:
-                    project(stack.parameters, plan.spectral_bound)
+                    values_of_steps = augmented(
+                        plan.augmentation, values_of_steps, changes, binary=binary
+                    )
+                steps = (
+                    values_of_steps,
+                    _normal(stack.objective_noise_features, index, streams),
+                    weights_of_steps,
+                )
+                for x, noise, weight in zip(*steps, strict=True):
+                    descend(x, noise, weight)
+                    if plan.spectral_bound is not None:
+                        project(stack.matrices("decoder.", exactly=True), plan.spectral_bound)
             losses[epoch - 1] = [evaluation.mean_loss() for evaluation in evaluations]
         if stopping is not None:
             stopping.update(epoch, validation.mean_loss(), stack.weights)
@@ -174,7 +184,7 @@ def _steps(
     if plan.privacy is None:
         return Minibatches(members, order, plan.batch_size), partial(_descend, stack, optimizer)
     (own,), (seed,) = members, seeds
-    device = next(iter(stack.parameters.values())).device
+    device = stack.parameters[0].device
     (stream,) = generators([seed["privacy"]], device)
     return (
         PoissonBatches(own, seed["order"], plan.batch_size),
@@ -185,9 +195,9 @@ def _steps(
 def _descend(
     stack: Stack, optimizer: torch.optim.Optimizer, x: Tensor, noise: Tensor, weight: Tensor
 ) -> None:
-    loss = stack.objective(x, noise)
+    loss = (stack.objective(x, noise) * weight).sum()
     optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward((loss * weight).sum())
+    torch.autograd.backward(loss)
     optimizer.step()
 
 
@@ -205,7 +215,7 @@ class _Evaluation:
         self._values = values
         self._index, self._weight = (t.to(values.device) for t in padded(sets))
         streams = generators(seeds, values.device)
-        self._noise = _normal(stack.noise_features, self._index.shape[1], streams)
+        self._noise = _normal(stack.noise_features, self._index, streams)
 
     @torch.no_grad()
     def mean_loss(self) -> NDArray[np.float64]:
@@ -222,10 +232,10 @@ class _Evaluation:
         return total.cpu().numpy().astype(np.float64)
 
 
-def _normal(features: int, width: int, streams: Sequence[torch.Generator]) -> Tensor:
-    return torch.stack(
-        [torch.randn(width, features, generator=stream, device=stream.device) for stream in streams]
-    )
+def _normal(features: int, index: Tensor, streams: Sequence[torch.Generator]) -> Tensor:
+    """Standard normal draws for observations: (..., S, B) -> (..., S, B, features)."""
+    *steps, _, width = index.shape
+    return drawn_apart(torch.randn, (*steps, width, features), len(steps), streams)
 
 
 def _like_held_out(

@@ -1,0 +1,147 @@
+"""Densities with and without an observation: from the same models as its score."""
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.special import logsumexp
+
+from memo.artifacts import Layout
+from memo.execution import InProcess
+from memo.report import Overfitted
+from memo.report.illustration import illustrated_figure
+from memo.spec import read_project
+from memo.stages.densities import scored_densities
+from memo.stages.experiment import load_experiment
+from memo.stages.illustration import illustrate
+from memo.stages.prepare import prepare
+from memo.stages.score import read_log_likelihoods, score
+from memo.stages.train import train
+
+SPEC = """\
+datasets:
+  one: {kind: synthetic, dimensions: 1, count: 50, outliers: 2}
+  two: {kind: synthetic, dimensions: 2, count: 50, outliers: 2}
+  digits: {kind: digits, values: continuous, limit: 60}
+experiments:
+"""
+EXPERIMENT = """\
+  {name}:
+    dataset: {dataset}
+    model: {{{model}}}
+    training: {{epochs: 30, batch_size: 16, learning_rate: 1.0e-2}}
+    mitigations: []
+    scoring:
+      design: {{{design}}}
+      epochs: [30]
+      aggregate: paper
+    seed: 1
+"""
+FOLDS = "kind: k-fold, folds: 4, repeats: 3"
+EXACT = "kind: leave-one-out"
+VAE = "kind: vae, network: {kind: mlp, hidden: [16]}, latent: 1, observation: gaussian"
+EXPERIMENTS = {
+    "kde-exact": ("one", "kind: kde", EXACT),
+    "kde": ("two", "kind: kde", FOLDS),
+    "normal": ("one", "kind: normal", FOLDS),
+    "normal-exact": ("two", "kind: normal", EXACT),
+    "vae": ("one", VAE, FOLDS),
+    "digits": ("digits", "kind: kde", EXACT),
+}
+
+
+@pytest.fixture(scope="module")
+def illustrated(tmp_path_factory):
+    """Each experiment after its stages ran, with its scores and its illustration."""
+    folder = tmp_path_factory.mktemp("illustrated")
+    (folder / "params.yaml").write_text(
+        SPEC
+        + "".join(
+            EXPERIMENT.format(name=name, dataset=dataset, model=model, design=design)
+            for name, (dataset, model, design) in EXPERIMENTS.items()
+        )
+    )
+    project, layout = read_project(folder / "params.yaml"), Layout(folder)
+    for name in project.datasets:
+        prepare(project, layout, name)
+    result = {}
+    for name in EXPERIMENTS:
+        experiment = load_experiment(project, layout, name)
+        train(experiment, InProcess())
+        scores = score(experiment, InProcess())
+        result[name] = experiment, scores, illustrate(experiment, scores)
+    return result
+
+
+SHOWN = [name for name in EXPERIMENTS if name != "digits"]
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_densities_integrate_to_one(illustrated, name):
+    data = illustrated[name][2]
+    sizes = [len(axis) for axis in data.axes]
+    for log_p in (data.log_p_with, data.log_p_without):
+        density = np.exp(log_p[: np.prod(sizes)]).reshape(sizes)
+        for axis in reversed(data.axes):
+            density = np.trapezoid(density, axis, axis=-1)
+        assert density == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["kde-exact", "normal-exact"])
+def test_a_closed_form_is_drawn_from_the_densities_of_its_scores(illustrated, name):
+    _, scores, data = illustrated[name]
+    top = scores.sort("memorization").row(-1, named=True)
+    assert data.name == top["id"]
+    place = -len(data.points)
+    assert data.log_p_with[place] == pytest.approx(top["log_p_in"], abs=1e-6)
+    assert data.log_p_without[place] == pytest.approx(top["log_p_out"], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["kde", "normal"])
+def test_folds_are_drawn_from_as_many_models_on_either_side(illustrated, name):
+    experiment, scores, data = illustrated[name]
+    top = scores.sort("memorization").row(-1, named=True)
+    place = -len(data.points)
+    assert data.models == 3
+    assert data.log_p_without[place] == pytest.approx(top["log_p_out"], abs=1e-9)
+    tables = [read_log_likelihoods(experiment, d) for d in scored_densities(experiment)]
+    inside = [
+        t.filter((pl.col("index") == top["index"]) & ~pl.col("held_out"))[
+            "log_likelihood"
+        ].to_list()
+        for t in tables
+    ]
+    possible = np.array([value[0] for value in inside if value])
+    lowest, highest = (
+        logsumexp(part) - np.log(3) for part in (np.sort(possible)[:3], np.sort(possible)[-3:])
+    )
+    assert lowest - 1e-9 <= data.log_p_with[place] <= highest + 1e-9
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_overfitting_is_a_gap_between_what_was_and_was_not_seen(illustrated, name):
+    data = illustrated[name][2]
+    assert isinstance(data.overfitted, Overfitted)
+    few, others = np.split(data.overfitted.log_p[-len(data.points) :][1:], [data.overfitted.count])
+    assert len(few) == 8
+    assert few.mean() > others.mean()
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_the_figure_says_what_it_shows(illustrated, name):
+    data = illustrated[name][2]
+    figure = illustrated_figure(data)
+    assert len(figure.panels) == (2 if len(data.axes) == 1 else 3)
+    assert f"{data.name} (circled)" in figure.shows
+    assert ("errors of the estimates" in figure.shows) == (name == "vae")
+    assert figure.contradicts
+
+
+def test_it_is_the_same_each_time(illustrated):
+    experiment, scores, first = illustrated["vae"]
+    again = illustrate(experiment, scores)
+    assert (first.log_p_with == again.log_p_with).all()
+    assert (first.overfitted.log_p == again.overfitted.log_p).all()
+
+
+def test_images_are_not_drawn_as_densities(illustrated):
+    assert illustrated["digits"][2] is None
