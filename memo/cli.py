@@ -16,7 +16,9 @@ from memo import __version__
 from memo.errors import MemoError
 from memo.spec import (
     ProjectSpec,
+    expanded_experiments,
     read_project,
+    require_expanded,
     select_dataset,
     select_experiment,
     spec_schema,
@@ -65,13 +67,19 @@ class _Project:
         return self.root / "params.yaml"
 
     @property
+    def expanded(self) -> Path:
+        return self.root / "expanded.yaml"
+
+    @property
     def layout(self) -> "Layout":
         from memo.artifacts import Layout
 
         return Layout(self.root)
 
     def read(self) -> ProjectSpec:
-        return read_project(self.spec)
+        project = read_project(self.spec)
+        require_expanded(self.spec, self.expanded)
+        return project
 
 
 _project = _Project()
@@ -105,6 +113,16 @@ def validate(as_json: AsJson = False) -> None:
     else:
         counts = [f"{len(members)} {kind}" for kind, members in names.items()]
         typer.echo(f"{_project.spec} is valid: {', '.join(counts)}")
+
+
+@app.command()
+def expand() -> None:
+    """Write the experiments of params.yaml's `derived` to expanded.yaml, where DVC finds them."""
+    experiments = expanded_experiments(_project.spec)
+    from memo.stages.expand import write_expanded
+
+    write_expanded(_project.expanded, experiments)
+    typer.echo(f"{_project.expanded}: {len(experiments)} experiments")
 
 
 @app.command()
