@@ -24,6 +24,9 @@ class Layout:
     def full_model(self, experiment: str) -> Path:
         return self.root / "artifacts" / "full" / f"{experiment}.safetensors"
 
+    def seconds(self, experiment: str) -> Path:
+        return self.root / "artifacts" / "seconds" / f"{experiment}.json"
+
     def log_likelihoods(self, experiment: str) -> Path:
         return self.root / "artifacts" / "log_likelihoods" / experiment
 

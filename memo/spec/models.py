@@ -62,6 +62,12 @@ class GaussianSpec(Spec):
     """Independent Gaussian pixels of one learned variance, the same for all of them."""
 
     kind: Literal["gaussian"]
+    floor: float | None = Field(
+        default=None,
+        gt=0,
+        description="Standard deviation that is added to the learned one, in units of the data "
+        "set's values: without one the likelihood has no upper bound.",
+    )
     support: ClassVar[Support] = "continuous"
 
 
@@ -116,6 +122,10 @@ class VAESpec(Spec):
         default=BernoulliSpec(), description="The likelihood p(x | z) of the pixels."
     )
     leaves_one_out: ClassVar[bool] = False
+
+    posterior_variance_floor: float | None = Field(
+        default=None, gt=0, description="Variance that is added to q(z | x)'s in each variable."
+    )
 
     @property
     def support(self) -> Support:
