@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from memo.report.binning import bin_edges, highly_memorized
 from memo.report.data import Interval, NeighborData
-from memo.report.encodings import SCORE, categories, layered
+from memo.report.encodings import GROUPS, SCORE, grouped_bars, layered
 from memo.report.figures import Figure
 from memo.report.images import data_uri
 from memo.report.numbers import interval, number, percent
-from memo.report.themes import BLUE, GREY, VERMILLION, Chart
+from memo.report.themes import BLUE, GREY, Chart
 
 __all__ = ["Beside", "nearest_samples", "neighbor_figures"]
 
@@ -30,7 +30,6 @@ CENTRAL = (0.002, 0.998)
 """Quantiles of rho that the histogram spans; its outermost bins hold what lies beyond."""
 RATIO = "ρ, held-out over sample distance"
 MEAN_RATIO = "mean ρ"
-COLOURS = {"regular": BLUE, "highly memorized": VERMILLION}
 HEIGHT = 240
 
 
@@ -162,26 +161,21 @@ def _ratio_chart(ratio: FloatArray, highly: NDArray[np.bool_]) -> Chart:
                 "group": group,
             }
         ).with_columns(share=pl.col("count") / pl.col("count").sum())
-        for group, member in zip(COLOURS, (~highly, highly), strict=True)
+        for group, member in zip(GROUPS, (~highly, highly), strict=True)
     ).filter(pl.col("count") > 0)
-    base = alt.Chart(table).encode(
-        x=alt.X("start:Q", bin="binned", title=RATIO).scale(zero=False),
-        x2="end:Q",
-        y=alt.Y("share:Q", stack=None, title="share of the group").axis(format="%"),
-        color=categories("group", COLOURS),
-        tooltip=[
-            "group:N",
+    bars = grouped_bars(
+        table,
+        RATIO,
+        alt.Y("share:Q", title="share of the group").axis(format="%"),
+        [
             alt.Tooltip("start:Q", format=".3~f", title="ρ from"),
             alt.Tooltip("end:Q", format=".3~f", title="to"),
             alt.Tooltip("count:Q", title="observations"),
             alt.Tooltip("share:Q", format=".1%", title="of the group"),
         ],
     )
-    wide = base.transform_filter("datum.group === 'regular'").mark_bar(binSpacing=0.5)
-    narrow = base.transform_filter("datum.group !== 'regular'").mark_bar(binSpacing=8)
-    rule = _rule(alt.X("at:Q"))
     return layered(
-        [wide, narrow, rule],
+        [*bars, _rule(alt.X("at:Q", title=RATIO))],
         "Histogram of the distance ratio of regular and of highly memorized observations.",
         HEIGHT,
     )
