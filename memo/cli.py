@@ -1,6 +1,7 @@
 """The command line: one command a stage, and nothing else."""
 
 import _thread
+import dataclasses
 import json
 import os
 import signal
@@ -15,7 +16,9 @@ from memo import __version__
 from memo.errors import MemoError
 from memo.spec import (
     ProjectSpec,
+    expanded_experiments,
     read_project,
+    require_expanded,
     select_dataset,
     select_experiment,
     spec_schema,
@@ -64,13 +67,19 @@ class _Project:
         return self.root / "params.yaml"
 
     @property
+    def expanded(self) -> Path:
+        return self.root / "expanded.yaml"
+
+    @property
     def layout(self) -> "Layout":
         from memo.artifacts import Layout
 
         return Layout(self.root)
 
     def read(self) -> ProjectSpec:
-        return read_project(self.spec)
+        project = read_project(self.spec)
+        require_expanded(self.spec, self.expanded)
+        return project
 
 
 _project = _Project()
@@ -104,6 +113,16 @@ def validate(as_json: AsJson = False) -> None:
     else:
         counts = [f"{len(members)} {kind}" for kind, members in names.items()]
         typer.echo(f"{_project.spec} is valid: {', '.join(counts)}")
+
+
+@app.command()
+def expand() -> None:
+    """Write the experiments of params.yaml's `derived` to expanded.yaml, where DVC finds them."""
+    experiments = expanded_experiments(_project.spec)
+    from memo.stages.expand import write_expanded
+
+    write_expanded(_project.expanded, experiments)
+    typer.echo(f"{_project.expanded}: {len(experiments)} experiments")
 
 
 @app.command()
@@ -148,6 +167,16 @@ def score(experiment: Experiment, workers: Workers = None) -> None:
 
     scores = stage.score(loaded, _executor(workers))
     typer.echo(f"{experiment}: {scores['index'].n_unique()} observations scored")
+
+
+@app.command()
+def neighbors(experiment: Experiment) -> None:
+    """Find each observation's nearest sample and nearest held-out observation."""
+    loaded = _load(experiment)
+    from memo.stages import neighbors as stage
+
+    found = stage.neighbors(loaded)
+    typer.echo(f"{experiment}: {len(found)} observations compared with samples")
 
 
 @app.command()
@@ -219,6 +248,30 @@ def show(
             f"{experiment} after epoch {summary.epoch}", summary_headlines(summary)
         )
         terminal.print_observations("Most memorized observations (nats)", rows)
+
+
+@app.command()
+def check(
+    experiment: Experiment,
+    observations: Annotated[
+        int, typer.Option(min=8, help="How many in training, and as many held out.")
+    ] = 200,
+    epoch: Annotated[
+        int | None, typer.Option(help="A scored epoch [default: the last one].")
+    ] = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check the log-likelihoods behind the scores against a slower, independent method."""
+    loaded = _load(experiment)
+    from memo.stages import check as stage
+    from memo.stages import terminal
+
+    found = stage.check(loaded, _executor(workers), observations=observations, epoch=epoch)
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
+    else:
+        terminal.print_check(experiment, found)
 
 
 def _load(name: str) -> "LoadedExperiment":

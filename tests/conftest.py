@@ -85,6 +85,7 @@ def make_project(folder: Path) -> Path:
     """A folder with a small spec and memo's own pipeline."""
     folder.mkdir()
     (folder / "params.yaml").write_text(SPEC)
+    (folder / "expanded.yaml").write_text("expanded: {}\n")
     shutil.copy(ROOT / "dvc.yaml", folder)
     return folder
 

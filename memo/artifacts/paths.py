@@ -24,6 +24,9 @@ class Layout:
     def full_model(self, experiment: str) -> Path:
         return self.root / "artifacts" / "full" / f"{experiment}.safetensors"
 
+    def seconds(self, experiment: str) -> Path:
+        return self.root / "artifacts" / "seconds" / f"{experiment}.json"
+
     def log_likelihoods(self, experiment: str) -> Path:
         return self.root / "artifacts" / "log_likelihoods" / experiment
 
@@ -40,6 +43,13 @@ class Layout:
 
     def scores(self, experiment: str) -> Path:
         return self.root / "artifacts" / "scores" / f"{experiment}.parquet"
+
+    def neighbors(self, experiment: str) -> Path:
+        return self.root / "artifacts" / "neighbors" / f"{experiment}.parquet"
+
+    def nearest_samples(self, experiment: str) -> Path:
+        """The samples that are nearest to an observation."""
+        return self.neighbors(experiment).with_suffix(".safetensors")
 
     def report(self, experiment: str) -> Path:
         return self.root / "reports" / experiment

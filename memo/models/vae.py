@@ -1,5 +1,6 @@
 """Variational autoencoder."""
 
+import math
 from typing import cast
 
 import torch
@@ -9,7 +10,7 @@ from memo.models.networks import build_networks
 from memo.models.observations import build_observation
 from memo.spec import VAESpec
 
-__all__ = ["VAE"]
+__all__ = ["VAE", "divergence_from_prior"]
 
 
 class VAE(nn.Module):
@@ -25,6 +26,7 @@ class VAE(nn.Module):
         self.shape = shape
         self.latent = spec.latent
         self.noise_features = spec.latent
+        self.variance_floor = spec.posterior_variance_floor
         self.observation = build_observation(spec.observation, shape)
         self.encoder, self.decoder = build_networks(
             spec.network, shape, spec.latent, self.observation.parameter_shape
@@ -33,6 +35,9 @@ class VAE(nn.Module):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation of q(z | x): (B, *shape) -> (B, d), (B, d)."""
         mean, log_variance = self.encoder(self.observation.encoder_input(x)).chunk(2, dim=-1)
+        if self.variance_floor is not None:
+            log_floor = torch.full_like(log_variance, math.log(self.variance_floor))
+            log_variance = torch.logaddexp(log_variance, log_floor)
         return mean, log_variance / 2
 
     def decode(self, z: Tensor) -> Tensor:
@@ -44,7 +49,7 @@ class VAE(nn.Module):
         mean, log_std = self.encode(x)
         z = mean + torch.exp(log_std) * noise
         reconstruction = self.observation.log_prob(x, self.decode(z))
-        return _divergence_from_prior(mean, log_std) - reconstruction
+        return divergence_from_prior(mean, log_std).sum(-1) - reconstruction
 
     @torch.no_grad()
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
@@ -55,6 +60,6 @@ class VAE(nn.Module):
         return self.observation.sample(self.decode(z.to(weights)), uniform.to(weights))
 
 
-def _divergence_from_prior(mean: Tensor, log_std: Tensor) -> Tensor:
-    """KL(N(mean, std^2) || N(0, 1)), summed over the latent variables."""
-    return 0.5 * (mean.square() + torch.exp(2 * log_std) - 1 - 2 * log_std).sum(-1)
+def divergence_from_prior(mean: Tensor, log_std: Tensor) -> Tensor:
+    """KL(N(mean, std^2) || N(0, 1)) of each latent variable: (..., d)."""
+    return 0.5 * (mean.square() + torch.exp(2 * log_std) - 1 - 2 * log_std)

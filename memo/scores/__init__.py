@@ -2,6 +2,12 @@
 
 from memo.scores.aggregate import Aggregate, ScoringError, memorization_scores
 from memo.scores.comparison import Comparison, compare_scores
+from memo.scores.released import (
+    ensemble_scores,
+    fitted_weight,
+    mixed_log_likelihood,
+    mixture_bound,
+)
 from memo.scores.significance import significantly_positive
 from memo.scores.summaries import STATISTICS, Estimate, Summary, quantile_curve, summarize
 
@@ -13,7 +19,11 @@ __all__ = [
     "ScoringError",
     "Summary",
     "compare_scores",
+    "ensemble_scores",
+    "fitted_weight",
     "memorization_scores",
+    "mixed_log_likelihood",
+    "mixture_bound",
     "quantile_curve",
     "significantly_positive",
     "summarize",

@@ -1,10 +1,10 @@
 """Specs of densities: which family, of what shape."""
 
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
-from memo.spec.base import Positive, Spec, Support
+from memo.spec.base import Positive, Spec, Support, kind_alone
 
 __all__ = [
     "BernoulliSpec",
@@ -62,6 +62,12 @@ class GaussianSpec(Spec):
     """Independent Gaussian pixels of one learned variance, the same for all of them."""
 
     kind: Literal["gaussian"]
+    floor: float | None = Field(
+        default=None,
+        gt=0,
+        description="Standard deviation that is added to the learned one, in units of the data "
+        "set's values: without one the likelihood has no upper bound.",
+    )
     support: ClassVar[Support] = "continuous"
 
 
@@ -89,10 +95,6 @@ class LogisticMixtureSpec(Spec):
     support: ClassVar[Support] = "levels"
 
 
-def _kind_alone(value: Any) -> Any:
-    return {"kind": value} if isinstance(value, str) else value
-
-
 _Observation: TypeAlias = Annotated[
     BernoulliSpec | GaussianSpec | DiagonalGaussianSpec | LogisticMixtureSpec,
     Field(discriminator="kind"),
@@ -100,7 +102,7 @@ _Observation: TypeAlias = Annotated[
 ObservationSpec: TypeAlias = Annotated[
     _Observation,
     BeforeValidator(
-        _kind_alone,
+        kind_alone,
         json_schema_input_type=Literal[
             "bernoulli", "gaussian", "diagonal-gaussian", "logistic-mixture"
         ]
@@ -120,6 +122,10 @@ class VAESpec(Spec):
         default=BernoulliSpec(), description="The likelihood p(x | z) of the pixels."
     )
     leaves_one_out: ClassVar[bool] = False
+
+    posterior_variance_floor: float | None = Field(
+        default=None, gt=0, description="Variance that is added to q(z | x)'s in each variable."
+    )
 
     @property
     def support(self) -> Support:

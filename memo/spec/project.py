@@ -7,10 +7,14 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from memo.spec.base import Name, Spec, Support
+from memo.spec.combinations import mitigated_model, mitigation_problems
 from memo.spec.datasets import DatasetSpec, ImagesSpec
+from memo.spec.derived import DerivedSpec
+from memo.spec.mitigations import MitigationSpec, RemoveSpec
 from memo.spec.models import ConvSpec, LogisticMixtureSpec, ModelSpec, VAESpec
+from memo.spec.neighbors import DownsampledSpaceSpec, EncoderSpaceSpec
 from memo.spec.scoring import KFoldSpec, LeaveOneOutSpec, ScoringSpec
-from memo.spec.training import MitigationSpec, TrainingSpec
+from memo.spec.training import TrainingSpec
 
 __all__ = ["ExperimentSpec", "ProjectSpec"]
 
@@ -37,17 +41,33 @@ class ExperimentSpec(Spec):
         description="Seed of partitions, initial weights, batch order and noise.",
     )
 
+    @model_validator(mode="after")
+    def _with_floors(self) -> Self:
+        model = mitigated_model(self.model, self.mitigations)
+        return self if model is self.model else self.model_copy(update={"model": model})
+
+    @property
+    def removal(self) -> RemoveSpec | None:
+        """What is left out by another experiment's scores."""
+        return next((m for m in self.mitigations if isinstance(m, RemoveSpec)), None)
+
 
 class ProjectSpec(Spec):
     """Data sets and experiments by name."""
 
     datasets: dict[Name, DatasetSpec] = Field(min_length=1)
     experiments: dict[Name, ExperimentSpec] = Field(min_length=1)
+    derived: dict[Name, DerivedSpec] = Field(
+        default={},
+        description="Experiments made from others; `memo expand` writes them to expanded.yaml, "
+        "where DVC finds them.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for name, experiment in self.experiments.items():
             _check_experiment(name, experiment, self.datasets)
+            _check_removal(name, self.experiments)
         return self
 
 
@@ -69,8 +89,12 @@ def _check_experiment(
             f"epoch {beyond[0]} is beyond the last one, training.epochs = {last}",
         )
     _check_model(("experiments", name, "model"), experiment, datasets[experiment.dataset])
+    for below, message in mitigation_problems(experiment, datasets[experiment.dataset]):
+        raise _wrong(("experiments", name, "mitigations", *below), message)
     design = ("experiments", name, "scoring", "design")
     _check_design(design, experiment, datasets[experiment.dataset].observations)
+    neighbors = ("experiments", name, "scoring", "neighbors")
+    _check_neighbors(neighbors, experiment, datasets[experiment.dataset])
 
 
 def _check_design(
@@ -91,6 +115,60 @@ def _check_design(
                 f"rule. {experiment.model.kind!r} must be refitted: 'k-fold' with `folds: "
                 f"{observations or 'n'}`, one for each observation, does that",
             )
+
+
+def _check_neighbors(
+    path: tuple[str, ...], experiment: ExperimentSpec, dataset: DatasetSpec
+) -> None:
+    spec, shape = experiment.scoring.neighbors, dataset.shape
+    observations = dataset.observations
+    if isinstance(spec.space, EncoderSpaceSpec) and not isinstance(experiment.model, VAESpec):
+        raise _wrong(
+            (*path, "space"),
+            f"'encoder' needs a model that has one, 'vae', and {experiment.model.kind!r} has none",
+        )
+    if (
+        isinstance(spec.space, DownsampledSpaceSpec)
+        and shape is not None
+        and (len(shape) != 3 or shape[1] % 2 or shape[2] % 2)
+    ):
+        raise _wrong(
+            (*path, "space"),
+            "'downsampled' needs images of even height and width, but observations of data set "
+            f"{experiment.dataset!r} are {' x '.join(map(str, shape))}",
+        )
+    if observations is not None and 2 * (spec.samples or 0) > observations:
+        raise _wrong(
+            (*path, "samples"),
+            f"{spec.samples} samples are more than half of the {observations} observations of "
+            f"data set {experiment.dataset!r}, each of which is compared with as many others",
+        )
+
+
+def _check_removal(name: str, experiments: dict[str, ExperimentSpec]) -> None:
+    """What is removed must be known before: another experiment's scores, on the same data set."""
+    experiment = experiments[name]
+    removal = experiment.removal
+    if removal is None:
+        return
+    path = ("experiments", name, "mitigations", experiment.mitigations.index(removal), "of")
+    other = experiments.get(removal.of)
+    if removal.of == name:
+        raise _wrong(
+            path, "names its own experiment: its scores are not known before it is trained"
+        )
+    if other is None:
+        raise _wrong(path, f"no experiment is named {removal.of!r}", removal.of, list(experiments))
+    if other.dataset != experiment.dataset:
+        raise _wrong(
+            path, f"{removal.of!r} is about data set {other.dataset!r}, not {experiment.dataset!r}"
+        )
+    seen = {name}
+    while other is not None and other.removal is not None:
+        if other.removal.of in seen:
+            raise _wrong(path, f"{removal.of!r} itself comes after {name!r}")
+        seen.add(other.removal.of)
+        other = experiments.get(other.removal.of)
 
 
 _VALUES: dict[Support, str] = {
@@ -134,7 +212,7 @@ def _check_multiples(path: tuple[str, ...], dataset: str, shape: tuple[int, ...]
 
 
 def _wrong(
-    path: tuple[str, ...], message: str, given: str = "", choices: Sequence[str] = ()
+    path: tuple[str | int, ...], message: str, given: str = "", choices: Sequence[str] = ()
 ) -> PydanticCustomError:
     context = {"message": message, "path": path, "given": given, "choices": choices}
     return PydanticCustomError("inconsistent", "{message}", context)

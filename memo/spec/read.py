@@ -14,9 +14,18 @@ from ruamel.yaml.error import YAMLError
 
 from memo.errors import InputError
 from memo.spec.datasets import DatasetSpec
+from memo.spec.derived import ExpansionError, expand
 from memo.spec.project import ExperimentSpec, ProjectSpec
 
-__all__ = ["SpecError", "read_project", "select_dataset", "select_experiment", "spec_schema"]
+__all__ = [
+    "SpecError",
+    "expanded_experiments",
+    "read_project",
+    "require_expanded",
+    "select_dataset",
+    "select_experiment",
+    "spec_schema",
+]
 
 _Path = tuple[str | int, ...]
 _Selected = TypeVar("_Selected")
@@ -27,22 +36,53 @@ class SpecError(InputError):
 
 
 def read_project(file: Path) -> ProjectSpec:
-    """Read and validate `params.yaml`.
+    """Read and validate `params.yaml`; experiments made from others stand among the others.
 
     Raises:
         SpecError: The file is missing, is not YAML (1.2, as DVC reads it), or does not fit
             `ProjectSpec`; the message has one line for each thing that is wrong.
     """
-    data = _load(file, YAML(typ="safe", pure=True))
-    if not isinstance(data, dict):
+    data, derived = _read(file)
+    entries = {name: entry for entry, points in derived.items() for name in points}
+    if not entries:
+        return _validated(data, file)
+    together = data["experiments"] | {
+        name: experiment for points in derived.values() for name, experiment in points.items()
+    }
+    return _validated(data | {"experiments": together}, file, entries)
+
+
+def expanded_experiments(file: Path) -> dict[str, Any]:
+    """What `memo expand` writes for a `params.yaml`: each experiment made from others, whole.
+
+    `after` is the file that must be there before its training starts.
+
+    Raises:
+        SpecError: See `read_project`.
+    """
+    project = read_project(file)
+    _, derived = _read(file)
+    return {
+        name: {**experiment, "after": _after(project.experiments[name])}
+        for points in derived.values()
+        for name, experiment in points.items()
+    }
+
+
+def require_expanded(file: Path, expanded: Path) -> None:
+    """See that the file by which DVC knows the experiments made from others is up to date.
+
+    Raises:
+        SpecError: It is not, or cannot be read.
+    """
+    experiments = expanded_experiments(file)
+    if not experiments and not expanded.exists():
+        return
+    found = _load(expanded, YAML(typ="safe", pure=True)) if expanded.exists() else None
+    if found != {"expanded": experiments}:
         raise SpecError(
-            f"{file}: expected the keys `datasets` and `experiments`, found {data!r:.80}"
+            f"{expanded}: is not what {file} says under `derived`; run: memo expand, then dvc repro"
         )
-    try:
-        return ProjectSpec.model_validate(data)
-    except ValidationError as error:
-        lines = [_describe(detail, data, file) for detail in error.errors(include_url=False)]
-        raise SpecError("\n".join(dict.fromkeys(lines))) from None
 
 
 def select_experiment(project: ProjectSpec, name: str) -> ExperimentSpec:
@@ -61,6 +101,54 @@ def select_dataset(project: ProjectSpec, name: str) -> DatasetSpec:
         SpecError: No data set has that name.
     """
     return _select(name, project.datasets, "data set")
+
+
+def _read(file: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """What stands in the file, and for each entry of `derived` its experiments by name."""
+    data = _load(file, YAML(typ="safe", pure=True))
+    if not isinstance(data, dict):
+        raise SpecError(
+            f"{file}: expected the keys `datasets` and `experiments`, found {data!r:.80}"
+        )
+    project = _validated(data, file)
+    for name, experiment in project.experiments.items():
+        if experiment.removal is not None:
+            raise SpecError(
+                f"{file}: experiments.{name}.mitigations: 'remove' reads the scores of another "
+                "experiment; write this one under `derived`, so that DVC runs it after that"
+            )
+    derived: dict[str, dict[str, Any]] = {}
+    names = set(project.experiments)
+    for entry, spec in project.derived.items():
+        try:
+            derived[entry] = expand(entry, spec, data["experiments"])
+        except ExpansionError as error:
+            where = _where(error.path, file)
+            raise SpecError(f"{where}: {'.'.join(error.path)}: {error}") from None
+        for name in derived[entry]:
+            if name in names:
+                raise SpecError(f"{file}: derived.{entry}: there are two experiments {name!r}")
+            names.add(name)
+    return data, derived
+
+
+def _validated(
+    data: dict[str, Any], file: Path, entries: dict[str, str] | None = None
+) -> ProjectSpec:
+    try:
+        return ProjectSpec.model_validate(data)
+    except ValidationError as error:
+        lines = [
+            _describe(detail, data, file, entries or {})
+            for detail in error.errors(include_url=False)
+        ]
+        raise SpecError("\n".join(dict.fromkeys(lines))) from None
+
+
+def _after(experiment: ExperimentSpec) -> str:
+    if experiment.removal is not None:
+        return f"artifacts/scores/{experiment.removal.of}.parquet"
+    return f"data/prepared/{experiment.dataset}"
 
 
 def _select(name: str, among: dict[str, _Selected], what: str) -> _Selected:
@@ -96,16 +184,27 @@ def _load(file: Path, yaml: YAML) -> Any:
         raise SpecError(f"{file}{where}: is not valid YAML: {problem}") from None
 
 
-def _describe(detail: ErrorDetails, data: dict[str, Any], file: Path) -> str:
+def _describe(
+    detail: ErrorDetails, data: dict[str, Any], file: Path, entries: dict[str, str]
+) -> str:
     context = detail.get("ctx", {})
     raw: _Path = context.get("path", detail["loc"])
     path = _without_tags(raw, data)
     if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
         path = _with_kind(path, data)
-    line = _line_of(path, file)
-    where = f"{file}:{line}" if line else f"{file}"
     key = ".".join(str(part) for part in path)
+    written: _Path = path
+    if len(path) > 1 and path[0] == "experiments" and path[1] in entries:
+        entry = entries[str(path[1])]
+        written = ("derived", entry)
+        key = ".".join(["derived", entry, *map(str, path[2:])]) + f" (of {path[1]})"
+    where = _where(written, file)
     return f"{where}: {key or 'top level'}: {_message(detail, context, raw)}"
+
+
+def _where(path: _Path, file: Path) -> str:
+    line = _line_of(path, file)
+    return f"{file}:{line}" if line else f"{file}"
 
 
 def _message(detail: ErrorDetails, context: dict[str, Any], loc: _Path) -> str:

@@ -1,12 +1,10 @@
-"""Specs of training, and of the mitigations that change it."""
-
-from typing import Literal, TypeAlias
+"""Spec of training."""
 
 from pydantic import Field
 
 from memo.spec.base import Positive, Spec
 
-__all__ = ["LearningRateSpec", "MitigationSpec", "TrainingSpec"]
+__all__ = ["TrainingSpec"]
 
 
 class TrainingSpec(Spec):
@@ -19,13 +17,3 @@ class TrainingSpec(Spec):
         "whose sizes differ by at most one.",
     )
     learning_rate: float = Field(default=1e-3, gt=0, description="Adam's step size.")
-
-
-class LearningRateSpec(Spec):
-    """Train with the learning rate times `scale`."""
-
-    kind: Literal["learning-rate"]
-    scale: float = Field(gt=0, description="Factor on `training.learning_rate`.")
-
-
-MitigationSpec: TypeAlias = LearningRateSpec

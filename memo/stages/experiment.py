@@ -1,17 +1,24 @@
 """An experiment with its data: what every stage after prepare starts from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from memo.artifacts import Layout, fingerprint
 from memo.datasets import Prepared
-from memo.design import Design, FoldModel, plan_design
+from memo.design import Design, FoldModel, IndexArray, plan_design
 from memo.errors import InputError
-from memo.spec import ExperimentSpec, ProjectSpec, select_experiment
+from memo.spec import DeduplicateSpec, ExperimentSpec, ProjectSpec, RemoveSpec, select_experiment
 from memo.stages.prepare import read_prepared
-from memo.training import TRAINING_VERSION
+from memo.stages.removal import NOTHING, removed_observations
+from memo.training import TRAINING_VERSION, duplicate_pairs, without_duplicates
 
 __all__ = ["Experiment", "load_experiment"]
+
+_OF_THE_RELEASED_DENSITY = ("ensemble", "background")
 
 
 @dataclass(frozen=True)
@@ -24,10 +31,39 @@ class Experiment:
     data: Prepared
     data_hash: str
     design: Design
+    removed: IndexArray = field(default_factory=NOTHING.copy)
+    """Observations that no model is trained on, since another experiment memorized them."""
+
+    def training_members(self, held_out: IndexArray) -> IndexArray:
+        """What a model is trained on: not what it has held out, nor what mitigations leave out."""
+        everything = np.arange(len(self.data))
+        members = np.setdiff1d(everything, np.union1d(held_out, self.removed), assume_unique=True)
+        if not len(members):
+            raise InputError(f"experiment {self.name}: a model is left nothing to train on")
+        return without_duplicates(members, self._duplicates)
+
+    @cached_property
+    def _duplicates(self) -> NDArray[np.int64]:
+        specs = [m for m in self.spec.mitigations if isinstance(m, DeduplicateSpec)]
+        if not specs:
+            return np.empty((0, 2), np.int64)
+        return duplicate_pairs(self.data.scored, specs[0].distance)
 
     def fold_models(self) -> list[FoldModel]:
         """The models of the design, and what each must not see."""
         return self.design.fold_models
+
+    def scored_epoch(self, epoch: int | None) -> int:
+        """The epoch, or the last one scored for None.
+
+        Raises:
+            InputError: It was not scored.
+        """
+        scored = self.spec.scoring.epochs
+        if epoch is not None and epoch not in scored:
+            words = ", ".join(map(str, scored))
+            raise InputError(f"epoch {epoch} was not scored; scored are {words}")
+        return epoch if epoch is not None else scored[-1]
 
     def fold_fingerprint(self, model: FoldModel) -> str:
         """A hash of everything that determines a fold model; the number of repeats does not."""
@@ -54,14 +90,24 @@ class Experiment:
         return fingerprint(
             {
                 "data": self.data_hash,
-                "model": spec.model.model_dump(),
+                "model": spec.model.model_dump(exclude_none=True),
                 "training": spec.training.model_dump(),
-                "mitigations": [mitigation.model_dump() for mitigation in spec.mitigations],
+                "mitigations": self._mitigations(),
                 "seed": spec.seed,
                 "version": TRAINING_VERSION,
                 **position,
             }
         )
+
+    def _mitigations(self) -> list[dict[str, Any]]:
+        """Those that determine trained models; a removal by what it removes, not by why."""
+        return [
+            {"kind": mitigation.kind, "removed": self.removed.tolist()}
+            if isinstance(mitigation, RemoveSpec)
+            else mitigation.model_dump(exclude_none=True)
+            for mitigation in self.spec.mitigations
+            if mitigation.kind not in _OF_THE_RELEASED_DENSITY
+        ]
 
 
 def load_experiment(project: ProjectSpec, layout: Layout, name: str) -> Experiment:
@@ -69,7 +115,8 @@ def load_experiment(project: ProjectSpec, layout: Layout, name: str) -> Experime
 
     Raises:
         SpecError: There is no such experiment.
-        ArtifactError: Its data set is not prepared, or damaged.
+        ArtifactError: Its data set is not prepared, or damaged; or the experiment whose most
+            memorized observations it removes is not scored.
         InputError: The data set is too small for the design.
     """
     spec = select_experiment(project, name)
@@ -80,4 +127,5 @@ def load_experiment(project: ProjectSpec, layout: Layout, name: str) -> Experime
         raise InputError(
             f"experiments.{name}.scoring.design: {error} of data set {spec.dataset!r}"
         ) from None
-    return Experiment(name, spec, layout, data, data_hash, design)
+    removed = removed_observations(layout, spec, data_hash)
+    return Experiment(name, spec, layout, data, data_hash, design, removed)

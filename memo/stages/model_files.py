@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from memo.artifacts import ArtifactError, Tensors, read_tensors, write_tensors
+from memo.artifacts import ArtifactError, Tensors, read_tensors, write_tensors, write_whole
+from memo.artifacts.tensors import read_header
 from memo.models import build_model
 from memo.spec import ModelSpec
 from memo.training import Trained, Weights
@@ -58,6 +60,32 @@ class ModelFile:
         return Trained(
             {epoch: _weights_of(tensors, epoch) for epoch in self.epochs}, tensors.arrays["losses"]
         )
+
+    def adopt(self, folder: Path, pattern: str) -> Path | None:
+        """Copy a file of another experiment that holds as this model; returns which one.
+
+        The fingerprint names everything that determines a model, so that it is the same one, to
+        the bit, that would be trained here.
+
+        Args:
+            folder: Where to look.
+            pattern: Which files.
+        """
+        for path in sorted(folder.glob(pattern)):
+            other = ModelFile(path, self.fingerprint, self.epochs)
+            if path != self.path and other.fits() and other.problem() is None:
+                write_whole(self.path, path.read_bytes())
+                return path
+        return None
+
+    def fits(self) -> bool:
+        """Whether the file's header names this model; its content is not read."""
+        try:
+            with safe_open(self.path, framework="numpy") as handle:
+                _, facts = read_header(handle.metadata())
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+            return False
+        return facts.get("fingerprint") == self.fingerprint
 
     def problem(self) -> str | None:
         """Why the file cannot be read as this model; None where it can."""

@@ -1,7 +1,7 @@
 """score: trained models -> log-likelihoods under each, and one score for each observation."""
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from memo.artifacts import (
     fingerprint,
     read_table,
     write_table,
+    write_whole,
 )
 from memo.datasets import Rows
 from memo.design import Stream, seed_sequence, torch_seed
@@ -23,12 +24,12 @@ from memo.errors import WorkError
 from memo.execution import Executor
 from memo.likelihood import LogLikelihood, estimate_log_likelihood, left_out_log_likelihood
 from memo.models import FitError
-from memo.scores import memorization_scores
 from memo.spec import LikelihoodSpec, ModelSpec
 from memo.stages.densities import ScoredDensity, scored_densities
 from memo.stages.experiment import Experiment
 from memo.stages.model_files import loaded_model
 from memo.stages.progress import progress
+from memo.stages.released import Released, background_log_likelihoods, released_scores
 from memo.training import Weights, default_device, one_thread
 
 __all__ = ["SCORING_VERSION", "read_log_likelihoods", "score"]
@@ -47,7 +48,7 @@ def score(experiment: Experiment, executor: Executor) -> pl.DataFrame:
         WorkError: There is no density without one of the observations.
     """
     densities = scored_densities(experiment)
-    missing = [density for density in densities if not _holds(experiment, density)]
+    missing = [density for density in densities if not _found(experiment, density)]
     tasks = [_task(experiment, density) for density in missing]
     shared = _Shared(
         experiment.spec.model, experiment.spec.scoring.likelihood, experiment.data.scored
@@ -60,8 +61,12 @@ def score(experiment: Experiment, executor: Executor) -> pl.DataFrame:
             for position, estimates in results:
                 _write(experiment, missing[position], estimates)
                 advance(1)
-    scores = _aggregate(experiment, densities)
-    facts = {"data": experiment.data_hash, "partitions": experiment.partitions_fingerprint()}
+    scores, released = _aggregate(experiment, densities)
+    facts = {
+        "data": experiment.data_hash,
+        "partitions": experiment.partitions_fingerprint(),
+        **released,
+    }
     write_table(experiment.layout.scores(experiment.name), scores, SCORES, facts)
     return scores
 
@@ -135,6 +140,17 @@ def _fingerprint(experiment: Experiment, density: ScoredDensity) -> str:
     )
 
 
+def _found(experiment: Experiment, density: ScoredDensity) -> bool:
+    """Whether the table holds; it is copied from another experiment that has the same model."""
+    if _holds(experiment, density):
+        return True
+    for other in sorted(density.table.parent.parent.glob(f"*/{density.table.name}")):
+        if other != density.table and _holds(experiment, replace(density, table=other)):
+            write_whole(density.table, other.read_bytes())
+            return True
+    return False
+
+
 def _holds(experiment: Experiment, density: ScoredDensity) -> bool:
     try:
         read_log_likelihoods(experiment, density)
@@ -172,13 +188,23 @@ def _write(
     write_table(density.table, table, LOG_LIKELIHOODS, facts)
 
 
-def _aggregate(experiment: Experiment, densities: list[ScoredDensity]) -> pl.DataFrame:
+def _aggregate(
+    experiment: Experiment, densities: list[ScoredDensity]
+) -> tuple[pl.DataFrame, dict[str, str]]:
+    """Scores at every epoch; and facts about the density that is released, at the last one."""
     tables = [read_log_likelihoods(experiment, density) for density in densities]
     blocks = [density.block for density in densities if density.block is not None]
     block = np.array(blocks) if blocks else None
-    return pl.concat(
-        _scores_at(experiment, [t.filter(pl.col("epoch") == epoch) for t in tables], block, epoch)
+    background = background_log_likelihoods(experiment, [d.held_out for d in densities])
+    found = [
+        (epoch, *_scores_at(experiment, tables, block, epoch, background))
         for epoch in experiment.spec.scoring.epochs
+    ]
+    last = found[-1][1]
+    facts = {"weight": last.weight, "largest_bound": last.largest_bound}
+    return (
+        pl.concat(table for *_, table in found),
+        {name: repr(value) for name, value in facts.items() if value is not None},
     )
 
 
@@ -187,15 +213,16 @@ def _scores_at(
     tables: list[pl.DataFrame],
     block: NDArray[np.int64] | None,
     epoch: int,
-) -> pl.DataFrame:
+    background: NDArray[np.float64] | None,
+) -> tuple[Released, pl.DataFrame]:
+    tables = [t.filter(pl.col("epoch") == epoch) for t in tables]
     log_likelihood, std_error, held_out, unreliable = (
         np.stack([table[column].to_numpy() for table in tables])
         for column in ("log_likelihood", "std_error", "held_out", "unreliable")
     )
-    result = memorization_scores(
-        log_likelihood, std_error, ~held_out, block, experiment.spec.scoring.aggregate
-    )
-    return experiment.data.observations.with_columns(
+    released = released_scores(experiment, log_likelihood, std_error, held_out, block, background)
+    result = released.scores
+    table = experiment.data.observations.with_columns(
         pl.lit(epoch, pl.Int64).alias("epoch"),
         log_p_in=result.log_p_in,
         log_p_out=result.log_p_out,
@@ -211,3 +238,4 @@ def _scores_at(
             [row.tolist() for row in result.without_block.T], dtype=pl.List(pl.Float64)
         ),
     )
+    return released, table

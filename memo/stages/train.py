@@ -3,8 +3,9 @@
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import TypeAlias
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from memo.spec import ModelSpec
 from memo.stages.experiment import Experiment
 from memo.stages.model_files import ModelFile
 from memo.stages.progress import console, progress
+from memo.stages.seconds import read_seconds, write_seconds
 from memo.training import (
     Trained,
     TrainingError,
@@ -42,9 +44,12 @@ def train(experiment: Experiment, executor: Executor) -> int:
         ArtifactError: A file cannot be written.
     """
     make_folder(experiment.layout.folds(experiment.name))  # DVC expects it, even if it stays empty
-    jobs = _jobs(experiment)
+    seconds_file = experiment.layout.seconds(experiment.name)
+    seconds = read_seconds(seconds_file)
+    jobs = [_adopted(experiment, job, seconds) for job in _jobs(experiment)]
     for job in jobs:
         remove_leftovers(job.file.path)
+    write_seconds(seconds_file, seconds)
     stacks = [stack for stack in _stacks(experiment, jobs) if any(map(_must_train, stack))]
     missing = sum(_must_train(job) for stack in stacks for job in stack)
     kept = len(jobs) - missing
@@ -65,8 +70,11 @@ def train(experiment: Experiment, executor: Executor) -> int:
             progress(f"{experiment.name}: models trained", missing) as advance,
             closing(executor.run(_train, shared, tasks)) as outcomes,
         ):
-            for position, outcome in outcomes:
+            for position, (outcome, spent) in outcomes:
                 _write(experiment, stacks[position], outcome)
+                each = spent / len(stacks[position])
+                seconds |= {job.file.path.stem: each for job in stacks[position]}
+                write_seconds(seconds_file, seconds)
                 advance(sum(map(_must_train, stacks[position])))
     except KeyboardInterrupt:
         console.print(
@@ -112,7 +120,6 @@ def _must_train(job: _Job) -> bool:
 
 
 def _jobs(experiment: Experiment) -> list[_Job]:
-    everything = np.arange(len(experiment.data))
     seed = experiment.spec.seed
     jobs = [
         _job(
@@ -120,7 +127,7 @@ def _jobs(experiment: Experiment) -> list[_Job]:
             model.repeat,
             fold_file(experiment, model),
             TrainingSet(
-                np.setdiff1d(everything, model.held_out, assume_unique=True),
+                experiment.training_members(model.held_out),
                 model.held_out,
                 seed_sequence(seed, Stream.FOLD_MODEL, model.repeat, model.fold),
             ),
@@ -128,6 +135,7 @@ def _jobs(experiment: Experiment) -> list[_Job]:
         for model in experiment.fold_models()
     ]
     nothing: IndexArray = np.empty(0, np.int64)
+    everything = experiment.training_members(nothing)
     full = TrainingSet(everything, nothing, seed_sequence(seed, Stream.FULL_MODEL))
     return [*jobs, _job("full model", None, full_model_file(experiment), full)]
 
@@ -139,16 +147,39 @@ def _job(what: str, block: int | None, file: ModelFile, training_set: TrainingSe
     return _Job(what, block, file, training_set, problem)
 
 
+def _adopted(experiment: Experiment, job: _Job, seconds: dict[str, float]) -> _Job:
+    """The job, done where another experiment has trained the same model."""
+    if not _must_train(job):
+        return job
+    layout, file = experiment.layout, job.file.path
+    folds = layout.folds(experiment.name)
+    folder, pattern = (
+        (folds.parent, f"*/{file.name}") if file.parent == folds else (file.parent, "*.safetensors")
+    )
+    found = job.file.adopt(folder, pattern)
+    if found is None:
+        return job
+    other = found.parent.name if file.parent == folds else found.stem
+    name, theirs = (file.stem, found.stem)
+    measured = read_seconds(layout.seconds(other)).get(theirs)
+    if measured is not None:
+        seconds[name] = measured
+    console.print(f"{experiment.name}: {job.what} is the same as of {other}", soft_wrap=True)
+    return replace(job, problem=None)
+
+
 def _stacks(experiment: Experiment, jobs: Sequence[_Job]) -> list[Sequence[_Job]]:
     """Cut each block's models into stacks, by the spec alone; the full model is its own."""
     model = build_model(experiment.spec.model, experiment.data.shape)
     fitted = isinstance(model, Fitted)
+    plan = training_plan(experiment.spec.training, experiment.spec.mitigations)
+    alone = fitted or plan.privacy is not None
     parameters = sum(p.numel() for p in model.parameters())
     blocks = [list(block) for _, block in groupby(jobs, key=lambda job: job.block)]
     return [
         stack
         for block in blocks
-        for stack in _cut(block, 1 if fitted else stack_size(parameters, len(block)))
+        for stack in _cut(block, 1 if alone else stack_size(parameters, len(block)))
     ]
 
 
@@ -164,9 +195,17 @@ class _Shared:
     epochs: list[int]
 
 
-def _train(
-    shared: _Shared, training_sets: list[TrainingSet]
-) -> list[Trained] | TrainingError | FitError:
+Outcome: TypeAlias = list[Trained] | TrainingError | FitError
+
+
+def _train(shared: _Shared, training_sets: list[TrainingSet]) -> tuple[Outcome, float]:
+    """Train a stack; returns the models, or why there are none, and the CPU seconds it took."""
+    start = time.process_time()
+    outcome = _trained(shared, training_sets)
+    return outcome, time.process_time() - start
+
+
+def _trained(shared: _Shared, training_sets: list[TrainingSet]) -> Outcome:
     try:
         with one_thread():
             if _is_fitted(shared.model, shared.data.shape):
@@ -193,7 +232,7 @@ def _is_fitted(model: ModelSpec, shape: tuple[int, ...]) -> bool:
 def _write(
     experiment: Experiment,
     stack: Sequence[_Job],
-    outcome: list[Trained] | TrainingError | FitError,
+    outcome: Outcome,
 ) -> None:
     if isinstance(outcome, Exception):
         position = outcome.model if isinstance(outcome, TrainingError) else 0

@@ -3,6 +3,8 @@
 from memo.training.device import default_device, one_thread
 from memo.training.fit import fit_model
 from memo.training.plan import TrainingPlan, training_plan
+from memo.training.private import epsilon_spent
+from memo.training.selection import duplicate_pairs, without_duplicates
 from memo.training.stack import Weights, stack_size
 from memo.training.train import TRAINING_VERSION, Trained, TrainingError, TrainingSet, train_stack
 
@@ -14,9 +16,12 @@ __all__ = [
     "TrainingSet",
     "Weights",
     "default_device",
+    "duplicate_pairs",
+    "epsilon_spent",
     "fit_model",
     "one_thread",
     "stack_size",
     "train_stack",
     "training_plan",
+    "without_duplicates",
 ]

@@ -2,7 +2,15 @@
 
 from dataclasses import dataclass, replace
 
-from memo.spec import MitigationSpec, TrainingSpec
+from memo.spec import (
+    AugmentationSpec,
+    DPSGDSpec,
+    DropoutSpec,
+    EarlyStoppingSpec,
+    MitigationSpec,
+    ScheduleSpec,
+    TrainingSpec,
+)
 
 __all__ = ["TrainingPlan", "training_plan"]
 
@@ -14,13 +22,40 @@ class TrainingPlan:
     epochs: int
     batch_size: int
     learning_rate: float
+    schedule: ScheduleSpec | None = None
+    weight_decay: float = 0.0
+    kl_weight: float = 1.0
+    free_nats: float = 0.0
+    dropout: DropoutSpec | None = None
+    spectral_bound: float | None = None
+    augmentation: AugmentationSpec | None = None
+    early_stopping: EarlyStoppingSpec | None = None
+    privacy: DPSGDSpec | None = None
 
 
 def training_plan(training: TrainingSpec, mitigations: list[MitigationSpec]) -> TrainingPlan:
-    """Apply mitigations in the order of the spec."""
+    """Apply the mitigations that act on the loop; learning rates in the order of the spec."""
     plan = TrainingPlan(training.epochs, training.batch_size, training.learning_rate)
     for mitigation in mitigations:
         match mitigation.kind:
             case "learning-rate":
-                plan = replace(plan, learning_rate=plan.learning_rate * mitigation.scale)
+                plan = replace(
+                    plan,
+                    learning_rate=plan.learning_rate * mitigation.scale,
+                    schedule=mitigation.schedule or plan.schedule,
+                )
+            case "weight-decay":
+                plan = replace(plan, weight_decay=mitigation.decay)
+            case "kl-weight":
+                plan = replace(plan, kl_weight=mitigation.weight, free_nats=mitigation.free_nats)
+            case "dropout":
+                plan = replace(plan, dropout=mitigation)
+            case "spectral-norm":
+                plan = replace(plan, spectral_bound=mitigation.bound)
+            case "augmentation":
+                plan = replace(plan, augmentation=mitigation)
+            case "early-stopping":
+                plan = replace(plan, early_stopping=mitigation)
+            case "dp-sgd":
+                plan = replace(plan, privacy=mitigation)
     return plan

@@ -7,7 +7,8 @@ initial weights, batch order and noise. Which models share a stack is a function
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -36,21 +37,47 @@ class Stack:
     Args:
         models: The models, with their initial weights; they fill `memo.models.Trainable`.
         device: Where the stack lives.
+        objective: Makes of a model the module whose output is minimized; by default its loss.
     """
 
-    def __init__(self, models: Sequence[nn.Module], device: torch.device) -> None:
+    def __init__(
+        self,
+        models: Sequence[nn.Module],
+        device: torch.device,
+        objective: Callable[[nn.Module], nn.Module] | None = None,
+    ) -> None:
         self.size = len(models)
         self.noise_features = int(models[0].noise_features)  # type: ignore[arg-type]
         self._parameters = _gathered([dict(m.named_parameters()) for m in models], device)
         self._buffers = _gathered([dict(m.named_buffers()) for m in models], device)
         for parameter in self._parameters.values():
             parameter.requires_grad_()
-        self._loss = _Loss(copy.deepcopy(models[0]).to("meta"))
+        self.module = copy.deepcopy(models[0]).to("meta")
+        self._loss = _Loss(self.module)
+        self._objective = self._loss if objective is None else objective(self.module)
+        self.objective_noise_features = (
+            self.noise_features if objective is None else int(self._objective.noise_features)  # type: ignore[arg-type]
+        )
 
     @property
     def parameters(self) -> list[Tensor]:
         """What an optimizer changes: tensors that are contiguous in memory, as are gradients."""
         return list(self._parameters.values())
+
+    def matrices(self, prefix: str = "", exactly: bool = False) -> list[Tensor]:
+        """Those of the parameters that are matrices or kernels in each model.
+
+        Args:
+            prefix: Of their names.
+            exactly: Matrices alone.
+        """
+        axes = 2 if self.size == 1 else 3
+        return [
+            parameter
+            for name, parameter in self._parameters.items()
+            if name.startswith(prefix)
+            and (parameter.ndim == axes or (parameter.ndim > axes and not exactly))
+        ]
 
     def loss(self, x: Tensor, noise: Tensor) -> Tensor:
         """Losses of every model on its own observations.
@@ -62,10 +89,31 @@ class Stack:
         Returns:
             (S, B), nats.
         """
-        if self.size == 1:
-            return self._one_loss(self._parameters, self._buffers, x[0], noise[0])[None]
-        parameters, buffers = _oriented(self._parameters), _oriented(self._buffers)
-        return torch.vmap(self._one_loss)(parameters, buffers, x, noise)
+        return self._of_each(self._loss, x, noise)
+
+    def objective(self, x: Tensor, noise: Tensor) -> Tensor:
+        """What is minimized, as `loss`; the noise is (S, B, objective_noise_features)."""
+        return self._of_each(self._objective, x, noise)
+
+    @torch.no_grad()  # of gradients; those that are asked for are computed all the same
+    def gradients(self, x: Tensor, noise: Tensor) -> list[Tensor]:
+        """Gradients of the objective for each observation by itself, in a stack of one model.
+
+        Args:
+            x: (B, *shape).
+            noise: (B, objective_noise_features).
+
+        Returns:
+            For each of `parameters`, (B, *its shape).
+        """
+        if not len(x):
+            return [parameter.new_zeros(0, *parameter.shape) for parameter in self.parameters]
+
+        def objective(parameters: dict[str, Tensor], one: Tensor, draw: Tensor) -> Tensor:
+            return self._one(self._objective, parameters, self._buffers, one[None], draw[None])[0]
+
+        gradient = torch.vmap(torch.func.grad(objective), in_dims=(None, 0, 0))
+        return list(gradient(self._parameters, x, noise).values())
 
     def weights(self) -> list[Weights]:
         """A copy of each model's state."""
@@ -81,11 +129,23 @@ class Stack:
             for model in range(self.size)
         ]
 
-    def _one_loss(
-        self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, noise: Tensor
+    def _of_each(self, function: nn.Module, x: Tensor, noise: Tensor) -> Tensor:
+        one = partial(self._one, function)
+        if self.size == 1:
+            return one(self._parameters, self._buffers, x[0], noise[0])[None]
+        parameters, buffers = _oriented(self._parameters), _oriented(self._buffers)
+        return torch.vmap(one)(parameters, buffers, x, noise)
+
+    def _one(
+        self,
+        function: nn.Module,
+        parameters: dict[str, Tensor],
+        buffers: dict[str, Tensor],
+        x: Tensor,
+        noise: Tensor,
     ) -> Tensor:
         state = {f"model.{name}": tensor for name, tensor in (parameters | buffers).items()}
-        result: Tensor = torch.func.functional_call(self._loss, state, (x, noise))
+        result: Tensor = torch.func.functional_call(function, state, (x, noise))
         return result
 
 

@@ -1,8 +1,10 @@
 """The training loop: a stack of models, each on its own training set."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -14,8 +16,14 @@ from memo.design import IndexArray, substreams, torch_seed
 from memo.errors import WorkError
 from memo.models import initial_model
 from memo.spec import ModelSpec
+from memo.training.augment import augmented
 from memo.training.batches import Minibatches, Observations, drawn_apart, generators, padded
+from memo.training.early_stopping import EarlyStopping, validation_splits
+from memo.training.objective import Objective
+from memo.training.optimizer import build_optimizer, set_learning_rate
 from memo.training.plan import TrainingPlan
+from memo.training.private import PoissonBatches, PrivateDescent
+from memo.training.spectral import project
 from memo.training.stack import Stack, Weights
 
 __all__ = ["TRAINING_VERSION", "Trained", "TrainingError", "TrainingSet", "train_stack"]
@@ -71,7 +79,8 @@ def train_stack(
 
     Args:
         model: What to train.
-        plan: How.
+        plan: How. With early stopping, what is kept at an epoch are the best weights up to it, and
+            losses after a model has stopped are those of its best epoch.
         data: The observations.
         training_sets: One for each model; results do not depend on the seeds of the others.
         epochs: Epochs after which weights are kept.
@@ -85,48 +94,111 @@ def train_stack(
     ]
     values = Observations(data, device)
     stack = Stack(
-        [initial_model(model, data.shape, torch_seed(seed["weights"])) for seed in seeds], device
+        [initial_model(model, data.shape, torch_seed(seed["weights"])) for seed in seeds],
+        device,
+        partial(Objective, plan=plan),
     )
-    batches = Minibatches(
-        [s.members for s in training_sets], [seed["order"] for seed in seeds], plan.batch_size
+    members = [s.members for s in training_sets]
+    stopping: EarlyStopping | None = None
+    if plan.early_stopping is not None:
+        validated, members = validation_splits(
+            members, plan.early_stopping.fraction, [seed["split"] for seed in seeds]
+        )
+        validation = _Evaluation(validated, stack, values, [seed["validation"] for seed in seeds])
+        stopping = EarlyStopping(plan.early_stopping.patience, stack.size)
+    streams, changes = (
+        generators([seed[stream] for seed in seeds], device) for stream in ("noise", "augmentation")
     )
-    streams = generators([seed["noise"] for seed in seeds], device)
     evaluations = [
         _Evaluation(sets, stack, values, [seed["evaluation"] for seed in seeds])
         for sets in (
             [
-                _like_held_out(s, seed["subset"])
-                for s, seed in zip(training_sets, seeds, strict=True)
+                _like_held_out(own, s.held_out, seed["subset"])
+                for own, s, seed in zip(members, training_sets, seeds, strict=True)
             ],
             [s.held_out for s in training_sets],
         )
     ]
-    optimizer = torch.optim.Adam(stack.parameters, lr=plan.learning_rate, fused=True)
+    optimizer = build_optimizer(stack, plan)
+    batches, descend = _steps(plan, members, seeds, stack, optimizer)
+    binary = model.support == "binary"
     losses = np.empty((plan.epochs, len(evaluations), stack.size))
     weights: dict[int, list[Weights]] = {}
     for epoch in range(1, plan.epochs + 1):
-        for index, weights_of_steps in batches.epoch(device, math.prod(data.shape)):
-            steps = (
-                values.drawn(index, streams),
-                _normal(stack, index, streams),
-                weights_of_steps,
-            )
-            for x, noise, weight in zip(*steps, strict=True):
-                loss = (stack.loss(x, noise) * weight).sum()
-                optimizer.zero_grad(set_to_none=True)
-                torch.autograd.backward(loss)
-                optimizer.step()
-        losses[epoch - 1] = [evaluation.mean_loss() for evaluation in evaluations]
+        set_learning_rate(optimizer, plan, epoch)
+        if stopping is None or not stopping.stopped.all():
+            for index, weights_of_steps in batches.epoch(device, math.prod(data.shape)):
+                values_of_steps = values.drawn(index, streams)
+                if plan.augmentation is not None:
+                    values_of_steps = augmented(
+                        plan.augmentation, values_of_steps, changes, binary=binary
+                    )
+                steps = (
+                    values_of_steps,
+                    _normal(stack.objective_noise_features, index, streams),
+                    weights_of_steps,
+                )
+                for x, noise, weight in zip(*steps, strict=True):
+                    descend(x, noise, weight)
+                    if plan.spectral_bound is not None:
+                        project(stack.matrices("decoder.", exactly=True), plan.spectral_bound)
+            losses[epoch - 1] = [evaluation.mean_loss() for evaluation in evaluations]
+        if stopping is not None:
+            stopping.update(epoch, validation.mean_loss(), stack.weights)
+            done, best = stopping.stopped, stopping.best_epoch - 1
+            losses[epoch - 1, :, done] = losses[best[done], :, done]
         _require_finite(losses[epoch - 1], epoch)
         if epoch in epochs:
-            weights[epoch] = stack.weights()
+            weights[epoch] = stack.weights() if stopping is None else list(stopping.best)
     return [
         Trained({epoch: kept[i] for epoch, kept in weights.items()}, losses[:, :, i])
         for i in range(stack.size)
     ]
 
 
-_STREAMS = ("weights", "order", "noise", "subset", "evaluation")
+_STREAMS = (
+    "weights",
+    "order",
+    "noise",
+    "subset",
+    "evaluation",
+    "split",
+    "validation",
+    "augmentation",
+    "privacy",
+)
+
+Descent: TypeAlias = Callable[[Tensor, Tensor, Tensor], None]
+"""A step of every model on its own batch (S, B, *shape), with noise and weights."""
+
+
+def _steps(
+    plan: TrainingPlan,
+    members: Sequence[IndexArray],
+    seeds: Sequence[dict[str, np.random.SeedSequence]],
+    stack: Stack,
+    optimizer: torch.optim.Optimizer,
+) -> tuple[Minibatches | PoissonBatches, Descent]:
+    """Which batches, and what is done with each."""
+    order = [seed["order"] for seed in seeds]
+    if plan.privacy is None:
+        return Minibatches(members, order, plan.batch_size), partial(_descend, stack, optimizer)
+    (own,), (seed,) = members, seeds
+    device = stack.parameters[0].device
+    (stream,) = generators([seed["privacy"]], device)
+    return (
+        PoissonBatches(own, seed["order"], plan.batch_size),
+        PrivateDescent(stack, optimizer, plan, len(own), stream),
+    )
+
+
+def _descend(
+    stack: Stack, optimizer: torch.optim.Optimizer, x: Tensor, noise: Tensor, weight: Tensor
+) -> None:
+    loss = (stack.objective(x, noise) * weight).sum()
+    optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(loss)
+    optimizer.step()
 
 
 class _Evaluation:
@@ -143,7 +215,7 @@ class _Evaluation:
         self._values = values
         self._index, self._weight = (t.to(values.device) for t in padded(sets))
         streams = generators(seeds, values.device)
-        self._noise = _normal(stack, self._index, streams)
+        self._noise = _normal(stack.noise_features, self._index, streams)
 
     @torch.no_grad()
     def mean_loss(self) -> NDArray[np.float64]:
@@ -160,16 +232,17 @@ class _Evaluation:
         return total.cpu().numpy().astype(np.float64)
 
 
-def _normal(stack: Stack, index: Tensor, streams: Sequence[torch.Generator]) -> Tensor:
-    """The noise that a loss at these observations takes: (..., S, B) -> (..., S, B, features)."""
+def _normal(features: int, index: Tensor, streams: Sequence[torch.Generator]) -> Tensor:
+    """Standard normal draws for observations: (..., S, B) -> (..., S, B, features)."""
     *steps, _, width = index.shape
-    return drawn_apart(torch.randn, (*steps, width, stack.noise_features), len(steps), streams)
+    return drawn_apart(torch.randn, (*steps, width, features), len(steps), streams)
 
 
-def _like_held_out(training_set: TrainingSet, seed: np.random.SeedSequence) -> IndexArray:
+def _like_held_out(
+    members: IndexArray, held_out: IndexArray, seed: np.random.SeedSequence
+) -> IndexArray:
     stream = np.random.Generator(np.random.PCG64(seed))
-    members = training_set.members
-    size = len(training_set.held_out) or len(members)
+    size = len(held_out) or len(members)
     return np.sort(stream.choice(members, min(size, len(members)), replace=False))
 
 

@@ -22,7 +22,7 @@ def build_observation(
         case BernoulliSpec():
             return Bernoulli(shape)
         case GaussianSpec():
-            return Gaussian(shape)
+            return Gaussian(shape, spec.floor or 0.0)
         case DiagonalGaussianSpec():
             return DiagonalGaussian(shape, spec.floor)
         case LogisticMixtureSpec():

@@ -14,10 +14,12 @@ class Gaussian(nn.Module):
 
     Args:
         shape: Shape of an observation.
+        floor: Standard deviation that sigma does not fall below; 0 for none.
     """
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...], floor: float = 0.0) -> None:
         super().__init__()
+        self.log_floor = math.log(floor) if floor else None
         self.shape = shape
         self.parameter_shape = shape
         self.log_std = nn.Parameter(torch.zeros(1))
@@ -28,16 +30,23 @@ class Gaussian(nn.Module):
 
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
         """sum over pixels of log N(x; mean, sigma^2)."""
-        terms = _log_normal(x, parameters, self.log_std)
+        terms = _log_normal(x, parameters, self._log_sigma())
         return terms.flatten(-len(self.shape)).sum(-1)
 
     def fisher_information(self, parameters: Tensor) -> Tensor:
         """1 / sigma^2, which is also the exact curvature of -log p in the means."""
-        return torch.exp(-2 * self.log_std).expand_as(parameters)
+        return torch.exp(-2 * self._log_sigma()).expand_as(parameters)
 
     def sample(self, parameters: Tensor, uniform: Tensor) -> Tensor:
         """mean + sigma Phi^-1(u)."""
-        return parameters + torch.exp(self.log_std) * _standard_normal(uniform)
+        return parameters + torch.exp(self._log_sigma()) * _standard_normal(uniform)
+
+    def _log_sigma(self) -> Tensor:
+        """log(floor + exp(log_std)), which has a gradient everywhere."""
+        if self.log_floor is None:
+            return self.log_std
+        floor = torch.full_like(self.log_std, self.log_floor)
+        return torch.logaddexp(self.log_std, floor)
 
 
 class DiagonalGaussian(nn.Module):

@@ -1,0 +1,37 @@
+"""Pixels of integer levels, each by itself: a broad density of digital images."""
+
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Frequencies"]
+
+
+class Frequencies(nn.Module):
+    """prod_j (c_j(x_j) + 1) / (n + levels), c_j(v) counting level v at pixel j: Laplace's rule.
+
+    Args:
+        shape: Shape of an observation.
+        levels: Pixels are integers 0 ... levels - 1.
+    """
+
+    log_probabilities: Tensor
+
+    def __init__(self, shape: tuple[int, ...], levels: int) -> None:
+        super().__init__()
+        self.shape = shape
+        self.levels = levels
+        self.register_buffer(
+            "log_probabilities", torch.zeros(levels, prod(shape), dtype=torch.float64)
+        )
+
+    def fit(self, x: Tensor) -> None:
+        """Count each pixel's levels over (n, *shape)."""
+        pixels = x.flatten(1).long()
+        counts = torch.stack([(pixels == level).sum(0) for level in range(self.levels)])
+        self.log_probabilities = torch.log((counts + 1.0).double() / (len(x) + self.levels))
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """sum over pixels: (B, *shape) -> (B,)."""
+        return self.log_probabilities.gather(0, x.flatten(1).long()).sum(1)

@@ -1,0 +1,171 @@
+"""Which mitigations make sense: with each other, with the model, with the data set."""
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import TYPE_CHECKING, TypeAlias
+
+from memo.spec.datasets import DatasetSpec, ImagesSpec
+from memo.spec.mitigations import (
+    AugmentationSpec,
+    BackgroundSpec,
+    DeduplicateSpec,
+    DPSGDSpec,
+    MitigationSpec,
+    ObservationVarianceSpec,
+    PosteriorVarianceSpec,
+    RemoveSpec,
+)
+from memo.spec.models import (
+    ConvSpec,
+    DiagonalGaussianSpec,
+    FlowSpec,
+    GaussianSpec,
+    ModelSpec,
+    VAESpec,
+)
+
+if TYPE_CHECKING:
+    from memo.spec.project import ExperimentSpec
+
+__all__ = ["mitigated_model", "mitigation_problems"]
+
+Problem: TypeAlias = tuple[tuple[str | int, ...], str]
+"""Path below the experiment, and what is wrong there."""
+
+_BY_GRADIENT = (
+    "learning-rate",
+    "weight-decay",
+    "early-stopping",
+    "dp-sgd",
+    "augmentation",
+)
+_OF_LATENT_VARIABLES = ("kl-weight", "posterior-variance", "dropout", "spectral-norm")
+_BY_FOLDS = ("remove", "deduplicate", "ensemble", "background")
+_REPEATABLE = ("learning-rate",)
+
+_NOT_TOGETHER = {
+    ("dp-sgd", "early-stopping"): "the validation loss would be read from the data without noise, "
+    "and is not counted in epsilon",
+    ("dp-sgd", "remove"): "which observations are left out was read from the data without noise, "
+    "and is not counted in epsilon",
+    ("dp-sgd", "ensemble"): "each member spends epsilon on most of the same observations",
+    ("background", "dp-sgd"): "the broad density is fitted to the data without noise, and is not "
+    "counted in epsilon",
+}
+
+
+def mitigated_model(model: ModelSpec, mitigations: list[MitigationSpec]) -> ModelSpec:
+    """The density as its floors make it: they are a part of what is trained, scored and sampled."""
+    for mitigation in mitigations:
+        if not isinstance(model, VAESpec):
+            break
+        match mitigation:
+            case PosteriorVarianceSpec():
+                floor = max(mitigation.floor, model.posterior_variance_floor or 0)
+                model = model.model_copy(update={"posterior_variance_floor": floor})
+            case ObservationVarianceSpec() if isinstance(
+                model.observation, GaussianSpec | DiagonalGaussianSpec
+            ):
+                floor = max(mitigation.floor**0.5, model.observation.floor or 0)
+                observation = model.observation.model_copy(update={"floor": floor})
+                model = model.model_copy(update={"observation": observation})
+    return model
+
+
+def mitigation_problems(experiment: "ExperimentSpec", dataset: DatasetSpec) -> Iterator[Problem]:
+    """What speaks against each mitigation of an experiment, before anything runs."""
+    mitigations = experiment.mitigations
+    for (_, first), (place, second) in combinations(enumerate(mitigations), 2):
+        kinds = (first.kind, second.kind)
+        if first.kind == second.kind and first.kind not in _REPEATABLE:
+            yield (place, "kind"), f"{second.kind!r} is named twice"
+        reason = _NOT_TOGETHER.get((min(kinds), max(kinds)))
+        if reason is not None:
+            yield (place, "kind"), f"{second.kind!r} does not go with {first.kind!r}: {reason}"
+    for place, mitigation in enumerate(mitigations):
+        if experiment.scoring.design.kind != "k-fold" and mitigation.kind in _BY_FOLDS:
+            yield (
+                (place, "kind"),
+                f"{mitigation.kind!r} is for designs of kind 'k-fold': it changes which "
+                "observations a model without one of them is trained on, or uses such models",
+            )
+        for path, problem in (
+            *_problems_with_model(mitigation, experiment.model),
+            *_problems_with_data(mitigation, experiment, dataset),
+        ):
+            yield (place, *path), problem
+
+
+def _problems_with_model(mitigation: MitigationSpec, model: ModelSpec) -> Iterator[Problem]:
+    kind = mitigation.kind
+    if kind in _BY_GRADIENT and not isinstance(model, VAESpec | FlowSpec):
+        yield (
+            ("kind",),
+            f"{kind!r} changes the steps of training, but {model.kind!r} is fitted without any",
+        )
+    if kind in _OF_LATENT_VARIABLES and not isinstance(model, VAESpec):
+        yield ("kind",), f"{kind!r} is for models of kind 'vae', not {model.kind!r}"
+    if kind == "observation-variance" and not (
+        isinstance(model, VAESpec)
+        and isinstance(model.observation, GaussianSpec | DiagonalGaussianSpec)
+    ):
+        what = model.observation.kind if isinstance(model, VAESpec) else model.kind
+        yield ("kind",), f"{kind!r} is for Gaussian pixels, but {what!r} has no such variance"
+    if (
+        kind == "spectral-norm"
+        and isinstance(model, VAESpec)
+        and isinstance(model.network, ConvSpec)
+    ):
+        yield (
+            ("kind",),
+            f"{kind!r} has no effect on a network of kind 'conv': each of its layers is followed "
+            "by a normalization, which undoes any scale",
+        )
+
+
+def _problems_with_data(
+    mitigation: MitigationSpec, experiment: "ExperimentSpec", dataset: DatasetSpec
+) -> Iterator[Problem]:
+    n = dataset.observations
+    support = dataset.support
+    match mitigation:
+        case AugmentationSpec():
+            yield from _augmentation_problems(mitigation, dataset)
+        case BackgroundSpec() if (mitigation.density == "frequencies") == (support == "continuous"):
+            yield (
+                ("density",),
+                f"{mitigation.density!r} is not a density of {support} values (frequencies: for "
+                "binary and levels; normal, kde: for continuous)",
+            )
+        case DPSGDSpec() if n is not None and mitigation.delta >= 1 / n:
+            yield (
+                ("delta",),
+                f"is not below 1 / {n}, the number of observations: publishing one of them at "
+                "random would satisfy it",
+            )
+        case DeduplicateSpec() if mitigation.distance > 0:
+            if any(other.kind == "dp-sgd" for other in experiment.mitigations):
+                yield (
+                    ("distance",),
+                    "does not go with 'dp-sgd' above 0: one observation may decide on many others, "
+                    "which is not counted in epsilon",
+                )
+        case RemoveSpec() if n is not None and (mitigation.count or 0) >= n:
+            yield ("count",), f"leaves nothing to train on: there are {n} observations"
+        case _:
+            pass
+
+
+def _augmentation_problems(
+    augmentation: AugmentationSpec, dataset: DatasetSpec
+) -> Iterator[Problem]:
+    if not isinstance(dataset, ImagesSpec):
+        for name in ("flips", "shifts"):
+            if getattr(augmentation, name):
+                yield (name,), f"is for images, not for data sets of kind {dataset.kind!r}"
+    elif dataset.shape is not None and augmentation.shifts >= min(dataset.shape[1:]):
+        yield ("shifts",), f"moves images of {dataset.shape[1]} x {dataset.shape[2]} out of sight"
+    if augmentation.noise and dataset.support == "levels":
+        yield ("noise",), "is for binary or continuous values, not for integer levels"
+    if augmentation.noise >= 0.5 and dataset.support == "binary":
+        yield ("noise",), "inverts binary pixels with a probability that must be below 0.5"

@@ -1,0 +1,471 @@
+"""Each mitigation's mechanism, against mathematics or an independent count."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from opacus.accountants import RDPAccountant
+from torch import nn
+
+from memo.datasets import Prepared, prepare_dataset
+from memo.design import Stream, k_fold_models, seed_sequence, substreams, torch_seed
+from memo.errors import InputError
+from memo.models import build_model, initial_model
+from memo.spec import (
+    AugmentationSpec,
+    ConvSpec,
+    CosineSpec,
+    DigitsSpec,
+    DPSGDSpec,
+    DropoutSpec,
+    EarlyStoppingSpec,
+    GaussianSpec,
+    KFoldSpec,
+    MLPSpec,
+    StepSpec,
+    VAESpec,
+)
+from memo.training import (
+    Trained,
+    TrainingPlan,
+    TrainingSet,
+    duplicate_pairs,
+    epsilon_spent,
+    train_stack,
+    without_duplicates,
+)
+from memo.training.augment import augmented
+from memo.training.early_stopping import EarlyStopping
+from memo.training.objective import Objective
+from memo.training.optimizer import build_optimizer, rate_factor
+from memo.training.private import PoissonBatches, PrivateDescent, require_private
+from memo.training.spectral import project
+from memo.training.stack import Stack
+
+CPU = torch.device("cpu")
+MODEL = VAESpec(kind="vae", network=MLPSpec(kind="mlp", hidden=[24, 16]), latent=4)
+PLAN = TrainingPlan(epochs=3, batch_size=16, learning_rate=5e-3)
+PLANS = {
+    "decay": replace(PLAN, weight_decay=0.5),
+    "schedule": replace(PLAN, schedule=CosineSpec(kind="cosine")),
+    "bound": replace(PLAN, kl_weight=2.0, free_nats=0.1),
+    "dropout": replace(PLAN, dropout=DropoutSpec(kind="dropout", rate=0.3)),
+    "spectral": replace(PLAN, spectral_bound=0.7),
+    "augmentation": replace(
+        PLAN, augmentation=AugmentationSpec(kind="augmentation", shifts=1, noise=0.1, flips=True)
+    ),
+    "stopping": replace(PLAN, early_stopping=EarlyStoppingSpec(kind="early-stopping", patience=1)),
+}
+
+
+@pytest.fixture(scope="module")
+def digits() -> Prepared:
+    return prepare_dataset(DigitsSpec(kind="digits", limit=101))
+
+
+def training_sets(n: int, folds: int = 3) -> list[TrainingSet]:
+    design = KFoldSpec(kind="k-fold", folds=folds, repeats=1)
+    return [
+        TrainingSet(
+            np.setdiff1d(np.arange(n), model.held_out),
+            model.held_out,
+            seed_sequence(0, Stream.FOLD_MODEL, model.repeat, model.fold),
+        )
+        for model in k_fold_models(design, n, 0)
+    ]
+
+
+def same(a: Trained, b: Trained) -> bool:
+    return all(
+        np.array_equal(a.weights[epoch][name], b.weights[epoch][name])
+        for epoch in a.weights
+        for name in a.weights[epoch]
+    )
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_it_changes_the_weights_is_reproducible_and_works_in_a_stack(
+    name: str, digits: Prepared
+) -> None:
+    """The stack's models are those that are trained alone, up to rounding in the first epoch."""
+    plan = replace(PLANS[name], epochs=2)
+    sets = training_sets(len(digits))
+    first, again, plain = (
+        train_stack(MODEL, p, digits, sets, [1, 2], CPU)
+        for p in (plan, plan, replace(PLAN, epochs=2))
+    )
+    assert all(same(a, b) for a, b in zip(first, again, strict=True))
+    assert not any(same(a, b) for a, b in zip(first, plain, strict=True))
+    for stacked, one in zip(first, sets, strict=True):
+        (alone,) = train_stack(MODEL, plan, digits, [one], [1, 2], CPU)
+        assert np.allclose(stacked.losses[0], alone.losses[0], rtol=2e-3)
+
+
+def test_decoupled_weight_decay_is_a_step_by_hand() -> None:
+    """w <- w - rate * decay * w - rate * g / (|g| + eps): AdamW's first step; vectors without."""
+    stack = Stack([initial_model(MODEL, (1, 8, 8), seed) for seed in range(2)], CPU)
+    optimizer = build_optimizer(stack, replace(PLAN, learning_rate=0.01, weight_decay=3.0))
+    before = [parameter.detach().clone() for parameter in stack.parameters]
+    generator = torch.Generator().manual_seed(0)
+    for parameter in stack.parameters:
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+    optimizer.step()
+    for parameter, start in zip(stack.parameters, before, strict=True):
+        decay = 3.0 if parameter.ndim == 3 else 0.0
+        step = 0.01 * parameter.grad / (parameter.grad.abs() + 1e-8)
+        assert torch.allclose(parameter, start - 0.01 * decay * start - step, atol=1e-6)
+    assert {parameter.ndim for parameter in stack.parameters} == {2, 3}
+
+
+def test_schedules() -> None:
+    cosine = [rate_factor(CosineSpec(kind="cosine", final=0.2), e, 10) for e in range(1, 12)]
+    assert cosine[0] == 1
+    assert cosine[5] == pytest.approx(0.6)  # half way between 1 and 0.2
+    assert cosine[10] == pytest.approx(0.2)
+    assert np.all(np.diff(cosine) < 0)
+    step = [rate_factor(StepSpec(kind="step", every=3, factor=0.5), e, 10) for e in range(1, 8)]
+    assert step == [1, 1, 1, 0.5, 0.5, 0.5, 0.25]
+
+
+def test_a_scheduled_rate_is_what_the_optimizer_uses(digits: Prepared) -> None:
+    """A rate that falls to nothing after the first epoch leaves the weights of the first."""
+    schedule = StepSpec(kind="step", every=1, factor=1e-12)
+    plan = replace(PLAN, epochs=2, schedule=schedule)
+    (trained,) = train_stack(MODEL, plan, digits, training_sets(len(digits))[:1], [1, 2], CPU)
+    for name, array in trained.weights[1].items():
+        assert np.allclose(array, trained.weights[2][name], atol=1e-7)
+
+
+def _model_and_batch(digits: Prepared) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
+    model = initial_model(MODEL, digits.shape, 0)
+    x = torch.from_numpy(digits.scored[:20]).float()
+    return model, x, torch.randn(20, 200, generator=torch.Generator().manual_seed(1))
+
+
+def test_the_weighted_bound_is_divergence_and_reconstruction(digits: Prepared) -> None:
+    model, x, noise = _model_and_batch(digits)
+    weighted = [
+        Objective(model, replace(PLAN, kl_weight=w))(x, noise[:, :4]) for w in (0.0, 1.0, 3.0)
+    ]
+    mean, log_std = model.encode(x)
+    q = torch.distributions.Normal(mean, log_std.exp())
+    kl = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0))
+    assert torch.allclose(weighted[1], model.loss(x, noise[:, :4]))
+    assert torch.allclose(weighted[1] - weighted[0], kl.sum(-1), atol=1e-4)
+    assert torch.allclose(weighted[2] - weighted[0], 3 * kl.sum(-1), atol=1e-4)
+    free = Objective(model, replace(PLAN, free_nats=0.05))(x, noise[:, :4])
+    assert torch.allclose(free - weighted[0], torch.maximum(kl, torch.tensor(0.05)).sum(-1))
+
+
+def test_free_nats_leave_the_encoder_alone_where_the_divergence_is_below(digits: Prepared) -> None:
+    """With a decoder that does not read z, nothing pulls on the encoder below the free nats."""
+    model, x, noise = _model_and_batch(digits)
+    with torch.no_grad():
+        model.decoder.layers[0].weight.zero_()
+    Objective(model, replace(PLAN, free_nats=100.0))(x, noise[:, :4]).sum().backward()
+    assert all(p.grad is None or not p.grad.any() for p in model.encoder.parameters())
+
+
+def test_dropout_drops_units_at_its_rate_and_keeps_their_mean(digits: Prepared) -> None:
+    model, x, _ = _model_and_batch(digits)
+    spec = DropoutSpec(kind="dropout", rate=0.25, networks="decoder")
+    objective = Objective(model, replace(PLAN, dropout=spec))
+    assert objective.noise_features == MODEL.latent + 16 + 24
+    seen: list[torch.Tensor] = []
+    units = [m for m in model.decoder.modules() if isinstance(m, nn.ReLU)]
+    draws = torch.randn(5000, 4 + 40, generator=torch.Generator().manual_seed(0))
+    batch = x[:1].expand(5000, *x.shape[1:])
+    with objective._dropping(draws[:, 4:]):
+        hook = units[0].register_forward_hook(lambda *a: seen.append(a[2]))
+        model.decode(torch.zeros(5000, 4))
+        hook.remove()
+    model.decode(torch.zeros(1, 4))  # hooks are gone, and nothing is dropped any more
+    plain = torch.relu(model.decoder.layers[0](torch.zeros(1, 4)))[0]
+    active = plain > 0
+    assert torch.allclose((seen[0][:, active] == 0).float().mean(0), torch.tensor(0.25), atol=0.03)
+    assert torch.allclose(seen[0].mean(0), plain, rtol=0.05, atol=1e-6)
+    a, b = (objective(batch[:50], draws[:50]) for _ in range(2))
+    assert torch.equal(a, b)
+
+
+def test_dropout_of_a_convolution_drops_whole_channels() -> None:
+    spec = VAESpec(kind="vae", network=ConvSpec(kind="conv", features=4), latent=3)
+    model = initial_model(spec, (1, 16, 16), 0)
+    plan = replace(PLAN, dropout=DropoutSpec(kind="dropout", rate=0.5, networks="encoder"))
+    objective = Objective(model, plan)
+    assert objective.noise_features == 3 + 4 + 8 + 16 + 32
+    seen: list[torch.Tensor] = []
+    first = next(m for m in model.encoder.modules() if isinstance(m, nn.ReLU))
+    noise = torch.randn(30, 60, generator=torch.Generator().manual_seed(0))
+    with objective._dropping(noise):
+        first.register_forward_hook(lambda *a: seen.append(a[2]))
+        model.encode(torch.rand(30, 1, 16, 16))
+    dead = (seen[0] == 0).all(-1).all(-1)
+    assert torch.equal(dead, noise[:, :4] <= 0)
+
+
+def test_the_spectral_bound_holds_exactly_and_shrinks_no_more_than_it_must(
+    digits: Prepared,
+) -> None:
+    sets = training_sets(len(digits))
+    for trained in train_stack(MODEL, PLANS["spectral"], digits, sets, [3], CPU):
+        largest = [
+            np.linalg.norm(array, 2)
+            for name, array in trained.weights[3].items()
+            if name.startswith("decoder") and array.ndim == 2
+        ]
+        assert max(largest) <= 0.7 * (1 + 1e-4)
+    matrix = torch.diag(torch.tensor([0.5, 0.1]))
+    kept = matrix.clone()
+    project([matrix], 0.6)
+    assert torch.equal(matrix, kept)
+    project([matrix], 0.25)
+    assert torch.allclose(matrix, kept / 2)
+
+
+def test_variance_floors_hold_in_training_scoring_and_sampling() -> None:
+    plain, floored = (
+        initial_model(
+            VAESpec(
+                kind="vae",
+                network=MLPSpec(kind="mlp", hidden=[8]),
+                latent=2,
+                observation=GaussianSpec(kind="gaussian", floor=floor),
+                posterior_variance_floor=variance,
+            ),
+            (1, 4, 4),
+            0,
+        )
+        for floor, variance in ((None, None), (0.3, 0.2))
+    )
+    x = torch.randn(5, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    variances = [torch.exp(2 * model.encode(x)[1]) for model in (plain, floored)]
+    assert torch.allclose(variances[1], variances[0] + 0.2)
+    z = torch.zeros(5, 2)
+    with torch.no_grad():
+        for model in (plain, floored):
+            model.observation.log_std.fill_(-30.0)  # as far as training could go
+    parameters = floored.decode(z)
+    expected = torch.distributions.Normal(parameters, 0.3).log_prob(x).flatten(1).sum(1)
+    assert torch.allclose(floored.observation.log_prob(x, parameters), expected, atol=1e-4)
+    draws = floored.observation.sample(torch.zeros(20000, 1, 4, 4), torch.rand(20000, 1, 4, 4))
+    assert float(draws.detach().std()) == pytest.approx(0.3, rel=0.02)
+
+
+def test_augmentation_moves_flips_and_inverts_at_its_rates() -> None:
+    image = torch.zeros(2, 1, 2000, 1, 5, 5)
+    image[..., 2, 1] = 1
+    streams = [torch.Generator().manual_seed(0)]
+
+    def changed(**options: object) -> torch.Tensor:
+        spec = AugmentationSpec(kind="augmentation", **options)
+        return augmented(spec, image, streams, binary=True).reshape(4000, 5, 5)
+
+    where = changed(shifts=1).sum(0) / 4000
+    expected = torch.zeros(5, 5)
+    expected[1:4, 0:3] = 1 / 9  # every move of up to one pixel is as likely
+    assert torch.allclose(where, expected, atol=0.02)
+    flipped = changed(flips=True).mean(0)
+    assert flipped[2, 1] == pytest.approx(0.5, abs=0.03)
+    assert flipped[2, 3] == pytest.approx(0.5, abs=0.03)
+    noisy = changed(noise=0.1)
+    assert float((noisy != image.reshape(4000, 5, 5)).float().mean()) == pytest.approx(
+        0.1, abs=0.005
+    )
+    spec = AugmentationSpec(kind="augmentation", noise=0.5)
+    real = augmented(spec, image, streams, binary=False) - image
+    assert float(real.std()) == pytest.approx(0.5, rel=0.02)
+
+
+def test_a_shift_repeats_the_border() -> None:
+    image = torch.arange(9.0).reshape(1, 1, 1, 1, 3, 3).expand(1, 1, 200, 1, 3, 3)
+    spec = AugmentationSpec(kind="augmentation", shifts=1)
+    moved = augmented(spec, image, [torch.Generator().manual_seed(0)], binary=False)[0, 0, :, 0]
+    rows = torch.tensor([[0, 0, 1], [0, 1, 2], [1, 2, 2]])
+    possible = {tuple((3 * r[:, None] + c).flatten().tolist()) for r in rows for c in rows}
+    assert {tuple(m.flatten().int().tolist()) for m in moved} == possible
+
+
+def test_each_model_of_a_stack_stops_by_itself_and_restores_its_best() -> None:
+    stopping = EarlyStopping(patience=2, models=2)
+    table = [[5.0, 5.0], [4.0, 6.0], [4.5, 7.0], [4.6, 1.0], [1.0, 1.0]]
+    for epoch, losses in enumerate(table, 1):
+        stopping.update(
+            epoch, np.array(losses), lambda e=epoch: [{"w": np.array(e)} for _ in range(2)]
+        )
+    assert stopping.stopped.all()
+    assert stopping.best_epoch.tolist() == [2, 1]  # what came after does not count
+    assert [int(weights["w"]) for weights in stopping.best] == [2, 1]
+
+
+def test_early_stopping_never_reads_the_held_out_fold(digits: Prepared) -> None:
+    one = training_sets(len(digits))[0]
+    altered = digits.scored.copy()
+    altered[one.held_out] = 1 - altered[one.held_out]
+    other = Prepared(altered, digits.observations)
+    plan = replace(PLANS["stopping"], epochs=30)
+    (a,), (b,) = (train_stack(MODEL, plan, data, [one], [5, 30], CPU) for data in (digits, other))
+    assert same(a, b)
+    assert np.array_equal(a.losses[:, 0], b.losses[:, 0])
+    assert not np.allclose(a.losses[:, 1], b.losses[:, 1])
+
+
+def test_what_stands_at_an_epoch_is_what_training_so_long_restores(digits: Prepared) -> None:
+    sets = training_sets(len(digits))
+    plan = replace(PLANS["stopping"], epochs=40)
+    long = train_stack(MODEL, plan, digits, sets, [4, 40], CPU)
+    short = train_stack(MODEL, replace(plan, epochs=4), digits, sets, [4], CPU)
+    for a, b in zip(long, short, strict=True):
+        assert all(np.array_equal(a.weights[4][n], b.weights[4][n]) for n in b.weights[4])
+        ends = a.losses[-1]
+        assert (a.losses == ends).all(1).sum() >= 2  # it stopped, and kept the best epoch's losses
+
+
+def test_the_split_that_is_validated_on_is_not_trained_on(digits: Prepared) -> None:
+    """Changing the validated observations of a single epoch's training changes no weight."""
+    one = training_sets(len(digits))[0]
+    plan = replace(PLANS["stopping"], epochs=1)
+    (a,) = train_stack(MODEL, plan, digits, [one], [1], CPU)
+    silent = 0
+    for index in one.members[:40]:
+        altered = digits.scored.copy()
+        altered[index] = 1 - altered[index]
+        (b,) = train_stack(MODEL, plan, Prepared(altered, digits.observations), [one], [1], CPU)
+        silent += same(a, b)
+    assert 0 < silent < 15  # a tenth of 67, of whom 40 are tried
+
+
+def test_duplicates_of_a_training_set_are_one_observation_each() -> None:
+    values = np.array([[0, 0], [5, 5], [0, 0], [5, 6], [0, 0], [9, 9]], np.uint8)
+    exact = duplicate_pairs(values, 0.0)
+    assert {tuple(p) for p in exact.tolist()} == {(0, 2), (0, 4), (2, 4)}
+    members = np.arange(6)
+    assert without_duplicates(members, exact).tolist() == [0, 1, 3, 5]
+    assert without_duplicates(members, duplicate_pairs(values, 1.0)).tolist() == [0, 1, 5]
+    held_out = np.array([1, 2, 3, 4])  # the first of the twins is not here, the second stands in
+    assert without_duplicates(held_out, exact).tolist() == [1, 2, 3]
+
+
+def test_no_two_that_are_kept_are_near_and_each_dropped_one_has_a_kept_one_near(
+    digits: Prepared,
+) -> None:
+    distance = math.sqrt(9)
+    kept = without_duplicates(np.arange(101), duplicate_pairs(digits.scored, distance))
+    flat = digits.scored.reshape(101, -1).astype(float)
+    apart = np.linalg.norm(flat[:, None] - flat[None], axis=-1)
+    among = apart[np.ix_(kept, kept)] + 1e9 * np.eye(len(kept))
+    dropped = np.setdiff1d(np.arange(101), kept)
+    assert among.min() > distance
+    assert len(dropped) > 5
+    assert (apart[np.ix_(dropped, kept)].min(1) <= distance).all()
+
+
+PRIVATE = DPSGDSpec(kind="dp-sgd", clip=0.5, noise_multiplier=1.5)
+
+
+def _private(
+    digits: Prepared, plan: TrainingPlan
+) -> tuple[Stack, PrivateDescent, torch.Tensor, torch.Tensor]:
+    stack = Stack([initial_model(MODEL, digits.shape, 0)], CPU)
+    optimizer = build_optimizer(stack, plan)
+    descend = PrivateDescent(stack, optimizer, plan, 64, torch.Generator().manual_seed(0))
+    x = torch.from_numpy(digits.scored[:12]).float()[None]
+    return stack, descend, x, torch.randn(1, 12, 4, generator=torch.Generator().manual_seed(1))
+
+
+def test_per_observation_gradients_are_those_of_one_observation_at_a_time(
+    digits: Prepared,
+) -> None:
+    stack, _, x, noise = _private(digits, replace(PLAN, privacy=PRIVATE))
+    found = stack.gradients(x[0], noise[0])
+    model = initial_model(MODEL, digits.shape, 0)
+    names = [name for name, _ in model.named_parameters()]
+    for i in range(12):
+        model.zero_grad()
+        model.loss(x[0, i : i + 1], noise[0, i : i + 1]).sum().backward()
+        for name, gradient in zip(names, found, strict=True):
+            parameter = model.get_parameter(name)
+            assert torch.allclose(gradient[i], parameter.grad, rtol=1e-3, atol=1e-5)
+
+
+def test_clipped_gradients_are_never_above_the_clip_before_noise(digits: Prepared) -> None:
+    """Each observation in a batch of its own: what the optimizer sums is one clipped gradient."""
+    plan = replace(PLAN, privacy=PRIVATE)
+    norms, unclipped = [], []
+    stack, descend, x, noise = _private(digits, plan)
+    seen: list[torch.Tensor] = []
+    descend.optimizer.attach_step_hook(
+        lambda o: seen.append(torch.cat([p.summed_grad.flatten() for p in o.params]))
+    )
+    for i in range(12):
+        gradients = stack.gradients(x[0, i : i + 1], noise[0, i : i + 1])
+        unclipped.append(float(torch.cat([g.flatten() for g in gradients]).norm()))
+        descend(x[:, i : i + 1], noise[:, i : i + 1], torch.ones(1, 1))
+        norms.append(float(seen[-1].norm()))
+    assert min(unclipped) > PRIVATE.clip  # the clip is at work
+    assert max(norms) <= PRIVATE.clip
+    assert min(norms) > 0.99 * PRIVATE.clip
+    descend(x, noise, torch.ones(1, 12))
+    assert float(seen[-1].norm()) <= 12 * PRIVATE.clip
+
+
+def test_an_empty_batch_is_a_step_of_noise_of_the_stated_size(digits: Prepared) -> None:
+    _, descend, x, noise = _private(digits, replace(PLAN, privacy=PRIVATE))
+    seen: list[torch.Tensor] = []
+    descend.optimizer.attach_step_hook(
+        lambda o: seen.append(torch.cat([p.grad.flatten() for p in o.params]))
+    )
+    descend(x[:, :0], noise[:, :0], torch.ones(1, 0))
+    expected = PRIVATE.noise_multiplier * PRIVATE.clip / 16  # a mean over the expected batch
+    assert float(seen[0].std()) == pytest.approx(expected, rel=0.05)
+
+
+def test_poisson_batches_draw_each_observation_independently_at_the_rate() -> None:
+    batches = PoissonBatches(np.arange(100, 150), np.random.SeedSequence(0), 10)
+    counts, sizes = np.zeros(50), []
+    for _ in range(400):
+        for index, _ in batches.epoch(CPU, 1):
+            counts[index[0, 0].numpy() - 100] += 1
+            sizes.append(index.shape[2])
+    assert batches.steps == 5
+    assert np.allclose(counts / 2000, 0.2, atol=0.05)
+    assert np.mean(sizes) == pytest.approx(10, abs=0.3)
+    assert np.var(sizes) == pytest.approx(50 * 0.2 * 0.8, rel=0.15)
+
+
+def test_opacus_own_accountant_gives_the_epsilon() -> None:
+    accountant = RDPAccountant()
+    for _ in range(3 * 4):  # 64 observations in batches of 16: four steps an epoch
+        accountant.step(noise_multiplier=1.5, sample_rate=1 / 4)
+    found = epsilon_spent(PRIVATE, members=64, batch_size=16, epochs=3)
+    assert found == pytest.approx(accountant.get_epsilon(PRIVATE.delta))
+    target = DPSGDSpec(kind="dp-sgd", epsilon=2.0)
+    spent = epsilon_spent(target, members=1000, batch_size=50, epochs=10)
+    assert 1.9 < spent <= 2.0
+    assert epsilon_spent(target, 1000, 50, 10, after=5) < spent
+
+
+def test_private_training_is_reproducible_and_noise_makes_it_worse(digits: Prepared) -> None:
+    one = training_sets(len(digits))[:1]
+    plans = [
+        replace(PLAN, epochs=4, privacy=DPSGDSpec(kind="dp-sgd", noise_multiplier=m))
+        for m in (1.0, 1.0, 100.0)
+    ]
+    a, b, c = (train_stack(MODEL, plan, digits, one, [4], CPU)[0] for plan in plans)
+    assert same(a, b)
+    assert a.losses[-1, 0] < c.losses[-1, 0]
+
+
+def test_a_layer_that_mixes_observations_cannot_be_private() -> None:
+    with pytest.raises(InputError, match=r"'dp-sgd' cannot train this model: .*BatchNorm"):
+        require_private(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))
+    require_private(build_model(MODEL, (1, 8, 8)))
+
+
+def test_streams_of_mitigations_leave_the_others_alone() -> None:
+    """A further stream does not change the ones before it, by which models are reproduced."""
+    root = seed_sequence(0, Stream.FOLD_MODEL, 0, 0)
+    few, many = substreams(root, 5), substreams(root, 9)
+    assert [torch_seed(s) for s in few] == [torch_seed(s) for s in many[:5]]

@@ -1,0 +1,238 @@
+"""Combinations that make no sense are refused with a reason; experiments are made from others."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from memo.artifacts import Layout
+from memo.datasets import content_hash, prepare_dataset
+from memo.design import plan_design
+from memo.spec import SpecError, expanded_experiments, read_project, require_expanded
+from memo.stages.expand import write_expanded
+from memo.stages.experiment import Experiment
+
+VAE = {"kind": "vae", "network": {"kind": "mlp"}}
+CONV = {"kind": "vae", "network": {"kind": "conv"}}
+GAUSSIAN = VAE | {"observation": "gaussian"}
+CONTINUOUS = {"kind": "digits", "values": "continuous"}
+DP = {"kind": "dp-sgd", "noise_multiplier": 1.0}
+
+
+def experiment(model: Any = VAE, mitigations: Any = (), **changes: Any) -> dict[str, Any]:
+    return {
+        "dataset": "data",
+        "model": model,
+        "training": {"epochs": 4},
+        "mitigations": list(mitigations),
+        "scoring": {"design": {"kind": "k-fold", "folds": 2}, "epochs": [4]},
+        "seed": 0,
+    } | changes
+
+
+def write(folder: Path, experiments: dict[str, Any], derived: Any = None, dataset: Any = None):
+    file = folder / "params.yaml"
+    datasets = {"data": dataset or {"kind": "digits"}, "other": {"kind": "digits"}}
+    content = {"datasets": datasets, "experiments": experiments}
+    if derived is not None:
+        content["derived"] = derived
+    with file.open("w") as out:
+        YAML().dump(content, out)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("model", "dataset", "mitigations"),
+    [
+        (VAE, {"kind": "digits"}, [{"kind": "kl-weight", "weight": 2}, DP]),
+        (VAE, {"kind": "digits"}, [{"kind": "dropout", "rate": 0.1}, {"kind": "ensemble"}]),
+        (CONV, {"kind": "digits", "pad": 4}, [{"kind": "dropout", "rate": 0.1}]),
+        (GAUSSIAN, CONTINUOUS, [{"kind": "observation-variance", "floor": 0.1}]),
+        (GAUSSIAN, CONTINUOUS, [{"kind": "background", "density": "normal"}]),
+        ({"kind": "kde"}, {"kind": "synthetic"}, [{"kind": "deduplicate", "distance": 0.1}]),
+        (
+            {"kind": "flow", "architecture": "maf"},
+            {"kind": "synthetic"},
+            [{"kind": "augmentation", "noise": 1.0}, {"kind": "weight-decay", "decay": 0.1}],
+        ),
+    ],
+)
+def test_what_makes_sense_is_accepted(tmp_path, model, dataset, mitigations):
+    read_project(write(tmp_path, {"x": experiment(model, mitigations)}, dataset=dataset))
+
+
+@pytest.mark.parametrize(
+    ("model", "dataset", "mitigations", "message"),
+    [
+        (VAE, None, [DP, {"kind": "early-stopping"}], r"1.kind: .*validation loss.*without noise"),
+        (VAE, None, [{"kind": "ensemble"}, DP], r"1.kind: 'dp-sgd' does not go with 'ensemble'"),
+        (VAE, None, [DP | {"epsilon": 1.0}], r"mitigations.0: needs one of `noise_mult"),
+        (VAE, None, [DP | {"delta": 0.001}], r"0.delta: is not below 1 / 1797"),
+        (VAE, None, [DP, {"kind": "deduplicate", "distance": 1.0}], r"1.distance: does not go"),
+        (VAE, None, [{"kind": "weight-decay", "decay": 1.0}] * 2, r"1.kind: .* is named twice"),
+        ({"kind": "kde"}, CONTINUOUS, [DP], r"0.kind: 'dp-sgd' changes the steps of training, but"),
+        (
+            {"kind": "flow", "architecture": "maf"},
+            CONTINUOUS,
+            [{"kind": "kl-weight", "weight": 2}],
+            r"0.kind: 'kl-weight' is for models of kind 'vae', not 'flow'",
+        ),
+        (VAE, None, [{"kind": "observation-variance", "floor": 1}], r"0.kind: .*Gaussian pixels"),
+        (
+            CONV,
+            {"kind": "digits", "pad": 4},
+            [{"kind": "spectral-norm"}],
+            r"0.kind: 'spectral-norm' has no effect on a network of kind 'conv'",
+        ),
+        (VAE, None, [{"kind": "background", "density": "kde"}], r"0.density: 'kde' is not a dens"),
+        (
+            VAE,
+            None,
+            [{"kind": "augmentation", "shifts": 8}],
+            r"0.shifts: moves images of 8 x 8",
+        ),
+        (VAE, None, [{"kind": "augmentation", "noise": 0.6}], r"0.noise: inverts binary pixels"),
+        (
+            {"kind": "flow", "architecture": "maf"},
+            {"kind": "synthetic"},
+            [{"kind": "augmentation", "flips": True}],
+            r"0.flips: is for images, not for data sets of kind 'synthetic'",
+        ),
+        (VAE, None, [{"kind": "kl-weight"}], r"mitigations.0: needs a `weight` other than 1"),
+        (VAE, None, [{"kind": "dropuot", "rate": 0.1}], r"0.kind: .* did you mean 'dropout'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_the_reason(
+    tmp_path, model, dataset, mitigations, message
+):
+    file = write(tmp_path, {"x": experiment(model, mitigations)}, dataset=dataset)
+    with pytest.raises(SpecError, match=r"params.yaml:\d+: experiments.x.mitigations.*") as error:
+        read_project(file)
+    assert re.search(message, str(error.value))
+
+
+def test_a_floor_is_a_part_of_the_model_that_is_scored(tmp_path):
+    mitigations = [
+        {"kind": "posterior-variance", "floor": 0.25},
+        {"kind": "observation-variance", "floor": 0.04},
+    ]
+    model = VAE | {"observation": {"kind": "diagonal-gaussian", "floor": 0.1}}
+    file = write(tmp_path, {"x": experiment(model, mitigations)}, dataset=CONTINUOUS)
+    read = read_project(file).experiments["x"].model
+    assert read.posterior_variance_floor == 0.25
+    assert read.observation.floor == pytest.approx(0.2)
+
+
+def removal(of: str, **amount: Any) -> dict[str, Any]:
+    return {"change": {"mitigations": [{"kind": "remove", "of": of, **amount}]}, "base": "x"}
+
+
+@pytest.mark.parametrize(
+    ("derived", "message"),
+    [
+        ({"y": removal("y", count=3)}, r":\d+: derived.y.mitigations.0.of .* names its own"),
+        ({"y": removal("z", count=3)}, r"no experiment is named 'z' \(allowed: "),
+        ({"y": removal("x")}, "needs one of `count` and `quantile`"),
+        ({"y": removal("x", count=1797)}, "leaves nothing to train on"),
+        (
+            {"y": removal("z", count=3), "z": removal("y", count=3)},
+            r"itself comes after",
+        ),
+        ({"y": removal("w", count=3)}, "'w' is about data set 'other', not 'data'"),
+        ({"y": {"base": "z"}}, r":\d+: derived.y.base: no experiment is named 'z'"),
+        (
+            {"y": {"base": "x", "change": {"training.lr.scale": 1}}},
+            r"derived.y.change.training.lr.scale: .* leads nowhere",
+        ),
+        (
+            {
+                "y": {
+                    "base": "x",
+                    "grid": {"training.epochs": list(range(1, 101)), "seed": list(range(100))},
+                }
+            },
+            r":\d+: derived.y.grid: has 10,000 points; at most 500",
+        ),
+        ({"y": {"base": "x", "grid": {"seed": [1, 1]}}}, "two points that are named 'y-1'"),
+        ({"x": {"base": "x"}}, "derived.x: there are two experiments 'x'"),
+        (
+            {"y": {"base": "x", "grid": {"training.epochs": [4, 3]}}},
+            r"derived.y.scoring.epochs \(of y-3\): epoch 4 is beyond the last one",
+        ),
+        ({"y": {"base": "x", "grib": {}}}, "derived.y.grib: unknown key; did you mean 'grid'"),
+    ],
+)
+def test_what_cannot_be_made_from_another_is_refused(tmp_path, derived, message):
+    other = experiment(dataset="other")
+    file = write(tmp_path, {"x": experiment(), "w": other}, derived)
+    with pytest.raises(SpecError) as error:
+        read_project(file)
+    assert re.search(message, str(error.value))
+
+
+def test_a_removal_outside_derived_is_refused_since_dvc_would_not_order_it(tmp_path):
+    remove = {"kind": "remove", "of": "x", "count": 3}
+    file = write(tmp_path, {"x": experiment(), "y": experiment(mitigations=[remove])})
+    with pytest.raises(SpecError, match="write this one under `derived`"):
+        read_project(file)
+
+
+def test_a_grid_is_every_combination_each_named_by_its_values(tmp_path):
+    grid = {
+        "training.learning_rate": [1e-3, 3e-4],
+        "mitigations.0": [{"kind": "ensemble"}, {"kind": "dropout", "rate": 0.1}],
+    }
+    file = write(tmp_path, {"x": experiment()}, {"lr": {"base": "x", "title": "T", "grid": grid}})
+    project = read_project(file)
+    assert list(project.experiments) == [
+        "x",
+        "lr-0_001-0",
+        "lr-0_001-1",
+        "lr-0_0003-0",
+        "lr-0_0003-1",
+    ]
+    last = project.experiments["lr-0_0003-1"]
+    assert last.training.learning_rate == 3e-4
+    assert last.mitigations[0].kind == "dropout"
+    assert last.title.startswith("T, learning_rate 0.0003")
+    assert project.experiments["x"].mitigations == []
+
+
+def test_expanded_yaml_must_be_what_params_yaml_says(tmp_path):
+    file, expanded = tmp_path / "params.yaml", tmp_path / "expanded.yaml"
+    write(tmp_path, {"x": experiment()})
+    require_expanded(file, expanded)  # nothing is derived: it need not be there
+    write(tmp_path, {"x": experiment()}, {"lr": {"base": "x", "grid": {"seed": [1, 2]}}})
+    with pytest.raises(SpecError, match="run: memo expand"):
+        require_expanded(file, expanded)
+    write_expanded(expanded, expanded_experiments(file))
+    require_expanded(file, expanded)
+    found = YAML(typ="safe").load(expanded)["expanded"]
+    assert list(found) == ["lr-1", "lr-2"]
+    assert found["lr-1"]["after"] == "data/prepared/data"
+    write(tmp_path, {"x": experiment(seed=5)}, {"lr": {"base": "x", "grid": {"seed": [1, 2]}}})
+    require_expanded(file, expanded)  # the seed is replaced
+    changed = experiment(training={"epochs": 5})
+    write(tmp_path, {"x": changed}, {"lr": {"base": "x", "grid": {"seed": [1, 2]}}})
+    with pytest.raises(SpecError, match="run: memo expand"):
+        require_expanded(file, expanded)
+
+
+def test_what_acts_on_the_released_density_leaves_fingerprints_alone(tmp_path):
+    lists = {
+        "plain": [],
+        "ensemble": [{"kind": "ensemble"}],
+        "background": [{"kind": "background", "density": "frequencies"}],
+        "decay": [{"kind": "weight-decay", "decay": 0.1}],
+    }
+    file = write(tmp_path, {n: experiment(mitigations=m) for n, m in lists.items()})
+    project = read_project(file)
+    data = prepare_dataset(project.datasets["data"])
+    prints = {}
+    for name, spec in project.experiments.items():
+        design = plan_design(spec.scoring.design, len(data), spec.seed)
+        loaded = Experiment(name, spec, Layout(tmp_path), data, content_hash(data), design)
+        prints[name] = loaded.fold_fingerprint(loaded.fold_models()[0])
+    assert prints["plain"] == prints["ensemble"] == prints["background"] != prints["decay"]
