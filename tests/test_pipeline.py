@@ -11,9 +11,11 @@ import pytest
 
 from tests.conftest import command, contents, edit, files, make_repository
 
+STAGES = ("train", "score", "neighbors", "report")
+
 EVERYTHING = {
     "prepare@digits",
-    *(f"{stage}@{name}" for stage in ("train", "score", "report") for name in ("fast", "slow")),
+    *(f"{stage}@{name}" for stage in STAGES for name in ("fast", "slow")),
     "compare",
 }
 

@@ -1,5 +1,6 @@
 """Charts and pages: plain arrays and tables in, bytes of files out."""
 
+from memo.report.binning import highly_memorized
 from memo.report.compare import render_comparison
 from memo.report.data import (
     ComparedExperiment,
@@ -7,6 +8,8 @@ from memo.report.data import (
     Difference,
     Headline,
     Illustration,
+    Interval,
+    NeighborData,
     Overfitted,
     ReportData,
 )
@@ -19,8 +22,11 @@ __all__ = [
     "Difference",
     "Headline",
     "Illustration",
+    "Interval",
+    "NeighborData",
     "Overfitted",
     "ReportData",
+    "highly_memorized",
     "render_comparison",
     "render_report",
 ]

@@ -22,6 +22,7 @@ from memo.stages.densities import scored_densities
 from memo.stages.experiment import Experiment
 from memo.stages.headlines import summary_headlines
 from memo.stages.illustration import illustrate
+from memo.stages.relation import neighbor_metrics, related_neighbors
 from memo.stages.score import read_log_likelihoods
 from memo.stages.train import fold_file, full_model_file
 
@@ -39,6 +40,7 @@ def report(experiment: Experiment) -> Summary:
     diagnostics = _diagnostics(experiment)
     losses = _losses(experiment, scores)
     quantiles = quantile_curve(scores)
+    neighbors = related_neighbors(experiment, scores)
     page = render_report(
         ReportData(
             experiment=experiment.name,
@@ -50,13 +52,16 @@ def report(experiment: Experiment) -> Summary:
             quantiles=quantiles,
             losses=losses,
             images=pictures(experiment.data),
+            neighbors=neighbors,
             illustration=illustrate(experiment, scores),
             scores_file=str(experiment.layout.scores(experiment.name)),
         )
     )
     folder = experiment.layout.report(experiment.name)
     files = {
-        "metrics.json": _json(metrics(summary) | {"estimator": diagnostics}),
+        "metrics.json": _json(
+            metrics(summary) | {"estimator": diagnostics, "neighbors": neighbor_metrics(neighbors)}
+        ),
         "losses.csv": losses.write_csv().encode(),
         "quantiles.csv": quantiles.pivot("statistic", index="epoch", values="value")
         .write_csv()
