@@ -1,5 +1,6 @@
 """score: trained models -> log-likelihoods under each, and one score for each observation."""
 
+import json
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from memo.spec import LikelihoodSpec, ModelSpec
 from memo.stages.densities import ScoredDensity, scored_densities
 from memo.stages.experiment import Experiment
 from memo.stages.model_files import loaded_model
+from memo.stages.privacy import privacy_facts
 from memo.stages.progress import progress
 from memo.stages.released import Released, background_log_likelihoods, released_scores
 from memo.training import Weights, default_device, one_thread
@@ -66,7 +68,10 @@ def score(experiment: Experiment, executor: Executor) -> pl.DataFrame:
         "data": experiment.data_hash,
         "partitions": experiment.partitions_fingerprint(),
         **released,
+        **privacy_facts(experiment),
     }
+    if experiment.spec.removal is not None:
+        facts["removed"] = json.dumps(experiment.removed.tolist())
     write_table(experiment.layout.scores(experiment.name), scores, SCORES, facts)
     return scores
 

@@ -19,6 +19,8 @@ Rows = list[list[str]]
 def print_comparison(data: ComparisonData) -> None:
     """Experiments side by side, then each one's difference from the first."""
     _print("Memorization and likelihood (nats)", *_experiments(data))
+    for title, header, rows in _trades(data):
+        _print(title, header, rows)
     for title, header, rows in _differences(data):
         _print(title, header, rows)
     for problem in _problems(data):
@@ -28,6 +30,7 @@ def print_comparison(data: ComparisonData) -> None:
 def comparison_markdown(data: ComparisonData) -> str:
     """The same as Markdown, for a pull request."""
     parts = [_markdown(*_experiments(data))]
+    parts += [f"**{title}**\n\n{_markdown(header, rows)}" for title, header, rows in _trades(data)]
     parts += [
         f"**{title}**\n\n{_markdown(header, rows)}" for title, header, rows in _differences(data)
     ]
@@ -52,6 +55,39 @@ def _experiments(data: ComparisonData) -> tuple[list[str], Rows]:
     names = list(dict.fromkeys(name for column in numbers for name in column))
     rows = [[name, *(column.get(name, "–") for column in numbers)] for name in names]
     return ["", *(e.name for e in data.experiments)], rows
+
+
+def _trades(data: ComparisonData) -> list[tuple[str, list[str], Rows]]:
+    """The frontier, and what is memorized of the rest where observations were removed."""
+    tables: list[tuple[str, list[str], Rows]] = []
+    if data.frontier is not None:
+        title = (
+            f"{data.frontier.statistic} against held-out log-likelihood (*: nothing beats it; "
+            f"verdicts against {data.frontier.baseline}, corrected for their number)"
+        )
+        header = ["", "", "memorization", "held-out", "verdict", "s/model", "epsilon"]
+        rows = [
+            [
+                point.name,
+                "*" if point.undominated else "",
+                _number(point.memorization),
+                _number(point.held_out),
+                point.verdict or "baseline",
+                "–" if point.seconds is None else f"{point.seconds:.1f}",
+                "–" if point.epsilon is None else f"{point.epsilon:.3g}",
+            ]
+            for point in data.frontier.points
+        ]
+        tables.append((title, header, rows))
+    tables += [
+        (
+            " ".join(remainder.sentences),
+            ["", "nats", "meaning"],
+            [[row.name, _number(row), row.meaning] for row in remainder.rows],
+        )
+        for remainder in data.remainders
+    ]
+    return tables
 
 
 def _differences(data: ComparisonData) -> list[tuple[str, list[str], Rows]]:
@@ -100,7 +136,7 @@ def _cell(value: object) -> str:
 def _print(title: str, header: Sequence[str], rows: Rows) -> None:
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     for position, name in enumerate(header):
-        words = name == "meaning"
+        words = name in ("meaning", "verdict")
         table.add_column(name, justify="left" if position == 0 or words else "right")
     for row in rows:
         table.add_row(*row)
