@@ -36,6 +36,9 @@ FloatArray = NDArray[np.float64]
 HEIGHT = 240
 PANEL_HEIGHT = 190
 
+LABEL_SIZE = (0.1, 0.035)
+"""Width and height that the name of a point takes, as shares of the chart's."""
+
 
 def overlaid_distributions(scores: dict[str, FloatArray]) -> Chart:
     """Outlines of the histograms of several experiments, their 95% quantiles marked."""
@@ -136,7 +139,7 @@ def frontier(points: Sequence[FrontierPoint], baseline: str, statistic: str) -> 
     """Memorization against held-out likelihood; the points that nothing beats joined."""
     table = pl.DataFrame(
         [_frontier_row(point, baseline) for point in points], infer_schema_length=None
-    )
+    ).with_columns(labelled=pl.Series(_labelled(points, baseline)))
     x_title, y_title = f"{statistic} (nats)", "held-out log-likelihood (nats)"
     x = alt.X("memorization:Q", title=x_title).scale(zero=False)
     y = alt.Y("held_out:Q", title=y_title).scale(zero=False)
@@ -165,7 +168,8 @@ def frontier(points: Sequence[FrontierPoint], baseline: str, statistic: str) -> 
             "verdict:N",
         ],
     )
-    names = base.mark_text(align="left", dx=7, dy=-7, fontSize=11).encode(
+    labelled = base.transform_filter("datum.labelled")
+    names = labelled.mark_text(align="left", dx=7, dy=-7, fontSize=11).encode(
         x=x, y=y, text="experiment:N"
     )
     return layered(
@@ -173,6 +177,23 @@ def frontier(points: Sequence[FrontierPoint], baseline: str, statistic: str) -> 
         f"{statistic} of each experiment against its held-out log-likelihood.",
         380,
     )
+
+
+def _labelled(points: Sequence[FrontierPoint], baseline: str) -> list[bool]:
+    """Which points have room for their name; those that nothing beats, and the baseline, first."""
+    places = np.array([(p.memorization.value, p.held_out.value) for p in points])
+    spread = np.ptp(places, axis=0)
+    places = (places - places.min(0)) / np.where(spread > 0, spread, 1)
+    first = sorted(
+        range(len(points)),
+        key=lambda i: (not points[i].undominated, points[i].name != baseline, i),
+    )
+    shown: list[int] = []
+    for place in first:
+        gaps = np.abs(places[shown] - places[place])
+        if not (gaps < LABEL_SIZE).all(1).any():
+            shown.append(place)
+    return [place in shown for place in range(len(points))]
 
 
 def _frontier_row(point: FrontierPoint, baseline: str) -> dict[str, str | float | None]:

@@ -241,7 +241,7 @@ def _remainders(trades: Sequence[Trade], removals: Sequence[Removal]) -> list[Re
             chosen_by_twin=removal.of == removal.twin,
         )
         for removal in removals
-        if {removal.name, removal.twin} <= set(by_name)
+        if {removal.name, removal.twin} <= set(by_name) and "removed" in by_name[removal.name].facts
     ]
 
 

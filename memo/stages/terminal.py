@@ -15,13 +15,13 @@ _output = Console(highlight=False)
 
 Rows = list[list[str]]
 
+SIDE_BY_SIDE = 4
+"""Experiments that a terminal has room for beside each other."""
+
 
 def print_comparison(data: ComparisonData) -> None:
-    """Experiments side by side, then each one's difference from the first."""
-    _print("Memorization and likelihood (nats)", *_experiments(data))
-    for title, header, rows in _trades(data):
-        _print(title, header, rows)
-    for title, header, rows in _differences(data):
+    """Experiments side by side, their trade, then each one's difference from the baseline."""
+    for title, header, rows in _tables(data):
         _print(title, header, rows)
     for problem in _problems(data):
         _output.print(problem, soft_wrap=True)
@@ -29,11 +29,7 @@ def print_comparison(data: ComparisonData) -> None:
 
 def comparison_markdown(data: ComparisonData) -> str:
     """The same as Markdown, for a pull request."""
-    parts = [_markdown(*_experiments(data))]
-    parts += [f"**{title}**\n\n{_markdown(header, rows)}" for title, header, rows in _trades(data)]
-    parts += [
-        f"**{title}**\n\n{_markdown(header, rows)}" for title, header, rows in _differences(data)
-    ]
+    parts = [f"**{title}**\n\n{_markdown(header, rows)}" for title, header, rows in _tables(data)]
     parts += list(_problems(data))
     return "\n\n".join(parts) + "\n"
 
@@ -48,6 +44,14 @@ def print_observations(title: str, rows: pl.DataFrame) -> None:
     """Observations with their scores."""
     header = list(rows.columns)
     _print(title, header, [[_cell(value) for value in row] for row in rows.iter_rows()])
+
+
+def _tables(data: ComparisonData) -> list[tuple[str, list[str], Rows]]:
+    """Of many experiments only their trade: the page has the rest."""
+    if len(data.experiments) > SIDE_BY_SIDE:
+        return _trades(data)
+    beside = ("Memorization and likelihood (nats)", *_experiments(data))
+    return [beside, *_trades(data), *_differences(data)]
 
 
 def _experiments(data: ComparisonData) -> tuple[list[str], Rows]:
