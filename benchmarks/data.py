@@ -1,14 +1,16 @@
-"""What the benchmarks measure on: digits, and MNIST from a folder of its files."""
+"""What the benchmarks measure on: digits, MNIST from its files, colour images from an archive."""
 
 import gzip
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-__all__ = ["digits", "mnist_images"]
+__all__ = ["colour_images", "digits", "mnist_images"]
 
 
 def digits() -> Tensor:
@@ -21,6 +23,17 @@ def mnist_images(folder: Path, count: int) -> Tensor:
     raw = gzip.decompress((folder / "train-images-idx3-ubyte.gz").read_bytes())
     images = np.frombuffer(raw, np.uint8, offset=16).reshape(-1, 28, 28)[:count]
     return _binarized(np.pad(images, ((0, 0), (2, 2), (2, 2))) / 255)
+
+
+def colour_images(archive: Path, count: int) -> Tensor:
+    """Colour images of a zip archive in random order, 32 x 32, uniformly dequantized to [0, 1]."""
+    with zipfile.ZipFile(archive) as files:
+        names = sorted(n for n in files.namelist() if n.endswith((".jpg", ".jpeg", ".png")))
+        chosen = np.random.default_rng(0).permutation(names)[:count]
+        images = [np.array(Image.open(files.open(name)).convert("RGB")) for name in chosen]
+    levels = np.stack(images).transpose(0, 3, 1, 2)
+    noise = np.random.default_rng(1).random(levels.shape)
+    return torch.from_numpy(((levels + noise) / 256).astype(np.float32))
 
 
 def _binarized(intensity: np.ndarray) -> Tensor:

@@ -1,8 +1,10 @@
 """Bias, scatter, effective sample size and time of every estimator of log p(x).
 
-    python -m benchmarks.likelihood [--mnist DIR] [--cache DIR] [--images N] [--repeats R]
+    python -m benchmarks.likelihood [--mnist DIR] [--colour ZIP] [--only NAME ...] [--cache DIR]
+                                    [--images N] [--repeats R]
 
-Without --mnist only digits are measured. Weights and references are kept under --cache.
+Without --mnist and --colour only digits are measured. Weights and references are kept under
+--cache.
 """
 
 import argparse
@@ -16,11 +18,19 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from benchmarks.data import digits, mnist_images
+from benchmarks.data import colour_images, digits, mnist_images
 from memo.likelihood import estimate_log_likelihood
 from memo.models import initial_model
 from memo.models.vae import VAE
-from memo.spec import AdaptiveSpec, ImportanceSpec, LikelihoodSpec, MLPSpec, VAESpec
+from memo.spec import (
+    AdaptiveSpec,
+    ConvSpec,
+    DiagonalGaussianSpec,
+    ImportanceSpec,
+    LikelihoodSpec,
+    MLPSpec,
+    VAESpec,
+)
 
 REFERENCE = AdaptiveSpec(kind="adaptive", tolerance=0.01, max_samples=32_768)
 
@@ -47,18 +57,22 @@ class Setting:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mnist", type=Path, help="folder of MNIST's IDX .gz files")
+    parser.add_argument("--colour", type=Path, help="zip archive of colour images of 32 x 32")
+    parser.add_argument("--only", nargs="+", help="names of settings")
     parser.add_argument("--cache", type=Path, default=Path("benchmarks/.cache"))
     parser.add_argument("--images", type=int, default=200, help="in training, and as many held out")
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     arguments.cache.mkdir(parents=True, exist_ok=True)
-    for setting in settings(arguments.mnist):
+    for setting in settings(arguments.mnist, arguments.colour):
+        if arguments.only and setting.name not in arguments.only:
+            continue
         measure(setting, arguments.cache, arguments.images, arguments.repeats)
 
 
-def settings(mnist: Path | None) -> list[Setting]:
-    """Digits, and the two settings of MNIST where its files are given."""
+def settings(mnist: Path | None, colour: Path | None) -> list[Setting]:
+    """Digits; two settings of MNIST, and a convolutional one, where their files are given."""
     small = VAESpec(kind="vae", network=MLPSpec(kind="mlp", hidden=[256, 128]), latent=8)
     result = [Setting("digits", small, digits, 1437, 100)]
     if mnist is not None:
@@ -67,6 +81,15 @@ def settings(mnist: Path | None) -> list[Setting]:
             Setting("mnist-54000", large, lambda: mnist_images(mnist, 60_000), 54_000, 12),
             Setting("mnist-5400", large, lambda: mnist_images(mnist, 6_000), 5_400, 100),
         ]
+    if colour is not None:
+        conv = VAESpec(
+            kind="vae",
+            network=ConvSpec(kind="conv", features=32),
+            latent=32,
+            observation=DiagonalGaussianSpec(kind="diagonal-gaussian"),
+        )
+        images = lambda: colour_images(colour, 2_200)  # noqa: E731
+        result.append(Setting("colour-conv", conv, images, 2_000, 20))
     return result
 
 

@@ -1,6 +1,7 @@
 """The command line: one command a stage, and nothing else."""
 
 import _thread
+import dataclasses
 import json
 import os
 import signal
@@ -169,6 +170,16 @@ def score(experiment: Experiment, workers: Workers = None) -> None:
 
 
 @app.command()
+def neighbors(experiment: Experiment) -> None:
+    """Find each observation's nearest sample and nearest held-out observation."""
+    loaded = _load(experiment)
+    from memo.stages import neighbors as stage
+
+    found = stage.neighbors(loaded)
+    typer.echo(f"{experiment}: {len(found)} observations compared with samples")
+
+
+@app.command()
 def report(experiment: Experiment) -> None:
     """Write metrics, plots, charts and the page of an experiment."""
     loaded = _load(experiment)
@@ -254,6 +265,30 @@ def show(
             f"{experiment} after epoch {summary.epoch}", summary_headlines(summary)
         )
         terminal.print_observations("Most memorized observations (nats)", rows)
+
+
+@app.command()
+def check(
+    experiment: Experiment,
+    observations: Annotated[
+        int, typer.Option(min=8, help="How many in training, and as many held out.")
+    ] = 200,
+    epoch: Annotated[
+        int | None, typer.Option(help="A scored epoch [default: the last one].")
+    ] = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check the log-likelihoods behind the scores against a slower, independent method."""
+    loaded = _load(experiment)
+    from memo.stages import check as stage
+    from memo.stages import terminal
+
+    found = stage.check(loaded, _executor(workers), observations=observations, epoch=epoch)
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
+    else:
+        terminal.print_check(experiment, found)
 
 
 def _require_among(given: str | None, allowed: list[str], option: str) -> None:

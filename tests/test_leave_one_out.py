@@ -200,7 +200,8 @@ def test_a_colleague_pulls_an_empty_folder_of_folds_and_runs_nothing(repository,
     tables = files(clone / "artifacts" / "log_likelihoods" / "kde")
     assert set(tables) == {"full.parquet", "left-out.parquet"}
     (clone / "artifacts" / "log_likelihoods" / "kde" / "full.parquet").unlink()
-    command(clone, "memo", "score", "kde")
+    loaded = load_experiment(read_project(clone / "params.yaml"), Layout(clone), "kde")
+    score(loaded, InProcess())
     again = files(clone / "artifacts" / "log_likelihoods" / "kde")
     assert again["left-out.parquet"] == tables["left-out.parquet"]
     assert again["full.parquet"][1] == tables["full.parquet"][1]

@@ -164,6 +164,19 @@ def test_show(results: Path) -> None:
         assert word in refused.stderr
 
 
+def test_check_compares_what_was_scored_with_a_second_method(results: Path) -> None:
+    arguments = ("memo", "check", "fast", "--observations", "40", "--epoch", "3", "--json")
+    found = json.loads(command(results, *arguments, MEMO_WORKERS="2").stdout)
+    for group in ("in_training", "held_out"):
+        assert found[group]["observations"] == 40
+        assert abs(found[group]["bias"]) < 0.3
+        assert found[group]["z_std"] < 3
+    assert found == json.loads(command(results, *arguments).stdout)
+    refused = command(results, "memo", "check", "fast", "--epoch", "4", check=False)
+    assert refused.returncode == 2
+    assert "epoch 4 was not scored" in refused.stderr
+
+
 def test_what_cannot_be_compared_says_why(results: Path) -> None:
     scored = results
     edit(scored / "params.yaml", "datasets:\n", "datasets:\n  fewer: {kind: digits, limit: 60}\n")

@@ -5,6 +5,7 @@ from memo.artifacts.fingerprints import fingerprint
 from memo.artifacts.paths import Layout
 from memo.artifacts.tables import (
     LOG_LIKELIHOODS,
+    NEIGHBORS,
     OBSERVATIONS,
     SCORES,
     Facts,
@@ -17,6 +18,7 @@ from memo.artifacts.tensors import Tensors, read_tensors, write_tensors
 
 __all__ = [
     "LOG_LIKELIHOODS",
+    "NEIGHBORS",
     "OBSERVATIONS",
     "SCORES",
     "ArtifactError",

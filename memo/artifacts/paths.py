@@ -44,6 +44,13 @@ class Layout:
     def scores(self, experiment: str) -> Path:
         return self.root / "artifacts" / "scores" / f"{experiment}.parquet"
 
+    def neighbors(self, experiment: str) -> Path:
+        return self.root / "artifacts" / "neighbors" / f"{experiment}.parquet"
+
+    def nearest_samples(self, experiment: str) -> Path:
+        """The samples that are nearest to an observation."""
+        return self.neighbors(experiment).with_suffix(".safetensors")
+
     def report(self, experiment: str) -> Path:
         return self.root / "reports" / experiment
 

@@ -11,6 +11,7 @@ from memo.artifacts.files import ArtifactError, write_whole
 
 __all__ = [
     "LOG_LIKELIHOODS",
+    "NEIGHBORS",
     "OBSERVATIONS",
     "SCORES",
     "Facts",
@@ -68,11 +69,26 @@ which the observation's log p(x) is marked unreliable: above 0, trust the score 
 repeat: the jackknife of any statistic of the scores can be taken from it.
 """
 
+NEIGHBORS: Schema = {
+    "index": pl.Int64(),
+    "distance_sample": pl.Float64(),
+    "distance_held_out": pl.Float64(),
+    "ratio": pl.Float64(),
+    "nearest_sample": pl.Int64(),
+    "nearest_held_out": pl.Int64(),
+}
+"""One row for each observation; Euclidean distances in the space that the spec names.
+
+`ratio` is held-out over sample distance: 1 where both are 0, and null, for infinity, where the
+sample distance alone is 0. `nearest_sample` is a row of the samples kept beside the table,
+`nearest_held_out` an observation's index.
+"""
+
 PREFIX = "memo."
 NO_DIGEST = "0" * 64
 SEAL = re.compile(rb"memo\.digest.{1,8}?([0-9a-f]{64})", re.DOTALL)
 
-_NULLABLE = {"label", "std_error"}
+_NULLABLE = {"label", "ratio", "std_error"}
 
 
 def write_table(

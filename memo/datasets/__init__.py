@@ -6,7 +6,12 @@ from memo.datasets.digits import read_digits
 from memo.datasets.image_folder import read_image_folder
 from memo.datasets.images import Images
 from memo.datasets.mnist import read_mnist
-from memo.datasets.pictures import pictures
+from memo.datasets.pictures import (
+    observed_pixels,
+    pictures,
+    sampled_pictures,
+    sampled_pixels,
+)
 from memo.datasets.prepared import (
     DataError,
     Prepared,
@@ -36,9 +41,12 @@ __all__ = [
     "Prepared",
     "Rows",
     "content_hash",
+    "observed_pixels",
     "pictures",
     "prepare_dataset",
     "restored",
+    "sampled_pictures",
+    "sampled_pixels",
     "stored",
     "training_batch",
 ]

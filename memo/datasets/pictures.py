@@ -1,12 +1,14 @@
 """Observations as people see them."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from memo.datasets.prepared import Prepared
 from memo.datasets.rows import Index, Logits
 
-__all__ = ["pictures"]
+__all__ = ["observed_pixels", "pictures", "sampled_pictures", "sampled_pixels"]
 
 
 def pictures(prepared: Prepared, rows: Index = slice(None)) -> NDArray[np.uint8] | None:
@@ -14,14 +16,38 @@ def pictures(prepared: Prepared, rows: Index = slice(None)) -> NDArray[np.uint8]
 
     Binary pixels are shown as they were drawn, continuous ones by the level they came from.
     """
+    return _images(observed_pixels(prepared, rows)) if _is_images(prepared) else None
+
+
+def sampled_pictures(prepared: Prepared, values: NDArray[Any]) -> NDArray[np.uint8] | None:
+    """The same of what a model drew, in the space of the values that are scored: (m, *shape)."""
+    return _images(sampled_pixels(prepared, values)) if _is_images(prepared) else None
+
+
+def observed_pixels(prepared: Prepared, rows: Index = slice(None)) -> NDArray[np.float32]:
+    """Rows as pixels in [0, 1], (n, *shape), as `pictures` shows them; columns of other data."""
     scored = prepared.scored
-    if len(prepared.shape) != 3 or prepared.shape[0] not in (1, 3):
-        return None
-    values, white = (
-        (scored.levels[rows], scored.depth - 1)
-        if isinstance(scored, Logits)
-        else (scored[rows], prepared.white)
-    )
-    shown = np.moveaxis(np.asarray(values), 1, -1).astype(np.float32) * (255 / white)
-    images: NDArray[np.uint8] = np.rint(shown).astype(np.uint8)
+    if isinstance(scored, Logits):
+        return _shares(scored.levels[rows], scored.depth - 1)
+    return _shares(scored[rows], prepared.white)
+
+
+def sampled_pixels(prepared: Prepared, values: NDArray[Any]) -> NDArray[np.float32]:
+    """The same of what a model drew: a continuous pixel has the level that it lies in."""
+    scored = prepared.scored
+    if isinstance(scored, Logits):
+        return _shares(scored.nearest_levels(values), scored.depth - 1)
+    return _shares(values, prepared.white)
+
+
+def _shares(values: NDArray[Any], white: int) -> NDArray[np.float32]:
+    return values.astype(np.float32) / np.float32(white)
+
+
+def _is_images(prepared: Prepared) -> bool:
+    return len(prepared.shape) == 3 and prepared.shape[0] in (1, 3)
+
+
+def _images(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    images: NDArray[np.uint8] = np.rint(np.moveaxis(pixels, 1, -1) * 255).astype(np.uint8)
     return images[..., 0] if images.shape[-1] == 1 else images

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 __all__ = ["Index", "Logits", "Rows", "Shares", "chunks"]
 
@@ -78,6 +79,13 @@ class Logits(_Converted):
         below, above = self._shares(self._dequantized(rows))
         logits: NDArray[np.float32] = np.log(np.divide(below, above, out=below), out=below)
         return logits
+
+    def nearest_levels(self, logits: NDArray[Any]) -> NDArray[np.uint8]:
+        """Levels that real numbers lie in; beyond the first or the last, that one."""
+        share = expit(logits.astype(np.float64))
+        level = np.floor(self.depth * (share - self.logit_lambda) / (1 - 2 * self.logit_lambda))
+        levels: NDArray[np.uint8] = level.clip(0, self.depth - 1).astype(np.uint8)
+        return levels
 
     def log_jacobian(self) -> NDArray[np.float64]:
         """log |det dx / dt| of each observation, t in units of levels: (n,), nats.

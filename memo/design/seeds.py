@@ -16,6 +16,7 @@ class Stream(IntEnum):
     LIKELIHOOD = 3
     SAMPLES = 4
     ILLUSTRATION = 5
+    CHECK = 6
 
 
 def seed_sequence(seed: int, stream: Stream, *position: int) -> np.random.SeedSequence:

@@ -1,15 +1,18 @@
 """log p(x) with an error bar, for models that have it only as an integral."""
 
-from memo.likelihood.check import EstimatorCheck, GroupCheck, check_log_likelihood
+from memo.likelihood.annealed import annealed_log_likelihood
+from memo.likelihood.check import EstimatorCheck, GroupCheck, compare_to_reference
 from memo.likelihood.estimate import estimate_log_likelihood, left_out_log_likelihood
-from memo.likelihood.weights import LARGEST_PARETO_K, LogLikelihood
+from memo.likelihood.weights import LARGEST_PARETO_K, LogLikelihood, concatenate
 
 __all__ = [
     "LARGEST_PARETO_K",
     "EstimatorCheck",
     "GroupCheck",
     "LogLikelihood",
-    "check_log_likelihood",
+    "annealed_log_likelihood",
+    "compare_to_reference",
+    "concatenate",
     "estimate_log_likelihood",
     "left_out_log_likelihood",
 ]

@@ -17,6 +17,8 @@ __all__ = ["illustrated_figure"]
 FloatArray = NDArray[np.float64]
 
 HEIGHT = 270
+LOCAL = 0.25
+"""Memorization is called local where half of the others change by less than this share of it."""
 DENSITY = "density (square-root scale)"
 
 
@@ -43,8 +45,12 @@ def _memorization(data: Illustration) -> str:
     return (
         f"Memorization: {kind} trained with the most memorized observation, {data.name} (circled), "
         f"and {kind} trained without it. There log p differs by {number(float(change[0]))} nats, "
-        f"at half of the other observations by less than {number(elsewhere)}: memorization is "
-        "local."
+        f"at half of the other observations by less than {number(elsewhere)}: "
+        + (
+            "memorization is local."
+            if elsewhere < LOCAL * change[0]
+            else "not local here, so that other causes than this observation are at work."
+        )
     )
 
 
@@ -55,9 +61,9 @@ def _overfitting(data: Illustration) -> str:
     few, others = np.split(log_p, [data.overfitted.count])
     return (
         "Overfitting, which it is not: the same training on only "
-        f"{data.overfitted.count} other observations. At all of these log p is high, "
-        f"{number(float(few.mean()))} nats in the mean, and at those that it did not see "
-        f"{number(float(few.mean() - others.mean()))} nats lower: a gap that is global."
+        f"{data.overfitted.count} other observations. Over these log p is "
+        f"{number(float(few.mean()))} nats in the mean, over those that it did not see "
+        f"{number(float(others.mean()))}: a gap between all that was seen and all that was not."
     )
 
 

@@ -25,7 +25,7 @@ DRAWN = 300
 """Observations drawn at random for the scatter chart."""
 PICTURED = 24
 """Observations in each gallery."""
-EXAMPLES = 14
+EXAMPLES = 16
 """Observations of either kind as examples on the density."""
 FEWEST_TO_SPLIT = 40
 MOST_LOSSES = 500

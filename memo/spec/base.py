@@ -1,10 +1,10 @@
 """What every part of the spec has in common."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-__all__ = ["Name", "Positive", "Spec", "Support"]
+__all__ = ["Name", "Positive", "Spec", "Support", "kind_alone"]
 
 Name: TypeAlias = Annotated[
     str,
@@ -22,3 +22,8 @@ class Spec(BaseModel):
     """A part of ``params.yaml``: unknown keys, coerced types and NaN are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def kind_alone(value: Any) -> Any:
+    """A string where a union is told apart by `kind`: that kind, its options at their defaults."""
+    return {"kind": value} if isinstance(value, str) else value

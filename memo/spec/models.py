@@ -1,10 +1,10 @@
 """Specs of densities: which family, of what shape."""
 
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
-from memo.spec.base import Positive, Spec, Support
+from memo.spec.base import Positive, Spec, Support, kind_alone
 
 __all__ = [
     "BernoulliSpec",
@@ -95,10 +95,6 @@ class LogisticMixtureSpec(Spec):
     support: ClassVar[Support] = "levels"
 
 
-def _kind_alone(value: Any) -> Any:
-    return {"kind": value} if isinstance(value, str) else value
-
-
 _Observation: TypeAlias = Annotated[
     BernoulliSpec | GaussianSpec | DiagonalGaussianSpec | LogisticMixtureSpec,
     Field(discriminator="kind"),
@@ -106,7 +102,7 @@ _Observation: TypeAlias = Annotated[
 ObservationSpec: TypeAlias = Annotated[
     _Observation,
     BeforeValidator(
-        _kind_alone,
+        kind_alone,
         json_schema_input_type=Literal[
             "bernoulli", "gaussian", "diagonal-gaussian", "logistic-mixture"
         ]

@@ -12,6 +12,7 @@ from memo.spec.datasets import DatasetSpec, ImagesSpec
 from memo.spec.derived import DerivedSpec
 from memo.spec.mitigations import MitigationSpec, RemoveSpec
 from memo.spec.models import ConvSpec, LogisticMixtureSpec, ModelSpec, VAESpec
+from memo.spec.neighbors import DownsampledSpaceSpec, EncoderSpaceSpec
 from memo.spec.scoring import KFoldSpec, LeaveOneOutSpec, ScoringSpec
 from memo.spec.training import TrainingSpec
 
@@ -92,6 +93,8 @@ def _check_experiment(
         raise _wrong(("experiments", name, "mitigations", *below), message)
     design = ("experiments", name, "scoring", "design")
     _check_design(design, experiment, datasets[experiment.dataset].observations)
+    neighbors = ("experiments", name, "scoring", "neighbors")
+    _check_neighbors(neighbors, experiment, datasets[experiment.dataset])
 
 
 def _check_design(
@@ -112,6 +115,34 @@ def _check_design(
                 f"rule. {experiment.model.kind!r} must be refitted: 'k-fold' with `folds: "
                 f"{observations or 'n'}`, one for each observation, does that",
             )
+
+
+def _check_neighbors(
+    path: tuple[str, ...], experiment: ExperimentSpec, dataset: DatasetSpec
+) -> None:
+    spec, shape = experiment.scoring.neighbors, dataset.shape
+    observations = dataset.observations
+    if isinstance(spec.space, EncoderSpaceSpec) and not isinstance(experiment.model, VAESpec):
+        raise _wrong(
+            (*path, "space"),
+            f"'encoder' needs a model that has one, 'vae', and {experiment.model.kind!r} has none",
+        )
+    if (
+        isinstance(spec.space, DownsampledSpaceSpec)
+        and shape is not None
+        and (len(shape) != 3 or shape[1] % 2 or shape[2] % 2)
+    ):
+        raise _wrong(
+            (*path, "space"),
+            "'downsampled' needs images of even height and width, but observations of data set "
+            f"{experiment.dataset!r} are {' x '.join(map(str, shape))}",
+        )
+    if observations is not None and 2 * (spec.samples or 0) > observations:
+        raise _wrong(
+            (*path, "samples"),
+            f"{spec.samples} samples are more than half of the {observations} observations of "
+            f"data set {experiment.dataset!r}, each of which is compared with as many others",
+        )
 
 
 def _check_removal(name: str, experiments: dict[str, ExperimentSpec]) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import AfterValidator, Field
 
 from memo.spec.base import Positive, Spec
+from memo.spec.neighbors import NeighborsSpec
 
 __all__ = [
     "AdaptiveSpec",
@@ -101,4 +102,8 @@ class ScoringSpec(Spec):
         "mean density, over all models with and all models without the observation. balanced: the "
         "same over groups of equally many models on both sides, averaged over groups, so that the "
         "bias of the log of a mean of few terms cancels in the difference.",
+    )
+    neighbors: NeighborsSpec = Field(
+        default=NeighborsSpec(),
+        description="The nearest-neighbour test on samples, which memorization is compared with.",
     )

@@ -53,6 +53,18 @@ class Experiment:
         """The models of the design, and what each must not see."""
         return self.design.fold_models
 
+    def scored_epoch(self, epoch: int | None) -> int:
+        """The epoch, or the last one scored for None.
+
+        Raises:
+            InputError: It was not scored.
+        """
+        scored = self.spec.scoring.epochs
+        if epoch is not None and epoch not in scored:
+            words = ", ".join(map(str, scored))
+            raise InputError(f"epoch {epoch} was not scored; scored are {words}")
+        return epoch if epoch is not None else scored[-1]
+
     def fold_fingerprint(self, model: FoldModel) -> str:
         """A hash of everything that determines a fold model; the number of repeats does not."""
         return self._fingerprint(

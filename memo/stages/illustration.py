@@ -34,11 +34,11 @@ __all__ = ["illustrate"]
 
 FloatArray = NDArray[np.float64]
 
-GRID = {1: 400, 2: 64}
+GRID = {1: 300, 2: 56}
 """Points along each axis, by the number of axes."""
 MARGIN = 0.15
 """Share of the observations' range that the grid goes beyond them."""
-MOST_MODELS = 10
+MOST_MODELS = 5
 """Fold models averaged on either side."""
 FEWEST, MOST, ONE_OF = 8, 200, 20
 """The overfitted density sees one observation in 20, but no fewer or more than so many."""

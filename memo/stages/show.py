@@ -20,10 +20,7 @@ def show(
         ArtifactError: The scores are missing or damaged.
     """
     scores, _ = read_scores(experiment)
-    epochs = experiment.spec.scoring.epochs
-    if epoch is not None and epoch not in epochs:
-        raise InputError(f"epoch {epoch} was not scored; scored are {', '.join(map(str, epochs))}")
-    at = scores.filter(pl.col("epoch") == (epoch if epoch is not None else epochs[-1]))
+    at = scores.filter(pl.col("epoch") == experiment.scored_epoch(epoch))
     if label is not None and not (at["label"] == label).any():
         labels = at["label"].drop_nulls().unique().sort().head(20).to_list()
         raise InputError(f"no observation has the label {label!r}; labels are {', '.join(labels)}")

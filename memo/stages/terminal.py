@@ -7,9 +7,16 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from memo.likelihood import EstimatorCheck
 from memo.report import ComparisonData, Headline
 
-__all__ = ["comparison_markdown", "print_comparison", "print_headlines", "print_observations"]
+__all__ = [
+    "comparison_markdown",
+    "print_check",
+    "print_comparison",
+    "print_headlines",
+    "print_observations",
+]
 
 _output = Console(highlight=False)
 
@@ -44,6 +51,28 @@ def print_observations(title: str, rows: pl.DataFrame) -> None:
     """Observations with their scores."""
     header = list(rows.columns)
     _print(title, header, [[_cell(value) for value in row] for row in rows.iter_rows()])
+
+
+def print_check(title: str, check: EstimatorCheck) -> None:
+    """Bias, scatter and calibration of log-likelihoods, in training and held out."""
+    groups = {"in training": check.in_training, "held out": check.held_out}
+    rows = [
+        ["observations", *(f"{g.observations:,}" for g in groups.values())],
+        ["bias", *(f"{g.bias:.3f} ± {g.bias_std_error:.3f}" for g in groups.values())],
+        ["scatter", *(f"{g.scatter:.3f}" for g in groups.values())],
+        [
+            "error / standard error",
+            *(f"{g.z_mean:.2f}, spread {g.z_std:.2f}" for g in groups.values()),
+        ],
+        ["reference's own error", *(f"{g.reference_std_error:.3f}" for g in groups.values())],
+    ]
+    _print(f"Log-likelihoods of {title} against annealed sampling (nats)", ["", *groups], rows)
+    _output.print(
+        f"What differs between the two adds {check.bias_difference:.3f} ± "
+        f"{check.bias_difference_std_error:.3f} nats to memorization scores. Standard errors are "
+        "right where error / standard error is 0 with a spread of 1.",
+        soft_wrap=True,
+    )
 
 
 def _tables(data: ComparisonData) -> list[tuple[str, list[str], Rows]]:
