@@ -3,10 +3,17 @@
 import numpy as np
 import polars as pl
 import pytest
+from opacus.accountants import RDPAccountant
 from scipy import stats
 
+from memo.artifacts import Layout
+from memo.datasets import prepare_dataset
+from memo.design import plan_design
 from memo.scores import Estimate, compare_scores, holm, p_value, undominated
+from memo.spec import DigitsSpec, ExperimentSpec
+from memo.stages.experiment import Experiment
 from memo.stages.frontier import Trade, frontier, remainder
+from memo.stages.privacy import privacy_facts, privacy_words
 
 
 def test_what_nothing_beats() -> None:
@@ -114,3 +121,33 @@ def test_the_rest_is_looked_at_without_what_was_removed() -> None:
     assert not any("regression" in sentence for sentence in found.sentences)
     same = remainder(removal, twin, "a", chosen_by_twin=True)
     assert any("regression to the mean" in sentence for sentence in same.sentences)
+
+
+def test_the_report_says_what_of_privacy_holds_and_what_is_only_suggestive(tmp_path) -> None:
+    spec = ExperimentSpec.model_validate(
+        {
+            "dataset": "digits",
+            "model": {"kind": "vae", "network": {"kind": "mlp"}},
+            "training": {"epochs": 10, "batch_size": 10},
+            "mitigations": [{"kind": "dp-sgd", "noise_multiplier": 2.0}],
+            "scoring": {"design": {"kind": "k-fold", "folds": 2}, "epochs": [5]},
+            "seed": 0,
+        }
+    )
+    data = prepare_dataset(DigitsSpec(kind="digits", limit=80))
+    design = plan_design(spec.scoring.design, 80, 0)
+    experiment = Experiment("x", spec, Layout(tmp_path), data, "", design)
+    facts = privacy_facts(experiment)
+    accountant = RDPAccountant()
+    for _ in range(5 * 4):  # half of 80 observations in batches of 10, until the scored epoch
+        accountant.step(noise_multiplier=2.0, sample_rate=1 / 4)
+    epsilon = accountant.get_epsilon(1e-5)
+    assert float(facts["epsilon"]) == pytest.approx(epsilon)
+    memorization = np.linspace(0, 2 * epsilon, 81)[:80]
+    scores = pl.DataFrame({"memorization": memorization, "log_p_out": np.full(80, -30.0)})
+    holds, suggests = privacy_words(experiment, scores, facts)
+    assert holds.startswith("Holds: ")
+    assert f"{(memorization > epsilon).sum()} of 80 scores are" in suggests
+    bound = np.log(np.exp(epsilon) + 1e-5 / np.exp(-30.0))
+    assert f"{bound:.3g} nats for the median observation" in suggests
+    assert list(privacy_words(experiment, scores, {})) == []
