@@ -146,11 +146,17 @@ def _fingerprint(experiment: Experiment, density: ScoredDensity) -> str:
 
 
 def _found(experiment: Experiment, density: ScoredDensity) -> bool:
-    """Whether the table holds; it is copied from another experiment that has the same model."""
+    """Whether the table holds; it is copied from another experiment that has the same fold model.
+
+    Headers of model files say which experiments do, so that few tables are read.
+    """
     if _holds(experiment, density):
         return True
+    if density.block is None:
+        return False
     for other in sorted(density.table.parent.parent.glob(f"*/{density.table.name}")):
-        if other != density.table and _holds(experiment, replace(density, table=other)):
+        same = density.model.of(other.parent.name).fits()
+        if same and other != density.table and _holds(experiment, replace(density, table=other)):
             write_whole(density.table, other.read_bytes())
             return True
     return False
