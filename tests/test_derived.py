@@ -104,6 +104,42 @@ def test_an_ensemble_trains_nothing_and_is_the_mean_of_the_same_models(finished)
     assert np.allclose(np.exp(mean), 1 / 3 + 2 / 3 * np.exp(base))
 
 
+def test_the_frontier_has_errors_verdicts_movers_and_what_is_memorized_of_the_rest(
+    finished, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(finished[0], tmp_path / "project", symlinks=True))
+    arguments = ("--baseline", "mean", "--statistic", "q95", "--json")
+    compared = json.loads(command(folder, "memo", "compare", *arguments).stdout)
+    points = {point["name"]: point for point in compared["frontier"]}
+    assert set(points) == {"base", "beta-2", "rest", "mean"}
+    tables = {
+        name: pl.read_parquet(folder / "artifacts" / "scores" / f"{name}.parquet")
+        for name in points
+    }
+    for name, point in points.items():
+        memorization = tables[name]["memorization"]
+        assert point["memorization"]["value"] == pytest.approx(
+            memorization.quantile(0.95, "linear")
+        )
+        held_out = tables[name]["mean_log_likelihood_out"]
+        assert point["held_out"]["value"] == pytest.approx(held_out.mean())
+        assert point["held_out"]["std_error"] == pytest.approx(
+            held_out.std() / len(held_out) ** 0.5
+        )
+        assert point["seconds"] > 0
+    assert points["mean"]["verdict"] == ""
+    assert {d["first"] for d in compared["differences"]} == {"mean"}
+    page = (folder / "reports" / "compare" / "index.html").read_text()
+    assert "What less memorization costs" in page
+    assert "What rest memorizes of the rest" in page
+    assert "regression to the mean" in page  # what was removed was chosen by its twin's scores
+    assert page.count("data:image/png") >= 12
+    assert (folder / "reports" / "compare" / "charts" / "frontier.svg").is_file()
+    wrong = command(folder, "memo", "compare", "--statistic", "q42", check=False)
+    assert wrong.returncode == 2
+    assert "'q42' is not one of mean, q50, q95, q99.9, max" in wrong.stderr
+
+
 def test_a_further_point_of_a_grid_runs_only_its_own_stages(finished, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(finished[0], tmp_path / "project", symlinks=True))
     edit(folder / "params.yaml", "weight: [2]", "weight: [2, 0.5]")

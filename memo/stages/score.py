@@ -1,5 +1,6 @@
 """score: trained models -> log-likelihoods under each, and one score for each observation."""
 
+import json
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from memo.spec import LikelihoodSpec, ModelSpec
 from memo.stages.densities import ScoredDensity, scored_densities
 from memo.stages.experiment import Experiment
 from memo.stages.model_files import loaded_model
+from memo.stages.privacy import privacy_facts
 from memo.stages.progress import progress
 from memo.stages.released import Released, background_log_likelihoods, released_scores
 from memo.training import Weights, default_device, one_thread
@@ -66,7 +68,10 @@ def score(experiment: Experiment, executor: Executor) -> pl.DataFrame:
         "data": experiment.data_hash,
         "partitions": experiment.partitions_fingerprint(),
         **released,
+        **privacy_facts(experiment),
     }
+    if experiment.spec.removal is not None:
+        facts["removed"] = json.dumps(experiment.removed.tolist())
     write_table(experiment.layout.scores(experiment.name), scores, SCORES, facts)
     return scores
 
@@ -141,11 +146,17 @@ def _fingerprint(experiment: Experiment, density: ScoredDensity) -> str:
 
 
 def _found(experiment: Experiment, density: ScoredDensity) -> bool:
-    """Whether the table holds; it is copied from another experiment that has the same model."""
+    """Whether the table holds; it is copied from another experiment that has the same fold model.
+
+    Headers of model files say which experiments do, so that few tables are read.
+    """
     if _holds(experiment, density):
         return True
+    if density.block is None:
+        return False
     for other in sorted(density.table.parent.parent.glob(f"*/{density.table.name}")):
-        if other != density.table and _holds(experiment, replace(density, table=other)):
+        same = density.model.of(other.parent.name).fits()
+        if same and other != density.table and _holds(experiment, replace(density, table=other)):
             write_whole(density.table, other.read_bytes())
             return True
     return False
