@@ -131,6 +131,7 @@ class ReportData:
     illustration: Illustration | None = None
     """None where observations are not one or two real numbers."""
     neighbors: NeighborData | None = None
+    """None where samples were not compared."""
     scores_file: str = ""
     """Where all scores lie, as the reader would look for it; empty when nowhere."""
 
