@@ -18,6 +18,7 @@ from memo.datasets import pictures
 from memo.likelihood import LARGEST_PARETO_K
 from memo.report import UNRELIABLE, ReportData, render_report
 from memo.scores import Summary, quantile_curve, summarize
+from memo.spec import AdaptiveSpec, LikelihoodSpec
 from memo.stages.densities import scored_densities
 from memo.stages.experiment import Experiment
 from memo.stages.headlines import summary_headlines
@@ -171,9 +172,15 @@ def _warnings(
             f"({100 * diagnostics['unreliable_share']:.2g}% of all estimates): its standard error "
             "stayed above the tolerance, or its importance weights have so heavy a tail (Pareto k "
             f"above {LARGEST_PARETO_K}) that the error is unknown. They are marked {UNRELIABLE} "
-            "below; the estimates read low rather than high. Set scoring.likelihood.kind: "
-            "adaptive, or raise its number of samples."
+            "below; the estimates read low rather than high. "
+            + _remedy(experiment.spec.scoring.likelihood)
         )
+
+
+def _remedy(likelihood: LikelihoodSpec) -> str:
+    if isinstance(likelihood, AdaptiveSpec):
+        return "Raise scoring.likelihood.max_samples."
+    return "Set scoring.likelihood.kind: adaptive."
 
 
 def _facts(experiment: Experiment) -> dict[str, str]:
