@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from memo.report import Headline, Interval, ReportData, render_comparison, render_report
+from memo.report import Headline, ReportData, render_comparison, render_report
 from memo.report.binning import bin_edges, binned_density, histogram, shares_of_bins
 from memo.report.images import data_uri
 from memo.report.neighbors import BESIDE
@@ -329,7 +329,7 @@ def test_the_page_shows_or_refutes_that_ratio_and_score_are_weakly_related(
 ) -> None:
     data = with_neighbors(digits_report(n=60))
     assert data.neighbors is not None
-    found = replace(data.neighbors, rank_correlation=Interval((low + high) / 2, low, high))
+    found = replace(data.neighbors, rank_correlation=((low + high) / 2, low, high))
     text = _text(render_report(replace(data, neighbors=found))["index.html"])
     assert words in text
     assert f"{low:.2f} to {high:.2f}".replace("-", "−") in text
