@@ -3,6 +3,7 @@
 import gzip
 import zipfile
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-__all__ = ["colour_images", "digits", "mnist_images"]
+__all__ = ["colour_images", "digits", "mnist_images", "mnist_intensities"]
 
 
 def digits() -> Tensor:
@@ -20,9 +21,14 @@ def digits() -> Tensor:
 
 def mnist_images(folder: Path, count: int) -> Tensor:
     """The first MNIST training images, padded to 32 x 32, binarized by one draw."""
-    raw = gzip.decompress((folder / "train-images-idx3-ubyte.gz").read_bytes())
-    images = np.frombuffer(raw, np.uint8, offset=16).reshape(-1, 28, 28)[:count]
-    return _binarized(np.pad(images, ((0, 0), (2, 2), (2, 2))) / 255)
+    return _binarized(mnist_intensities(folder, "train")[:count])
+
+
+def mnist_intensities(folder: Path, part: Literal["train", "t10k"]) -> np.ndarray:
+    """All MNIST training or test images, padded to 32 x 32, in [0, 1]: (n, 32, 32)."""
+    raw = gzip.decompress((folder / f"{part}-images-idx3-ubyte.gz").read_bytes())
+    images = np.frombuffer(raw, np.uint8, offset=16).reshape(-1, 28, 28)
+    return np.pad(images, ((0, 0), (2, 2), (2, 2))).astype(np.float32) / 255
 
 
 def colour_images(archive: Path, count: int) -> Tensor:

@@ -14,8 +14,11 @@ from memo.report import (
     Difference,
     Headline,
     Illustration,
+    Interval,
+    NeighborData,
     Overfitted,
     ReportData,
+    highly_memorized,
 )
 
 EPOCHS = (10, 25, 50, 100, 200)
@@ -193,4 +196,54 @@ def digits_comparison() -> ComparisonData:
             Difference("digits-vae", "faces-vae", problem="They are on different data sets."),
         ],
         ["faces-vae was scored at one repeat only."],
+    )
+
+
+def with_neighbors(data: ReportData, infinite: int = 3) -> ReportData:
+    """The same with neighbours whose distance ratio rises a little with the score."""
+    last = data.scores.filter(pl.col("epoch") == pl.col("epoch").max())
+    n, m = len(last), last["memorization"].to_numpy()
+    random = np.random.default_rng(1)
+    ratio = np.exp(0.1 * random.standard_normal(n)) * (1 + 0.01 * m)
+    ratio[: min(infinite, n)] = np.inf
+    finite = np.isfinite(ratio)
+    highly = highly_memorized(m)
+    groups = {"regular": ratio[finite & ~highly], "highly": ratio[finite & highly]}
+    means = {
+        name: Interval(float(group.mean()), float(group.mean()) - 0.01, float(group.mean()) + 0.01)
+        if len(group)
+        else None
+        for name, group in groups.items()
+    }
+    order = np.argsort(m)
+    bins = [part[finite[part]] for part in np.array_split(order, min(10, n))]
+    rows = [
+        (m[b].min(), m[b].max(), m[b].mean(), len(b), ratio[b].mean(), *ends)
+        for b, ends in zip(bins, [(None, None), *[(0.9, 1.3)] * 9], strict=False)
+        if len(b)
+    ]
+    names = ["start", "end", "middle", "count", "value", "low", "high"]
+    return replace(
+        data,
+        neighbors=NeighborData(
+            space="pixels",
+            count=100,
+            table=pl.DataFrame(
+                {
+                    "index": last["index"],
+                    "distance_sample": np.where(finite, 2.0, 0.0),
+                    "distance_held_out": np.where(finite, 2 * ratio, 1.0),
+                    "ratio": pl.Series(ratio).replace(np.inf, None),
+                    "nearest_sample": random.integers(0, 5, n),
+                    "nearest_held_out": random.permutation(n),
+                }
+            ),
+            bins=pl.DataFrame(rows, names, orient="row"),
+            rank_correlation=Interval(0.12, 0.07, 0.17) if n > 3 and np.ptp(m) else None,
+            regular=means["regular"],
+            highly=means["highly"],
+            difference=None if None in means.values() else Interval(0.03, 0.01, 0.05),
+            infinite=min(infinite, n),
+            samples=None if data.images is None else data.images[:5],
+        ),
     )

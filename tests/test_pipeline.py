@@ -11,9 +11,11 @@ import pytest
 
 from tests.conftest import command, contents, edit, files, make_repository
 
+STAGES = ("train", "score", "neighbors", "report")
+
 EVERYTHING = {
     "prepare@digits",
-    *(f"{stage}@{name}" for stage in ("train", "score", "report") for name in ("fast", "slow")),
+    *(f"{stage}@{name}" for stage in STAGES for name in ("fast", "slow")),
     "compare",
 }
 
@@ -62,7 +64,7 @@ def test_repro_runs_everything_once_and_dvc_shows_it(results: Path) -> None:
     assert "quantiles_csv" in page
 
     edit(repository / "params.yaml", "learning_rate: 1.0e-2", "learning_rate: 2.0e-2", 1)
-    assert repro(repository) == {"train@fast", "score@fast", "report@fast", "compare"}
+    assert repro(repository) == {*(f"{stage}@fast" for stage in STAGES), "compare"}
     changed = json.loads(command(repository, "dvc", "metrics", "diff", "--json").stdout)
     assert "reports/fast/metrics.json" in json.dumps(changed)
     assert "reports/slow/metrics.json" not in json.dumps(changed)
@@ -79,16 +81,26 @@ def test_repro_runs_everything_once_and_dvc_shows_it(results: Path) -> None:
 def test_each_change_runs_only_what_reads_it(results: Path) -> None:
     repository = results
     folds = files(repository / "artifacts" / "folds" / "fast")
+    after_train = {"score@fast", "neighbors@fast", "report@fast", "compare"}
     edit(repository / "params.yaml", "samples: 8", "samples: 16", 1)
     edit(repository / "params.yaml", "  slow:\n", "  slow:\n    title: A name for people\n")
-    assert repro(repository) == {"score@fast", "report@fast", "report@slow", "compare"}
+    assert repro(repository) == {*after_train, "report@slow"}
     assert "A name for people" in (repository / "reports" / "slow" / "index.html").read_text()
     assert files(repository / "artifacts" / "folds" / "fast") == folds
     edit(repository / "params.yaml", "repeats: 2", "repeats: 3", 1)
-    assert repro(repository) == {"train@fast", "score@fast", "report@fast", "compare"}
+    assert repro(repository) == {*(f"{stage}@fast" for stage in STAGES), "compare"}
     raised = files(repository / "artifacts" / "folds" / "fast")
     assert {name: raised[name] for name in folds} == folds
     assert len(raised) == len(folds) + 3
+    estimated = files(repository / "artifacts" / "log_likelihoods" / "fast")
+    space = "    scoring:\n      neighbors: {samples: 30, space: downsampled}\n"
+    edit(repository / "params.yaml", "    scoring:\n", space, 1)
+    assert repro(repository) == after_train - {"compare"}
+    assert files(repository / "artifacts" / "folds" / "fast") == raised
+    assert files(repository / "artifacts" / "log_likelihoods" / "fast") == estimated
+    report = repository / "reports" / "fast"
+    assert json.loads((report / "metrics.json").read_bytes())["neighbors"]["samples"] == 30
+    assert "in pixels downsampled by a half" in (report / "index.html").read_text()
 
 
 def test_a_colleague_pulls_and_runs_only_what_changed(results: Path, tmp_path: Path) -> None:
@@ -105,7 +117,7 @@ def test_a_colleague_pulls_and_runs_only_what_changed(results: Path, tmp_path: P
     edit(clone / "params.yaml", "repeats: 2", "repeats: 3", 1)
     result = command(clone, "dvc", "repro")
     ran = set(re.findall(r"Running stage '(.+)'", result.stdout))
-    assert ran == {"train@fast", "score@fast", "report@fast", "compare"}
+    assert ran == {*(f"{stage}@fast" for stage in STAGES), "compare"}
     assert "7 of 10 models are kept" in result.stdout + result.stderr
     assert files(clone / "artifacts" / "folds" / "slow") == before
 
@@ -146,6 +158,17 @@ def test_a_damaged_table_is_refused_or_rebuilt(results: Path) -> None:
     command(project, "memo", "score", "fast")
     assert scores.read_bytes() == truth
     assert contents(tables) == {name: content for name, (_, content) in before.items()}
+
+
+def test_neighbors_are_found_again_where_they_are_lost(results: Path) -> None:
+    table = results / "artifacts" / "neighbors" / "fast.parquet"
+    truth = table.read_bytes()
+    table.unlink()
+    refused = command(results, "memo", "report", "fast", check=False)
+    assert refused.returncode == 1
+    assert "fast.parquet: no such file" in refused.stderr
+    command(results, "memo", "neighbors", "fast")
+    assert table.read_bytes() == truth
 
 
 def test_show(results: Path) -> None:

@@ -13,21 +13,23 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from memo.report import Headline, ReportData, render_comparison, render_report
+from memo.report import Headline, Interval, ReportData, render_comparison, render_report
 from memo.report.binning import bin_edges, binned_density, histogram, shares_of_bins
 from memo.report.images import data_uri
+from memo.report.neighbors import BESIDE
 from memo.report.numbers import difference_in_words, estimate
 from memo.report.report import EXAMPLES, LISTED
 from tests.browser import needs_chromium, open_page
-from tests.report_samples import digits_comparison, digits_report, illustration
+from tests.report_samples import digits_comparison, digits_report, illustration, with_neighbors
 
 LARGEST_PAGE = 5_000_000
 REPORT_CHARTS = {"distribution", "training", "log-likelihood", "log-likelihood-split"}
+NEIGHBOR_CHARTS = {"neighbor-ratios", "neighbor-memorization"}
 
 
 @pytest.fixture(scope="module")
 def digits() -> dict[str, bytes]:
-    return render_report(digits_report())
+    return render_report(with_neighbors(digits_report()))
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +45,10 @@ def test_a_report_shows_every_chart_and_image_without_a_network(
 
     assert seen.problems == []
     assert seen.loads == []
-    assert {name.rsplit("-", 1)[0] for name in seen.charts} == REPORT_CHARTS
+    assert {name.rsplit("-", 1)[0] for name in seen.charts} == REPORT_CHARTS | NEIGHBOR_CHARTS
     assert all(marks >= 3 for marks in seen.charts.values()), seen.charts
     assert seen.charts["log-likelihood-0"] > 500
-    assert seen.images == 3 * 24 + 2 * EXAMPLES + LISTED
+    assert seen.images == 3 * 24 + 2 * EXAMPLES + 3 * BESIDE + LISTED
     assert seen.broken == 0
     assert seen.overflow <= 0
 
@@ -280,6 +282,16 @@ EDGES: dict[str, tuple[ReportData, set[str], str]] = {
         REPORT_CHARTS,
         "Most memorized",
     ),
+    "neighbours of few observations": (
+        with_neighbors(_small(2)),
+        {"distribution", "training", "log-likelihood"},
+        "Observations are too few, or scores or distance ratios all the same.",
+    ),
+    "neighbours of what is no image": (
+        with_neighbors(replace(digits_report(n=200), images=None)),
+        REPORT_CHARTS | NEIGHBOR_CHARTS,
+        "in pixels to the nearest held-out observation",
+    ),
     "large grey images with a channel": (
         replace(digits_report(n=60), images=np.full((60, 100, 80, 1), 90, np.uint8)),
         REPORT_CHARTS,
@@ -301,6 +313,27 @@ def test_what_does_not_apply_is_left_out_and_said(name: str, tmp_path: Path) -> 
     assert seen.broken == 0
     assert (seen.images > 0) == (data.images is not None)
     assert said in _text(files["index.html"])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.07, 0.17, "only weakly related, and so they are in this run"),
+        (0.4, 0.6, "only weakly related, which this run contradicts"),
+        (-0.6, -0.4, "only weakly related, which this run contradicts"),
+        (0.2, 0.4, "only weakly related, which this run leaves open"),
+    ],
+)
+def test_the_page_shows_or_refutes_that_ratio_and_score_are_weakly_related(
+    low: float, high: float, words: str
+) -> None:
+    data = with_neighbors(digits_report(n=60))
+    assert data.neighbors is not None
+    found = replace(data.neighbors, rank_correlation=Interval((low + high) / 2, low, high))
+    text = _text(render_report(replace(data, neighbors=found))["index.html"])
+    assert words in text
+    assert f"{low:.2f} to {high:.2f}".replace("-", "−") in text
+    assert "Samples equal 3 of the observations" in text
 
 
 def test_nothing_that_a_page_needs_lies_elsewhere(
@@ -362,7 +395,7 @@ def test_charts_are_also_files(digits: dict[str, bytes], comparison: dict[str, b
 
 
 def test_the_same_data_gives_the_same_page(digits: dict[str, bytes]) -> None:
-    assert render_report(digits_report()) == digits
+    assert render_report(with_neighbors(digits_report())) == digits
 
 
 def test_what_cannot_be_rendered_is_refused() -> None:

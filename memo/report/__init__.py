@@ -1,5 +1,6 @@
 """Charts and pages: plain arrays and tables in, bytes of files out."""
 
+from memo.report.binning import highly_memorized
 from memo.report.compare import render_comparison
 from memo.report.data import (
     ComparedExperiment,
@@ -9,8 +10,10 @@ from memo.report.data import (
     FrontierPoint,
     Headline,
     Illustration,
+    Interval,
     Mover,
     Movers,
+    NeighborData,
     Overfitted,
     Remainder,
     ReportData,
@@ -26,11 +29,14 @@ __all__ = [
     "FrontierPoint",
     "Headline",
     "Illustration",
+    "Interval",
     "Mover",
     "Movers",
+    "NeighborData",
     "Overfitted",
     "Remainder",
     "ReportData",
+    "highly_memorized",
     "render_comparison",
     "render_report",
 ]

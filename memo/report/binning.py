@@ -4,12 +4,26 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-__all__ = ["bin_edges", "binned_density", "histogram", "shares_of_bins"]
+__all__ = [
+    "HIGHLY",
+    "bin_edges",
+    "binned_density",
+    "highly_memorized",
+    "histogram",
+    "shares_of_bins",
+]
 
 FloatArray = NDArray[np.float64]
 
 FEWEST_BINS = 8
 MOST_BINS = 72
+HIGHLY = 0.95
+"""Scores above this quantile count as highly memorized."""
+
+
+def highly_memorized(memorization: FloatArray) -> NDArray[np.bool_]:
+    """Which of these scores count as high."""
+    return np.asarray(memorization > np.quantile(memorization, HIGHLY))
 
 
 def bin_edges(values: FloatArray, most: int = MOST_BINS) -> FloatArray:

@@ -14,8 +14,10 @@ __all__ = [
     "FrontierPoint",
     "Headline",
     "Illustration",
+    "Interval",
     "Mover",
     "Movers",
+    "NeighborData",
     "Overfitted",
     "Remainder",
     "ReportData",
@@ -66,6 +68,46 @@ class Illustration:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """A number and its 95% confidence interval; the ends are None where it is not known."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class NeighborData:
+    """How near samples and held-out observations come to each observation, and its memorization.
+
+    rho is the held-out over the sample distance.
+    """
+
+    space: str
+    """That distances are in, as in "distance in ..."."""
+    count: int
+    """Samples, and held-out observations of each observation."""
+    table: pl.DataFrame
+    """`index`, `distance_sample`, `distance_held_out`, `ratio` (null where infinite),
+    `nearest_sample` (a row of `samples`), `nearest_held_out` (an `index`)."""
+    bins: pl.DataFrame
+    """Mean rho in bins of memorization: `start`, `end`, `middle`, `count`, `value`, `low`, `high`
+    (the last two may be null)."""
+    rank_correlation: Interval | None
+    """Of rho and memorization; None where it is not defined."""
+    regular: Interval | None
+    """Mean rho."""
+    highly: Interval | None
+    """Mean rho of the highly memorized."""
+    difference: Interval | None
+    """Of the highly memorized less the others."""
+    infinite: int
+    """Observations that were sampled exactly."""
+    samples: NDArray[np.uint8] | None = None
+    """For display, as `ReportData.images`."""
+
+
+@dataclass(frozen=True)
 class ReportData:
     """One experiment."""
 
@@ -88,6 +130,8 @@ class ReportData:
     """For display, (n, H, W) or (n, H, W, channels), row `index`; None if not images."""
     illustration: Illustration | None = None
     """None where observations are not one or two real numbers."""
+    neighbors: NeighborData | None = None
+    """None where samples were not compared."""
     scores_file: str = ""
     """Where all scores lie, as the reader would look for it; empty when nowhere."""
 

@@ -3,7 +3,7 @@
 import math
 from typing import TypeGuard
 
-__all__ = ["difference_in_words", "estimate", "number", "percent"]
+__all__ = ["difference_in_words", "estimate", "interval", "number", "percent"]
 
 MOST_DECIMALS = 6
 
@@ -21,6 +21,15 @@ def percent(share: float) -> str:
 def estimate(value: float, std_error: float | None, unit: str = "") -> str:
     """`31.2 ± 1.3 nats`: two significant digits of the error decide the digits of the value."""
     return _with_unit(" ± ".join(_rounded(value, std_error)), unit)
+
+
+def interval(value: float, low: float | None, high: float | None) -> str:
+    """`0.31 (95% interval 0.24 to 0.38)`: its width decides the digits."""
+    if low is None or high is None or not low < high:
+        return number(value)
+    decimals = _decimals((high - low) / 2, 2)
+    ends = " to ".join(_fixed(end, decimals) for end in (low, high))
+    return f"{_fixed(value, decimals)} (95% interval {ends})"
 
 
 def difference_in_words(value: float, std_error: float | None, unit: str = "") -> str:

@@ -9,10 +9,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from memo.report import charts
+from memo.report.binning import HIGHLY, highly_memorized
 from memo.report.data import ReportData
 from memo.report.figures import Figure, chart_files, page_specs
 from memo.report.illustration import illustrated_figure
 from memo.report.images import is_tiny, thumbnails
+from memo.report.neighbors import Beside, nearest_samples, neighbor_figures
 from memo.report.numbers import estimate, number, percent
 from memo.report.page import render_page
 from memo.report.themes import Chart
@@ -30,8 +32,6 @@ EXAMPLES = 16
 FEWEST_TO_SPLIT = 40
 MOST_LOSSES = 500
 SPLIT = "log-likelihood-split"
-HIGHLY = 0.95
-"""Scores above this quantile count as highly memorized."""
 
 COLUMNS = [
     "index",
@@ -71,6 +71,7 @@ def render_report(data: ReportData) -> dict[str, bytes]:
         _training(data),
         _by_log_likelihood(ranked, drawn, data.images is not None),
         _split_log_likelihood(ranked),
+        *([] if data.neighbors is None else neighbor_figures(data.neighbors, ranked)),
     ]
     listed = [_described(row) for row in ranked.head(LISTED).iter_rows(named=True)]
     galleries = _galleries(ranked) if data.images is not None else []
@@ -94,6 +95,7 @@ def render_report(data: ReportData) -> dict[str, bytes]:
         examples={SPLIT: examples},
         pictures=_thumbnails(data.images, _pictured(galleries + examples)),
         exact=_is_exact(ranked),
+        nearest_samples=_nearest_samples(data, ranked, listed),
         no_gallery=_why_no_gallery(ranked, data.images),
         pixelated=data.images is not None and is_tiny(data.images),
     )
@@ -320,6 +322,14 @@ def _galleries(ranked: pl.DataFrame) -> list[Gallery]:
     ]
 
 
+def _nearest_samples(
+    data: ReportData, ranked: pl.DataFrame, listed: list[dict[str, Any]]
+) -> list[Beside]:
+    if data.neighbors is None or data.images is None or _is_constant(ranked, "memorization"):
+        return []
+    return nearest_samples(data.neighbors, listed, data.images)
+
+
 def _why_no_gallery(ranked: pl.DataFrame, images: NDArray[np.uint8] | None) -> str:
     if images is None:
         return "The observations are not images, so there is nothing to look at here."
@@ -360,8 +370,7 @@ def _exact(row: dict[str, Any]) -> list[Any]:
 
 
 def _highly(ranked: pl.DataFrame) -> NDArray[np.bool_]:
-    m = _scores(ranked)
-    return np.asarray(m > np.quantile(m, HIGHLY))
+    return highly_memorized(_scores(ranked))
 
 
 def _is_exact(table: pl.DataFrame) -> bool:

@@ -85,7 +85,7 @@ def read_neighbors(experiment: Experiment) -> tuple[pl.DataFrame, Values]:
 
     Returns:
         The table, and the samples that are nearest to an observation, by their rows: for display
-        as `pictures` has them where observations are images, else their values.
+        as `pictures` has them where observations are images, else their columns.
 
     Raises:
         ArtifactError: A file is missing, damaged, or from another spec.
@@ -247,7 +247,7 @@ def _write(experiment: Experiment, found: Neighbors, samples: Values) -> pl.Data
         }
     )
     shown = sampled_pictures(experiment.data, samples[used])
-    kept = samples[used] if shown is None else shown
+    kept = sampled_pixels(experiment.data, samples[used]) if shown is None else shown
     facts = {"fingerprint": _fingerprint(experiment)}
     write_tensors(
         experiment.layout.nearest_samples(experiment.name), Tensors({"samples": kept}, facts)

@@ -18,11 +18,13 @@ from memo.datasets import pictures
 from memo.likelihood import LARGEST_PARETO_K
 from memo.report import UNRELIABLE, ReportData, render_report
 from memo.scores import Summary, quantile_curve, summarize
+from memo.spec import AdaptiveSpec, LikelihoodSpec
 from memo.stages.densities import scored_densities
 from memo.stages.experiment import Experiment
 from memo.stages.headlines import summary_headlines
 from memo.stages.illustration import illustrate
 from memo.stages.privacy import privacy_words
+from memo.stages.relation import neighbor_metrics, related_neighbors
 from memo.stages.score import read_log_likelihoods
 from memo.stages.train import fold_file, full_model_file
 
@@ -40,6 +42,7 @@ def report(experiment: Experiment) -> Summary:
     diagnostics = _diagnostics(experiment)
     losses = _losses(experiment, scores)
     quantiles = quantile_curve(scores)
+    neighbors = related_neighbors(experiment, scores)
     page = render_report(
         ReportData(
             experiment=experiment.name,
@@ -51,6 +54,7 @@ def report(experiment: Experiment) -> Summary:
             quantiles=quantiles,
             losses=losses,
             images=pictures(experiment.data),
+            neighbors=neighbors,
             illustration=illustrate(experiment, scores),
             scores_file=str(experiment.layout.scores(experiment.name)),
         )
@@ -58,7 +62,9 @@ def report(experiment: Experiment) -> Summary:
     folder = experiment.layout.report(experiment.name)
     files = {
         "metrics.json": _json(
-            metrics(summary) | {"estimator": diagnostics} | _mitigation_metrics(scored)
+            metrics(summary)
+            | {"estimator": diagnostics, "neighbors": neighbor_metrics(neighbors)}
+            | _mitigation_metrics(scored)
         ),
         "losses.csv": losses.write_csv().encode(),
         "quantiles.csv": quantiles.pivot("statistic", index="epoch", values="value")
@@ -166,9 +172,15 @@ def _warnings(
             f"({100 * diagnostics['unreliable_share']:.2g}% of all estimates): its standard error "
             "stayed above the tolerance, or its importance weights have so heavy a tail (Pareto k "
             f"above {LARGEST_PARETO_K}) that the error is unknown. They are marked {UNRELIABLE} "
-            "below; the estimates read low rather than high. Set scoring.likelihood.kind: "
-            "adaptive, or raise its number of samples."
+            "below; the estimates read low rather than high. "
+            + _remedy(experiment.spec.scoring.likelihood)
         )
+
+
+def _remedy(likelihood: LikelihoodSpec) -> str:
+    if isinstance(likelihood, AdaptiveSpec):
+        return "Raise scoring.likelihood.max_samples."
+    return "Set scoring.likelihood.kind: adaptive."
 
 
 def _facts(experiment: Experiment) -> dict[str, str]:

@@ -1,0 +1,93 @@
+"""How an experiment's nearest neighbours go with its scores, for its report."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from memo.neighbors import Interval as Estimated
+from memo.neighbors import relate
+from memo.report import Interval, NeighborData, highly_memorized
+from memo.spec import CustomSpaceSpec, SpaceSpec
+from memo.stages.experiment import Experiment
+from memo.stages.neighbors import read_neighbors
+
+__all__ = ["neighbor_metrics", "related_neighbors"]
+
+_WORDS = {
+    "pixels": "pixels",
+    "downsampled": "pixels downsampled by a half",
+    "encoder": "the space of the encoder",
+}
+
+
+def related_neighbors(experiment: Experiment, scores: pl.DataFrame) -> NeighborData:
+    """Neighbours and scores of the last scored epoch, and the statistics of both.
+
+    Raises:
+        ArtifactError: The neighbours are missing, damaged, or from another spec.
+    """
+    table, samples = read_neighbors(experiment)
+    last = scores.filter(pl.col("epoch") == pl.col("epoch").max())
+    memorization = table.join(last, on="index", maintain_order="left")["memorization"].to_numpy()
+    relation = relate(
+        memorization,
+        table["ratio"].fill_null(np.inf).to_numpy(),
+        highly_memorized(memorization),
+    )
+    spec = experiment.spec.scoring.neighbors
+    return NeighborData(
+        space=_in_words(spec.space, images=len(experiment.data.shape) == 3),
+        count=spec.sample_count(len(experiment.data)),
+        table=table,
+        bins=pl.DataFrame(
+            [
+                {"start": b.start, "end": b.end, "middle": b.middle, "count": b.count}
+                | asdict(b.ratio)
+                for b in relation.bins
+            ],
+            schema=dict.fromkeys(("start", "end", "middle"), pl.Float64)
+            | {"count": pl.Int64}
+            | dict.fromkeys(("value", "low", "high"), pl.Float64),
+        ),
+        rank_correlation=_interval(relation.rank_correlation),
+        regular=_interval(relation.regular),
+        highly=_interval(relation.highly),
+        difference=_interval(relation.difference),
+        infinite=relation.infinite,
+        samples=samples if samples.dtype == np.uint8 else None,
+    )
+
+
+def neighbor_metrics(data: NeighborData) -> dict[str, Any]:
+    """The statistics as plain JSON, with 95% confidence intervals."""
+    estimates = {
+        "rank_correlation": data.rank_correlation,
+        "ratio_regular": data.regular,
+        "ratio_highly_memorized": data.highly,
+        "ratio_difference": data.difference,
+    }
+    return {
+        "samples": data.count,
+        "infinite_ratios": data.infinite,
+        **{
+            f"{name}{end}": number
+            for name, found in estimates.items()
+            for end, number in zip(("", "_low", "_high"), _numbers(found), strict=True)
+        },
+    }
+
+
+def _numbers(found: Interval | None) -> tuple[float | None, float | None, float | None]:
+    return (None, None, None) if found is None else (found.value, found.low, found.high)
+
+
+def _in_words(space: SpaceSpec, *, images: bool) -> str:
+    if isinstance(space, CustomSpaceSpec):
+        return f"the features of {space.target}"
+    return _WORDS[space.kind] if images or space.kind == "encoder" else "the columns"
+
+
+def _interval(estimated: Estimated | None) -> Interval | None:
+    return None if estimated is None else Interval(**asdict(estimated))
