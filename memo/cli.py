@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memo import __version__
-from memo.errors import MemoError
+from memo.errors import InputError, MemoError
 from memo.spec import (
     ProjectSpec,
     expanded_experiments,
@@ -200,19 +200,36 @@ def compare(
         str | None,
         typer.Option("--rev", help="Also take these experiments from another git revision."),
     ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="EXP", help="What the others are compared with [default: the first]."),
+    ] = None,
+    statistic: Annotated[
+        str, typer.Option(help="Of memorization, for the frontier: mean, q50, q95, q99.9 or max.")
+    ] = "q99.9",
 ) -> None:
-    """Compare experiments (all of them by default), each with the first."""
+    """Compare experiments (all of them by default), each with the baseline."""
     project = _project.read()
     names = experiments or list(project.experiments)
     for name in names:
         select_experiment(project, name)
+    _require_among(baseline, names, "--baseline")
+    from memo.scores import STATISTICS
     from memo.stages import compare as stage
     from memo.stages import terminal
 
+    _require_among(statistic, list(STATISTICS), "--statistic")
     scored = stage.workspace_scores(project, _project.layout, names)
     if revision is not None:
         scored += stage.revision_scores(_project.layout, names, revision)
-    compared = stage.compare(scored)
+    first = next((one for one in scored if one.name == baseline), scored[0])
+    compared = stage.compare(
+        scored,
+        baseline=first.name,
+        statistic=statistic,
+        images=stage.baseline_images(project, _project.layout, first),
+        removals=stage.find_removals(project),
+    )
     page = stage.write_comparison(_project.layout, compared)
     if as_json:
         typer.echo(json.dumps(compared.json, indent=2))
@@ -272,6 +289,11 @@ def check(
         typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
     else:
         terminal.print_check(experiment, found)
+
+
+def _require_among(given: str | None, allowed: list[str], option: str) -> None:
+    if given is not None and given not in allowed:
+        raise InputError(f"{option}: {given!r} is not one of {', '.join(allowed)}")
 
 
 def _load(name: str) -> "LoadedExperiment":

@@ -10,8 +10,11 @@ import polars as pl
 import pytest
 
 from memo.artifacts import Layout
+from memo.execution import InProcess
 from memo.spec import read_project
 from memo.stages.experiment import load_experiment
+from memo.stages.score import score
+from memo.stages.train import train
 from tests.conftest import command, contents, edit, make_repository
 
 SPEC = """\
@@ -43,8 +46,8 @@ derived:
 
 
 def repro(folder: Path) -> list[str]:
-    """Run everything but the reports; which stages did run, in which order?"""
-    result = command(folder, "dvc", "repro", "--glob", "derived-score@*")
+    """Run what is scored of `beta` and `rest`; which stages did run, in which order?"""
+    result = command(folder, "dvc", "repro", "--glob", "derived-score@[br]*")
     return re.findall(r"Running stage '(.+)'", result.stdout)
 
 
@@ -59,7 +62,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]
 
 def test_dvc_finds_them_and_runs_a_removal_after_the_scores_it_reads(finished) -> None:
     folder, ran = finished
-    names = ("beta-2", "rest", "mean")
+    names = ("beta-2", "rest")
     derived = {f"derived-{stage}@{name}" for stage in ("train", "score") for name in names}
     assert set(ran) == {"prepare@digits", "train@base", "score@base", *derived}
     assert ran.index("score@base") < ran.index("derived-train@rest")
@@ -86,9 +89,15 @@ def test_removal_removes_exactly_the_most_memorized_from_every_training_set(fini
     assert len(found) == 60  # the removed ones are scored too
 
 
-def test_an_ensemble_trains_nothing_and_is_the_mean_of_the_same_models(finished) -> None:
+def test_an_ensemble_trains_nothing_and_is_the_mean_of_the_same_models(
+    finished, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder, _ = finished
     artifacts = folder / "artifacts"
+    ensemble = load_experiment(read_project(folder / "params.yaml"), Layout(folder), "mean")
+    assert train(ensemble, InProcess()) == 0
+    assert capsys.readouterr().err.count("is the same as of base") == 7
+    score(ensemble, InProcess())
     for kind in ("folds", "log_likelihoods"):
         assert contents(artifacts / kind / "mean") == contents(artifacts / kind / "base")
     seconds = [
@@ -102,6 +111,43 @@ def test_an_ensemble_trains_nothing_and_is_the_mean_of_the_same_models(finished)
         for name in ("base", "mean")
     )
     assert np.allclose(np.exp(mean), 1 / 3 + 2 / 3 * np.exp(base))
+
+
+def test_the_frontier_has_errors_verdicts_movers_and_what_is_memorized_of_the_rest(
+    finished, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(finished[0], tmp_path / "project", symlinks=True))
+    names = ("base", "beta-2", "rest")
+    arguments = (*names, "--baseline", "beta-2", "--statistic", "q95", "--json")
+    compared = json.loads(command(folder, "memo", "compare", *arguments).stdout)
+    points = {point["name"]: point for point in compared["frontier"]}
+    assert set(points) == set(names)
+    tables = {
+        name: pl.read_parquet(folder / "artifacts" / "scores" / f"{name}.parquet")
+        for name in points
+    }
+    for name, point in points.items():
+        memorization = tables[name]["memorization"]
+        assert point["memorization"]["value"] == pytest.approx(
+            memorization.quantile(0.95, "linear")
+        )
+        held_out = tables[name]["mean_log_likelihood_out"]
+        assert point["held_out"]["value"] == pytest.approx(held_out.mean())
+        assert point["held_out"]["std_error"] == pytest.approx(
+            held_out.std() / len(held_out) ** 0.5
+        )
+        assert point["seconds"] > 0
+    assert points["beta-2"]["verdict"] == ""
+    assert {d["first"] for d in compared["differences"]} == {"beta-2"}
+    page = (folder / "reports" / "compare" / "index.html").read_text()
+    assert "What less memorization costs" in page
+    assert "What rest memorizes of the rest" in page
+    assert "regression to the mean" in page  # what was removed was chosen by its twin's scores
+    assert page.count("data:image/png") >= 12
+    assert (folder / "reports" / "compare" / "charts" / "frontier.svg").is_file()
+    wrong = command(folder, "memo", "compare", "--statistic", "q42", check=False)
+    assert wrong.returncode == 2
+    assert "'q42' is not one of mean, q50, q95, q99.9, max" in wrong.stderr
 
 
 def test_a_further_point_of_a_grid_runs_only_its_own_stages(finished, tmp_path: Path) -> None:

@@ -5,17 +5,12 @@ import polars as pl
 import pytest
 from scipy.special import logsumexp
 
-from memo.artifacts import Layout
-from memo.execution import InProcess
 from memo.report import Overfitted
 from memo.report.illustration import illustrated_figure
-from memo.spec import read_project
 from memo.stages.densities import scored_densities
-from memo.stages.experiment import load_experiment
 from memo.stages.illustration import illustrate
-from memo.stages.prepare import prepare
-from memo.stages.score import read_log_likelihoods, score
-from memo.stages.train import train
+from memo.stages.score import read_log_likelihoods
+from tests.in_process import scored_experiments
 
 SPEC = """\
 datasets:
@@ -53,23 +48,14 @@ EXPERIMENTS = {
 def illustrated(tmp_path_factory):
     """Each experiment after its stages ran, with its scores and its illustration."""
     folder = tmp_path_factory.mktemp("illustrated")
-    (folder / "params.yaml").write_text(
-        SPEC
-        + "".join(
-            EXPERIMENT.format(name=name, dataset=dataset, model=model, design=design)
-            for name, (dataset, model, design) in EXPERIMENTS.items()
-        )
+    spec = SPEC + "".join(
+        EXPERIMENT.format(name=name, dataset=dataset, model=model, design=design)
+        for name, (dataset, model, design) in EXPERIMENTS.items()
     )
-    project, layout = read_project(folder / "params.yaml"), Layout(folder)
-    for name in project.datasets:
-        prepare(project, layout, name)
-    result = {}
-    for name in EXPERIMENTS:
-        experiment = load_experiment(project, layout, name)
-        train(experiment, InProcess())
-        scores = score(experiment, InProcess())
-        result[name] = experiment, scores, illustrate(experiment, scores)
-    return result
+    return {
+        name: (experiment, scores, illustrate(experiment, scores))
+        for name, (experiment, scores) in scored_experiments(folder, spec).items()
+    }
 
 
 SHOWN = [name for name in EXPERIMENTS if name != "digits"]

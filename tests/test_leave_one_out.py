@@ -16,12 +16,11 @@ from memo.execution import InProcess
 from memo.models import build_model
 from memo.scores import summarize
 from memo.spec import SpecError, read_project
-from memo.stages.experiment import Experiment, load_experiment
-from memo.stages.prepare import prepare
+from memo.stages.experiment import load_experiment
 from memo.stages.report import metrics
 from memo.stages.score import score
-from memo.stages.train import train
 from tests.conftest import command, files, make_repository
+from tests.in_process import Scored, scored_experiments
 
 N = 24
 DATASETS = f"""\
@@ -66,20 +65,17 @@ def spec(names: list[str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def scored(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Experiment, pl.DataFrame]]:
+def scored(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Scored]:
     """Each experiment after its stages ran, with its scores."""
     folder = tmp_path_factory.mktemp("leave-one-out")
-    (folder / "params.yaml").write_text(spec(list(EXPERIMENTS)))
-    project, layout = read_project(folder / "params.yaml"), Layout(folder)
-    for name in project.datasets:
-        prepare(project, layout, name)
-    result = {}
-    for name in EXPERIMENTS:
-        experiment = load_experiment(project, layout, name)
-        trained = train(experiment, InProcess())
-        assert trained == (1 if EXPERIMENTS[name][2] == EXACT else N + 1)
-        result[name] = experiment, score(experiment, InProcess())
-    return result
+    return scored_experiments(folder, spec(list(EXPERIMENTS)))
+
+
+def test_nothing_but_the_full_model_is_trained(scored):
+    experiment, _ = scored["kde"]
+    assert list(experiment.layout.folds("kde").iterdir()) == []
+    assert experiment.layout.full_model("kde").is_file()
+    assert len(list(experiment.layout.folds("kde-refits").iterdir())) == N
 
 
 @pytest.mark.parametrize("name", ["normal", "kde", "kde-scott", "digits", "digits-kde"])
@@ -147,13 +143,8 @@ def test_a_design_that_a_family_has_no_closed_form_for_is_refused(tmp_path, mode
 def test_no_fit_without_an_observation_is_said(tmp_path):
     """Without one of d + 1 points the covariance of d columns is singular."""
     text = spec(["normal"]).replace(f"count: {N - 3}, outliers: 2, duplicates: 1", "count: 3")
-    (tmp_path / "params.yaml").write_text(text)
-    project, layout = read_project(tmp_path / "params.yaml"), Layout(tmp_path)
-    prepare(project, layout, "points")
-    experiment = load_experiment(project, layout, "normal")
-    train(experiment, InProcess())
     with pytest.raises(WorkError, match=r"^experiment normal: without observation \d .*singular"):
-        score(experiment, InProcess())
+        scored_experiments(tmp_path, text)
 
 
 @pytest.fixture(scope="module")

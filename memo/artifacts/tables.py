@@ -62,11 +62,12 @@ SCORES: Schema = {
 }
 """One row for each observation and scored epoch; all but the keys and counts in nats.
 
-`std_error` is null where one repeat gives no jackknife. `unreliable_models` counts the models under
-which the observation's log p(x) is marked unreliable: above 0, trust the score less.
-`mean_log_likelihood_in` and `_out` are means of log p over models with and without the observation
-(what overfitting is read from). `memorization_without_repeat` has the score recomputed without each
-repeat: the jackknife of any statistic of the scores can be taken from it.
+`std_error` is null where one repeat gives no jackknife, 0 where scores are exact.
+`unreliable_models` counts the models under which the observation's log p(x) is marked unreliable:
+above 0, trust the score less. `mean_log_likelihood_in` and `_out` are means of log p over models
+with and without the observation (what overfitting is read from). `memorization_without_repeat` has
+the score recomputed without each repeat: the jackknife of any statistic of the scores can be taken
+from it.
 """
 
 NEIGHBORS: Schema = {

@@ -13,11 +13,11 @@ from memo.models.networks import MLPDecoder
 
 __all__ = ["bfloat16_is_fast", "log_joint", "pieces"]
 
-CACHE_FLOATS = 1 << 16
-"""Decoder outputs held at a time on a CPU, in floats: a few of them fit a core's second cache.
+CACHE_FLOATS = 1 << 18
+"""Decoder outputs held at a time on a CPU, in floats: some of them fit a core's second cache.
 
-Larger pieces also cost more: the allocator asks the system for each anew, page by page. Measured
-on MNIST (1,024 pixels): 2 microseconds of log p(x | z) a draw at 2^16 floats, 12 at 2^18.
+Measured on MNIST (1,024 pixels): 27 microseconds of log p(x, z) a draw at 2^15 floats, 20 at 2^16,
+17 at 2^18 and above.
 """
 
 ACCELERATOR_FLOATS = 1 << 26

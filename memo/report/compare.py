@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from memo.report import comparison_charts as charts
 from memo.report.data import ComparedExperiment, ComparisonData, Difference, Headline
 from memo.report.figures import Figure, chart_files, page_specs
+from memo.report.images import thumbnails
 from memo.report.page import render_page
 
 __all__ = ["render_comparison"]
@@ -26,17 +27,47 @@ def render_comparison(data: ComparisonData) -> dict[str, bytes]:
     scores = {e.name: _scores(e) for e in data.experiments}
     _check(data, scores)
     figures = [_distributions(scores), _curves(data.experiments)]
+    trade = _frontier(data)
     agreements = [_agreement(place, d, data) for place, d in enumerate(data.differences)]
     page = render_page(
         "compare.html.j2",
-        {"charts": page_specs(figures + agreements)},
+        {"charts": page_specs([*trade, *figures, *agreements])},
         comparison=data,
+        trade=trade,
+        thumbnails=_thumbnails(data),
         statistics=_statistics(data.experiments),
         figures=figures,
         differences=list(zip(data.differences, agreements, strict=True)),
         correlation=_correlation,
     )
-    return {"index.html": page} | chart_files(figures + agreements)
+    return {"index.html": page} | chart_files([*trade, *figures, *agreements])
+
+
+def _frontier(data: ComparisonData) -> list[Figure]:
+    found = data.frontier
+    if found is None:
+        return []
+    return [
+        Figure(
+            "frontier",
+            "What less memorization costs",
+            [charts.frontier(found.points, found.baseline, found.statistic)],
+            "To the left less is memorized; further up the density is better. Bars are one "
+            "standard error either way: of memorization over repeats of the training, of the "
+            "likelihood over observations. The dashed line joins the experiments that no other "
+            "beats in both.",
+            "Bars that overlap: which of two such points is on the line may be chance, and the "
+            "table's verdicts say of which differences that is unlikely.",
+        )
+    ]
+
+
+def _thumbnails(data: ComparisonData) -> dict[int, str]:
+    found = data.frontier
+    if found is None or found.images is None:
+        return {}
+    moved = {m.index for one in found.movers for m in (*one.lost, *one.gained)}
+    return thumbnails(found.images, sorted(moved))
 
 
 def _check(data: ComparisonData, scores: dict[str, NDArray[np.float64]]) -> None:

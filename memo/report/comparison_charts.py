@@ -8,9 +8,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from memo.report.binning import bin_edges
+from memo.report.data import FrontierPoint
 from memo.report.encodings import (
     SCORE,
     STATISTICS,
+    categories,
     density_layer,
     domain,
     epochs,
@@ -18,14 +20,24 @@ from memo.report.encodings import (
     layered,
     with_interval,
 )
-from memo.report.themes import CATEGORIES, GREY, Chart
+from memo.report.numbers import estimate
+from memo.report.themes import BLUE, CATEGORIES, GREY, ORANGE, Chart
 
-__all__ = ["agreement", "exceedance", "overlaid_distributions", "quantile_curves_by_experiment"]
+__all__ = [
+    "agreement",
+    "exceedance",
+    "frontier",
+    "overlaid_distributions",
+    "quantile_curves_by_experiment",
+]
 
 FloatArray = NDArray[np.float64]
 
 HEIGHT = 240
 PANEL_HEIGHT = 190
+
+LABEL_SIZE = (0.1, 0.035)
+"""Width and height that the name of a point takes, as shares of the chart's."""
 
 
 def overlaid_distributions(scores: dict[str, FloatArray]) -> Chart:
@@ -121,6 +133,84 @@ def agreement(first: tuple[str, FloatArray], second: tuple[str, FloatArray]) -> 
         f"Memorization score under {first[0]} against that under {second[0]}.",
         320,
     )
+
+
+def frontier(points: Sequence[FrontierPoint], baseline: str, statistic: str) -> Chart:
+    """Memorization against held-out likelihood; the points that nothing beats joined."""
+    table = pl.DataFrame(
+        [_frontier_row(point, baseline) for point in points], infer_schema_length=None
+    ).with_columns(labelled=pl.Series(_labelled(points, baseline)))
+    x_title, y_title = f"{statistic} (nats)", "held-out log-likelihood (nats)"
+    x = alt.X("memorization:Q", title=x_title).scale(zero=False)
+    y = alt.Y("held_out:Q", title=y_title).scale(zero=False)
+    base = alt.Chart(table)
+    best = base.transform_filter("datum.kind == 'nothing beats it'")
+    joined = best.mark_line(color=GREY, strokeDash=[4, 3], strokeWidth=1.2).encode(
+        x=x, y=y, order=alt.Order("memorization:Q")
+    )
+    bars = [
+        base.mark_rule(color=GREY, strokeWidth=1).encode(
+            x=alt.X("low:Q", title=x_title), x2="high:Q", y=y
+        ),
+        base.mark_rule(color=GREY, strokeWidth=1).encode(
+            x=x, y=alt.Y("held_out_low:Q", title=y_title), y2="held_out_high:Q"
+        ),
+    ]
+    kinds = {"nothing beats it": BLUE, "something beats it": ORANGE}
+    marks = base.mark_point(filled=True, size=70, opacity=1).encode(
+        x=x,
+        y=y,
+        color=categories("kind", kinds),
+        tooltip=[
+            "experiment:N",
+            alt.Tooltip("memorization_text:N", title=statistic),
+            alt.Tooltip("held_out_text:N", title="held-out log-likelihood"),
+            "verdict:N",
+        ],
+    )
+    labelled = base.transform_filter("datum.labelled")
+    names = labelled.mark_text(align="left", dx=7, dy=-7, fontSize=11).encode(
+        x=x, y=y, text="experiment:N"
+    )
+    return layered(
+        [joined, *bars, marks, names],
+        f"{statistic} of each experiment against its held-out log-likelihood.",
+        380,
+    )
+
+
+def _labelled(points: Sequence[FrontierPoint], baseline: str) -> list[bool]:
+    """Which points have room for their name; those that nothing beats, and the baseline, first."""
+    places = np.array([(p.memorization.value, p.held_out.value) for p in points])
+    spread = np.ptp(places, axis=0)
+    places = (places - places.min(0)) / np.where(spread > 0, spread, 1)
+    first = sorted(
+        range(len(points)),
+        key=lambda i: (not points[i].undominated, points[i].name != baseline, i),
+    )
+    shown: list[int] = []
+    for place in first:
+        gaps = np.abs(places[shown] - places[place])
+        if not (gaps < LABEL_SIZE).all(1).any():
+            shown.append(place)
+    return [place in shown for place in range(len(points))]
+
+
+def _frontier_row(point: FrontierPoint, baseline: str) -> dict[str, str | float | None]:
+    memorization, held_out = point.memorization, point.held_out
+    return {
+        "experiment": point.name,
+        "kind": "nothing beats it" if point.undominated else "something beats it",
+        "memorization": memorization.value,
+        "low": memorization.value - (memorization.std_error or 0.0),
+        "high": memorization.value + (memorization.std_error or 0.0),
+        "held_out": held_out.value,
+        "held_out_low": held_out.value - (held_out.std_error or 0.0),
+        "held_out_high": held_out.value + (held_out.std_error or 0.0),
+        "memorization_text": estimate(memorization.value, memorization.std_error, "nats"),
+        "held_out_text": estimate(held_out.value, held_out.std_error, "nats"),
+        "verdict": point.verdict or f"{baseline} is the baseline",
+    }
 
 
 def _by_experiment(table: pl.DataFrame, names: Sequence[str]) -> alt.Chart:

@@ -11,11 +11,16 @@ __all__ = [
     "ComparedExperiment",
     "ComparisonData",
     "Difference",
+    "Frontier",
+    "FrontierPoint",
     "Headline",
     "Illustration",
     "Interval",
+    "Mover",
+    "Movers",
     "NeighborData",
     "Overfitted",
+    "Remainder",
     "ReportData",
 ]
 
@@ -157,9 +162,74 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class FrontierPoint:
+    """What one experiment memorizes, and how good a density it is."""
+
+    name: str
+    title: str
+    memorization: Headline
+    held_out: Headline
+    undominated: bool
+    """No other memorizes as little and is as good a density, and one of them better."""
+    memorization_difference: Headline | None = None
+    """This one minus the baseline; None of the baseline, and where they cannot be compared."""
+    held_out_difference: Headline | None = None
+    verdict: str = ""
+    seconds: float | None = None
+    """Of training one model; None where it was not measured."""
+    epsilon: float | None = None
+    """Of differentially private training."""
+
+
+@dataclass(frozen=True)
+class Mover:
+    """An observation whose score another experiment changed."""
+
+    index: int
+    id: str
+    label: str | None
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Movers:
+    """Whose scores changed most from the baseline to one experiment."""
+
+    name: str
+    lost: list[Mover]
+    gained: list[Mover]
+
+
+@dataclass(frozen=True)
+class Remainder:
+    """What is memorized of the rest, once the most memorized observations are left out."""
+
+    name: str
+    sentences: list[str]
+    rows: list[Headline]
+    """This experiment minus the same without the removal, over the observations that were left."""
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """Several experiments on the same observations, by what they memorize and how good they are."""
+
+    statistic: str
+    """Of memorization, in words."""
+    baseline: str
+    points: list[FrontierPoint]
+    movers: list[Movers] = field(default_factory=list)
+    images: NDArray[np.uint8] | None = None
+    """As in `ReportData`; of the observations that moved."""
+
+
+@dataclass(frozen=True)
 class ComparisonData:
     """Several experiments, and what pairs of them can say of each other."""
 
     experiments: list[ComparedExperiment]
     differences: list[Difference] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    frontier: Frontier | None = None
+    remainders: list[Remainder] = field(default_factory=list)

@@ -2,6 +2,7 @@
 
 from memo.scores.aggregate import Aggregate, ScoringError, memorization_scores
 from memo.scores.comparison import Comparison, compare_scores
+from memo.scores.frontier import holm, p_value, undominated
 from memo.scores.released import (
     ensemble_scores,
     fitted_weight,
@@ -21,10 +22,13 @@ __all__ = [
     "compare_scores",
     "ensemble_scores",
     "fitted_weight",
+    "holm",
     "memorization_scores",
     "mixed_log_likelihood",
     "mixture_bound",
+    "p_value",
     "quantile_curve",
     "significantly_positive",
     "summarize",
+    "undominated",
 ]

@@ -33,6 +33,8 @@ class Comparison:
     """Paired over observations; positive where B is the better density."""
     rank_correlation: float
     """Spearman's, of memorization: do both memorize the same observations?"""
+    repeats: int
+    """Of the one that has fewer: the statistics' errors have one degree of freedom less."""
 
 
 def compare_scores(a: pl.DataFrame, b: pl.DataFrame, *, same_partitions: bool) -> Comparison:
@@ -61,6 +63,7 @@ def compare_scores(a: pl.DataFrame, b: pl.DataFrame, *, same_partitions: bool) -
         },
         held_out_log_likelihood=mean_estimate(held_out),
         rank_correlation=float("nan") if constant else float(stats.spearmanr(m_a, m_b).statistic),
+        repeats=min(len(without_repeat(a)), len(without_repeat(b))),
     )
 
 

@@ -6,17 +6,39 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from memo.artifacts import SCORES, ArtifactError, Facts, Layout, parse_table, write_whole
+from memo.datasets import pictures
 from memo.errors import InputError
-from memo.report import ComparedExperiment, ComparisonData, Difference, render_comparison
+from memo.report import (
+    ComparedExperiment,
+    ComparisonData,
+    Difference,
+    Remainder,
+    render_comparison,
+)
 from memo.scores import Comparison, ScoringError, compare_scores, quantile_curve, summarize
-from memo.spec import ProjectSpec, select_experiment
+from memo.spec import ExperimentSpec, ProjectSpec, select_experiment
+from memo.stages.frontier import Trade, frontier, remainder
 from memo.stages.headlines import difference_headlines, summary_headlines
+from memo.stages.prepare import read_prepared
 from memo.stages.report import metrics
+from memo.stages.seconds import read_seconds
 
-__all__ = ["Compared", "compare", "revision_scores", "workspace_scores", "write_comparison"]
+__all__ = [
+    "Compared",
+    "Removal",
+    "Scored",
+    "baseline_images",
+    "compare",
+    "find_removals",
+    "revision_scores",
+    "workspace_scores",
+    "write_comparison",
+]
 
 
 @dataclass(frozen=True)
@@ -27,6 +49,17 @@ class Scored:
     title: str
     scores: pl.DataFrame
     facts: Facts
+    seconds: float | None = None
+    """Of training one model, on average."""
+
+
+@dataclass(frozen=True)
+class Removal:
+    """An experiment that removes what another memorized, and the same without the removal."""
+
+    name: str
+    twin: str
+    of: str
 
 
 @dataclass(frozen=True)
@@ -57,20 +90,66 @@ def revision_scores(layout: Layout, names: Sequence[str], revision: str) -> list
     return [_revision_scores(layout, name, revision) for name in names]
 
 
-def compare(experiments: Sequence[Scored]) -> Compared:
-    """Each experiment's headline numbers, and how each differs from the first."""
-    first, *others = experiments
-    pairs = [(first, other, _difference(first, other)) for other in others]
+def compare(
+    experiments: Sequence[Scored],
+    *,
+    baseline: str | None = None,
+    statistic: str = "q99.9",
+    images: NDArray[np.uint8] | None = None,
+    removals: Sequence[Removal] = (),
+) -> Compared:
+    """Each experiment's headline numbers, how each differs from the baseline, and their frontier.
+
+    Args:
+        experiments: With their scores.
+        baseline: Name of the one that the others are compared with; the first when None.
+        statistic: A name in `memo.scores.STATISTICS`, for the frontier.
+        images: Of the baseline's observations, row `index`.
+        removals: Those whose remaining observations are looked at by themselves.
+    """
+    first = next((e for e in experiments if e.name == baseline), experiments[0])
+    pairs = [(first, other, _difference(first, other)) for other in experiments if other != first]
+    trades = [_trade(first, None)]
+    trades += [_trade(other, found) for _, other, found in pairs if not isinstance(found, str)]
+    found = frontier(trades, first.name, statistic, images) if len(trades) > 1 else None
     return Compared(
         ComparisonData(
             experiments=[_page_entry(experiment) for experiment in experiments],
             differences=[_page_difference(*pair) for pair in pairs],
+            frontier=found,
+            remainders=_remainders(trades, removals),
         ),
         {
             "experiments": {e.name: metrics(summarize(e.scores)) for e in experiments},
             "differences": [_json_difference(*pair) for pair in pairs],
+            "frontier": [] if found is None else [asdict(point) for point in found.points],
         },
     )
+
+
+def find_removals(project: ProjectSpec) -> list[Removal]:
+    """Experiments that remove observations, each with one that is the same but for that."""
+    return [
+        Removal(name, twin, removal.of)
+        for name, spec in project.experiments.items()
+        if (removal := spec.removal) is not None
+        for twin in [_twin(project, spec)]
+        if twin is not None
+    ]
+
+
+def baseline_images(
+    project: ProjectSpec, layout: Layout, baseline: Scored
+) -> NDArray[np.uint8] | None:
+    """The observations of an experiment as pictures; None where they are not images.
+
+    Raises:
+        ArtifactError: The data set is not prepared, or damaged.
+    """
+    if baseline.name not in project.experiments:
+        return None
+    data, data_hash = read_prepared(layout, project.experiments[baseline.name].dataset)
+    return pictures(data) if baseline.facts.get("data") == data_hash else None
 
 
 def write_comparison(layout: Layout, compared: Compared) -> Path:
@@ -88,7 +167,13 @@ def _workspace_scores(project: ProjectSpec, layout: Layout, name: str) -> Scored
     if not file.is_file():
         raise ArtifactError(f"{file}: experiment {name!r} is not scored yet; run: dvc repro")
     scores, facts = parse_table(file.read_bytes(), SCORES, file)
-    return Scored(name, spec.title or name, scores, facts)
+    models = [
+        value
+        for model, value in read_seconds(layout.seconds(name)).items()
+        if model != name  # the full model is not one of those that are compared
+    ]
+    seconds = sum(models) / len(models) if models else None
+    return Scored(name, spec.title or name, scores, facts, seconds)
 
 
 def _revision_scores(layout: Layout, name: str, revision: str) -> Scored:
@@ -120,6 +205,44 @@ def _difference(first: Scored, second: Scored) -> Comparison | str:
 
 def _last_epoch(scores: pl.DataFrame) -> pl.DataFrame:
     return scores.filter(pl.col("epoch") == pl.col("epoch").max())
+
+
+def _twin(project: ProjectSpec, spec: ExperimentSpec) -> str | None:
+    rest = [m.model_dump() for m in spec.mitigations if m.kind != "remove"]
+    wanted = spec.model_dump(exclude={"title", "mitigations"}) | {"mitigations": rest}
+    return next(
+        (
+            name
+            for name, other in project.experiments.items()
+            if other.model_dump(exclude={"title"}) == wanted
+        ),
+        None,
+    )
+
+
+def _trade(experiment: Scored, difference: Comparison | None) -> Trade:
+    return Trade(
+        experiment.name,
+        experiment.title,
+        _last_epoch(experiment.scores),
+        experiment.facts,
+        difference,
+        experiment.seconds,
+    )
+
+
+def _remainders(trades: Sequence[Trade], removals: Sequence[Removal]) -> list[Remainder]:
+    by_name = {trade.name: trade for trade in trades}
+    return [
+        remainder(
+            by_name[removal.name],
+            by_name[removal.twin],
+            removal.of,
+            chosen_by_twin=removal.of == removal.twin,
+        )
+        for removal in removals
+        if {removal.name, removal.twin} <= set(by_name) and "removed" in by_name[removal.name].facts
+    ]
 
 
 def _page_entry(experiment: Scored) -> ComparedExperiment:

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from memo.report import Headline
 from memo.scores import Comparison, Summary
 
-__all__ = ["difference_headlines", "summary_headlines"]
+__all__ = ["MEMORIZATION", "difference_headlines", "summary_headlines"]
 
-_MEMORIZATION = {
+MEMORIZATION = {
     "mean": ("Mean", "What an average observation owes to its own presence in training."),
     "q50": ("Median", "Half of the observations are memorized less than this."),
     "q95": ("95% quantile", "One observation in twenty is memorized more than this."),
@@ -35,7 +35,7 @@ def difference_headlines(comparison: Comparison) -> list[Headline]:
         ),
         *(
             Headline(
-                f"{_MEMORIZATION[name][0]} of memorization",
+                f"{MEMORIZATION[name][0]} of memorization",
                 estimate.value,
                 estimate.std_error,
                 "nats",
@@ -56,7 +56,7 @@ def difference_headlines(comparison: Comparison) -> list[Headline]:
 
 def _memorization(summary: Summary) -> Iterator[Headline]:
     for name, estimate in summary.memorization.items():
-        label, meaning = _MEMORIZATION[name]
+        label, meaning = MEMORIZATION[name]
         yield Headline(
             f"{label} of memorization", estimate.value, estimate.std_error, "nats", meaning
         )

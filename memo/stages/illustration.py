@@ -66,15 +66,16 @@ def illustrate(experiment: Experiment, scores: pl.DataFrame) -> Illustration | N
     columns = prod(experiment.data.shape)
     if columns not in GRID or experiment.spec.model.support != "continuous":
         return None
-    ranked = scores.filter(pl.col("epoch") == pl.col("epoch").max()).sort(
-        "memorization", "index", descending=[True, False]
-    )
+    trained_on = experiment.training_members(np.empty(0, np.int64))
+    ranked = scores.filter(
+        (pl.col("epoch") == pl.col("epoch").max()) & pl.col("index").is_in(trained_on)
+    ).sort("memorization", "index", descending=[True, False])
     row = ranked.row(0, named=True)
     choice, training, likelihood = substreams(
         seed_sequence(experiment.spec.seed, Stream.ILLUSTRATION), 3
     )
     others = np.random.Generator(np.random.PCG64(choice)).permutation(
-        np.delete(np.arange(len(experiment.data)), row["index"])
+        trained_on[trained_on != row["index"]]
     )
     rows = np.array(experiment.data.scored[:], np.float64).reshape(-1, columns)
     points = rows[np.concatenate([[row["index"]], others[:SHOWN]])]
@@ -136,12 +137,14 @@ class _Densities:
             full = self._log_p(file.read().weights[self._epoch], file.path)
             others = np.delete(np.arange(len(experiment.data)), index)
             return full, self._log_p(self._trained_on(others), file.path)
-        without = [m for m in experiment.fold_models() if index in m.held_out][:MOST_MODELS]
-        having = [m for m in experiment.fold_models() if index not in m.held_out]
-        self.models = len(without)
+        models = experiment.fold_models()
+        without = [m for m in models if index in m.held_out]
+        having = [m for m in models if index in experiment.training_members(m.held_out)]
+        self.models = min(len(without), len(having), MOST_MODELS)
+        step = len(having) // self.models
         return (
-            self._mean_log_p(having[:: len(having) // len(without)][: len(without)]),
-            self._mean_log_p(without),
+            self._mean_log_p(having[::step][: self.models]),
+            self._mean_log_p(without[: self.models]),
         )
 
     def overfitted(self, few: IndexArray) -> Overfitted | str:

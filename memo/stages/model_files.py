@@ -78,6 +78,11 @@ class ModelFile:
                 return path
         return None
 
+    def of(self, experiment: str) -> "ModelFile":
+        """The file that would be this fold model's in another experiment."""
+        path = self.path.parent.parent / experiment / self.path.name
+        return ModelFile(path, self.fingerprint, self.epochs)
+
     def fits(self) -> bool:
         """Whether the file's header names this model; its content is not read."""
         try:

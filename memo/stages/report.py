@@ -18,10 +18,12 @@ from memo.datasets import pictures
 from memo.likelihood import LARGEST_PARETO_K
 from memo.report import UNRELIABLE, ReportData, render_report
 from memo.scores import Summary, quantile_curve, summarize
+from memo.spec import AdaptiveSpec, LikelihoodSpec
 from memo.stages.densities import scored_densities
 from memo.stages.experiment import Experiment
 from memo.stages.headlines import summary_headlines
 from memo.stages.illustration import illustrate
+from memo.stages.privacy import privacy_words
 from memo.stages.relation import neighbor_metrics, related_neighbors
 from memo.stages.score import read_log_likelihoods
 from memo.stages.train import fold_file, full_model_file
@@ -35,7 +37,7 @@ def report(experiment: Experiment) -> Summary:
     Raises:
         ArtifactError: Scores, log-likelihoods or a fold file are missing or damaged.
     """
-    scores, _ = read_scores(experiment)
+    scores, scored = read_scores(experiment)
     summary = summarize(scores)
     diagnostics = _diagnostics(experiment)
     losses = _losses(experiment, scores)
@@ -45,7 +47,7 @@ def report(experiment: Experiment) -> Summary:
         ReportData(
             experiment=experiment.name,
             title=experiment.spec.title or experiment.name,
-            facts=_facts(experiment),
+            facts=_facts(experiment) | _guarantees(experiment, scores, scored),
             headlines=summary_headlines(summary),
             warnings=list(_warnings(experiment, summary, diagnostics)),
             scores=scores,
@@ -60,7 +62,9 @@ def report(experiment: Experiment) -> Summary:
     folder = experiment.layout.report(experiment.name)
     files = {
         "metrics.json": _json(
-            metrics(summary) | {"estimator": diagnostics, "neighbors": neighbor_metrics(neighbors)}
+            metrics(summary)
+            | {"estimator": diagnostics, "neighbors": neighbor_metrics(neighbors)}
+            | _mitigation_metrics(scored)
         ),
         "losses.csv": losses.write_csv().encode(),
         "quantiles.csv": quantiles.pivot("statistic", index="epoch", values="value")
@@ -168,9 +172,15 @@ def _warnings(
             f"({100 * diagnostics['unreliable_share']:.2g}% of all estimates): its standard error "
             "stayed above the tolerance, or its importance weights have so heavy a tail (Pareto k "
             f"above {LARGEST_PARETO_K}) that the error is unknown. They are marked {UNRELIABLE} "
-            "below; the estimates read low rather than high. Set scoring.likelihood.kind: "
-            "adaptive, or raise its number of samples."
+            "below; the estimates read low rather than high. "
+            + _remedy(experiment.spec.scoring.likelihood)
         )
+
+
+def _remedy(likelihood: LikelihoodSpec) -> str:
+    if isinstance(likelihood, AdaptiveSpec):
+        return "Raise scoring.likelihood.max_samples."
+    return "Set scoring.likelihood.kind: adaptive."
 
 
 def _facts(experiment: Experiment) -> dict[str, str]:
@@ -187,6 +197,35 @@ def _facts(experiment: Experiment) -> dict[str, str]:
         "Aggregate": spec.scoring.aggregate,
         "Seed": str(spec.seed),
     }
+
+
+def _mitigation_metrics(scored: Facts) -> dict[str, Any]:
+    """What mitigations promise or cost, by the facts that came with the scores."""
+    names = ("epsilon", "delta", "weight", "largest_bound")
+    found = {name: float(scored[name]) for name in names if name in scored}
+    if "removed" in scored:
+        found["removed"] = len(json.loads(scored["removed"]))
+    return {"mitigations": found} if found else {}
+
+
+def _guarantees(experiment: Experiment, scores: pl.DataFrame, scored: Facts) -> dict[str, str]:
+    """What holds, and what is only suggestive, about what is released."""
+    last = scores.filter(pl.col("epoch") == experiment.spec.scoring.epochs[-1])
+    found = {}
+    privacy = " ".join(privacy_words(experiment, last, scored))
+    if privacy:
+        found["Differential privacy"] = privacy
+    if "weight" in scored:
+        found["Released density"] = (
+            f"A mixture that gives the broad density a weight of {float(scored['weight']):.3g}. "
+            "No observation's score can be above its bound, which is largest at "
+            f"{float(scored['largest_bound']):.3g} nats; the largest score is "
+            f"{last['memorization'].to_numpy().max():.3g} nats."
+        )
+    if "removed" in scored:
+        count = len(json.loads(scored["removed"]))
+        found["Removed"] = f"{count:,} observations are in no training set; they are scored too."
+    return found
 
 
 def _settings(part: Any) -> str:

@@ -22,11 +22,13 @@ _output = Console(highlight=False)
 
 Rows = list[list[str]]
 
+SIDE_BY_SIDE = 4
+"""Experiments that a terminal has room for beside each other."""
+
 
 def print_comparison(data: ComparisonData) -> None:
-    """Experiments side by side, then each one's difference from the first."""
-    _print("Memorization and likelihood (nats)", *_experiments(data))
-    for title, header, rows in _differences(data):
+    """Experiments side by side, their trade, then each one's difference from the baseline."""
+    for title, header, rows in _tables(data):
         _print(title, header, rows)
     for problem in _problems(data):
         _output.print(problem, soft_wrap=True)
@@ -34,10 +36,7 @@ def print_comparison(data: ComparisonData) -> None:
 
 def comparison_markdown(data: ComparisonData) -> str:
     """The same as Markdown, for a pull request."""
-    parts = [_markdown(*_experiments(data))]
-    parts += [
-        f"**{title}**\n\n{_markdown(header, rows)}" for title, header, rows in _differences(data)
-    ]
+    parts = [f"**{title}**\n\n{_markdown(header, rows)}" for title, header, rows in _tables(data)]
     parts += list(_problems(data))
     return "\n\n".join(parts) + "\n"
 
@@ -76,11 +75,52 @@ def print_check(title: str, check: EstimatorCheck) -> None:
     )
 
 
+def _tables(data: ComparisonData) -> list[tuple[str, list[str], Rows]]:
+    """Of many experiments only their trade: the page has the rest."""
+    if len(data.experiments) > SIDE_BY_SIDE:
+        return _trades(data)
+    beside = ("Memorization and likelihood (nats)", *_experiments(data))
+    return [beside, *_trades(data), *_differences(data)]
+
+
 def _experiments(data: ComparisonData) -> tuple[list[str], Rows]:
     numbers = [{h.name: _number(h) for h in e.headlines} for e in data.experiments]
     names = list(dict.fromkeys(name for column in numbers for name in column))
     rows = [[name, *(column.get(name, "–") for column in numbers)] for name in names]
     return ["", *(e.name for e in data.experiments)], rows
+
+
+def _trades(data: ComparisonData) -> list[tuple[str, list[str], Rows]]:
+    """The frontier, and what is memorized of the rest where observations were removed."""
+    tables: list[tuple[str, list[str], Rows]] = []
+    if data.frontier is not None:
+        title = (
+            f"{data.frontier.statistic} against held-out log-likelihood (*: nothing beats it; "
+            f"verdicts against {data.frontier.baseline}, corrected for their number)"
+        )
+        header = ["", "", "memorization", "held-out", "verdict", "s/model", "epsilon"]
+        rows = [
+            [
+                point.name,
+                "*" if point.undominated else "",
+                _number(point.memorization),
+                _number(point.held_out),
+                point.verdict or "baseline",
+                "–" if point.seconds is None else f"{point.seconds:.1f}",
+                "–" if point.epsilon is None else f"{point.epsilon:.3g}",
+            ]
+            for point in data.frontier.points
+        ]
+        tables.append((title, header, rows))
+    tables += [
+        (
+            " ".join(remainder.sentences),
+            ["", "nats", "meaning"],
+            [[row.name, _number(row), row.meaning] for row in remainder.rows],
+        )
+        for remainder in data.remainders
+    ]
+    return tables
 
 
 def _differences(data: ComparisonData) -> list[tuple[str, list[str], Rows]]:
@@ -129,7 +169,7 @@ def _cell(value: object) -> str:
 def _print(title: str, header: Sequence[str], rows: Rows) -> None:
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     for position, name in enumerate(header):
-        words = name == "meaning"
+        words = name in ("meaning", "verdict")
         table.add_column(name, justify="left" if position == 0 or words else "right")
     for row in rows:
         table.add_row(*row)

@@ -1,0 +1,29 @@
+"""A project's stages run in this process: for tests of what they compute."""
+
+from pathlib import Path
+
+import polars as pl
+
+from memo.artifacts import Layout
+from memo.execution import InProcess
+from memo.spec import read_project
+from memo.stages.experiment import Experiment, load_experiment
+from memo.stages.prepare import prepare
+from memo.stages.score import score
+from memo.stages.train import train
+
+Scored = tuple[Experiment, pl.DataFrame]
+
+
+def scored_experiments(folder: Path, spec: str) -> dict[str, Scored]:
+    """Prepare, train and score everything in a spec: each experiment with its scores."""
+    (folder / "params.yaml").write_text(spec)
+    project, layout = read_project(folder / "params.yaml"), Layout(folder)
+    for name in project.datasets:
+        prepare(project, layout, name)
+    result = {}
+    for name in project.experiments:
+        experiment = load_experiment(project, layout, name)
+        train(experiment, InProcess())
+        result[name] = experiment, score(experiment, InProcess())
+    return result

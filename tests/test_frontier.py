@@ -1,0 +1,153 @@
+"""Trades that nothing beats, and verdicts that hold all together."""
+
+import numpy as np
+import polars as pl
+import pytest
+from opacus.accountants import RDPAccountant
+from scipy import stats
+
+from memo.artifacts import Layout
+from memo.datasets import prepare_dataset
+from memo.design import plan_design
+from memo.scores import Estimate, compare_scores, holm, p_value, undominated
+from memo.spec import DigitsSpec, ExperimentSpec
+from memo.stages.experiment import Experiment
+from memo.stages.frontier import Trade, frontier, remainder
+from memo.stages.privacy import privacy_facts, privacy_words
+
+
+def test_what_nothing_beats() -> None:
+    cost = np.array([1.0, 2.0, 3.0, 2.0, 1.0])
+    gain = np.array([0.0, 1.0, 0.5, 1.0, -1.0])
+    assert undominated(cost, gain).tolist() == [True, True, False, True, False]
+    rng = np.random.default_rng(0)
+    cost, gain = rng.normal(size=(2, 200))
+    beaten = [any(cost[j] < cost[i] and gain[j] > gain[i] for j in range(200)) for i in range(200)]
+    assert undominated(cost, gain).tolist() == [not b for b in beaten]
+
+
+def test_p_values_are_students() -> None:
+    sample = np.random.default_rng(0).normal(0.4, 1, 12)
+    estimate = Estimate(sample.mean(), sample.std(ddof=1) / 12**0.5)
+    assert p_value(estimate, 11) == pytest.approx(stats.ttest_1samp(sample, 0).pvalue)
+    assert p_value(Estimate(1.0, None), 3) is None
+    assert p_value(Estimate(1.0, 0.0), 3) == 0
+    assert p_value(Estimate(0.0, 0.0), 3) == 1
+
+
+def test_holm_by_hand_and_its_error_rate() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+    uniform = np.random.default_rng(1).uniform(size=(2000, 20))
+    wrong = np.mean([min(holm(row.tolist())) <= 0.05 for row in uniform])
+    assert wrong == pytest.approx(0.05, abs=0.015)
+
+
+def table(memorization: np.ndarray, held_out: np.ndarray, repeats: np.ndarray) -> pl.DataFrame:
+    n = len(memorization)
+    return pl.DataFrame(
+        {
+            "index": np.arange(n),
+            "id": [str(i) for i in range(n)],
+            "label": [None] * n,
+            "epoch": np.full(n, 5),
+            "memorization": memorization,
+            "std_error": np.full(n, 0.1),
+            "estimator_std_error": np.full(n, 0.1),
+            "log_p_in": memorization,
+            "log_p_out": np.zeros(n),
+            "mean_log_likelihood_in": held_out + memorization,
+            "mean_log_likelihood_out": held_out,
+            "memorization_without_repeat": repeats.T.tolist(),
+        },
+        schema_overrides={"label": pl.String},
+    )
+
+
+def trades(shift: float, worse: float, seed: int = 0) -> list[Trade]:
+    """A baseline, and one that memorizes `shift` more and is `worse` nats better held out."""
+    rng = np.random.default_rng(seed)
+    memorization, held_out = rng.gamma(2, 1, 400), rng.normal(-20, 2, 400)
+    noise = rng.normal(0, 0.01, (2, 6, 400))
+    tables = [
+        table(memorization + by, held_out + up + rng.normal(0, 0.1, 400), memorization + by + e)
+        for by, up, e in zip((0, shift), (0, worse), noise, strict=True)
+    ]
+    difference = compare_scores(*tables, same_partitions=True)
+    first = Trade("a", "A", tables[0], {"partitions": "p"}, None, 1.0)
+    return [first, Trade("b", "B", tables[1], {"partitions": "p"}, difference, 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("shift", "worse", "words"),
+    [
+        (-1.0, -0.5, "memorizes less; held-out likelihood lower"),
+        (1.0, 0.5, "memorizes more; held-out likelihood higher"),
+        (0.0, 0.0, "no difference in memorization shown; none in held-out likelihood"),
+    ],
+)
+def test_verdicts_say_what_was_put_in(shift: float, worse: float, words: str) -> None:
+    found = frontier(trades(shift, worse), "a", "q95", None)
+    assert found.points[1].verdict == words
+    assert found.points[0].memorization_difference is None
+
+
+def test_movers_are_those_whose_scores_changed_most() -> None:
+    first, second = trades(0.0, 0.0)
+    moved = first.scores["memorization"].to_numpy().copy()
+    moved[[3, 5]] += [7.0, 9.0]
+    moved[[8, 2]] -= [6.0, 4.0]
+    other = Trade(
+        "b", "B", first.scores.with_columns(memorization=moved), {}, second.difference, None
+    )
+    (movers,) = frontier([first, other], "a", "q95", None).movers
+    assert [m.index for m in movers.gained] == [5, 3]
+    assert [m.index for m in movers.lost] == [8, 2]
+    assert movers.gained[0].after - movers.gained[0].before == pytest.approx(9)
+
+
+def test_the_rest_is_looked_at_without_what_was_removed() -> None:
+    twin, removal = trades(0.3, 0.0)
+    top = twin.scores.sort("memorization")["index"].tail(20).to_list()
+    removal = Trade(
+        "b", "B", removal.scores, {"partitions": "p", "removed": str(top)}, removal.difference, None
+    )
+    found = remainder(removal, twin, "c", chosen_by_twin=False)
+    rows = {row.name: row for row in found.rows}
+    kept = twin.scores.filter(~pl.col("index").is_in(top))["memorization"]
+    assert rows["95% quantile, before"].value == pytest.approx(kept.quantile(0.95, "linear"))
+    assert rows["95% quantile, change"].value == pytest.approx(0.3)
+    assert rows["95% quantile, change"].meaning.startswith("A new layer is memorized")
+    assert not any("regression" in sentence for sentence in found.sentences)
+    same = remainder(removal, twin, "a", chosen_by_twin=True)
+    assert any("regression to the mean" in sentence for sentence in same.sentences)
+
+
+def test_the_report_says_what_of_privacy_holds_and_what_is_only_suggestive(tmp_path) -> None:
+    spec = ExperimentSpec.model_validate(
+        {
+            "dataset": "digits",
+            "model": {"kind": "vae", "network": {"kind": "mlp"}},
+            "training": {"epochs": 10, "batch_size": 10},
+            "mitigations": [{"kind": "dp-sgd", "noise_multiplier": 2.0}],
+            "scoring": {"design": {"kind": "k-fold", "folds": 2}, "epochs": [5]},
+            "seed": 0,
+        }
+    )
+    data = prepare_dataset(DigitsSpec(kind="digits", limit=80))
+    design = plan_design(spec.scoring.design, 80, 0)
+    experiment = Experiment("x", spec, Layout(tmp_path), data, "", design)
+    facts = privacy_facts(experiment)
+    accountant = RDPAccountant()
+    for _ in range(5 * 4):  # half of 80 observations in batches of 10, until the scored epoch
+        accountant.step(noise_multiplier=2.0, sample_rate=1 / 4)
+    epsilon = accountant.get_epsilon(1e-5)
+    assert float(facts["epsilon"]) == pytest.approx(epsilon)
+    memorization = np.linspace(0, 2 * epsilon, 81)[:80]
+    scores = pl.DataFrame({"memorization": memorization, "log_p_out": np.full(80, -30.0)})
+    holds, suggests = privacy_words(experiment, scores, facts)
+    assert holds.startswith("Holds: ")
+    assert f"{(memorization > epsilon).sum()} of 80 scores are" in suggests
+    bound = np.log(np.exp(epsilon) + 1e-5 / np.exp(-30.0))
+    assert f"{bound:.3g} nats for the median observation" in suggests
+    assert list(privacy_words(experiment, scores, {})) == []
