@@ -105,7 +105,7 @@ def open_page(page: bytes, directory: Path, ask: str = "return null;") -> Seen:
         "--dump-dom",
         file.as_uri(),
     ]
-    done = subprocess.run(command, capture_output=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, timeout=180, check=True)
     reader = _Root()
     reader.feed(done.stdout.decode()[:200_000_000])
     assert reader.seen is not None, "the page's scripts did not finish"

@@ -8,6 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("memo", deadline=None)  # machines are shared
+settings.load_profile("memo")
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side
 

@@ -76,7 +76,7 @@ def test_a_flipped_bit_in_an_array_is_noticed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "parquet"])
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(position=st.integers(0, 10_000), value=st.integers(0, 255), cut=st.integers(0, 6))
 def test_no_damage_ends_in_anything_but_an_artifact_error(
     kind: str, position: int, value: int, cut: int, tmp_path_factory: pytest.TempPathFactory

@@ -2,7 +2,6 @@
 
 import json
 import resource
-import time
 from pathlib import Path
 
 import pytest
@@ -67,9 +66,10 @@ def test_a_malformed_spec_is_refused_in_one_readable_message(name: str, project:
     before, after, path, word = MALFORMED[name]
     assert before in SPEC
     (project / "params.yaml").write_text(SPEC.replace(before, after, 1))
-    start = time.monotonic()
+    before_it = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     result = command(project, "memo", "train", "fast", check=False)
-    assert time.monotonic() - start < 3
+    seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before_it
+    assert seconds < 1.5, "torch alone takes as long"
     assert result.returncode == 2
     assert path in result.stderr
     assert word in result.stderr
@@ -166,7 +166,7 @@ def _paths(value: object, path: tuple[object, ...] = ()) -> list[tuple[object, .
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_no_value_anywhere_ends_in_anything_but_a_spec_error(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
