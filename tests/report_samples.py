@@ -14,7 +14,6 @@ from memo.report import (
     Difference,
     Headline,
     Illustration,
-    Interval,
     NeighborData,
     Overfitted,
     ReportData,
@@ -210,7 +209,7 @@ def with_neighbors(data: ReportData, infinite: int = 3) -> ReportData:
     highly = highly_memorized(m)
     groups = {"regular": ratio[finite & ~highly], "highly": ratio[finite & highly]}
     means = {
-        name: Interval(float(group.mean()), float(group.mean()) - 0.01, float(group.mean()) + 0.01)
+        name: (float(group.mean()), float(group.mean()) - 0.01, float(group.mean()) + 0.01)
         if len(group)
         else None
         for name, group in groups.items()
@@ -227,6 +226,7 @@ def with_neighbors(data: ReportData, infinite: int = 3) -> ReportData:
         data,
         neighbors=NeighborData(
             space="pixels",
+            source="the full model",
             count=100,
             table=pl.DataFrame(
                 {
@@ -239,10 +239,10 @@ def with_neighbors(data: ReportData, infinite: int = 3) -> ReportData:
                 }
             ),
             bins=pl.DataFrame(rows, names, orient="row"),
-            rank_correlation=Interval(0.12, 0.07, 0.17) if n > 3 and np.ptp(m) else None,
+            rank_correlation=(0.12, 0.07, 0.17) if n > 3 and np.ptp(m) else None,
             regular=means["regular"],
             highly=means["highly"],
-            difference=None if None in means.values() else Interval(0.03, 0.01, 0.05),
+            difference=None if None in means.values() else (0.03, 0.01, 0.05),
             infinite=min(infinite, n),
             samples=None if data.images is None else data.images[:5],
         ),

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from memo.report import Headline, Interval, ReportData, render_comparison, render_report
+from memo.report import Headline, ReportData, render_comparison, render_report
 from memo.report.binning import bin_edges, binned_density, histogram, shares_of_bins
 from memo.report.images import data_uri
 from memo.report.neighbors import BESIDE
-from memo.report.numbers import difference_in_words, estimate
+from memo.report.numbers import difference_in_words, estimate, interval
 from memo.report.report import EXAMPLES, LISTED
 from tests.browser import needs_chromium, open_page
 from tests.report_samples import digits_comparison, digits_report, illustration, with_neighbors
@@ -329,10 +329,10 @@ def test_the_page_shows_or_refutes_that_ratio_and_score_are_weakly_related(
 ) -> None:
     data = with_neighbors(digits_report(n=60))
     assert data.neighbors is not None
-    found = replace(data.neighbors, rank_correlation=Interval((low + high) / 2, low, high))
+    found = replace(data.neighbors, rank_correlation=((low + high) / 2, low, high))
     text = _text(render_report(replace(data, neighbors=found))["index.html"])
     assert words in text
-    assert f"{low:.2f} to {high:.2f}".replace("-", "−") in text
+    assert interval((low + high) / 2, low, high) in text
     assert "Samples equal 3 of the observations" in text
 
 
@@ -460,6 +460,13 @@ def test_numbers_have_the_digits_that_their_errors_leave(
     value: float, std_error: float | None, unit: str, text: str
 ) -> None:
     assert estimate(value, std_error, unit) == text
+
+
+def test_an_interval_is_told_by_its_width() -> None:
+    assert interval(0.1234, 0.0712, 0.1756) == "0.123 (95% interval 0.071 to 0.176)"
+    assert interval(-0.5, -0.61, -0.39) == "−0.50 (95% interval −0.61 to −0.39)"
+    assert interval(1.5, None, None) == "1.50"
+    assert interval(1.5, 1.5, 1.5) == "1.50"
 
 
 def test_differences_are_told_from_chance() -> None:

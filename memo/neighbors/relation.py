@@ -1,6 +1,7 @@
 """How rho, the ratio of distances, goes with memorization: what a claim about the two rests on."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,7 @@ TAIL = (0.99, 0.999)
 FEWEST_IN_BIN = 10
 
 
-@dataclass(frozen=True)
-class Interval:
+class Interval(NamedTuple):
     """A number and its 95% confidence interval; the ends are None where it is not known."""
 
     value: float

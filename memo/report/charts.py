@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from memo.report.binning import bin_edges, histogram, shares_of_bins
 from memo.report.encodings import (
+    GROUPS,
     SCORE,
     STATISTICS,
     categories,
@@ -17,6 +18,7 @@ from memo.report.encodings import (
     domain,
     epochs,
     error_bars,
+    grouped_bars,
     layered,
     with_interval,
 )
@@ -179,20 +181,15 @@ def memorization_by_log_likelihood(
 
 def log_likelihood_counts(log_p_in: FloatArray, highly: NDArray[np.bool_]) -> Chart:
     """How many regular and highly memorized observations there are at each log p in."""
-    colours = {"regular": BLUE, "highly memorized": VERMILLION}
     table = _shares(log_p_in, highly).rename({"chosen": "highly memorized"})
-    long = table.unpivot(list(colours), index=["start", "end"], variable_name="group")
-    base = alt.Chart(long.filter(pl.col("value") > 0)).encode(
-        x=alt.X("start:Q", bin="binned", title=LOG_P_IN).scale(domain=domain(log_p_in)),
-        x2="end:Q",
-        y=alt.Y("value:Q", stack=None, title=COUNT).scale(type="sqrt"),
-        color=categories("group", colours),
-        tooltip=["group:N", alt.Tooltip("value:Q", title="observations")],
-    )
-    wide = base.transform_filter("datum.group === 'regular'").mark_bar(binSpacing=0.5)
-    narrow = base.transform_filter("datum.group !== 'regular'").mark_bar(binSpacing=8)
+    long = table.unpivot(list(GROUPS), index=["start", "end"], variable_name="group")
     return layered(
-        [wide, narrow],
+        grouped_bars(
+            long.filter(pl.col("value") > 0),
+            LOG_P_IN,
+            alt.Y("value:Q", title=COUNT).scale(type="sqrt"),
+            [alt.Tooltip("value:Q", title="observations")],
+        ),
         "Counts of regular and highly memorized observations by log-likelihood.",
         PANEL_HEIGHT,
     )

@@ -1,6 +1,7 @@
 """What a page is made of: plain tables, arrays and sentences."""
 
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import polars as pl
@@ -67,13 +68,8 @@ class Illustration:
     """Whether log p is an estimate, whose errors make densities jagged."""
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A number and its 95% confidence interval; the ends are None where it is not known."""
-
-    value: float
-    low: float | None
-    high: float | None
+Interval: TypeAlias = tuple[float, float | None, float | None]
+"""A number and the ends of its 95% confidence interval, None where they are not known."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +81,8 @@ class NeighborData:
 
     space: str
     """That distances are in, as in "distance in ..."."""
+    source: str
+    """Of the samples, as in "samples of ..."."""
     count: int
     """Samples, and held-out observations of each observation."""
     table: pl.DataFrame

@@ -12,6 +12,7 @@ from memo.report.numbers import estimate
 from memo.report.themes import BLUE, GREY, ORANGE, PURPLE, VERMILLION, Chart
 
 __all__ = [
+    "GROUPS",
     "SCORE",
     "STATISTICS",
     "categories",
@@ -19,6 +20,7 @@ __all__ = [
     "domain",
     "epochs",
     "error_bars",
+    "grouped_bars",
     "layered",
     "with_interval",
 ]
@@ -34,6 +36,11 @@ STATISTICS = {
     "q50": ("median", BLUE),
 }
 """Name and colour of each statistic of the scores."""
+
+
+GROUPS = {"regular": BLUE, "highly memorized": VERMILLION}
+INSETS = {"regular": 0.03, "highly memorized": 0.3}
+"""Share of a bin that is left free on either side of each group's bar."""
 
 
 def with_interval(quantiles: pl.DataFrame) -> pl.DataFrame:
@@ -80,6 +87,32 @@ def error_bars(base: alt.Chart, table: pl.DataFrame, title: str) -> list[alt.Cha
         y=alt.Y("low:Q", title=title), y2="high:Q", strokeDash=alt.value([1, 0])
     )
     return [bars]
+
+
+def grouped_bars(
+    table: pl.DataFrame, x: str, y: alt.Y, tooltip: list[alt.Tooltip]
+) -> list[alt.Chart]:
+    """A bar for each of `GROUPS` in each bin, the narrow ones in front.
+
+    Args:
+        table: `start` and `end` of the bins, `group`, and what `y` and `tooltip` name.
+        x: Title of the axis.
+        y: Height of the bars.
+        tooltip: What they tell, after their group.
+    """
+    inset = pl.col("group").replace_strict(INSETS) * (pl.col("end") - pl.col("start"))
+    table = table.with_columns(left=pl.col("start") + inset, right=pl.col("end") - inset)
+    ends = domain(table["start"].to_numpy(), table["end"].to_numpy())
+    base = alt.Chart(table).encode(
+        x=alt.X("left:Q", bin="binned", title=x).scale(domain=ends),
+        x2="right:Q",
+        y=y.stack(None),
+        color=categories("group", GROUPS),
+        tooltip=[alt.Tooltip("group:N"), *tooltip],
+    )
+    return [
+        base.transform_filter(alt.datum.group == group).mark_bar(binSpacing=0) for group in GROUPS
+    ]
 
 
 def layered(

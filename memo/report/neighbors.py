@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from memo.report.binning import bin_edges, highly_memorized
 from memo.report.data import Interval, NeighborData
-from memo.report.encodings import SCORE, categories, layered
+from memo.report.encodings import GROUPS, SCORE, grouped_bars, layered
 from memo.report.figures import Figure
 from memo.report.images import data_uri
 from memo.report.numbers import interval, number, percent
-from memo.report.themes import BLUE, GREY, VERMILLION, Chart
+from memo.report.themes import BLUE, GREY, Chart
 
 __all__ = ["Beside", "nearest_samples", "neighbor_figures"]
 
@@ -30,7 +30,6 @@ CENTRAL = (0.002, 0.998)
 """Quantiles of rho that the histogram spans; its outermost bins hold what lies beyond."""
 RATIO = "ρ, held-out over sample distance"
 MEAN_RATIO = "mean ρ"
-COLOURS = {"regular": BLUE, "highly memorized": VERMILLION}
 HEIGHT = 240
 
 
@@ -112,7 +111,7 @@ def _ratios(data: NeighborData, scores: pl.DataFrame) -> Figure:
         [_ratio_chart(shown, highly)],
         f"For each observation ρ, its distance in {data.space} to the nearest held-out observation "
         "over that to the nearest sample: above 1 (dashed), a sample lies nearer than real data "
-        f"does. There are {data.count:,} of either: samples of the full model, and others of the "
+        f"does. There are {data.count:,} of either: samples of {data.source}, and others of the "
         "data, drawn at random, which stand for held-out data because they owe nothing to the "
         "observation. "
         f"{_groups(data)}{_infinite(data)}{outermost}",
@@ -123,7 +122,7 @@ def _ratios(data: NeighborData, scores: pl.DataFrame) -> Figure:
 
 def _groups(data: NeighborData) -> str:
     parts = [
-        f"{in_words} {_with_confidence(mean)}"
+        f"{in_words} {interval(*mean)}"
         for in_words, mean in (
             ("The mean over the highly memorized is", data.highly),
             ("over the others", data.regular),
@@ -162,26 +161,21 @@ def _ratio_chart(ratio: FloatArray, highly: NDArray[np.bool_]) -> Chart:
                 "group": group,
             }
         ).with_columns(share=pl.col("count") / pl.col("count").sum())
-        for group, member in zip(COLOURS, (~highly, highly), strict=True)
+        for group, member in zip(GROUPS, (~highly, highly), strict=True)
     ).filter(pl.col("count") > 0)
-    base = alt.Chart(table).encode(
-        x=alt.X("start:Q", bin="binned", title=RATIO).scale(zero=False),
-        x2="end:Q",
-        y=alt.Y("share:Q", stack=None, title="share of the group").axis(format="%"),
-        color=categories("group", COLOURS),
-        tooltip=[
-            "group:N",
+    bars = grouped_bars(
+        table,
+        RATIO,
+        alt.Y("share:Q", title="share of the group").axis(format="%"),
+        [
             alt.Tooltip("start:Q", format=".3~f", title="ρ from"),
             alt.Tooltip("end:Q", format=".3~f", title="to"),
             alt.Tooltip("count:Q", title="observations"),
             alt.Tooltip("share:Q", format=".1%", title="of the group"),
         ],
     )
-    wide = base.transform_filter("datum.group === 'regular'").mark_bar(binSpacing=0.5)
-    narrow = base.transform_filter("datum.group !== 'regular'").mark_bar(binSpacing=8)
-    rule = _rule(alt.X("at:Q"))
     return layered(
-        [wide, narrow, rule],
+        [*bars, _rule(alt.X("at:Q", title=RATIO))],
         "Histogram of the distance ratio of regular and of highly memorized observations.",
         HEIGHT,
     )
@@ -203,7 +197,7 @@ def _means(data: NeighborData) -> Figure:
         "lines span the scores that a mean is over. Were samples drawn as the data was, the means "
         "would all lie at 1, or a little above, since ratios scatter further up than down. "
         f"The rank correlation of ρ and memorization is "
-        f"{_with_confidence(data.rank_correlation)}: {_verdict(data.rank_correlation)}",
+        f"{interval(*data.rank_correlation)}: {_verdict(data.rank_correlation)}",
         "Did the neighbour test see memorization, the means would rise with the score, and the "
         "rank correlation be far above 0.",
     )
@@ -211,7 +205,7 @@ def _means(data: NeighborData) -> Figure:
 
 def _verdict(correlation: Interval) -> str:
     """Whether this run bears out that the two are only weakly related."""
-    low, high = correlation.low, correlation.high
+    value, low, high = correlation
     if low is None or high is None:
         return "one is a function of the other's ranks, in this run."
     if low > -WEAK and high < WEAK:
@@ -221,14 +215,14 @@ def _verdict(correlation: Interval) -> str:
     else:
         found = "which this run leaves open"
     return (
-        f"ranks of the one explain {percent(correlation.value**2)} of the variance of ranks of the "
+        f"ranks of the one explain {percent(value**2)} of the variance of ranks of the "
         f"other. Van den Burg & Williams (2021) found the two to be only weakly related, {found} "
         f"(weak: the interval lies within ±{WEAK})."
     )
 
 
 def _mean_chart(bins: pl.DataFrame) -> Chart:
-    texts = [_text(row) for row in bins.iter_rows(named=True)]
+    texts = [interval(*row) for row in bins.select("value", "low", "high").iter_rows()]
     table = bins.with_columns(text=pl.Series(texts, dtype=pl.String))
     base = alt.Chart(table).encode(x=alt.X("middle:Q", title=SCORE).scale(zero=False))
     y = alt.Y("value:Q", title=MEAN_RATIO).scale(zero=False)
@@ -266,13 +260,3 @@ def _rule(where: alt.X | alt.Y) -> alt.Chart:
         .encode(where)
     )
     return chart
-
-
-def _text(row: dict[str, float | None]) -> str:
-    value = row["value"]
-    assert value is not None
-    return _with_confidence(Interval(value, row["low"], row["high"]))
-
-
-def _with_confidence(estimated: Interval) -> str:
-    return interval(estimated.value, estimated.low, estimated.high)

@@ -16,9 +16,10 @@ from memo.stages.prepare import read_prepared
 from memo.stages.removal import NOTHING, removed_observations
 from memo.training import TRAINING_VERSION, duplicate_pairs, without_duplicates
 
-__all__ = ["Experiment", "load_experiment"]
+__all__ = ["OF_THE_RELEASED_DENSITY", "Experiment", "load_experiment"]
 
-_OF_THE_RELEASED_DENSITY = ("ensemble", "background")
+OF_THE_RELEASED_DENSITY = ("ensemble", "background")
+"""Mitigations that change no trained model, but what is made of them."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Experiment:
             if isinstance(mitigation, RemoveSpec)
             else mitigation.model_dump(exclude_none=True)
             for mitigation in self.spec.mitigations
-            if mitigation.kind not in _OF_THE_RELEASED_DENSITY
+            if mitigation.kind not in OF_THE_RELEASED_DENSITY
         ]
 
 

@@ -1,16 +1,14 @@
 """How an experiment's nearest neighbours go with its scores, for its report."""
 
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from memo.neighbors import Interval as Estimated
 from memo.neighbors import relate
-from memo.report import Interval, NeighborData, highly_memorized
+from memo.report import NeighborData, highly_memorized
 from memo.spec import CustomSpaceSpec, SpaceSpec
-from memo.stages.experiment import Experiment
+from memo.stages.experiment import OF_THE_RELEASED_DENSITY, Experiment
 from memo.stages.neighbors import read_neighbors
 
 __all__ = ["neighbor_metrics", "related_neighbors"]
@@ -39,22 +37,23 @@ def related_neighbors(experiment: Experiment, scores: pl.DataFrame) -> NeighborD
     spec = experiment.spec.scoring.neighbors
     return NeighborData(
         space=_in_words(spec.space, images=len(experiment.data.shape) == 3),
+        source=_source(experiment),
         count=spec.sample_count(len(experiment.data)),
         table=table,
         bins=pl.DataFrame(
             [
                 {"start": b.start, "end": b.end, "middle": b.middle, "count": b.count}
-                | asdict(b.ratio)
+                | b.ratio._asdict()
                 for b in relation.bins
             ],
             schema=dict.fromkeys(("start", "end", "middle"), pl.Float64)
             | {"count": pl.Int64}
             | dict.fromkeys(("value", "low", "high"), pl.Float64),
         ),
-        rank_correlation=_interval(relation.rank_correlation),
-        regular=_interval(relation.regular),
-        highly=_interval(relation.highly),
-        difference=_interval(relation.difference),
+        rank_correlation=relation.rank_correlation,
+        regular=relation.regular,
+        highly=relation.highly,
+        difference=relation.difference,
         infinite=relation.infinite,
         samples=samples if samples.dtype == np.uint8 else None,
     )
@@ -74,13 +73,9 @@ def neighbor_metrics(data: NeighborData) -> dict[str, Any]:
         **{
             f"{name}{end}": number
             for name, found in estimates.items()
-            for end, number in zip(("", "_low", "_high"), _numbers(found), strict=True)
+            for end, number in zip(("", "_low", "_high"), found or (None, None, None), strict=True)
         },
     }
-
-
-def _numbers(found: Interval | None) -> tuple[float | None, float | None, float | None]:
-    return (None, None, None) if found is None else (found.value, found.low, found.high)
 
 
 def _in_words(space: SpaceSpec, *, images: bool) -> str:
@@ -89,5 +84,8 @@ def _in_words(space: SpaceSpec, *, images: bool) -> str:
     return _WORDS[space.kind] if images or space.kind == "encoder" else "the columns"
 
 
-def _interval(estimated: Estimated | None) -> Interval | None:
-    return None if estimated is None else Interval(**asdict(estimated))
+def _source(experiment: Experiment) -> str:
+    kinds = [m.kind for m in experiment.spec.mitigations if m.kind in OF_THE_RELEASED_DENSITY]
+    if not kinds:
+        return "the full model"
+    return f"the full model (not of what {' and '.join(map(repr, kinds))} would release)"

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from memo.artifacts import (
     LOG_LIKELIHOODS,
@@ -20,10 +21,15 @@ from memo.artifacts import (
     write_whole,
 )
 from memo.datasets import Rows
-from memo.design import Stream, seed_sequence, torch_seed
+from memo.design import IndexArray, Stream, seed_sequence, torch_seed
 from memo.errors import WorkError
 from memo.execution import Executor
-from memo.likelihood import LogLikelihood, estimate_log_likelihood, left_out_log_likelihood
+from memo.likelihood import (
+    LogLikelihood,
+    concatenate,
+    estimate_log_likelihood,
+    left_out_log_likelihood,
+)
 from memo.models import FitError
 from memo.spec import LikelihoodSpec, ModelSpec
 from memo.stages.densities import ScoredDensity, scored_densities
@@ -36,8 +42,11 @@ from memo.training import Weights, default_device, one_thread
 
 __all__ = ["SCORING_VERSION", "read_log_likelihoods", "score"]
 
-SCORING_VERSION = 4
+SCORING_VERSION = 5
 """Raised whenever the same weights would give other log-likelihoods."""
+
+CHUNK = 8192
+"""About as many observations are in memory at a time."""
 
 
 def score(experiment: Experiment, executor: Executor) -> pl.DataFrame:
@@ -103,20 +112,38 @@ def _task(experiment: Experiment, density: ScoredDensity) -> _Task:
 
 def _estimate(shared: _Shared, task: _Task) -> dict[int, LogLikelihood] | FitError:
     device = default_device()
-    x = torch.from_numpy(np.array(shared.scored[:])).to(device, torch.float32)
+    everything = np.arange(len(shared.scored))
     estimates = {}
     for epoch, weights in task.weights.items():
         model = loaded_model(weights, shared.model, shared.scored.shape[1:], task.file).to(device)
         try:
             with one_thread():
                 estimates[epoch] = (
-                    left_out_log_likelihood(model, x)
+                    left_out_log_likelihood(model, _values(shared.scored, everything, device))
                     if task.left_out
-                    else estimate_log_likelihood(model, x, shared.likelihood, task.seeds[epoch])
+                    else _in_chunks(shared, model, task.seeds[epoch], device)
                 )
         except FitError as error:
             return error
     return estimates
+
+
+def _in_chunks(shared: _Shared, model: nn.Module, seed: int, device: torch.device) -> LogLikelihood:
+    """The estimates, without all observations in memory at once."""
+    chunks = np.array_split(np.arange(len(shared.scored)), -(-len(shared.scored) // CHUNK))
+    seeds = np.random.SeedSequence(seed).spawn(len(chunks))
+    return concatenate(
+        [
+            estimate_log_likelihood(
+                model, _values(shared.scored, rows, device), shared.likelihood, torch_seed(own)
+            )
+            for rows, own in zip(chunks, seeds, strict=True)
+        ]
+    )
+
+
+def _values(scored: Rows, rows: IndexArray, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(np.array(scored[rows])).to(device, torch.float32)
 
 
 def read_log_likelihoods(experiment: Experiment, density: ScoredDensity) -> pl.DataFrame:
