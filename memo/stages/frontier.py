@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -28,6 +29,10 @@ ERROR_RATE = 0.05
 """Probability that any verdict of a table is wrong, where nothing differs."""
 
 MOST_MOVERS = 6
+
+_REMAINDER = ("mean", "q95", "q99.9", "max")
+
+_Key = TypeVar("_Key")
 
 
 @dataclass(frozen=True)
@@ -101,51 +106,47 @@ def remainder(removal: Trade, twin: Trade, of: str, *, chosen_by_twin: bool) -> 
             "rest they read low by chance, and part of any rise is regression to the mean. A twin "
             "with another seed, which the removal shares, has no such bias."
         )
+    changes = {name: found.statistics[name] for name in _REMAINDER}
+    shown = _shown({name: (change, found.repeats - 1) for name, change in changes.items()})
     rows = []
-    for name in ("mean", "q95", "q99.9", "max"):
+    for name, change in changes.items():
         label = MEMORIZATION[name][0]
         old, new = (summarize(side).memorization[name] for side in (before, after))
+        words = _risen(change, shown=name in shown)
         rows += [
             Headline(f"{label}, before", old.value, old.std_error, "nats", f"Under {twin.name}."),
             Headline(f"{label}, after", new.value, new.std_error, "nats", "With the removal."),
+            Headline(f"{label}, change", change.value, change.std_error, "nats", words),
         ]
-        change = found.statistics[name]
-        rows.append(
-            Headline(
-                f"{label}, change", change.value, change.std_error, "nats", _risen(change, found)
-            )
-        )
     return Remainder(removal.name, sentences, rows)
 
 
-def _risen(change: Estimate, found: Comparison) -> str:
-    p = p_value(change, max(1, found.repeats - 1))
-    if p is None:
+def _risen(change: Estimate, *, shown: bool) -> str:
+    if change.std_error is None:
         return "One repeat: whether this is chance is not known."
-    if p > ERROR_RATE:
-        return f"No new layer is shown to be memorized (p = {p:.2g})."
-    return (
-        f"{'A new layer is memorized' if change.value > 0 else 'Less is memorized'} (p = {p:.2g})."
-    )
+    if not shown:
+        return "Not shown to be more than chance."
+    return "A new layer is memorized." if change.value > 0 else "Less is memorized."
+
+
+def _shown(tests: dict[_Key, tuple[Estimate, int]]) -> set[_Key]:
+    """Which differences are not zero, at one error rate for all of them together (Holm 1979)."""
+    p_values = {key: p_value(value, max(1, freedom)) for key, (value, freedom) in tests.items()}
+    known = {key: p for key, p in p_values.items() if p is not None}
+    adjusted = holm(list(known.values()))
+    return {key for key, p in zip(known, adjusted, strict=True) if p <= ERROR_RATE}
 
 
 def _verdicts(trades: Sequence[Trade], statistic: str) -> dict[str, str]:
-    """What each difference shows, at one error rate for all of them together (Holm 1979)."""
-    keys, values = [], []
+    """What each difference from the baseline shows, in words."""
+    tests = {}
     for trade in trades:
-        if trade.difference is None:
-            continue
-        n = len(trade.scores)
-        tests = {
-            "memorization": (trade.difference.statistics[statistic], trade.difference.repeats - 1),
-            "likelihood": (trade.difference.held_out_log_likelihood, n - 1),
-        }
-        for what, (difference, freedom) in tests.items():
-            p = p_value(difference, max(1, freedom))
-            if p is not None:
-                keys.append((trade.name, what))
-                values.append(p)
-    shown = {key for key, p in zip(keys, holm(values), strict=True) if p <= ERROR_RATE}
+        found = trade.difference
+        if found is not None:
+            tests[trade.name, "memorization"] = (found.statistics[statistic], found.repeats - 1)
+            freedom = len(trade.scores) - 1
+            tests[trade.name, "likelihood"] = (found.held_out_log_likelihood, freedom)
+    shown = _shown(tests)
     return {
         trade.name: _verdict(trade.difference, trade.name, statistic, shown)
         for trade in trades
