@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
-from memo.artifacts.files import ArtifactError
-from memo.artifacts.tensors import Tensors, arrays_digest, read_header
+from memo.artifacts.tensors import Tensors, checked_tensors
 
 __all__ = ["map_tensors"]
 
@@ -29,15 +27,14 @@ def map_tensors(file: Path) -> Tensors:
     Raises:
         ArtifactError: The file is missing, truncated, altered, or not memo's.
     """
-    try:
-        with safe_open(file, framework="numpy") as handle:
-            digest, facts = read_header(handle.metadata())
+
+    def arrays_of(_: Any) -> dict[str, NDArray[Any]]:
         with file.open("rb") as content:
             length = int.from_bytes(content.read(LENGTH_BYTES), "little")
             header = json.loads(content.read(length))
         start = LENGTH_BYTES + length
         header.pop("__metadata__")
-        arrays = {
+        return {
             name: _mapped(
                 file,
                 start + entry["data_offsets"][0],
@@ -46,15 +43,8 @@ def map_tensors(file: Path) -> Tensors:
             )
             for name, entry in header.items()
         }
-    except FileNotFoundError:
-        raise ArtifactError(f"{file}: no such file") from None
-    except (KeyError, TypeError):
-        raise ArtifactError(f"{file}: was not written by memo") from None
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ArtifactError(f"{file}: is not a whole safetensors file: {error}") from error
-    if digest != arrays_digest(arrays):
-        raise ArtifactError(f"{file}: is damaged: its content does not have the digest it names")
-    return Tensors(arrays, facts)
+
+    return checked_tensors(file, arrays_of)
 
 
 class _Mapped(np.memmap[Any, Any]):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from safetensors.numpy import save
 
 from memo.artifacts.files import ArtifactError, write_whole
 
-__all__ = ["Tensors", "arrays_digest", "read_header", "read_tensors", "write_tensors"]
+__all__ = ["Tensors", "checked_tensors", "read_header", "read_tensors", "write_tensors"]
 
 
 HEADER = "memo"
@@ -34,7 +35,7 @@ def write_tensors(file: Path, tensors: Tensors) -> None:
         ArtifactError: The file cannot be written.
     """
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.arrays.items()}
-    header = json.dumps({"digest": arrays_digest(arrays), "facts": tensors.facts}, sort_keys=True)
+    header = json.dumps({"digest": _arrays_digest(arrays), "facts": tensors.facts}, sort_keys=True)
     # One entry only: safetensors writes several in an order that differs from run to run.
     write_whole(file, save(arrays, metadata={HEADER: header}))
 
@@ -45,17 +46,30 @@ def read_tensors(file: Path) -> Tensors:
     Raises:
         ArtifactError: The file is missing, truncated, altered, or not memo's.
     """
+
+    def arrays_of(handle: Any) -> dict[str, NDArray[Any]]:
+        return {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+
+    return checked_tensors(file, arrays_of)
+
+
+def checked_tensors(file: Path, arrays_of: Callable[[Any], dict[str, NDArray[Any]]]) -> Tensors:
+    """What a file holds, its arrays as `arrays_of` takes them from the open file.
+
+    Raises:
+        ArtifactError: The file is missing, truncated, altered, or not memo's.
+    """
     if not file.is_file():
         raise ArtifactError(f"{file}: no such file")
     try:
         with safe_open(file, framework="numpy") as handle:
             digest, facts = read_header(handle.metadata())
-            arrays = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+            arrays = arrays_of(handle)
     except (KeyError, TypeError):
         raise ArtifactError(f"{file}: was not written by memo") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise ArtifactError(f"{file}: is not a whole safetensors file: {error}") from error
-    if digest != arrays_digest(arrays):
+    if digest != _arrays_digest(arrays):
         raise ArtifactError(f"{file}: is damaged: its content does not have the digest it names")
     return Tensors(arrays, facts)
 
@@ -66,7 +80,7 @@ def read_header(metadata: dict[str, str] | None) -> tuple[str, dict[str, Any]]:
     return str(header["digest"]), dict(header["facts"])
 
 
-def arrays_digest(arrays: dict[str, NDArray[Any]]) -> str:
+def _arrays_digest(arrays: dict[str, NDArray[Any]]) -> str:
     """SHA-256 over names, types, shapes and content."""
     digest = hashlib.sha256()
     for name, array in sorted(arrays.items()):
