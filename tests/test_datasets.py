@@ -93,7 +93,8 @@ def files(root, kind):
 
 
 def spec_of(root, kind, **options):
-    options |= {} if kind in ("digits", "synthetic") else {"root": str(root)}
+    if kind not in ("digits", "synthetic"):
+        options |= {"path" if kind == "image-folder" else "root": str(root)}
     if kind in ("celeba", "image-folder"):
         options = {"size": 16} | options
     return DATASET.validate_python({"kind": kind, **options})

@@ -44,7 +44,7 @@ def digits(**options):
         ({"kind": "synthetic"}, {"kind": "gaussian-mixture"}),
         (digits(pad=4), CONV),
         ({"kind": "celeba", "crop": 140, "size": 64}, CONV),
-        ({"kind": "image-folder", "root": "somewhere"}, CONV),
+        ({"kind": "image-folder", "path": "somewhere"}, CONV),
     ],
 )
 def test_what_fits_is_accepted(tmp_path, dataset, model):

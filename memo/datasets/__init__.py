@@ -81,5 +81,5 @@ def _read(
 
 def _name(spec: ImagesSpec) -> str:
     """The kind, and the folder it was read from."""
-    root = getattr(spec, "root", None)
-    return spec.kind if root is None else f"{spec.kind} in {root}"
+    source = getattr(spec, "root", None) or getattr(spec, "path", None)
+    return spec.kind if source is None else f"{spec.kind} in {source}"

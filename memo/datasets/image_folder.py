@@ -20,7 +20,7 @@ def read_image_folder(spec: ImageFolderSpec) -> Images:
         DataError: The folder is missing or has no images, they differ in size, or one cannot be
             read and the spec does not say to skip it.
     """
-    root = Path(spec.root)
+    root = Path(spec.path)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
     files = sorted((_name(path, root), path) for path in root.rglob("*") if path.is_file())
@@ -37,7 +37,7 @@ def read_image_folder(spec: ImageFolderSpec) -> Images:
         ids=read.kept,
         labels=[_label(name) for name in read.kept],
         facts={
-            "source": f"image files below {spec.root}",
+            "source": f"image files below {spec.path}",
             "unreadable": read.unreadable,
             "other_files": len(visible) - len(images),
         },

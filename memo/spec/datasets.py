@@ -12,6 +12,7 @@ __all__ = [
     "DatasetSpec",
     "DigitsSpec",
     "FashionMNISTSpec",
+    "FilesSpec",
     "ImageFolderSpec",
     "ImagesSpec",
     "MNISTSpec",
@@ -158,7 +159,7 @@ class ImageFolderSpec(ImagesSpec):
     """A folder or tree of image files; an image's label is the name of the folder it lies in."""
 
     kind: Literal["image-folder"]
-    root: str = Field(description="The folder, below the project's.")
+    path: str = Field(description="The folder; a relative path starts at the project's.")
     channels: Literal[1, 3] = Field(default=3, description="1: grey. 3: red, green, blue.")
     unreadable: Literal["error", "skip"] = Field(
         default="error",
@@ -216,3 +217,6 @@ DatasetSpec: TypeAlias = Annotated[
     | SyntheticSpec,
     Field(discriminator="kind"),
 ]
+
+FilesSpec: TypeAlias = ImageFolderSpec
+"""Data sets that are read from files of the user's own, at their `path`."""

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from memo.spec.base import Name, Spec, Support
 from memo.spec.combinations import mitigated_model, mitigation_problems
-from memo.spec.datasets import DatasetSpec, ImagesSpec
+from memo.spec.datasets import DatasetSpec, FilesSpec, ImagesSpec
 from memo.spec.derived import DerivedSpec
 from memo.spec.mitigations import MitigationSpec, RemoveSpec
 from memo.spec.models import ConvSpec, LogisticMixtureSpec, ModelSpec, VAESpec
@@ -28,7 +28,7 @@ class ExperimentSpec(Spec):
     title: str | None = Field(
         default=None, max_length=200, description="A name for people; the key is used when absent."
     )
-    dataset: Name = Field(description="Key of a data set under `datasets`.")
+    dataset: Name = Field(description="Key of a data set under `datasets` or `files`.")
     model: ModelSpec = Field(description="The density that is trained.")
     training: TrainingSpec
     mitigations: list[MitigationSpec] = Field(
@@ -55,13 +55,31 @@ class ExperimentSpec(Spec):
 class ProjectSpec(Spec):
     """Data sets and experiments by name."""
 
-    datasets: dict[Name, DatasetSpec] = Field(min_length=1)
+    datasets: dict[Name, DatasetSpec] = Field(
+        default={},
+        description="Data sets by name. Once the file is read, those of `files` are among them.",
+    )
+    files: dict[Name, FilesSpec] = Field(
+        default={},
+        description="Data sets that are read from files of your own, at their `path`: DVC prepares "
+        "them again when those change, which it does not under `datasets`.",
+    )
     experiments: dict[Name, ExperimentSpec] = Field(min_length=1)
     derived: dict[Name, DerivedSpec] = Field(
         default={},
         description="Experiments made from others; `memo expand` writes them to expanded.yaml, "
         "where DVC finds them.",
     )
+
+    @model_validator(mode="after")
+    def _with_files(self) -> Self:
+        twice = self.datasets.keys() & self.files.keys()
+        if twice and any(self.datasets[name] is not self.files[name] for name in twice):
+            name = min(twice)
+            raise _wrong(("files", name), f"`datasets` has a data set named {name!r} too")
+        if not self.datasets and not self.files:
+            raise _wrong(("datasets",), "there is no data set, here or under `files`")
+        return self.model_copy(update={"datasets": self.datasets | self.files})
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
