@@ -104,6 +104,27 @@ def _options(
 
 
 @app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the new project.")],
+    source: Annotated[
+        Path | None, typer.Argument(metavar="[PATH]", help="The data, where they are yours.")
+    ] = None,
+    data: Annotated[
+        str, typer.Option(metavar="KIND", help="digits (come with memo), or image-folder.")
+    ] = "digits",
+) -> None:
+    """Make a new project: memo init DIR --data image-folder PATH, then dvc repro there."""
+    from memo.stages import init as stage
+
+    _require_among(data, list(stage.KINDS), "--data")
+    name = stage.init(folder, data, source).name
+    typer.echo(
+        f"{folder} is a project: read {folder / 'params.yaml'}, run dvc repro there, and open "
+        f"reports/{name}-vae/index.html"
+    )
+
+
+@app.command()
 def validate(as_json: AsJson = False) -> None:
     """Check params.yaml; exit code 2 and one line for each thing that is wrong."""
     project = _project.read()

@@ -3,7 +3,7 @@
 from memo.datasets.celeba import read_celeba
 from memo.datasets.cifar10 import read_cifar10
 from memo.datasets.digits import read_digits
-from memo.datasets.image_folder import read_image_folder
+from memo.datasets.image_folder import FolderSurvey, read_image_folder, survey_image_folder
 from memo.datasets.images import Images
 from memo.datasets.mnist import read_mnist
 from memo.datasets.pictures import (
@@ -38,6 +38,7 @@ from memo.spec import (
 
 __all__ = [
     "DataError",
+    "FolderSurvey",
     "Prepared",
     "Rows",
     "content_hash",
@@ -48,6 +49,7 @@ __all__ = [
     "sampled_pictures",
     "sampled_pixels",
     "stored",
+    "survey_image_folder",
     "training_batch",
 ]
 

@@ -1,12 +1,16 @@
 """A folder or tree of image files."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from memo.datasets.images import Images, read_files
+import numpy as np
+from PIL import Image
+
+from memo.datasets.images import UNREADABLE, Images, read_files
 from memo.datasets.prepared import DataError
 from memo.spec import ImageFolderSpec
 
-__all__ = ["read_image_folder"]
+__all__ = ["FolderSurvey", "read_image_folder", "survey_image_folder"]
 
 SUFFIXES = frozenset(
     [".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"]
@@ -21,13 +25,7 @@ def read_image_folder(spec: ImageFolderSpec) -> Images:
             read and the spec does not say to skip it.
     """
     root = Path(spec.path)
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder")
-    files = sorted((_name(path, root), path) for path in root.rglob("*") if path.is_file())
-    visible = [(name, path) for name, path in files if "/." not in f"/{name}"]
-    images = [(name, path) for name, path in visible if path.suffix.lower() in SUFFIXES]
-    if not images:
-        raise DataError(f"{root}: has no images ({', '.join(sorted(SUFFIXES))})")
+    images, others = _files(root)
     try:
         read = read_files(images, spec, spec.channels, skip=spec.unreadable == "skip")
     except DataError as error:
@@ -39,9 +37,71 @@ def read_image_folder(spec: ImageFolderSpec) -> Images:
         facts={
             "source": f"image files below {spec.path}",
             "unreadable": read.unreadable,
-            "other_files": len(visible) - len(images),
+            "other_files": others,
         },
     )
+
+
+SURVEYED = 256
+"""Images that are opened for a look at a folder."""
+
+DARK, BRIGHT = 16, 239
+TWO_TONE = 0.75
+"""Share of pixels near black or white from which on images are drawings rather than pictures."""
+
+
+@dataclass(frozen=True)
+class FolderSurvey:
+    """What a look at some images of a folder shows."""
+
+    count: int
+    """Image files, all of them."""
+    sizes: set[tuple[int, int]]
+    """Heights and widths."""
+    channels: int
+    """1 where all are grey, else 3."""
+    two_tone: bool
+    """Whether they are grey, and most pixels nearly black or white."""
+
+
+def survey_image_folder(root: Path) -> FolderSurvey:
+    """Look at some images of a folder, evenly spread over it.
+
+    Raises:
+        DataError: The folder is missing, or has no images that can be read.
+    """
+    images, _ = _files(root)
+    chosen = np.linspace(0, len(images) - 1, min(len(images), SURVEYED)).astype(int)
+    sizes, grey, extreme = set(), [], []
+    for place in chosen:
+        try:
+            with Image.open(images[place][1]) as image:
+                sizes.add((image.height, image.width))
+                grey.append(image.mode in ("1", "L", "LA"))
+                levels = np.asarray(image.convert("L"))
+        except UNREADABLE:
+            continue
+        extreme.append(float(((levels <= DARK) | (levels >= BRIGHT)).mean()))
+    if not sizes:
+        raise DataError(f"{root}: none of {len(chosen)} images can be read")
+    two_tone = all(grey) and float(np.mean(extreme)) >= TWO_TONE
+    return FolderSurvey(len(images), sizes, 1 if all(grey) else 3, two_tone)
+
+
+def _files(root: Path) -> tuple[list[tuple[str, Path]], int]:
+    """Name and path of each image in the order of names, and how many other files there are.
+
+    Raises:
+        DataError: There is no such folder, or no image in it.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder")
+    files = sorted((_name(path, root), path) for path in root.rglob("*") if path.is_file())
+    visible = [(name, path) for name, path in files if "/." not in f"/{name}"]
+    images = [(name, path) for name, path in visible if path.suffix.lower() in SUFFIXES]
+    if not images:
+        raise DataError(f"{root}: has no images ({', '.join(sorted(SUFFIXES))})")
+    return images, len(visible) - len(images)
 
 
 def _name(path: Path, root: Path) -> str:

@@ -17,7 +17,7 @@ from PIL import Image
 from memo.datasets.prepared import DataError
 from memo.spec import ImagesSpec
 
-__all__ = ["ImageFiles", "Images", "read_files", "reshape_arrays"]
+__all__ = ["UNREADABLE", "ImageFiles", "Images", "read_files", "reshape_arrays"]
 
 BATCH = 512
 LISTED = 10
@@ -125,11 +125,11 @@ def _decode(path: Path, spec: ImagesSpec, channels: int) -> NDArray[np.uint8] | 
             if image.mode.startswith(("I", "F")):
                 return f"has pixels of mode {image.mode}, not of 8 bits"
             return _pixels(_reshaped(image.convert("L" if channels == 1 else "RGB"), spec))
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         return f"{type(error).__name__}: {error}".replace(str(path), path.name)
 
 
-_UNREADABLE = (
+UNREADABLE = (
     OSError,
     SyntaxError,
     ValueError,
