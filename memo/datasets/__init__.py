@@ -1,5 +1,6 @@
 """Sources -> prepared observations."""
 
+from memo.datasets.arrays import prepare_array, support_of
 from memo.datasets.celeba import read_celeba
 from memo.datasets.cifar10 import read_cifar10
 from memo.datasets.digits import read_digits
@@ -44,11 +45,13 @@ __all__ = [
     "content_hash",
     "observed_pixels",
     "pictures",
+    "prepare_array",
     "prepare_dataset",
     "restored",
     "sampled_pictures",
     "sampled_pixels",
     "stored",
+    "support_of",
     "survey_image_folder",
     "training_batch",
 ]

@@ -16,6 +16,7 @@ __all__ = [
     "VERMILLION",
     "Chart",
     "file_spec",
+    "in_notebook",
     "page_spec",
 ]
 
@@ -87,6 +88,12 @@ def file_spec(panels: list[Chart], *, beside: bool = False) -> dict[str, Any]:
     sized = [panel.properties(width=BESIDE_WIDTH if beside else FILE_WIDTH) for panel in panels]
     whole = sized[0] if len(sized) == 1 else _joined(sized, beside=beside)
     return _finished(whole, background="white") | {"padding": 12}
+
+
+def in_notebook(chart: Chart) -> Chart:
+    """A chart of its own, as a notebook draws it: in the look and the width of a file's."""
+    themed: Chart = chart.properties(width=FILE_WIDTH).configure(**CONFIG)
+    return themed
 
 
 def _joined(panels: list[Chart], *, beside: bool) -> Chart:

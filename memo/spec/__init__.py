@@ -2,6 +2,7 @@
 
 from memo.spec.base import Spec, Support
 from memo.spec.datasets import (
+    ArraySpec,
     CelebASpec,
     CIFAR10Spec,
     DatasetSpec,
@@ -57,7 +58,7 @@ from memo.spec.neighbors import (
     PixelSpaceSpec,
     SpaceSpec,
 )
-from memo.spec.project import ExperimentSpec, ProjectSpec
+from memo.spec.project import ExperimentSpec, ProjectSpec, experiment_on_array
 from memo.spec.read import (
     SpecError,
     expanded_experiments,
@@ -80,6 +81,7 @@ from memo.spec.training import TrainingSpec
 
 __all__ = [
     "AdaptiveSpec",
+    "ArraySpec",
     "AugmentationSpec",
     "BackgroundSpec",
     "BernoulliSpec",
@@ -141,6 +143,7 @@ __all__ = [
     "VAESpec",
     "WeightDecaySpec",
     "expanded_experiments",
+    "experiment_on_array",
     "read_project",
     "require_expanded",
     "select_dataset",

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import TYPE_CHECKING, TypeAlias
 
-from memo.spec.datasets import DatasetSpec, ImagesSpec
+from memo.spec.datasets import ArraySpec, DatasetSpec, ImagesSpec
 from memo.spec.mitigations import (
     AugmentationSpec,
     BackgroundSpec,
@@ -72,7 +72,9 @@ def mitigated_model(model: ModelSpec, mitigations: list[MitigationSpec]) -> Mode
     return model
 
 
-def mitigation_problems(experiment: "ExperimentSpec", dataset: DatasetSpec) -> Iterator[Problem]:
+def mitigation_problems(
+    experiment: "ExperimentSpec", dataset: DatasetSpec | ArraySpec
+) -> Iterator[Problem]:
     """What speaks against each mitigation of an experiment, before anything runs."""
     mitigations = experiment.mitigations
     for (_, first), (place, second) in combinations(enumerate(mitigations), 2):
@@ -124,7 +126,7 @@ def _problems_with_model(mitigation: MitigationSpec, model: ModelSpec) -> Iterat
 
 
 def _problems_with_data(
-    mitigation: MitigationSpec, experiment: "ExperimentSpec", dataset: DatasetSpec
+    mitigation: MitigationSpec, experiment: "ExperimentSpec", dataset: DatasetSpec | ArraySpec
 ) -> Iterator[Problem]:
     n = dataset.observations
     support = dataset.support
@@ -157,7 +159,7 @@ def _problems_with_data(
 
 
 def _augmentation_problems(
-    augmentation: AugmentationSpec, dataset: DatasetSpec
+    augmentation: AugmentationSpec, dataset: DatasetSpec | ArraySpec
 ) -> Iterator[Problem]:
     if not isinstance(dataset, ImagesSpec):
         for name in ("flips", "shifts"):

@@ -7,6 +7,7 @@ from pydantic import Field
 from memo.spec.base import Positive, Spec, Support
 
 __all__ = [
+    "ArraySpec",
     "CIFAR10Spec",
     "CelebASpec",
     "DatasetSpec",
@@ -220,3 +221,12 @@ DatasetSpec: TypeAlias = Annotated[
 
 FilesSpec: TypeAlias = ImageFolderSpec
 """Data sets that are read from files of the user's own, at their `path`."""
+
+
+class ArraySpec(Spec):
+    """Observations in memory, of which no file says anything."""
+
+    kind: Literal["array"] = "array"
+    support: Support
+    shape: tuple[int, ...]
+    observations: int

@@ -1,14 +1,14 @@
 """The whole of params.yaml."""
 
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from memo.spec.base import Name, Spec, Support
 from memo.spec.combinations import mitigated_model, mitigation_problems
-from memo.spec.datasets import DatasetSpec, FilesSpec, ImagesSpec
+from memo.spec.datasets import ArraySpec, DatasetSpec, FilesSpec, ImagesSpec
 from memo.spec.derived import DerivedSpec
 from memo.spec.mitigations import MitigationSpec, RemoveSpec
 from memo.spec.models import ConvSpec, LogisticMixtureSpec, ModelSpec, VAESpec
@@ -16,7 +16,7 @@ from memo.spec.neighbors import DownsampledSpaceSpec, EncoderSpaceSpec
 from memo.spec.scoring import KFoldSpec, LeaveOneOutSpec, ScoringSpec
 from memo.spec.training import TrainingSpec
 
-__all__ = ["ExperimentSpec", "ProjectSpec"]
+__all__ = ["ExperimentSpec", "ProjectSpec", "experiment_on_array"]
 
 
 class ExperimentSpec(Spec):
@@ -89,8 +89,22 @@ class ProjectSpec(Spec):
         return self
 
 
+def experiment_on_array(settings: Mapping[str, Any], array: ArraySpec) -> ExperimentSpec:
+    """The experiment that these settings describe, on observations in memory.
+
+    Raises:
+        ValidationError: A setting is wrong.
+        PydanticCustomError: It does not go with another, or with the observations.
+    """
+    experiment = ExperimentSpec.model_validate(settings)
+    if experiment.removal is not None:
+        raise _wrong(("", "", "mitigations"), "'remove' needs a project: it reads another's scores")
+    _check_experiment("", experiment, {experiment.dataset: array})
+    return experiment
+
+
 def _check_experiment(
-    name: str, experiment: ExperimentSpec, datasets: dict[str, DatasetSpec]
+    name: str, experiment: ExperimentSpec, datasets: Mapping[str, DatasetSpec | ArraySpec]
 ) -> None:
     if experiment.dataset not in datasets:
         raise _wrong(
@@ -136,7 +150,7 @@ def _check_design(
 
 
 def _check_neighbors(
-    path: tuple[str, ...], experiment: ExperimentSpec, dataset: DatasetSpec
+    path: tuple[str, ...], experiment: ExperimentSpec, dataset: DatasetSpec | ArraySpec
 ) -> None:
     spec, shape = experiment.scoring.neighbors, dataset.shape
     observations = dataset.observations
@@ -196,7 +210,9 @@ _VALUES: dict[Support, str] = {
 }
 
 
-def _check_model(path: tuple[str, ...], experiment: ExperimentSpec, dataset: DatasetSpec) -> None:
+def _check_model(
+    path: tuple[str, ...], experiment: ExperimentSpec, dataset: DatasetSpec | ArraySpec
+) -> None:
     model = experiment.model
     at = (*path, "observation" if isinstance(model, VAESpec) else "kind")
     kind = model.observation.kind if isinstance(model, VAESpec) else model.kind

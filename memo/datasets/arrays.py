@@ -1,0 +1,98 @@
+"""Observations that are in memory already."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from memo.datasets.prepared import DataError, Prepared, check_prepared
+from memo.spec import Support
+
+__all__ = ["prepare_array", "support_of"]
+
+LEVELS = 256
+
+
+def prepare_array(
+    values: ArrayLike, ids: Sequence[object] | None, labels: Sequence[object] | None
+) -> Prepared:
+    """An array as a data set; what is scored are its values as they are.
+
+    Args:
+        values: (n, *shape). Zeros and ones are binary; other integers from 0 to 255 are levels; all
+            else are real numbers, in float32.
+        ids: A name of each observation; its position when None.
+        labels: A label of each observation.
+
+    Raises:
+        DataError: It is not an array of numbers, has fewer than two observations, values that are
+            not finite or all the same; or there are more or fewer names or labels.
+    """
+    numbers = _numbers(values)
+    scored = _typed(numbers)
+    names = range(len(scored)) if ids is None else ids
+    observations = pl.DataFrame(
+        {
+            "index": range(len(scored)),
+            "id": _texts("ids", names, len(scored)),
+            "label": _texts("labels", labels, len(scored)),
+        },
+        schema={"index": pl.Int64, "id": pl.String, "label": pl.String},
+    )
+    if observations["id"].n_unique() < len(observations):
+        raise DataError("ids: two observations have the same")
+    white = int(scored.max(initial=1)) if scored.dtype == np.uint8 else 1
+    return check_prepared(
+        Prepared(scored, observations, white=white, facts={"source": "an array"}), "values"
+    )
+
+
+def support_of(prepared: Prepared) -> Support:
+    """Which values a density of an array's observations must be defined on."""
+    if prepared.scored.dtype != np.uint8:
+        return "continuous"
+    return "binary" if prepared.white == 1 else "levels"
+
+
+def _numbers(values: ArrayLike) -> NDArray[Any]:
+    try:
+        numbers = np.asarray(values)
+    except (TypeError, ValueError) as error:  # ragged lists, tensors on another device
+        raise DataError(f"values: are not an array: {error}") from None
+    if numbers.dtype.kind not in "biuf":
+        raise DataError(
+            f"values: are of type {numbers.dtype}, not numbers; of a table with text or dates, "
+            "write a data set of kind 'table'"
+        )
+    if numbers.ndim < 2:
+        raise DataError(
+            f"values: have shape {numbers.shape}, not (observations, ...); "
+            "a single column is values[:, None]"
+        )
+    if 0 in numbers.shape[1:]:
+        raise DataError(f"values: have shape {numbers.shape}; an observation has no numbers")
+    return numbers
+
+
+def _typed(numbers: NDArray[Any]) -> NDArray[Any]:
+    if numbers.dtype.kind != "f" and ((numbers >= 0) & (numbers < LEVELS)).all():
+        return numbers.astype(np.uint8)
+    with np.errstate(over="ignore"):
+        scored: NDArray[np.float32] = numbers.astype(np.float32)
+    wrong = ~np.isfinite(scored.reshape(len(scored), -1)).all(axis=1)
+    if wrong.any():
+        raise DataError(
+            f"values: {int(wrong.sum()):,} observations have values that are not finite in "
+            f"float32; the first is observation {int(wrong.argmax())}"
+        )
+    return scored
+
+
+def _texts(what: str, given: Sequence[object] | None, count: int) -> list[str | None]:
+    if given is None:
+        return [None] * count
+    if len(given) != count:
+        raise DataError(f"{what}: are {len(given):,}, of {count:,} observations")
+    return [None if one is None else str(one) for one in given]

@@ -1,0 +1,258 @@
+"""memo without files and DVC: arrays in, scores, charts and comparisons out.
+
+The computation is the stages' own, in a folder that is gone when its result is.
+"""
+
+import html
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import polars as pl
+from numpy.typing import ArrayLike
+from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
+
+from memo.artifacts import SCORES, Facts, Layout, read_table
+from memo.datasets import Prepared, content_hash, prepare_array, support_of
+from memo.design import plan_design
+from memo.errors import InputError
+from memo.execution import local_executor
+from memo.report import Chart, Headline, agreement, distribution, in_notebook
+from memo.scores import Comparison, Summary, compare_scores, summarize
+from memo.spec import (
+    ArraySpec,
+    DesignSpec,
+    ExperimentSpec,
+    LikelihoodSpec,
+    MitigationSpec,
+    ModelSpec,
+    SpecError,
+    TrainingSpec,
+    experiment_on_array,
+)
+from memo.stages.experiment import Experiment
+from memo.stages.headlines import difference_headlines, summary_headlines
+from memo.stages.neighbors import neighbors
+from memo.stages.report import report
+from memo.stages.score import score
+from memo.stages.show import most_memorized
+from memo.stages.train import train
+
+__all__ = ["Compared", "Measured", "compare", "measure"]
+
+Settings: TypeAlias = Mapping[str, Any]
+"""Keys and values as in params.yaml."""
+
+NAME = "experiment"
+K_FOLD = {"kind": "k-fold"}
+ADAPTIVE = {"kind": "adaptive"}
+
+
+def measure(
+    values: ArrayLike,
+    model: ModelSpec | Settings,
+    *,
+    title: str = "the model",
+    training: TrainingSpec | Settings | None = None,
+    design: DesignSpec | Settings = K_FOLD,
+    mitigations: Sequence[MitigationSpec | Settings] = (),
+    likelihood: LikelihoodSpec | Settings = ADAPTIVE,
+    epochs: Sequence[int] | None = None,
+    seed: int = 0,
+    ids: Sequence[object] | None = None,
+    labels: Sequence[object] | None = None,
+    workers: int | None = None,
+) -> "Measured":
+    """Train a model with and without each fold of the data, and score every observation.
+
+    Args:
+        values: (n, *shape), scored as they are: zeros and ones are binary, other integers from 0 to
+            255 are levels, all else are real numbers.
+        model: A spec, as `memo.VAESpec(...)` or `{"kind": "vae", ...}`.
+        title: What tables and charts call it.
+        training: Epochs, batch size and learning rate.
+        design: Which models are trained on which observations.
+        mitigations: Changes to training or data that should lower memorization.
+        likelihood: How log p(x) is estimated where it has no closed form.
+        epochs: Epochs after which models are scored; the last one alone when None.
+        seed: Of partitions, initial weights, batch order and noise.
+        ids: A name of each observation; its position when None.
+        labels: A label of each observation.
+        workers: Processes; by default MEMO_WORKERS, or one a core.
+
+    Raises:
+        DataError: The values cannot be measured.
+        SpecError: A setting is wrong, or does not go with another or with the values.
+        WorkError: A training diverged, or a density has no fit.
+    """
+    data = prepare_array(values, ids, labels)
+    trained = training if training is not None else {}
+    last = trained.epochs if isinstance(trained, TrainingSpec) else trained.get("epochs")
+    spec = _spec(
+        {
+            "title": title,
+            "dataset": "values",
+            "model": model,
+            "training": trained,
+            "mitigations": list(mitigations),
+            "scoring": {
+                "design": design,
+                "likelihood": likelihood,
+                "epochs": list(epochs or [last or TrainingSpec().epochs]),
+            },
+            "seed": seed,
+        },
+        data,
+    )
+    experiment = _experiment(spec, data)
+    return _scored(experiment, workers)
+
+
+def compare(first: "Measured", second: "Measured") -> "Compared":
+    """How the second differs from the first, on the same observations.
+
+    Raises:
+        InputError: They were measured on different values.
+    """
+    if first.facts["data"] != second.facts["data"]:
+        raise InputError(
+            f"{first.title} and {second.title} cannot be compared: they were measured on "
+            "different values"
+        )
+    difference = compare_scores(
+        first.last,
+        second.last,
+        same_partitions=first.facts["partitions"] == second.facts["partitions"],
+    )
+    return Compared(first, second, difference)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What each observation owes to its own presence in training."""
+
+    title: str
+    scores: pl.DataFrame
+    """One row for each observation and scored epoch; columns as in `memo.artifacts.SCORES`."""
+    facts: Facts
+    """Hashes of values and partitions, and what mitigations promise or cost."""
+    _experiment: Experiment = field(repr=False)
+
+    @property
+    def last(self) -> pl.DataFrame:
+        """Scores at the last scored epoch."""
+        return self.scores.filter(pl.col("epoch") == pl.col("epoch").max())
+
+    def summary(self, epoch: int | None = None) -> Summary:
+        """Headline statistics at an epoch, the last one scored when None; each with its error."""
+        return summarize(self.scores, self._experiment.scored_epoch(epoch))
+
+    def most_memorized(self, count: int = 10) -> pl.DataFrame:
+        """The observations with the highest scores at the last epoch."""
+        return most_memorized(self.last, count)
+
+    def chart(self) -> Chart:
+        """The histogram of the scores at the last epoch, with their upper quantiles."""
+        return in_notebook(distribution(self.last["memorization"].to_numpy()))
+
+    def report(self, folder: str | Path) -> Path:
+        """Write the page, its charts and metrics to a new or empty folder; returns the page.
+
+        Raises:
+            InputError: The folder has files already.
+        """
+        target = Path(folder)
+        if target.exists() and any(target.iterdir()):
+            raise InputError(f"{target}: has files already")
+        neighbors(self._experiment)
+        report(self._experiment)
+        shutil.copytree(self._experiment.layout.report(NAME), target, dirs_exist_ok=True)
+        return target / "index.html"
+
+    def _repr_html_(self) -> str:
+        return _html_table(self.title, summary_headlines(self.summary()))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two measurements on the same observations."""
+
+    first: Measured
+    second: Measured
+    difference: Comparison
+    """Second minus first, with standard errors of the differences."""
+
+    @cached_property
+    def table(self) -> pl.DataFrame:
+        """The same in rows: `what`, `difference` in nats, `std_error`, `meaning`."""
+        rows = difference_headlines(self.difference)
+        return pl.DataFrame(
+            {
+                "what": [row.name for row in rows],
+                "difference": [row.value for row in rows],
+                "std_error": [row.std_error for row in rows],
+                "meaning": [row.meaning for row in rows],
+            },
+            schema_overrides={"std_error": pl.Float64},
+        )
+
+    def chart(self) -> Chart:
+        """Each observation's score under both, counted in rectangles."""
+        pair = [(m.title, m.last["memorization"].to_numpy()) for m in (self.first, self.second)]
+        return in_notebook(agreement(pair[0], pair[1]))
+
+    def _repr_html_(self) -> str:
+        title = f"{self.second.title} minus {self.first.title}"
+        return _html_table(title, difference_headlines(self.difference))
+
+
+def _spec(settings: dict[str, Any], data: Prepared) -> ExperimentSpec:
+    array = ArraySpec(support=support_of(data), shape=data.shape, observations=len(data))
+    try:
+        return experiment_on_array(settings, array)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(map(str, detail['loc']))}: {detail['msg']} (found {detail['input']!r:.60})"
+            for detail in error.errors(include_url=False)
+        ]
+        raise SpecError("\n".join(dict.fromkeys(lines))) from None
+    except PydanticCustomError as error:
+        _, _, *path = (error.context or {})["path"]
+        raise SpecError(f"{'.'.join(map(str, path))}: {error.message()}") from None
+
+
+def _experiment(spec: ExperimentSpec, data: Prepared) -> Experiment:
+    """The experiment in a folder of its own, which goes when nothing refers to it any more."""
+    design = plan_design(spec.scoring.design, len(data), spec.seed)
+    folder = tempfile.mkdtemp(prefix="memo-")
+    experiment = Experiment(NAME, spec, Layout(Path(folder)), data, content_hash(data), design)
+    weakref.finalize(experiment, shutil.rmtree, folder, ignore_errors=True)
+    return experiment
+
+
+def _scored(experiment: Experiment, workers: int | None) -> Measured:
+    executor = local_executor(workers)
+    train(experiment, executor)
+    score(experiment, executor)
+    scores, facts = read_table(experiment.layout.scores(NAME), SCORES)
+    return Measured(experiment.spec.title or NAME, scores, facts, experiment)
+
+
+def _html_table(title: str, rows: Iterable[Headline]) -> str:
+    lines = [
+        f"<tr><td>{html.escape(row.name)}</td><td>{_number(row)}</td>"
+        f"<td>{html.escape(row.meaning)}</td></tr>"
+        for row in rows
+    ]
+    return f"<table><caption>{html.escape(title)}</caption>{''.join(lines)}</table>"
+
+
+def _number(row: Headline) -> str:
+    error = f" ± {row.std_error:.2f}" if row.std_error else ""
+    return f"{row.value:.2f}{error} {html.escape(row.unit)}"
