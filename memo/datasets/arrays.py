@@ -81,7 +81,7 @@ def _typed(numbers: NDArray[Any]) -> NDArray[Any]:
         return numbers.astype(np.uint8)
     with np.errstate(over="ignore"):
         scored: NDArray[np.float32] = numbers.astype(np.float32)
-    wrong = ~np.isfinite(scored.reshape(len(scored), -1)).all(axis=1)
+    wrong = ~np.isfinite(scored).all(axis=tuple(range(1, scored.ndim)))
     if wrong.any():
         raise DataError(
             f"values: {int(wrong.sum()):,} observations have values that are not finite in "
