@@ -1,6 +1,7 @@
 """What an experiment is: the Pydantic models behind params.yaml."""
 
 from memo.spec.base import Spec, Support
+from memo.spec.combinations import BY_GRADIENT
 from memo.spec.datasets import (
     CelebASpec,
     CIFAR10Spec,
@@ -36,6 +37,7 @@ from memo.spec.mitigations import (
 from memo.spec.models import (
     BernoulliSpec,
     ConvSpec,
+    CustomSpec,
     DiagonalGaussianSpec,
     FlowSpec,
     GaussianMixtureSpec,
@@ -48,6 +50,7 @@ from memo.spec.models import (
     NormalSpec,
     ObservationSpec,
     VAESpec,
+    source_of,
 )
 from memo.spec.neighbors import (
     CustomSpaceSpec,
@@ -79,6 +82,7 @@ from memo.spec.scoring import (
 from memo.spec.training import TrainingSpec
 
 __all__ = [
+    "BY_GRADIENT",
     "AdaptiveSpec",
     "AugmentationSpec",
     "BackgroundSpec",
@@ -88,6 +92,7 @@ __all__ = [
     "ConvSpec",
     "CosineSpec",
     "CustomSpaceSpec",
+    "CustomSpec",
     "DPSGDSpec",
     "DatasetSpec",
     "DeduplicateSpec",
@@ -145,5 +150,6 @@ __all__ = [
     "require_expanded",
     "select_dataset",
     "select_experiment",
+    "source_of",
     "spec_schema",
 ]

@@ -11,7 +11,7 @@ from memo.spec.combinations import mitigated_model, mitigation_problems
 from memo.spec.datasets import DatasetSpec, ImagesSpec
 from memo.spec.derived import DerivedSpec
 from memo.spec.mitigations import MitigationSpec, RemoveSpec
-from memo.spec.models import ConvSpec, LogisticMixtureSpec, ModelSpec, VAESpec
+from memo.spec.models import ConvSpec, CustomSpec, LogisticMixtureSpec, ModelSpec, VAESpec
 from memo.spec.neighbors import DownsampledSpaceSpec, EncoderSpaceSpec
 from memo.spec.scoring import KFoldSpec, LeaveOneOutSpec, ScoringSpec
 from memo.spec.training import TrainingSpec
@@ -56,12 +56,30 @@ class ProjectSpec(Spec):
     """Data sets and experiments by name."""
 
     datasets: dict[Name, DatasetSpec] = Field(min_length=1)
-    experiments: dict[Name, ExperimentSpec] = Field(min_length=1)
+    experiments: dict[Name, ExperimentSpec] = Field(
+        default={},
+        description="Experiments by name. Once the file is read, those of `custom` are among them.",
+    )
+    custom: dict[Name, ExperimentSpec] = Field(
+        default={},
+        description="Experiments whose model is of your own, `kind: custom`: DVC trains them again "
+        "when its `code` changes, which it does not under `experiments`.",
+    )
     derived: dict[Name, DerivedSpec] = Field(
         default={},
         description="Experiments made from others; `memo expand` writes them to expanded.yaml, "
         "where DVC finds them.",
     )
+
+    @model_validator(mode="after")
+    def _with_custom(self) -> Self:
+        twice = self.experiments.keys() & self.custom.keys()
+        if twice and any(self.experiments[name] is not self.custom[name] for name in twice):
+            name = min(twice)
+            raise _wrong(("custom", name), f"`experiments` has an experiment named {name!r} too")
+        if not self.experiments and not self.custom:
+            raise _wrong(("experiments",), "there is no experiment, here or under `custom`")
+        return self.model_copy(update={"experiments": self.experiments | self.custom})
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -122,7 +140,9 @@ def _check_neighbors(
 ) -> None:
     spec, shape = experiment.scoring.neighbors, dataset.shape
     observations = dataset.observations
-    if isinstance(spec.space, EncoderSpaceSpec) and not isinstance(experiment.model, VAESpec):
+    if isinstance(spec.space, EncoderSpaceSpec) and not isinstance(
+        experiment.model, VAESpec | CustomSpec
+    ):
         raise _wrong(
             (*path, "space"),
             f"'encoder' needs a model that has one, 'vae', and {experiment.model.kind!r} has none",
@@ -180,6 +200,8 @@ _VALUES: dict[Support, str] = {
 
 def _check_model(path: tuple[str, ...], experiment: ExperimentSpec, dataset: DatasetSpec) -> None:
     model = experiment.model
+    if isinstance(model, CustomSpec):  # its class says what it is for
+        return
     at = (*path, "observation" if isinstance(model, VAESpec) else "kind")
     kind = model.observation.kind if isinstance(model, VAESpec) else model.kind
     if model.support != dataset.support:
