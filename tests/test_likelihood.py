@@ -42,7 +42,7 @@ def test_an_exact_density_has_no_error():
 
 
 def test_other_models_are_refused():
-    with pytest.raises(TypeError, match="Linear is neither"):
+    with pytest.raises(TypeError, match="Linear is no Density"):
         estimate_log_likelihood(torch.nn.Linear(1, 1), torch.ones(1, 1), ADAPTIVE, seed=0)
 
 

@@ -269,7 +269,7 @@ REFUSED = {
     ),
     "not a target": (
         ("points", "kind: kde", "space: {kind: custom, target: features.py}"),
-        "scoring.neighbors.space.target: must be `package.module:function`",
+        "scoring.neighbors.space.target: must be `package.module:name`",
     ),
     "unknown key": (
         ("points", "kind: kde", "sample: 3"),

@@ -2,7 +2,11 @@
 
 from memo.likelihood.annealed import annealed_log_likelihood
 from memo.likelihood.check import EstimatorCheck, GroupCheck, compare_to_reference
-from memo.likelihood.estimate import estimate_log_likelihood, left_out_log_likelihood
+from memo.likelihood.estimate import (
+    draws_of_its_own,
+    estimate_log_likelihood,
+    left_out_log_likelihood,
+)
 from memo.likelihood.weights import LARGEST_PARETO_K, LogLikelihood, concatenate
 
 __all__ = [
@@ -13,6 +17,7 @@ __all__ = [
     "annealed_log_likelihood",
     "compare_to_reference",
     "concatenate",
+    "draws_of_its_own",
     "estimate_log_likelihood",
     "left_out_log_likelihood",
 ]

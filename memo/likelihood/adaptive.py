@@ -1,7 +1,6 @@
 """log p(x) by importance sampling from proposals made for each x, until it is precise enough."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +11,11 @@ from torch import Tensor
 from memo.likelihood.decoding import log_joint
 from memo.likelihood.mixture import Mixture
 from memo.likelihood.search import SEARCH_DRAWS, component_at, first_proposal
+from memo.likelihood.streams import ROWS, Streams
 from memo.likelihood.weights import LogLikelihood, concatenate, log_mean_exp, pareto_k
 from memo.models import LatentVariableModel
 
 __all__ = ["adaptive_log_likelihood"]
-
-ROWS = 128
-"""Observations whose draws come from one stream."""
 
 BLOCK_FLOATS = 1 << 17
 LARGEST_BLOCK = 1024
@@ -66,7 +63,7 @@ def adaptive_log_likelihood(
     groups = max(1, min(LARGEST_BLOCK, BLOCK_FLOATS // x[0].numel()) // ROWS)
     return concatenate(
         [
-            _block(model, block, tolerance, max_samples, _Streams(seed, groups * number))
+            _block(model, block, tolerance, max_samples, Streams(seed, groups * number))
             for number, block in enumerate(torch.split(x, groups * ROWS))
         ]
     )
@@ -77,7 +74,7 @@ def _block(
     x: Tensor,
     tolerance: float,
     max_samples: int,
-    streams: "_Streams",
+    streams: Streams,
 ) -> LogLikelihood:
     everything = np.arange(len(x))
     noise = streams.draw(torch.randn, (SEARCH_DRAWS, model.latent), everything, (0, 0, 0))
@@ -105,7 +102,7 @@ class _Sampler:
     positions: NDArray[np.int64]
     """Of the observations in the block."""
 
-    streams: "_Streams"
+    streams: Streams
 
     def __getitem__(self, chosen: NDArray[np.bool_]) -> "_Sampler":
         rows = torch.from_numpy(chosen).to(self.x.device)
@@ -191,36 +188,6 @@ class _Work:
         self.result.std_error[positions] = std_error
         self.result.effective_sample_size[positions] = effective
         return np.asarray(std_error <= self.tolerance)
-
-
-@dataclass(frozen=True)
-class _Streams:
-    """The draws of a block's observations; on the CPU, whatever device the model is on."""
-
-    seed: int
-
-    first: int
-    """Number of the block's first stream; each is that of `ROWS` observations."""
-
-    def draw(
-        self,
-        distribution: Callable[..., Tensor],
-        shape: tuple[int, ...],
-        positions: NDArray[np.int64],
-        purpose: tuple[int, int, int],
-    ) -> Tensor:
-        """`torch.rand` or `torch.randn`: (S, ...) for each position in the block, (S, n, ...)."""
-        size, *rest = shape
-        parts = []
-        for group in np.unique(positions // ROWS):
-            sequence = np.random.SeedSequence(
-                self.seed, spawn_key=(self.first + int(group), *purpose)
-            )
-            (state,) = sequence.generate_state(1, np.uint64)
-            source = torch.Generator().manual_seed(int(state))
-            draws = distribution(size, ROWS, *rest, generator=source)
-            parts.append(draws[:, positions[positions // ROWS == group] % ROWS])
-        return torch.cat(parts, 1)
 
 
 def _heaviest(z: Tensor, log_weights: Tensor) -> Tensor:

@@ -1,18 +1,19 @@
 """log p(x) of any model, by the estimator that the spec names where there is no closed form."""
 
-from typing import assert_never
+from typing import assert_never, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from memo.likelihood.adaptive import adaptive_log_likelihood
+from memo.likelihood.draws import drawn_log_likelihood
 from memo.likelihood.importance import importance_log_likelihood
 from memo.likelihood.weights import LogLikelihood
-from memo.models import ClosedForm, Density, LatentVariableModel
+from memo.models import ClosedForm, Density, Estimated, LatentVariableModel
 from memo.spec import AdaptiveSpec, ImportanceSpec, LikelihoodSpec
 
-__all__ = ["estimate_log_likelihood", "left_out_log_likelihood"]
+__all__ = ["draws_of_its_own", "estimate_log_likelihood", "left_out_log_likelihood"]
 
 
 def estimate_log_likelihood(
@@ -21,19 +22,22 @@ def estimate_log_likelihood(
     """log p(x) in nats with its standard error, under one model.
 
     Args:
-        model: A `Density` (exact, standard error 0) or a `LatentVariableModel`.
+        model: A `Density` (exact, standard error 0), a `LatentVariableModel`, or an `Estimated`; of
+            several, the first.
         x: Observations, (n, *shape), on the model's device.
-        spec: The estimator for latent-variable models.
+        spec: The estimator for latent-variable models; of an `Estimated`, how many draws.
         seed: Seed of the estimator's draws.
 
     Raises:
-        TypeError: The model fills neither protocol.
+        TypeError: The model fills none of the protocols.
     """
     if isinstance(model, Density):
         with torch.no_grad():
             return _exact(model.log_prob(x))
+    if draws_of_its_own(model):
+        return drawn_log_likelihood(cast(Estimated, model), x, spec, seed)
     if not isinstance(model, LatentVariableModel):
-        raise TypeError(f"{type(model).__name__} is neither a Density nor a LatentVariableModel")
+        raise TypeError(f"{type(model).__name__} is no Density, LatentVariableModel or Estimated")
     match spec:
         case AdaptiveSpec():
             return adaptive_log_likelihood(model, x, spec.tolerance, spec.max_samples, seed)
@@ -42,6 +46,11 @@ def estimate_log_likelihood(
             return importance_log_likelihood(model, x, spec.samples, generator)
         case _:
             assert_never(spec)
+
+
+def draws_of_its_own(model: nn.Module) -> bool:
+    """Whether log p(x) is a mean of the model's own draws, which all models then have in common."""
+    return isinstance(model, Estimated) and not isinstance(model, Density | LatentVariableModel)
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from memo.models.build import build_model, initial_model
 from memo.models.protocols import (
     ClosedForm,
     Density,
+    Estimated,
     FitError,
     Fitted,
     Generative,
@@ -15,6 +16,7 @@ from memo.models.protocols import (
 __all__ = [
     "ClosedForm",
     "Density",
+    "Estimated",
     "FitError",
     "Fitted",
     "Generative",

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor, nn
 from zuko.flows import MAF, NSF
 
+from memo.models.custom import ByLikelihood
 from memo.spec import FlowSpec
 
 __all__ = ["Flow"]
 
 
-class Flow(nn.Module):
+class Flow(ByLikelihood, nn.Module):
     """log p(x) = log N(f(x); 0, I) + log |det df/dx|, f a sequence of invertible transformations.
 
     The transformations are zuko's: masked autoregressive (Papamakarios et al. 2017), neural
@@ -23,8 +24,6 @@ class Flow(nn.Module):
         spec: Which transformations, how many, how wide.
         shape: Shape of an observation; its entries are the d columns.
     """
-
-    noise_features = 0
 
     def __init__(self, spec: FlowSpec, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -43,10 +42,6 @@ class Flow(nn.Module):
         z, log_determinant = self.flow().transform.call_and_ladj(x.flatten(1))
         log_base = -0.5 * (z.square().sum(-1) + self.columns * math.log(2 * math.pi))
         return log_base + log_determinant  # type: ignore[no-any-return]
-
-    def loss(self, x: Tensor, noise: Tensor) -> Tensor:
-        """-log p(x): (B,). The noise has no columns."""
-        return -self.log_prob(x)
 
     @torch.no_grad()
     def sample(self, count: int, generator: torch.Generator) -> Tensor:

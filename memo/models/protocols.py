@@ -2,8 +2,10 @@
 
 A family is one file and one line in `memo.models.build`. It comes by its weights as a `Trainable`
 (gradient descent) or a `Fitted` (an algorithm of its own), and has log p(x) as a `Density` (in
-closed form) or a `LatentVariableModel` (as an integral over z). All of them are `Generative`.
-`tests/test_models_contract.py` puts every family through the same demands.
+closed form), a `LatentVariableModel` (as an integral over z) or an `Estimated` (as a mean of random
+draws). All families here are `Generative`; a model of the user's own need not be.
+`tests/test_models_contract.py` puts every family through the same demands, and
+`memo.training.contract` a model of the user's own.
 """
 
 from typing import Protocol, runtime_checkable
@@ -16,6 +18,7 @@ from memo.errors import WorkError
 __all__ = [
     "ClosedForm",
     "Density",
+    "Estimated",
     "FitError",
     "Fitted",
     "Generative",
@@ -58,6 +61,29 @@ class Density(Protocol):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """log p(x) in nats: (B, *shape) -> (B,)."""
+        ...
+
+
+@runtime_checkable
+class Estimated(Protocol):
+    """A density of which log p(x), or a lower bound on it, is the mean of random draws."""
+
+    noise_features: int
+    """How many standard normal draws `log_prob_draw` consumes for each observation."""
+
+    def log_prob_draw(self, x: Tensor, noise: Tensor) -> Tensor:
+        """One draw for each observation, in nats, whose expectation is log p(x) or the bound.
+
+        It is computed without autograd; `torch.func.grad` and the like work.
+
+        Args:
+            x: Observations, (B, *shape).
+            noise: Standard normal draws, (B, noise_features); as in `Trainable.loss`, all
+                randomness comes in through them.
+
+        Returns:
+            (B,).
+        """
         ...
 
 

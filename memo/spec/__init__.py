@@ -1,6 +1,7 @@
 """What an experiment is: the Pydantic models behind params.yaml."""
 
 from memo.spec.base import Spec, Support
+from memo.spec.combinations import BY_GRADIENT
 from memo.spec.datasets import (
     ArraySpec,
     CelebASpec,
@@ -37,6 +38,7 @@ from memo.spec.mitigations import (
 from memo.spec.models import (
     BernoulliSpec,
     ConvSpec,
+    CustomSpec,
     DiagonalGaussianSpec,
     FlowSpec,
     GaussianMixtureSpec,
@@ -49,6 +51,7 @@ from memo.spec.models import (
     NormalSpec,
     ObservationSpec,
     VAESpec,
+    source_of,
 )
 from memo.spec.neighbors import (
     CustomSpaceSpec,
@@ -80,6 +83,7 @@ from memo.spec.scoring import (
 from memo.spec.training import TrainingSpec
 
 __all__ = [
+    "BY_GRADIENT",
     "AdaptiveSpec",
     "ArraySpec",
     "AugmentationSpec",
@@ -90,6 +94,7 @@ __all__ = [
     "ConvSpec",
     "CosineSpec",
     "CustomSpaceSpec",
+    "CustomSpec",
     "DPSGDSpec",
     "DatasetSpec",
     "DeduplicateSpec",
@@ -148,5 +153,6 @@ __all__ = [
     "require_expanded",
     "select_dataset",
     "select_experiment",
+    "source_of",
     "spec_schema",
 ]

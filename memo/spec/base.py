@@ -1,10 +1,11 @@
 """What every part of the spec has in common."""
 
+import re
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-__all__ = ["Name", "Positive", "Spec", "Support", "kind_alone"]
+__all__ = ["Name", "Positive", "Spec", "Support", "Target", "kind_alone"]
 
 Name: TypeAlias = Annotated[
     str,
@@ -13,6 +14,16 @@ Name: TypeAlias = Annotated[
 """A name of a data set or an experiment: it becomes a file name and a DVC stage name."""
 
 Positive: TypeAlias = Annotated[int, Field(ge=1)]
+
+
+def _is_target(target: str) -> str:
+    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*", target):
+        raise ValueError("must be `package.module:name`")
+    return target
+
+
+Target: TypeAlias = Annotated[str, AfterValidator(_is_target)]
+"""Something of the user's own: `package.module:name`."""
 
 Support: TypeAlias = Literal["binary", "levels", "continuous"]
 """What values a density is defined on: {0, 1}, integers from 0, or real numbers."""

@@ -17,6 +17,7 @@ from memo.spec.mitigations import (
 )
 from memo.spec.models import (
     ConvSpec,
+    CustomSpec,
     DiagonalGaussianSpec,
     FlowSpec,
     GaussianSpec,
@@ -27,18 +28,19 @@ from memo.spec.models import (
 if TYPE_CHECKING:
     from memo.spec.project import ExperimentSpec
 
-__all__ = ["mitigated_model", "mitigation_problems"]
+__all__ = ["BY_GRADIENT", "mitigated_model", "mitigation_problems"]
 
 Problem: TypeAlias = tuple[tuple[str | int, ...], str]
 """Path below the experiment, and what is wrong there."""
 
-_BY_GRADIENT = (
+BY_GRADIENT = (
     "learning-rate",
     "weight-decay",
     "early-stopping",
     "dp-sgd",
     "augmentation",
 )
+"""Kinds that change the steps of training."""
 _OF_LATENT_VARIABLES = ("kl-weight", "posterior-variance", "dropout", "spectral-norm")
 _BY_FOLDS = ("remove", "deduplicate", "ensemble", "background")
 _REPEATABLE = ("learning-rate",)
@@ -100,7 +102,7 @@ def mitigation_problems(
 
 def _problems_with_model(mitigation: MitigationSpec, model: ModelSpec) -> Iterator[Problem]:
     kind = mitigation.kind
-    if kind in _BY_GRADIENT and not isinstance(model, VAESpec | FlowSpec):
+    if kind in BY_GRADIENT and not isinstance(model, VAESpec | FlowSpec | CustomSpec):
         yield (
             ("kind",),
             f"{kind!r} changes the steps of training, but {model.kind!r} is fitted without any",

@@ -1,14 +1,24 @@
 """Specs of densities: which family, of what shape."""
 
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from pathlib import PurePosixPath
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import BeforeValidator, Field
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    JsonValue,
+    PrivateAttr,
+    model_validator,
+)
 
-from memo.spec.base import Positive, Spec, Support, kind_alone
+from memo.code import Code
+from memo.spec.base import Positive, Spec, Support, Target, kind_alone
 
 __all__ = [
     "BernoulliSpec",
     "ConvSpec",
+    "CustomSpec",
     "DiagonalGaussianSpec",
     "FlowSpec",
     "GaussianMixtureSpec",
@@ -21,6 +31,7 @@ __all__ = [
     "NormalSpec",
     "ObservationSpec",
     "VAESpec",
+    "source_of",
 ]
 
 
@@ -198,6 +209,67 @@ class FlowSpec(Spec):
     leaves_one_out: ClassVar[bool] = False
 
 
+def _is_below(path: str) -> str:
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\\" in path:
+        raise ValueError("must be a file or folder in the project's folder, as `model.py`")
+    return path
+
+
+class CustomSpec(Spec):
+    """A density of your own: `Class(shape, **arguments)`, shape being that of one observation.
+
+    What it must offer is in docs/custom-models.md, and is checked before anything is trained.
+    """
+
+    kind: Literal["custom"]
+    target: Target = Field(description="`package.module:Class`, from the project's folder.")
+    code: Annotated[str, AfterValidator(_is_below)] = Field(
+        description="The file of that module, or a folder with it and all else that it imports of "
+        "yours. When it changes, models are trained anew."
+    )
+    arguments: dict[str, JsonValue] = Field(default={}, description="Keywords for the class.")
+    leaves_one_out: ClassVar[bool] = True
+    """So far as is known before the class is."""
+
+    _source: Code | None = PrivateAttr(default=None)
+    _support: Support | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _has_module(self) -> Self:
+        module = self.target.partition(":")[0].replace(".", "/")
+        files = {PurePosixPath(f"{module}.py"), PurePosixPath(module, "__init__.py")}
+        code = PurePosixPath(self.code)
+        if not any(file == code or code in file.parents for file in files):
+            raise ValueError(
+                f"`code` must be {module}.py, or a folder that it lies in, for target "
+                f"{self.target!r}"
+            )
+        return self
+
+    @property
+    def source(self) -> Code | None:
+        """The code itself, once an experiment is loaded."""
+        return self._source
+
+    @property
+    def support(self) -> Support | None:
+        """Values of the data set that it is used on, once an experiment is loaded."""
+        return self._support
+
+    def loaded(self, source: Code, support: Support | None) -> "CustomSpec":
+        """The same with its code, for observations with such values."""
+        copy = self.model_copy()
+        copy._source, copy._support = source, support
+        return copy
+
+
 ModelSpec: TypeAlias = Annotated[
-    VAESpec | NormalSpec | KDESpec | GaussianMixtureSpec | FlowSpec, Field(discriminator="kind")
+    VAESpec | NormalSpec | KDESpec | GaussianMixtureSpec | FlowSpec | CustomSpec,
+    Field(discriminator="kind"),
 ]
+
+
+def source_of(model: ModelSpec) -> Code | None:
+    """The code of a model of the user's own."""
+    return model.source if isinstance(model, CustomSpec) else None

@@ -1,11 +1,10 @@
 """Specs of the nearest-neighbour test: how many samples, and which space has the distances."""
 
-import re
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
-from memo.spec.base import Positive, Spec, kind_alone
+from memo.spec.base import Positive, Spec, Target, kind_alone
 
 __all__ = [
     "CustomSpaceSpec",
@@ -39,17 +38,11 @@ class EncoderSpaceSpec(Spec):
     kind: Literal["encoder"]
 
 
-def _is_target(target: str) -> str:
-    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*", target):
-        raise ValueError("must be `package.module:function`")
-    return target
-
-
 class CustomSpaceSpec(Spec):
     """A feature extractor of the user's own."""
 
     kind: Literal["custom"]
-    target: Annotated[str, AfterValidator(_is_target)] = Field(
+    target: Target = Field(
         description="`package.module:function`, importable from the project's folder: takes pixels "
         "as `kind: pixels` has them, a float32 tensor (B, *shape) on the CPU, and returns (B, "
         "features). That its code changed is not seen: `dvc repro --force neighbors@<experiment>`.",

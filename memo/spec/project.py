@@ -11,7 +11,7 @@ from memo.spec.combinations import mitigated_model, mitigation_problems
 from memo.spec.datasets import ArraySpec, DatasetSpec, FilesSpec, ImagesSpec
 from memo.spec.derived import DerivedSpec
 from memo.spec.mitigations import MitigationSpec, RemoveSpec
-from memo.spec.models import ConvSpec, LogisticMixtureSpec, ModelSpec, VAESpec
+from memo.spec.models import ConvSpec, CustomSpec, LogisticMixtureSpec, ModelSpec, VAESpec
 from memo.spec.neighbors import DownsampledSpaceSpec, EncoderSpaceSpec
 from memo.spec.scoring import KFoldSpec, LeaveOneOutSpec, ScoringSpec
 from memo.spec.training import TrainingSpec
@@ -64,7 +64,15 @@ class ProjectSpec(Spec):
         description="Data sets that are read from files of your own, at their `path`: DVC prepares "
         "them again when those change, which it does not under `datasets`.",
     )
-    experiments: dict[Name, ExperimentSpec] = Field(min_length=1)
+    experiments: dict[Name, ExperimentSpec] = Field(
+        default={},
+        description="Experiments by name. Once the file is read, those of `custom` are among them.",
+    )
+    custom: dict[Name, ExperimentSpec] = Field(
+        default={},
+        description="Experiments whose model is of your own, `kind: custom`: DVC trains them again "
+        "when its `code` changes, which it does not under `experiments`.",
+    )
     derived: dict[Name, DerivedSpec] = Field(
         default={},
         description="Experiments made from others; `memo expand` writes them to expanded.yaml, "
@@ -72,14 +80,13 @@ class ProjectSpec(Spec):
     )
 
     @model_validator(mode="after")
-    def _with_files(self) -> Self:
-        twice = self.datasets.keys() & self.files.keys()
-        if twice and any(self.datasets[name] is not self.files[name] for name in twice):
-            name = min(twice)
-            raise _wrong(("files", name), f"`datasets` has a data set named {name!r} too")
-        if not self.datasets and not self.files:
-            raise _wrong(("datasets",), "there is no data set, here or under `files`")
-        return self.model_copy(update={"datasets": self.datasets | self.files})
+    def _with_sections(self) -> Self:
+        return self.model_copy(
+            update={
+                "datasets": _joined(self, "datasets", "files", "data set"),
+                "experiments": _joined(self, "experiments", "custom", "experiment"),
+            }
+        )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -87,6 +94,17 @@ class ProjectSpec(Spec):
             _check_experiment(name, experiment, self.datasets)
             _check_removal(name, self.experiments)
         return self
+
+
+def _joined(project: ProjectSpec, section: str, other: str, what: str) -> dict[str, Any]:
+    """What stands in two sections, by name."""
+    first, second = getattr(project, section), getattr(project, other)
+    for name in first.keys() & second.keys():
+        if first[name] is not second[name]:  # the same ones where a project is validated again
+            raise _wrong((other, name), f"`{section}` has one that is named {name!r} too")
+    if not first and not second:
+        raise _wrong((section,), f"there is no {what}, here or under `{other}`")
+    return {**first, **second}
 
 
 def experiment_on_array(settings: Mapping[str, Any], array: ArraySpec) -> ExperimentSpec:
@@ -154,7 +172,9 @@ def _check_neighbors(
 ) -> None:
     spec, shape = experiment.scoring.neighbors, dataset.shape
     observations = dataset.observations
-    if isinstance(spec.space, EncoderSpaceSpec) and not isinstance(experiment.model, VAESpec):
+    if isinstance(spec.space, EncoderSpaceSpec) and not isinstance(
+        experiment.model, VAESpec | CustomSpec
+    ):
         raise _wrong(
             (*path, "space"),
             f"'encoder' needs a model that has one, 'vae', and {experiment.model.kind!r} has none",
@@ -214,6 +234,8 @@ def _check_model(
     path: tuple[str, ...], experiment: ExperimentSpec, dataset: DatasetSpec | ArraySpec
 ) -> None:
     model = experiment.model
+    if isinstance(model, CustomSpec):  # its class says what it is for
+        return
     at = (*path, "observation" if isinstance(model, VAESpec) else "kind")
     kind = model.observation.kind if isinstance(model, VAESpec) else model.kind
     if model.support != dataset.support:

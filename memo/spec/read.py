@@ -15,6 +15,7 @@ from ruamel.yaml.error import YAMLError
 from memo.errors import InputError
 from memo.spec.datasets import DatasetSpec
 from memo.spec.derived import ExpansionError, expand
+from memo.spec.models import CustomSpec
 from memo.spec.project import ExperimentSpec, ProjectSpec
 
 __all__ = [
@@ -46,7 +47,7 @@ def read_project(file: Path) -> ProjectSpec:
     entries = {name: entry for entry, points in derived.items() for name in points}
     if not entries:
         return _validated(data, file)
-    together = data["experiments"] | {
+    together = data.get("experiments", {}) | {
         name: experiment for points in derived.values() for name, experiment in points.items()
     }
     return _validated(data | {"experiments": together}, file, entries)
@@ -55,7 +56,7 @@ def read_project(file: Path) -> ProjectSpec:
 def expanded_experiments(file: Path) -> dict[str, Any]:
     """What `memo expand` writes for a `params.yaml`: each experiment made from others, whole.
 
-    `after` is the file that must be there before its training starts.
+    `after` is the file that must be there before its training starts, `code` that of its model.
 
     Raises:
         SpecError: See `read_project`.
@@ -63,7 +64,11 @@ def expanded_experiments(file: Path) -> dict[str, Any]:
     project = read_project(file)
     _, derived = _read(file)
     return {
-        name: {**experiment, "after": _after(project.experiments[name])}
+        name: {
+            **experiment,
+            "after": _after(project.experiments[name]),
+            "code": _code(project.experiments[name]),
+        }
         for points in derived.values()
         for name, experiment in points.items()
     }
@@ -117,11 +122,16 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
                 f"{file}: experiments.{name}.mitigations: 'remove' reads the scores of another "
                 "experiment; write this one under `derived`, so that DVC runs it after that"
             )
+        if isinstance(experiment.model, CustomSpec) != (name in project.custom):
+            section = "custom" if name in project.custom else "experiments"
+            where = _where((section, name, "model"), file)
+            raise SpecError(f"{where}: {section}.{name}.model: {_misplaced(experiment)}")
     derived: dict[str, dict[str, Any]] = {}
     names = set(project.experiments)
     for entry, spec in project.derived.items():
         try:
-            derived[entry] = expand(entry, spec, data["experiments"])
+            bases = data.get("experiments", {}) | data.get("custom", {})
+            derived[entry] = expand(entry, spec, bases)
         except ExpansionError as error:
             where = _where(error.path, file)
             raise SpecError(f"{where}: {'.'.join(error.path)}: {error}") from None
@@ -130,6 +140,17 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
                 raise SpecError(f"{file}: derived.{entry}: there are two experiments {name!r}")
             names.add(name)
     return data, derived
+
+
+def _misplaced(experiment: ExperimentSpec) -> str:
+    if isinstance(experiment.model, CustomSpec):
+        return (
+            "is of your own; write this experiment under `custom`, so that DVC trains it again "
+            "when its code changes"
+        )
+    return (
+        f"{experiment.model.kind!r} is not of your own; write this experiment under `experiments`"
+    )
 
 
 def _validated(
@@ -148,6 +169,12 @@ def _validated(
 def _after(experiment: ExperimentSpec) -> str:
     if experiment.removal is not None:
         return f"artifacts/scores/{experiment.removal.of}.parquet"
+    return f"data/prepared/{experiment.dataset}"
+
+
+def _code(experiment: ExperimentSpec) -> str:
+    if isinstance(experiment.model, CustomSpec):
+        return experiment.model.code
     return f"data/prepared/{experiment.dataset}"
 
 
@@ -198,6 +225,9 @@ def _describe(
         entry = entries[str(path[1])]
         written = ("derived", entry)
         key = ".".join(["derived", entry, *map(str, path[2:])]) + f" (of {path[1]})"
+    elif path[0:1] == ("experiments",) and path[1:2] and path[1] in (data.get("custom") or {}):
+        written = ("custom", *path[1:])
+        key = ".".join(map(str, written))
     where = _where(written, file)
     return f"{where}: {key or 'top level'}: {_message(detail, context, raw)}"
 

@@ -8,10 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memo.artifacts import Layout, fingerprint
+from memo.code import read_code
 from memo.datasets import Prepared
 from memo.design import Design, FoldModel, IndexArray, plan_design
 from memo.errors import InputError
-from memo.spec import DeduplicateSpec, ExperimentSpec, ProjectSpec, RemoveSpec, select_experiment
+from memo.spec import (
+    CustomSpec,
+    DeduplicateSpec,
+    ExperimentSpec,
+    ProjectSpec,
+    RemoveSpec,
+    select_experiment,
+    source_of,
+)
 from memo.stages.prepare import read_prepared
 from memo.stages.removal import NOTHING, removed_observations
 from memo.training import TRAINING_VERSION, duplicate_pairs, without_duplicates
@@ -91,7 +100,7 @@ class Experiment:
         return fingerprint(
             {
                 "data": self.data_hash,
-                "model": spec.model.model_dump(exclude_none=True),
+                "model": self._model(),
                 "training": spec.training.model_dump(),
                 "mitigations": self._mitigations(),
                 "seed": spec.seed,
@@ -99,6 +108,13 @@ class Experiment:
                 **position,
             }
         )
+
+    def _model(self) -> dict[str, Any]:
+        """The spec; of a model of the user's own, with what its code says, not where it lies."""
+        source = source_of(self.spec.model)
+        if source is None:
+            return self.spec.model.model_dump(exclude_none=True)
+        return self.spec.model.model_dump(exclude={"code"}) | {"source": source.digest}
 
     def _mitigations(self) -> list[dict[str, Any]]:
         """Those that determine trained models; a removal by what it removes, not by why."""
@@ -118,9 +134,9 @@ def load_experiment(project: ProjectSpec, layout: Layout, name: str) -> Experime
         SpecError: There is no such experiment.
         ArtifactError: Its data set is not prepared, or damaged; or the experiment whose most
             memorized observations it removes is not scored.
-        InputError: The data set is too small for the design.
+        InputError: The data set is too small for the design, or code of the user's own is missing.
     """
-    spec = select_experiment(project, name)
+    spec = _with_source(project, layout, select_experiment(project, name))
     data, data_hash = read_prepared(layout, spec.dataset)
     try:
         design = plan_design(spec.scoring.design, len(data), spec.seed)
@@ -130,3 +146,13 @@ def load_experiment(project: ProjectSpec, layout: Layout, name: str) -> Experime
         ) from None
     removed = removed_observations(layout, spec, data_hash)
     return Experiment(name, spec, layout, data, data_hash, design, removed)
+
+
+def _with_source(project: ProjectSpec, layout: Layout, spec: ExperimentSpec) -> ExperimentSpec:
+    """A model of the user's own with its code, to be the same wherever it is built."""
+    model = spec.model
+    if not isinstance(model, CustomSpec):
+        return spec
+    source = read_code(layout.root, model.code, model.target)
+    loaded = model.loaded(source, project.datasets[spec.dataset].support)
+    return spec.model_copy(update={"model": loaded})

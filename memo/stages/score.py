@@ -20,6 +20,7 @@ from memo.artifacts import (
     write_table,
     write_whole,
 )
+from memo.code import errors_of
 from memo.datasets import Rows
 from memo.design import IndexArray, Stream, seed_sequence, torch_seed
 from memo.errors import WorkError
@@ -27,11 +28,12 @@ from memo.execution import Executor
 from memo.likelihood import (
     LogLikelihood,
     concatenate,
+    draws_of_its_own,
     estimate_log_likelihood,
     left_out_log_likelihood,
 )
-from memo.models import FitError
-from memo.spec import LikelihoodSpec, ModelSpec
+from memo.models import FitError, build_model
+from memo.spec import LikelihoodSpec, ModelSpec, source_of
 from memo.stages.densities import ScoredDensity, scored_densities
 from memo.stages.experiment import Experiment
 from memo.stages.model_files import loaded_model
@@ -60,7 +62,10 @@ def score(experiment: Experiment, executor: Executor) -> pl.DataFrame:
     """
     densities = scored_densities(experiment)
     missing = [density for density in densities if not _found(experiment, density)]
-    tasks = [_task(experiment, density) for density in missing]
+    common = bool(missing) and draws_of_its_own(
+        build_model(experiment.spec.model, experiment.data.shape)
+    )
+    tasks = [_task(experiment, density, common) for density in missing]
     shared = _Shared(
         experiment.spec.model, experiment.spec.scoring.likelihood, experiment.data.scored
     )
@@ -100,12 +105,14 @@ class _Task:
     left_out: bool
 
 
-def _task(experiment: Experiment, density: ScoredDensity) -> _Task:
+def _task(experiment: Experiment, density: ScoredDensity, common: bool) -> _Task:
+    """The task; with `common`, draws are the same for every density and epoch."""
     weights = density.model.read().weights
     seed, position = experiment.spec.seed, density.position
+    positions = {epoch: () if common else (*position, epoch) for epoch in weights}
     seeds = {
-        epoch: torch_seed(seed_sequence(seed, Stream.LIKELIHOOD, *position, epoch))
-        for epoch in weights
+        epoch: torch_seed(seed_sequence(seed, Stream.LIKELIHOOD, *position))
+        for epoch, position in positions.items()
     }
     return _Task(density.model.path, weights, seeds, density.left_out)
 
@@ -117,7 +124,7 @@ def _estimate(shared: _Shared, task: _Task) -> dict[int, LogLikelihood] | FitErr
     for epoch, weights in task.weights.items():
         model = loaded_model(weights, shared.model, shared.scored.shape[1:], task.file).to(device)
         try:
-            with one_thread():
+            with one_thread(), errors_of(source_of(shared.model)):
                 estimates[epoch] = (
                     left_out_log_likelihood(model, _values(shared.scored, everything, device))
                     if task.left_out

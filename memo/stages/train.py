@@ -8,38 +8,44 @@ from itertools import groupby
 from typing import TypeAlias
 
 import numpy as np
+import torch
 
 from memo.artifacts import make_folder, remove_leftovers
+from memo.code import errors_of
 from memo.datasets import Prepared
 from memo.design import FoldModel, IndexArray, Stream, seed_sequence
 from memo.errors import WorkError
 from memo.execution import Executor
 from memo.models import FitError, Fitted, build_model
-from memo.spec import ModelSpec
+from memo.spec import CustomSpec, ModelSpec, source_of
 from memo.stages.experiment import Experiment
 from memo.stages.model_files import ModelFile
 from memo.stages.progress import console, progress
 from memo.stages.seconds import read_seconds, write_seconds
 from memo.training import (
+    TRIED,
     Trained,
     TrainingError,
     TrainingPlan,
     TrainingSet,
+    check_contract,
     default_device,
     fit_model,
     one_thread,
     stack_size,
     train_stack,
     training_plan,
+    why_not_stacked,
 )
 
-__all__ = ["fold_file", "full_model_file", "train"]
+__all__ = ["fold_file", "full_model_file", "require_contract", "train"]
 
 
 def train(experiment: Experiment, executor: Executor) -> int:
     """Train every model whose file is missing or does not hold; returns how many.
 
     Raises:
+        InputError: A model of the user's own does not offer what it must.
         WorkError: A loss is not finite: names experiment, repeat, fold and epoch.
         ArtifactError: A file cannot be written.
     """
@@ -50,7 +56,11 @@ def train(experiment: Experiment, executor: Executor) -> int:
     for job in jobs:
         remove_leftovers(job.file.path)
     write_seconds(seconds_file, seconds)
-    stacks = [stack for stack in _stacks(experiment, jobs) if any(map(_must_train, stack))]
+    stacks = (
+        [stack for stack in _stacks(experiment, jobs) if any(map(_must_train, stack))]
+        if any(map(_must_train, jobs))
+        else []
+    )
     missing = sum(_must_train(job) for stack in stacks for job in stack)
     kept = len(jobs) - missing
     if kept:
@@ -102,6 +112,28 @@ def full_model_file(experiment: Experiment) -> ModelFile:
         experiment.full_fingerprint(),
         experiment.spec.scoring.epochs,
     )
+
+
+def require_contract(experiment: Experiment) -> None:
+    """See that a model of the user's own offers what it must.
+
+    Raises:
+        InputError: It does not; the message says what is missing.
+    """
+    spec = experiment.spec
+    if isinstance(spec.model, CustomSpec):
+        with one_thread():
+            check_contract(
+                spec.model,
+                _tried(experiment),
+                spec.mitigations,
+                leave_one_out=experiment.design.closed_form,
+            )
+
+
+def _tried(experiment: Experiment) -> torch.Tensor:
+    rows = np.array(experiment.data.scored[np.arange(min(TRIED, len(experiment.data)))])
+    return torch.from_numpy(rows).to(default_device(), torch.float32)
 
 
 @dataclass(frozen=True)
@@ -170,10 +202,10 @@ def _adopted(experiment: Experiment, job: _Job, seconds: dict[str, float]) -> _J
 
 def _stacks(experiment: Experiment, jobs: Sequence[_Job]) -> list[Sequence[_Job]]:
     """Cut each block's models into stacks, by the spec alone; the full model is its own."""
+    require_contract(experiment)
     model = build_model(experiment.spec.model, experiment.data.shape)
-    fitted = isinstance(model, Fitted)
     plan = training_plan(experiment.spec.training, experiment.spec.mitigations)
-    alone = fitted or plan.privacy is not None
+    alone = isinstance(model, Fitted) or plan.privacy is not None or _must_be_alone(experiment)
     parameters = sum(p.numel() for p in model.parameters())
     blocks = [list(block) for _, block in groupby(jobs, key=lambda job: job.block)]
     return [
@@ -181,6 +213,21 @@ def _stacks(experiment: Experiment, jobs: Sequence[_Job]) -> list[Sequence[_Job]
         for block in blocks
         for stack in _cut(block, 1 if alone else stack_size(parameters, len(block)))
     ]
+
+
+def _must_be_alone(experiment: Experiment) -> bool:
+    """Whether a model of the user's own cannot be trained in a stack; says why."""
+    model = experiment.spec.model
+    if not isinstance(model, CustomSpec):
+        return False
+    with one_thread():
+        reason = why_not_stacked(model, _tried(experiment))
+    if reason is not None:
+        console.print(
+            f"{experiment.name}: models are trained one by one, not as a stack: {reason}",
+            soft_wrap=True,
+        )
+    return reason is not None
 
 
 def _cut(jobs: Sequence[_Job], size: int) -> list[Sequence[_Job]]:
@@ -207,7 +254,7 @@ def _train(shared: _Shared, training_sets: list[TrainingSet]) -> tuple[Outcome, 
 
 def _trained(shared: _Shared, training_sets: list[TrainingSet]) -> Outcome:
     try:
-        with one_thread():
+        with one_thread(), errors_of(source_of(shared.model)):
             if _is_fitted(shared.model, shared.data.shape):
                 return [
                     fit_model(shared.model, shared.data, one, shared.epochs)

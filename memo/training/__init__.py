@@ -1,5 +1,6 @@
 """One model from one training set: the loop, and mitigations as its parts."""
 
+from memo.training.contract import TRIED, ContractError, check_contract, why_not_stacked
 from memo.training.device import default_device, one_thread
 from memo.training.fit import fit_model
 from memo.training.plan import TrainingPlan, training_plan
@@ -10,11 +11,14 @@ from memo.training.train import TRAINING_VERSION, Trained, TrainingError, Traini
 
 __all__ = [
     "TRAINING_VERSION",
+    "TRIED",
+    "ContractError",
     "Trained",
     "TrainingError",
     "TrainingPlan",
     "TrainingSet",
     "Weights",
+    "check_contract",
     "default_device",
     "duplicate_pairs",
     "epsilon_spent",
@@ -23,5 +27,6 @@ __all__ = [
     "stack_size",
     "train_stack",
     "training_plan",
+    "why_not_stacked",
     "without_duplicates",
 ]

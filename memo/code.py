@@ -1,0 +1,219 @@
+"""Code of the user's own: which files it is, a hash of it, and its import, wherever it runs.
+
+What is imported is the text whose hash stands in fingerprints: it is read once, where a stage
+starts, and travels with the spec to whatever process or machine builds the model. Nothing beside
+it can be imported from the project, so that no file escapes the hash or DVC.
+"""
+
+import hashlib
+import importlib
+import importlib.machinery
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.abc import InspectLoader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+from memo.errors import InputError, MemoError
+
+__all__ = ["Code", "CodeError", "errors_of", "read_code"]
+
+
+class CodeError(InputError):
+    """Code of the user's own cannot be run; the message has its lines, and none of memo's."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """A class or function of the user's own, with the text of everything that it may import."""
+
+    target: str
+    """`package.module:Class`."""
+
+    sources: dict[str, tuple[str, str]]
+    """By module, its file below the project's folder and its text."""
+
+    digest: str
+    """SHA-256 over all files."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it: `folder/module.py:Class`."""
+        module, _, name = self.target.partition(":")
+        return f"{self.sources[module][0]}:{name}"
+
+    @property
+    def files(self) -> set[str]:
+        """Whose lines are the user's own."""
+        return {file for file, _ in self.sources.values()}
+
+    def load(self) -> Any:
+        """Import the target; the same code is imported once.
+
+        Raises:
+            CodeError: It cannot be imported, or is not there.
+        """
+        key = (self.target, self.digest)
+        if key not in _loaded:
+            _loaded[key] = _import(self)
+        return _loaded[key]
+
+
+_loaded: dict[tuple[str, str], Any] = {}
+
+
+def read_code(root: Path, path: str, target: str) -> Code:
+    """The code at a path below a project's folder: a file, or a folder with its files.
+
+    Args:
+        root: The project's folder.
+        path: Of the file or folder.
+        target: `package.module:Class`, with the module in it.
+
+    Raises:
+        CodeError: A file is missing or not text, or a module is named like an installed one.
+    """
+    below = root / path
+    files = sorted(_files(below)) if below.is_dir() else [below]
+    digest = hashlib.sha256()
+    sources = {}
+    for file in files:
+        name = file.relative_to(root).as_posix()
+        content = _content(file, name)
+        digest.update(f"{name} {len(content)}\n".encode() + content)
+        if file.suffix == ".py":
+            sources[_module(name)] = name, _text(content, name)
+    module = target.partition(":")[0]
+    if module not in sources:
+        raise CodeError(f"{path}: has no module {module!r}, which {target!r} names")
+    _require_own_name(root, module.partition(".")[0])
+    return Code(target, sources, digest.hexdigest())
+
+
+@contextmanager
+def errors_of(code: Code | None) -> Iterator[None]:
+    """What the user's own code raises becomes one error, with the user's lines that led to it."""
+    try:
+        yield
+    except MemoError:
+        raise
+    except Exception as error:
+        lines = [] if code is None else _own_lines(error, code)
+        if code is None or not lines:
+            raise
+        raise CodeError("\n".join([f"{code.name}: {_in_words(error)}", *lines])) from error
+
+
+def _in_words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _own_lines(error: BaseException, code: Code) -> list[str]:
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in code.files]
+    return [f"  {f.filename}:{f.lineno}, in {f.name}: {f.line}" for f in frames]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for entry in folder.iterdir():
+        if entry.name.startswith((".", "__pycache__")):
+            continue
+        if entry.is_dir():
+            yield from _files(entry)
+        else:
+            yield entry
+
+
+def _content(file: Path, name: str) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise CodeError(f"{name}: no such file or folder in the project's") from None
+    except OSError as error:
+        raise CodeError(f"{name}: cannot be read: {error.strerror}") from None
+
+
+def _text(content: bytes, name: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CodeError(f"{name}: is not UTF-8 text (byte {error.start})") from None
+
+
+def _module(name: str) -> str:
+    return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def _require_own_name(root: Path, package: str) -> None:
+    found = PathFinder.find_spec(package)
+    builtin = package in sys.builtin_module_names
+    elsewhere = found is not None and not _lies_in(found, root.resolve())
+    if builtin or elsewhere:
+        raise CodeError(
+            f"{package!r} is also the name of an installed module; rename the file or folder"
+        )
+
+
+def _lies_in(spec: ModuleSpec, root: Path) -> bool:
+    places = [spec.origin] if spec.has_location else list(spec.submodule_search_locations or [])
+    return all(place is not None and Path(place).is_relative_to(root) for place in places)
+
+
+def _import(code: Code) -> Any:
+    module, _, name = code.target.partition(":")
+    packages = {name.partition(".")[0] for name in code.sources}
+    for loaded in [m for m in sys.modules if m.partition(".")[0] in packages]:
+        del sys.modules[loaded]
+    sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, _Finder)]
+    sys.meta_path.insert(0, _Finder(code))
+    try:
+        with errors_of(code):
+            found: Any = importlib.import_module(module)
+    except SyntaxError as error:
+        raise CodeError(f"{error.filename}:{error.lineno}: {error.msg}") from None
+    try:
+        for part in name.split("."):
+            found = getattr(found, part)
+    except AttributeError:
+        raise CodeError(f"{code.sources[module][0]}: has no {name!r}") from None
+    if not callable(found):
+        raise CodeError(f"{code.name}: is a {type(found).__name__}, not a class")
+    return found
+
+
+class _Finder(MetaPathFinder):
+    """Finds the user's modules in memory; folders without `__init__.py` are namespaces."""
+
+    def __init__(self, code: Code) -> None:
+        self._code = code
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        sources = self._code.sources
+        if fullname in sources:
+            file, text = sources[fullname]
+            package = file.endswith("__init__.py")
+            return ModuleSpec(fullname, _Loader(file, text), origin=file, is_package=package)
+        if any(name.startswith(f"{fullname}.") for name in sources):
+            return ModuleSpec(fullname, None, is_package=True)
+        return None
+
+
+class _Loader(InspectLoader):
+    def __init__(self, file: str, text: str) -> None:
+        self._file, self._text = file, text
+
+    def get_source(self, fullname: str) -> str:
+        return self._text
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self._text, self._file)
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__file__ = self._file
+        exec(self.get_code(module.__name__), module.__dict__)

@@ -1,0 +1,65 @@
+"""Densities of the user's own."""
+
+import inspect
+from typing import Any
+
+from torch import Tensor, nn
+
+from memo.code import Code, CodeError, errors_of
+from memo.spec import CustomSpec
+
+__all__ = ["ByLikelihood", "build_custom"]
+
+
+class ByLikelihood:
+    """What a density with a `log_prob` need not write to be `Trainable`."""
+
+    noise_features = 0
+
+    def loss(self, x: Tensor, noise: Tensor) -> Tensor:
+        """-log p(x): (B,). The noise has no columns."""
+        return -self.log_prob(x)  # type: ignore[attr-defined, no-any-return]
+
+
+def build_custom(spec: CustomSpec, shape: tuple[int, ...]) -> nn.Module:
+    """`Class(shape, **arguments)`, as `ByLikelihood` where the class has neither loss nor fit.
+
+    Raises:
+        CodeError: The class is not there, does not take these arguments, raises an error, or is not
+            a `torch.nn.Module`.
+    """
+    source = spec.source
+    if source is None:
+        raise TypeError(f"the code of {spec.target!r} is not loaded")
+    make = source.load()
+    _require_arguments(source, make, shape, spec.arguments)
+    with errors_of(source):
+        model = make(shape, **spec.arguments)
+    if not isinstance(model, nn.Module):
+        raise CodeError(f"{source.name}: gives a {type(model).__name__}, not a torch.nn.Module")
+    if not hasattr(model, "fit"):
+        model.__class__ = _completed(type(model))
+    return model
+
+
+def _require_arguments(
+    source: Code, make: Any, shape: tuple[int, ...], arguments: dict[str, Any]
+) -> None:
+    try:
+        signature = inspect.signature(make)
+    except ValueError:  # of something that is not written in Python
+        return
+    try:
+        signature.bind(shape, **arguments)
+    except TypeError as error:
+        raise CodeError(
+            f"{source.name}: {error}: it is called with the shape of an observation and "
+            f"`arguments`, and takes {signature}"
+        ) from None
+
+
+def _completed(family: type[nn.Module]) -> type[nn.Module]:
+    """The class with `ByLikelihood` behind it: what the class has itself stays."""
+    if issubclass(family, ByLikelihood) or not hasattr(family, "log_prob"):
+        return family
+    return type(family.__name__, (family, ByLikelihood), {"__module__": family.__module__})
