@@ -7,7 +7,7 @@ import html
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +15,12 @@ from typing import Any, TypeAlias
 
 import polars as pl
 from numpy.typing import ArrayLike
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
+from torch import nn
 
 from memo.artifacts import SCORES, Facts, Layout, read_table
+from memo.code import Code
 from memo.datasets import Prepared, content_hash, prepare_array, support_of
 from memo.design import plan_design
 from memo.errors import InputError
@@ -27,6 +29,7 @@ from memo.report import Chart, Headline, agreement, distribution, in_notebook
 from memo.scores import Comparison, Summary, compare_scores, summarize
 from memo.spec import (
     ArraySpec,
+    CustomSpec,
     DesignSpec,
     ExperimentSpec,
     LikelihoodSpec,
@@ -49,14 +52,21 @@ __all__ = ["Compared", "Measured", "compare", "measure"]
 Settings: TypeAlias = Mapping[str, Any]
 """Keys and values as in params.yaml."""
 
+Make: TypeAlias = Callable[[tuple[int, ...]], nn.Module]
+Model: TypeAlias = ModelSpec | Settings | Make
+"""A spec; or a class or function that makes a model for observations of a shape."""
+
 NAME = "experiment"
+PLACE = "notebook:model"
+"""Where a model is said to come from that comes from no file."""
+
 K_FOLD = {"kind": "k-fold"}
 ADAPTIVE = {"kind": "adaptive"}
 
 
 def measure(
     values: ArrayLike,
-    model: ModelSpec | Settings,
+    model: Model,
     *,
     title: str = "the model",
     training: TrainingSpec | Settings | None = None,
@@ -74,7 +84,9 @@ def measure(
     Args:
         values: (n, *shape), scored as they are: zeros and ones are binary, other integers from 0 to
             255 are levels, all else are real numbers.
-        model: A spec, as `memo.VAESpec(...)` or `{"kind": "vae", ...}`.
+        model: A spec, as `memo.VAESpec(...)` or `{"kind": "vae", ...}`; or a class or function of
+            your own that is called with the shape of an observation and gives a `torch.nn.Module`
+            which fills one of the protocols in docs/custom-models.md.
         title: What tables and charts call it.
         training: Epochs, batch size and learning rate.
         design: Which models are trained on which observations.
@@ -88,6 +100,7 @@ def measure(
 
     Raises:
         DataError: The values cannot be measured.
+        ContractError: A model of your own does not offer what it must.
         SpecError: A setting is wrong, or does not go with another or with the values.
         WorkError: A training diverged, or a density has no fit.
     """
@@ -98,7 +111,7 @@ def measure(
         {
             "title": title,
             "dataset": "values",
-            "model": model,
+            "model": _model_spec(model),
             "training": trained,
             "mitigations": list(mitigations),
             "scoring": {
@@ -109,6 +122,7 @@ def measure(
             "seed": seed,
         },
         data,
+        make=None if isinstance(model, BaseModel | Mapping) else model,
     )
     experiment = _experiment(spec, data)
     return _scored(experiment, workers)
@@ -212,10 +226,43 @@ class Compared:
         return _html_table(title, difference_headlines(self.difference))
 
 
-def _spec(settings: dict[str, Any], data: Prepared) -> ExperimentSpec:
+@dataclass(frozen=True)
+class _Given(Code):
+    """Code that is loaded already: it lies in no file that memo reads, and has no hash."""
+
+    make: Make
+
+    @classmethod
+    def of(cls, make: Make) -> "_Given":
+        return cls(PLACE, {}, "", make)
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return getattr(self.make, "__qualname__", repr(self.make))
+
+    def load(self) -> Make:
+        """It."""
+        return self.make
+
+
+def _model_spec(model: Model) -> ModelSpec | Settings:
+    if isinstance(model, nn.Module):
+        raise InputError(
+            f"model: is one {type(model).__name__}, but every fold trains a model of its own: give "
+            "the class, or a function from the shape of an observation to a new model"
+        )
+    if isinstance(model, BaseModel | Mapping):
+        return model
+    if not callable(model):
+        raise InputError(f"model: is a {type(model).__name__}, not a spec, a class or a function")
+    return CustomSpec(kind="custom", target=PLACE, code="notebook.py")
+
+
+def _spec(settings: dict[str, Any], data: Prepared, make: Make | None) -> ExperimentSpec:
     array = ArraySpec(support=support_of(data), shape=data.shape, observations=len(data))
     try:
-        return experiment_on_array(settings, array)
+        spec = experiment_on_array(settings, array)
     except ValidationError as error:
         lines = [
             f"{'.'.join(map(str, detail['loc']))}: {detail['msg']} (found {detail['input']!r:.60})"
@@ -225,6 +272,11 @@ def _spec(settings: dict[str, Any], data: Prepared) -> ExperimentSpec:
     except PydanticCustomError as error:
         _, _, *path = (error.context or {})["path"]
         raise SpecError(f"{'.'.join(map(str, path))}: {error.message()}") from None
+    if make is None:
+        return spec
+    assert isinstance(spec.model, CustomSpec)
+    given = spec.model.loaded(_Given.of(make), array.support)
+    return spec.model_copy(update={"model": given})
 
 
 def _experiment(spec: ExperimentSpec, data: Prepared) -> Experiment:
