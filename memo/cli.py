@@ -15,6 +15,7 @@ import typer
 from memo import __version__
 from memo.errors import InputError, MemoError
 from memo.spec import (
+    CustomSpec,
     ProjectSpec,
     expanded_experiments,
     read_project,
@@ -126,14 +127,20 @@ def init(
 
 @app.command()
 def validate(as_json: AsJson = False) -> None:
-    """Check params.yaml; exit code 2 and one line for each thing that is wrong."""
+    """Check params.yaml; exit code 2 and one line for each thing that is wrong.
+
+    A model of your own is tried on its data set, once that is prepared.
+    """
     project = _project.read()
+    untried = _try_custom(project)
     names = {"datasets": list(project.datasets), "experiments": list(project.experiments)}
     if as_json:
         typer.echo(json.dumps(names))
     else:
         counts = [f"{len(members)} {kind}" for kind, members in names.items()]
         typer.echo(f"{_project.spec} is valid: {', '.join(counts)}")
+        for name, dataset in untried.items():
+            typer.echo(f"{name}: its model is tried once {dataset} is prepared")
 
 
 @app.command()
@@ -310,6 +317,21 @@ def check(
         typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
     else:
         terminal.print_check(experiment, found)
+
+
+def _try_custom(project: ProjectSpec) -> dict[str, str]:
+    """Try each model of the user's own; what cannot be tried yet, with its data set."""
+    untried = {}
+    for name, spec in project.experiments.items():
+        if not isinstance(spec.model, CustomSpec):
+            continue
+        if not _project.layout.prepared(spec.dataset).is_dir():
+            untried[name] = spec.dataset
+            continue
+        from memo.stages.train import require_contract
+
+        require_contract(_load(name))
+    return untried
 
 
 def _require_among(given: str | None, allowed: list[str], option: str) -> None:

@@ -149,18 +149,22 @@ def _module(name: str) -> str:
 
 
 def _require_own_name(root: Path, package: str) -> None:
-    found = PathFinder.find_spec(package)
-    builtin = package in sys.builtin_module_names
-    elsewhere = found is not None and not _lies_in(found, root.resolve())
-    if builtin or elsewhere:
+    """See that importing it takes nothing from anyone else."""
+    if package in sys.stdlib_module_names or _is_installed(root.resolve(), package):
         raise CodeError(
             f"{package!r} is also the name of an installed module; rename the file or folder"
         )
 
 
-def _lies_in(spec: ModuleSpec, root: Path) -> bool:
-    places = [spec.origin] if spec.has_location else list(spec.submodule_search_locations or [])
-    return all(place is not None and Path(place).is_relative_to(root) for place in places)
+def _is_installed(root: Path, package: str) -> bool:
+    loaded = sys.modules.get(package)
+    if isinstance(getattr(loaded, "__loader__", None), _Loader):
+        return False
+    found = PathFinder.find_spec(package) if loaded is None else loaded.__spec__
+    if found is None:
+        return False
+    places = [found.origin] if found.has_location else [*(found.submodule_search_locations or ())]
+    return not all(place is not None and Path(place).is_relative_to(root) for place in places)
 
 
 def _import(code: Code) -> Any:

@@ -128,8 +128,8 @@ class ReportData:
     """For display, (n, H, W) or (n, H, W, channels), row `index`; None if not images."""
     illustration: Illustration | None = None
     """None where observations are not one or two real numbers."""
-    neighbors: NeighborData | None = None
-    """None where samples were not compared."""
+    neighbors: NeighborData | str | None = None
+    """None where samples were not compared; or why they cannot be."""
     scores_file: str = ""
     """Where all scores lie, as the reader would look for it; empty when nowhere."""
 

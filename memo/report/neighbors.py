@@ -31,6 +31,7 @@ CENTRAL = (0.002, 0.998)
 RATIO = "ρ, held-out over sample distance"
 MEAN_RATIO = "mean ρ"
 HEIGHT = 240
+TITLE = "Nearest samples of regular and highly memorized observations"
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,15 @@ class Beside:
     distance_held_out: str
 
 
-def neighbor_figures(data: NeighborData, scores: pl.DataFrame) -> list[Figure]:
+def neighbor_figures(data: NeighborData | str, scores: pl.DataFrame) -> list[Figure]:
     """The two charts of rho.
 
     Args:
-        data: Of all observations.
+        data: Of all observations; or why there is none.
         scores: Their `index` and `memorization`.
     """
+    if isinstance(data, str):
+        return [Figure("neighbor-ratios", TITLE, missing=data)]
     return [_ratios(data, scores), _means(data)]
 
 
@@ -88,7 +91,7 @@ def nearest_samples(
 
 
 def _ratios(data: NeighborData, scores: pl.DataFrame) -> Figure:
-    name, title = "neighbor-ratios", "Nearest samples of regular and highly memorized observations"
+    name, title = "neighbor-ratios", TITLE
     table = scores.join(data.table, on="index")
     highly = highly_memorized(table["memorization"].to_numpy())
     table = table.with_columns(highly=pl.Series(highly)).drop_nulls("ratio")

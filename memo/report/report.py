@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from memo.report import charts
 from memo.report.binning import HIGHLY, highly_memorized
-from memo.report.data import ReportData
+from memo.report.data import NeighborData, ReportData
 from memo.report.figures import Figure, chart_files, page_specs
 from memo.report.illustration import illustrated_figure
 from memo.report.images import is_tiny, thumbnails
@@ -325,7 +325,9 @@ def _galleries(ranked: pl.DataFrame) -> list[Gallery]:
 def _nearest_samples(
     data: ReportData, ranked: pl.DataFrame, listed: list[dict[str, Any]]
 ) -> list[Beside]:
-    if data.neighbors is None or data.images is None or _is_constant(ranked, "memorization"):
+    if not isinstance(data.neighbors, NeighborData) or data.images is None:
+        return []
+    if _is_constant(ranked, "memorization"):
         return []
     return nearest_samples(data.neighbors, listed, data.images)
 

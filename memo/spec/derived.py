@@ -16,7 +16,7 @@ __all__ = ["LARGEST_GRID", "DerivedSpec", "ExpansionError", "expand"]
 LARGEST_GRID = 500
 """Experiments that one entry may expand to."""
 
-Path = Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*$", max_length=200)]
+Path = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$", max_length=200)]
 """Keys and list positions below an experiment: `training.learning_rate`, `mitigations.0.scale`."""
 
 

@@ -9,6 +9,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from memo.code import errors_of
 from memo.datasets import Rows
 from memo.design import IndexArray, Stream, seed_sequence, torch_seed
 from memo.errors import InputError
@@ -19,9 +20,10 @@ from memo.likelihood import (
     annealed_log_likelihood,
     compare_to_reference,
     concatenate,
+    draws_of_its_own,
 )
 from memo.models import LatentVariableModel, build_model
-from memo.spec import ModelSpec
+from memo.spec import ModelSpec, source_of
 from memo.stages.densities import ScoredDensity, scored_densities
 from memo.stages.experiment import Experiment
 from memo.stages.model_files import loaded_model
@@ -59,12 +61,16 @@ def check(
         ArtifactError: Models or log-likelihoods are missing or damaged.
     """
     at = experiment.scored_epoch(epoch)
-    if not isinstance(
-        build_model(experiment.spec.model, experiment.data.shape), LatentVariableModel
-    ):
+    model = build_model(experiment.spec.model, experiment.data.shape)
+    if not isinstance(model, LatentVariableModel):
+        reason = (
+            "a mean of its own draws, which nothing else can be compared with"
+            if draws_of_its_own(model)
+            else "exact, so there is nothing to check"
+        )
         raise InputError(
             f"experiments.{experiment.name}.model: log p(x) of {experiment.spec.model.kind!r} is "
-            "exact, so there is nothing to check"
+            f"{reason}"
         )
     stream = np.random.Generator(
         np.random.PCG64(seed_sequence(experiment.spec.seed, Stream.CHECK, at))
@@ -164,5 +170,5 @@ def _reference(shared: _Shared, task: _Task) -> LogLikelihood:
     x = torch.from_numpy(np.array(shared.scored[task.rows])).to(device, torch.float32)
     model = loaded_model(task.weights, shared.model, x.shape[1:], task.file).to(device)
     assert isinstance(model, LatentVariableModel)
-    with one_thread():
+    with one_thread(), errors_of(source_of(shared.model)):
         return annealed_log_likelihood(model.eval(), x, TEMPERATURES, CHAINS, task.seed)

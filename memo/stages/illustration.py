@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 from torch import nn
 
+from memo.code import errors_of
 from memo.design import FoldModel, IndexArray, Stream, seed_sequence, substreams, torch_seed
 from memo.likelihood import estimate_log_likelihood
 from memo.models import Density, FitError, Fitted, build_model
 from memo.report import Illustration, Overfitted
+from memo.spec import source_of
 from memo.stages.experiment import Experiment
 from memo.stages.model_files import loaded_model
 from memo.stages.train import fold_file, full_model_file
@@ -162,7 +164,7 @@ class _Densities:
     def _log_p(self, weights: Weights, file: Path) -> FloatArray:
         experiment = self._experiment
         model = loaded_model(weights, experiment.spec.model, experiment.data.shape, file)
-        with one_thread():
+        with one_thread(), errors_of(source_of(experiment.spec.model)):
             return estimate_log_likelihood(
                 model.to(self._device),
                 self._at,
@@ -176,7 +178,7 @@ class _Densities:
         training_set = TrainingSet(members, others, self._training)
         spec = experiment.spec
         model: nn.Module = build_model(spec.model, experiment.data.shape)
-        with one_thread():
+        with one_thread(), errors_of(source_of(spec.model)):
             if isinstance(model, Fitted):
                 return fit_model(spec.model, experiment.data, training_set, [1]).weights[1]
             plan = training_plan(spec.training, spec.mitigations)

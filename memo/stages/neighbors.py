@@ -23,6 +23,7 @@ from memo.artifacts import (
     write_table,
     write_tensors,
 )
+from memo.code import errors_of
 from memo.datasets import observed_pixels, sampled_pictures, sampled_pixels
 from memo.design import IndexArray, Stream, seed_sequence, substreams, torch_seed
 from memo.errors import InputError, WorkError
@@ -37,7 +38,13 @@ from memo.neighbors import (
     flattened,
     imported_embedding,
 )
-from memo.spec import CustomSpaceSpec, DownsampledSpaceSpec, EncoderSpaceSpec, PixelSpaceSpec
+from memo.spec import (
+    CustomSpaceSpec,
+    DownsampledSpaceSpec,
+    EncoderSpaceSpec,
+    PixelSpaceSpec,
+    source_of,
+)
 from memo.stages.experiment import Experiment
 from memo.stages.model_files import loaded_model
 from memo.stages.progress import progress
@@ -58,6 +65,7 @@ Values = NDArray[Any]
 def neighbors(experiment: Experiment) -> pl.DataFrame:
     """Find each observation's nearest sample and nearest held-out observation; write both files.
 
+    Of a model that cannot be sampled from, both are empty.
     They are read where their fingerprint holds; but not where a feature extractor of the user's
     own is among what determines them.
 
@@ -73,6 +81,8 @@ def neighbors(experiment: Experiment) -> pl.DataFrame:
         except ArtifactError:
             pass
     model = _full_model(experiment)
+    if not isinstance(model, Generative):
+        return _write_nothing(experiment)
     draws, order = substreams(seed_sequence(experiment.spec.seed, Stream.SAMPLES), 2)
     samples = _drawn(experiment, model, count, torch_seed(draws))
     stream = np.random.Generator(np.random.PCG64(order))
@@ -133,11 +143,10 @@ def _full_model(experiment: Experiment) -> nn.Module:
     return model.to(default_device()).eval()
 
 
-def _drawn(experiment: Experiment, model: nn.Module, count: int, seed: int) -> Values:
+def _drawn(experiment: Experiment, model: Generative, count: int, seed: int) -> Values:
     """Samples in the space of the model's values: (count, *shape)."""
-    assert isinstance(model, Generative)
     generator = torch.Generator().manual_seed(seed)
-    with one_thread():
+    with one_thread(), errors_of(source_of(experiment.spec.model)):
         batches = [
             model.sample(min(BATCH, count - start), generator).cpu()
             for start in range(0, count, BATCH)
@@ -182,7 +191,8 @@ def _space(experiment: Experiment, model: nn.Module) -> _Space:
 
 
 def _encoder(model: nn.Module) -> Embedding:
-    assert isinstance(model, LatentVariableModel)
+    if not isinstance(model, LatentVariableModel):
+        raise EmbeddingError("'encoder' needs a model that has one")
     device = default_device()
     return lambda x: model.encode(x.to(device))[0]
 
@@ -233,6 +243,12 @@ def _importable(folder: Path) -> Iterator[None]:
         sys.path.remove(entry)
 
 
+def _write_nothing(experiment: Experiment) -> pl.DataFrame:
+    columns = pl.DataFrame(schema=NEIGHBORS)
+    samples = np.empty((0, *experiment.data.shape))
+    return _write_files(experiment, columns, samples)
+
+
 def _write(experiment: Experiment, found: Neighbors, samples: Values) -> pl.DataFrame:
     used, row = np.unique(found.nearest_sample, return_inverse=True)
     ratio = found.ratio
@@ -248,9 +264,13 @@ def _write(experiment: Experiment, found: Neighbors, samples: Values) -> pl.Data
     )
     shown = sampled_pictures(experiment.data, samples[used])
     kept = sampled_pixels(experiment.data, samples[used]) if shown is None else shown
+    return _write_files(experiment, table, kept)
+
+
+def _write_files(experiment: Experiment, table: pl.DataFrame, samples: Values) -> pl.DataFrame:
     facts = {"fingerprint": _fingerprint(experiment)}
     write_tensors(
-        experiment.layout.nearest_samples(experiment.name), Tensors({"samples": kept}, facts)
+        experiment.layout.nearest_samples(experiment.name), Tensors({"samples": samples}, facts)
     )
     write_table(experiment.layout.neighbors(experiment.name), table, NEIGHBORS, facts)
     return table

@@ -13,6 +13,8 @@ from memo.stages.neighbors import read_neighbors
 
 __all__ = ["neighbor_metrics", "related_neighbors"]
 
+NOT_SAMPLED = "The model has no `sample`, so nothing is known of how near its samples come."
+
 _WORDS = {
     "pixels": "pixels",
     "downsampled": "pixels downsampled by a half",
@@ -20,13 +22,17 @@ _WORDS = {
 }
 
 
-def related_neighbors(experiment: Experiment, scores: pl.DataFrame) -> NeighborData:
+def related_neighbors(experiment: Experiment, scores: pl.DataFrame) -> NeighborData | str:
     """Neighbours and scores of the last scored epoch, and the statistics of both.
+
+    Or why there are no neighbours.
 
     Raises:
         ArtifactError: The neighbours are missing, damaged, or from another spec.
     """
     table, samples = read_neighbors(experiment)
+    if not len(table):
+        return NOT_SAMPLED
     last = scores.filter(pl.col("epoch") == pl.col("epoch").max())
     memorization = table.join(last, on="index", maintain_order="left")["memorization"].to_numpy()
     relation = relate(
@@ -59,8 +65,10 @@ def related_neighbors(experiment: Experiment, scores: pl.DataFrame) -> NeighborD
     )
 
 
-def neighbor_metrics(data: NeighborData) -> dict[str, Any]:
-    """The statistics as plain JSON, with 95% confidence intervals."""
+def neighbor_metrics(data: NeighborData | str) -> dict[str, Any]:
+    """The statistics as plain JSON, with 95% confidence intervals; empty where there are none."""
+    if isinstance(data, str):
+        return {}
     estimates = {
         "rank_correlation": data.rank_correlation,
         "ratio_regular": data.regular,
