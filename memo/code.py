@@ -47,11 +47,6 @@ class Code:
         module, _, name = self.target.partition(":")
         return f"{self.sources[module][0]}:{name}"
 
-    @property
-    def files(self) -> set[str]:
-        """Whose lines are the user's own."""
-        return {file for file, _ in self.sources.values()}
-
     def load(self) -> Any:
         """Import the target; the same code is imported once.
 
@@ -114,8 +109,13 @@ def _in_words(error: BaseException) -> str:
 
 
 def _own_lines(error: BaseException, code: Code) -> list[str]:
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in code.files]
-    return [f"  {f.filename}:{f.lineno}, in {f.name}: {f.line}" for f in frames]
+    lines = {file: text.splitlines() for file, text in code.sources.values()}
+    return [
+        f"  {frame.f_code.co_filename}:{number}, in {frame.f_code.co_name}: "
+        f"{lines[frame.f_code.co_filename][number - 1].strip()}"
+        for frame, number in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_filename in lines
+    ]
 
 
 def _files(folder: Path) -> Iterator[Path]:

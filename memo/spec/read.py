@@ -215,7 +215,7 @@ def _describe(
     detail: ErrorDetails, data: dict[str, Any], file: Path, entries: dict[str, str]
 ) -> str:
     context = detail.get("ctx", {})
-    raw: _Path = context.get("path", detail["loc"])
+    raw = _section(context.get("path", detail["loc"]), data)
     path = _without_tags(raw, data)
     if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
         path = _with_kind(path, data)
@@ -225,11 +225,15 @@ def _describe(
         entry = entries[str(path[1])]
         written = ("derived", entry)
         key = ".".join(["derived", entry, *map(str, path[2:])]) + f" (of {path[1]})"
-    elif path[0:1] == ("experiments",) and path[1:2] and path[1] in (data.get("custom") or {}):
-        written = ("custom", *path[1:])
-        key = ".".join(map(str, written))
     where = _where(written, file)
     return f"{where}: {key or 'top level'}: {_message(detail, context, raw)}"
+
+
+def _section(path: _Path, data: dict[str, Any]) -> _Path:
+    """A path whose experiment stands under `custom` leads there."""
+    if path[:1] == ("experiments",) and path[1] in (data.get("custom") or {}):
+        return ("custom", *path[1:])
+    return path
 
 
 def _where(path: _Path, file: Path) -> str:

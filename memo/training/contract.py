@@ -60,6 +60,7 @@ def check_contract(
         _protocols,
         _settings,
         _initial_weights,
+        _latent_variables,
         _training,
         _privacy,
         _state,
@@ -276,9 +277,7 @@ def _density(trial: _Trial) -> Problems:
     with torch.no_grad():
         if isinstance(model, Density):
             yield from _values("log_prob", lambda rows: model.log_prob(x[rows]), x, [])
-        elif isinstance(model, LatentVariableModel):
-            yield from _latent_variables(model, x)
-        elif isinstance(model, Estimated):
+        elif isinstance(model, Estimated) and not isinstance(model, LatentVariableModel):
             yield from _values(
                 "log_prob_draw", lambda rows: model.log_prob_draw(x[rows], noise[rows]), x, []
             )
@@ -286,7 +285,11 @@ def _density(trial: _Trial) -> Problems:
             yield from _shape("leave_one_out_log_prob", model.leave_one_out_log_prob(x), (len(x),))
 
 
-def _latent_variables(model: LatentVariableModel, x: Tensor) -> Problems:
+@torch.no_grad()
+def _latent_variables(trial: _Trial) -> Problems:
+    model, x = trial.model, trial.x
+    if isinstance(model, Density) or not isinstance(model, LatentVariableModel):
+        return
     if not _is_count(model, "latent") or model.latent < 1:
         yield "`latent` must be a number, 1 or more: how many latent variables there are"
         return
@@ -300,21 +303,16 @@ def _latent_variables(model: LatentVariableModel, x: Tensor) -> Problems:
     if not isinstance(encoded, tuple) or len(encoded) != 2:
         yield "encode: must return the mean and the log standard deviation of q(z | x)"
         return
-    wrong = [
-        problem for part in encoded for problem in _shape("encode", part, (len(x), model.latent))
-    ]
+    wrong = list(_shape("encode", encoded[0], (len(x), model.latent)))
+    wrong = wrong or list(_shape("encode", encoded[1], (len(x), model.latent)))
+    if not wrong:
+        z = encoded[0].expand(2, len(x), model.latent)
+        parameters = model.decode(z)
+        wrong = list(_shape("decode", parameters, (2, len(x), *model.observation.parameter_shape)))
+    if not wrong:
+        log_prob = model.observation.log_prob(x, parameters)
+        wrong = list(_shape("observation.log_prob", log_prob, (2, len(x))))
     yield from wrong
-    if wrong:
-        return
-    mean, _ = encoded
-    wanted = tuple(model.observation.parameter_shape)
-    for z in (mean, mean.expand(2, *mean.shape)):
-        wrong = list(_shape("decode", model.decode(z), (*z.shape[:-1], *wanted)))
-        yield from wrong
-        if wrong:
-            return
-    log_prob = model.observation.log_prob(x, model.decode(mean))
-    yield from _shape("observation.log_prob", log_prob, (len(x),))
 
 
 def _samples(trial: _Trial) -> Problems:
