@@ -1,6 +1,7 @@
 """What an experiment is: the Pydantic models behind params.yaml."""
 
 from memo.spec.base import Spec, Support
+from memo.spec.combinations import completed_model, problems_with_categories
 from memo.spec.datasets import (
     CelebASpec,
     CIFAR10Spec,
@@ -11,6 +12,7 @@ from memo.spec.datasets import (
     ImagesSpec,
     MNISTSpec,
     SyntheticSpec,
+    TableSpec,
 )
 from memo.spec.derived import DerivedSpec
 from memo.spec.mitigations import (
@@ -35,6 +37,7 @@ from memo.spec.mitigations import (
 )
 from memo.spec.models import (
     BernoulliSpec,
+    ColumnsSpec,
     ConvSpec,
     DiagonalGaussianSpec,
     FlowSpec,
@@ -47,6 +50,7 @@ from memo.spec.models import (
     NetworkSpec,
     NormalSpec,
     ObservationSpec,
+    SizedColumnsSpec,
     VAESpec,
 )
 from memo.spec.neighbors import (
@@ -85,6 +89,7 @@ __all__ = [
     "BernoulliSpec",
     "CIFAR10Spec",
     "CelebASpec",
+    "ColumnsSpec",
     "ConvSpec",
     "CosineSpec",
     "CustomSpaceSpec",
@@ -130,6 +135,7 @@ __all__ = [
     "RemoveSpec",
     "ScheduleSpec",
     "ScoringSpec",
+    "SizedColumnsSpec",
     "SpaceSpec",
     "Spec",
     "SpecError",
@@ -137,10 +143,13 @@ __all__ = [
     "StepSpec",
     "Support",
     "SyntheticSpec",
+    "TableSpec",
     "TrainingSpec",
     "VAESpec",
     "WeightDecaySpec",
+    "completed_model",
     "expanded_experiments",
+    "problems_with_categories",
     "read_project",
     "require_expanded",
     "select_dataset",

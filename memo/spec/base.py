@@ -14,8 +14,9 @@ Name: TypeAlias = Annotated[
 
 Positive: TypeAlias = Annotated[int, Field(ge=1)]
 
-Support: TypeAlias = Literal["binary", "levels", "continuous"]
-"""What values a density is defined on: {0, 1}, integers from 0, or real numbers."""
+Support: TypeAlias = Literal["binary", "levels", "continuous", "columns"]
+"""What values a density is defined on: {0, 1}, integers from 0, real numbers, or a table's columns,
+which are real numbers and categories."""
 
 
 class Spec(BaseModel):
