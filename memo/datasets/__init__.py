@@ -2,7 +2,7 @@
 
 from memo.datasets.celeba import read_celeba
 from memo.datasets.cifar10 import read_cifar10
-from memo.datasets.columns import Column, blocks, category_counts, records
+from memo.datasets.columns import Column, blocks, category_counts, log_jacobian, records
 from memo.datasets.digits import read_digits
 from memo.datasets.image_folder import read_image_folder
 from memo.datasets.images import Images
@@ -47,6 +47,7 @@ __all__ = [
     "blocks",
     "category_counts",
     "content_hash",
+    "log_jacobian",
     "observed_pixels",
     "pictures",
     "prepare_dataset",

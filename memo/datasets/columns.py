@@ -78,7 +78,10 @@ def encoded(
 
 
 def records(columns: Sequence[Column], rows: NDArray[Any]) -> pl.DataFrame:
-    """Vectors as a table again: numbers in their own units, rounded where they were; names."""
+    """Vectors as a table again: names, and numbers in their own units.
+
+    Numbers have the digits that float32 kept, and are rounded where the source's were.
+    """
     return pl.DataFrame(
         [
             pl.Series(column.name, _values(column, rows[:, block]))
@@ -95,5 +98,9 @@ def log_jacobian(columns: Sequence[Column]) -> float:
 def _values(column: Column, block: NDArray[Any]) -> NDArray[Any] | list[str]:
     if column.categories is not None:
         return [column.categories[place] for place in block.argmax(1)]
-    numbers = column.mean + column.scale * block[:, 0].astype(np.float64)
-    return numbers if column.step is None else column.step * np.rint(numbers / column.step)
+    standardized = block[:, 0].astype(np.float64)
+    numbers = column.mean + column.scale * standardized
+    if column.step is not None:
+        numbers = column.step * np.rint(numbers / column.step)
+    error = column.scale * np.abs(standardized).max(initial=0) * np.finfo(np.float32).eps
+    return numbers if error == 0 else np.round(numbers, int(-np.ceil(np.log10(2 * error))))

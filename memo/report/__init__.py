@@ -14,6 +14,7 @@ from memo.report.data import (
     Movers,
     NeighborData,
     Overfitted,
+    RecordData,
     Remainder,
     ReportData,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "Movers",
     "NeighborData",
     "Overfitted",
+    "RecordData",
     "Remainder",
     "ReportData",
     "highly_memorized",
