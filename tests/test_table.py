@@ -27,6 +27,7 @@ from memo.models.kde import KDE
 from memo.models.normal import Normal
 from memo.spec import KDESpec, NormalSpec, SpecError, TableSpec, read_project
 from memo.stages.prepare import prepare, read_prepared
+from tests.conftest import ROOT
 
 SIMPLE = "name,age,city,kind\na,31,Oslo,1\nb,44.5,Rome,2\nc,18,Oslo,2\nd,27,Bern,1\n"
 
@@ -169,6 +170,14 @@ def test_a_prepared_table_is_read_as_it_was_written() -> None:
     again = restored(arrays, form, data.observations, {})
     assert again.columns == data.columns
     assert content_hash(again) == content_hash(data)
+    for wrong in (
+        form["columns"][:1],
+        [{**form["columns"][0], "scale": float("nan")}, *form["columns"][1:]],
+        [{**form["columns"][0], "evil": 1}, "x"],
+        7,
+    ):
+        with pytest.raises(DataError, match="not the arrays of a prepared data set"):
+            restored(arrays, form | {"columns": wrong}, data.observations, {})
 
 
 def test_parquet_has_types_of_its_own() -> None:
@@ -379,7 +388,7 @@ MISMATCHES = {
     ),
     "conv": (
         {"model": "{kind: vae, network: {kind: conv}, observation: columns}"},
-        "network: 'conv' needs images",
+        "network: 'conv' needs images .* are records$",
     ),
     "flips": (
         {"mitigation": "{kind: augmentation, flips: true}"},
@@ -416,6 +425,16 @@ def test_what_does_not_go_with_a_table_is_refused_before_it_is_read(name) -> Non
     parts, message = MISMATCHES[name]
     with pytest.raises(SpecError, match=message):
         project(**parts)
+
+
+def test_the_guide_has_a_spec_that_works() -> None:
+    guide = (ROOT / "docs" / "tables.md").read_text()
+    Path("params.yaml").write_text(guide.split("```yaml\n")[1].split("```")[0])
+    frame = exported(load_wine).rename({"target": "cultivar"}).with_row_index("bottle")
+    frame.write_csv("wine.csv")
+    facts = prepare(read_project(Path("params.yaml")), Layout(Path()), "wine")
+    assert facts["columns"]["cultivar"] == "3 categories"
+    assert facts["columns"]["proline"].endswith("rounded to 1")
 
 
 def test_ids_follow_the_records_into_the_prepared_files() -> None:

@@ -1,14 +1,27 @@
 """Columns of a table: records as vectors, and back."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from pydantic import Field, FiniteFloat, TypeAdapter
 
-__all__ = ["Column", "blocks", "category_counts", "encoded", "log_jacobian", "records"]
+__all__ = [
+    "Column",
+    "blocks",
+    "category_counts",
+    "columns_as_json",
+    "columns_of_json",
+    "encoded",
+    "log_jacobian",
+    "records",
+]
+
+
+Positive: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -18,10 +31,10 @@ class Column:
     name: str
     categories: tuple[str, ...] | None = None
     """Their names, sorted; None of numbers."""
-    mean: float = 0.0
-    scale: float = 1.0
+    mean: FiniteFloat = 0.0
+    scale: Positive = 1.0
     """A number v is encoded as (v - mean) / scale."""
-    step: float | None = None
+    step: Positive | None = None
     """Numbers were rounded to multiples of it, before noise was added."""
 
     @property
@@ -29,15 +42,25 @@ class Column:
         """How many entries of a record's vector it has."""
         return 1 if self.categories is None else len(self.categories)
 
-    def as_json(self) -> dict[str, Any]:
-        """What `Column.of_json` reads."""
-        return asdict(self)
 
-    @staticmethod
-    def of_json(facts: dict[str, Any]) -> "Column":
-        """The column that `as_json` describes."""
-        names = facts["categories"]
-        return Column(**{**facts, "categories": None if names is None else tuple(names)})
+_COLUMNS = TypeAdapter(list[Column])
+
+
+def columns_as_json(columns: Sequence[Column]) -> Any:
+    """What `columns_of_json` reads."""
+    return _COLUMNS.dump_python(list(columns), mode="json")
+
+
+def columns_of_json(facts: Any, entries: int) -> list[Column]:
+    """The columns of vectors of so many entries.
+
+    Raises:
+        ValueError: There are no such columns.
+    """
+    columns = _COLUMNS.validate_python(facts)
+    if sum(column.width for column in columns) != entries:
+        raise ValueError(f"its columns do not have {entries} entries")
+    return columns
 
 
 def blocks(columns: Sequence[Column]) -> list[slice]:

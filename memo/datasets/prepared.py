@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from memo.datasets.columns import Column
+from memo.datasets.columns import Column, columns_as_json, columns_of_json
 from memo.datasets.rows import Logits, Rows, Shares, chunks
 from memo.errors import InputError
 
@@ -79,7 +79,7 @@ def stored(prepared: Prepared) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]
         arrays["log_jacobian"] = prepared.log_jacobian
     form = {"conversions": conversions, "white": prepared.white, "flips": prepared.flips}
     if prepared.columns is not None:
-        form["columns"] = [column.as_json() for column in prepared.columns]
+        form["columns"] = columns_as_json(prepared.columns)
     return arrays, form
 
 
@@ -108,11 +108,14 @@ def restored(
             log_jacobian=arrays.get("log_jacobian"),
             white=int(form["white"]),
             flips=bool(form["flips"]),
-            columns=None if columns is None else [Column.of_json(column) for column in columns],
+            columns=None
+            if columns is None
+            else columns_of_json(columns, int(np.prod(rows["scored"].shape[1:]))),
             facts=facts,
         )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"not the arrays of a prepared data set: {error!r}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(repr(error).split())
+        raise DataError(f"not the arrays of a prepared data set: {reason:.200}") from error
 
 
 def content_hash(prepared: Prepared) -> str:

@@ -213,12 +213,12 @@ def _check_levels(path: tuple[str, ...], levels: int, dataset: str, depth: int) 
 
 def _check_multiples(path: tuple[str, ...], name: str, dataset: DatasetSpec) -> None:
     if not _has_multiples(dataset, 16):
+        remedy = " (its `pad`, `crop` and `size` change that)"
         raise _wrong(
             path,
             "'conv' needs images whose height and width are multiples of 16, but observations of "
-            f"data set {name!r} are {_in_words(dataset)} (its `pad`, `crop` and `size` change that)"
-            if isinstance(dataset, ImagesSpec)
-            else f"'conv' needs images, but observations of data set {name!r} are none",
+            f"data set {name!r} are {_in_words(dataset)}"
+            f"{remedy if isinstance(dataset, ImagesSpec) else ''}",
         )
 
 

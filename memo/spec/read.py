@@ -259,6 +259,8 @@ def _with_kind(path: _Path, data: Any) -> _Path:
     """The key that tells the members of a union apart, where they are not told apart by name."""
     value = data
     for part in path:
+        if isinstance(value, dict) and part not in value:  # a key that is no Unicode is spelt anew
+            return path
         value = value[part]
     return (*path, "kind") if isinstance(value, dict) else path
 

@@ -20,13 +20,13 @@ def record_data(experiment: Experiment) -> RecordData | None:
     if columns is None:
         return None
     vectors = experiment.data.scored[:]
-    table, samples = read_neighbors(experiment)
+    table, samples = read_neighbors(experiment)  # both are empty of a model without samples
     nearest = table.sort("index").select("nearest_sample", "distance_sample")
     return RecordData(
         values=records(columns, vectors),
         vectors=vectors,
         blocks=blocks(columns),
-        samples=records(columns, samples),
+        samples=records(columns, samples) if len(samples) else None,
         nearest_sample=nearest.rows(),
     )
 
