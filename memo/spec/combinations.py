@@ -211,7 +211,7 @@ def _problems_with_data(
             yield (
                 ("density",),
                 f"{mitigation.density!r} is not a density of {support} values (frequencies: for "
-                "binary and levels; normal, kde: for continuous)",
+                "binary and levels; normal, kde: for continuous, and for columns of numbers)",
             )
         case DPSGDSpec() if n is not None and mitigation.delta >= 1 / n:
             yield (
