@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,20 @@ from scipy import stats
 from sklearn.datasets import load_wine
 from sklearn.neighbors import NearestNeighbors
 
+from memo.artifacts import Layout
 from memo.datasets import records
 from memo.errors import InputError
-from memo.report import RecordData
+from memo.report import RecordData, render_report
 from memo.report.records import NEAREST, memorized_records
 from memo.spec import read_project
 from memo.stages.experiment import load_experiment
 from memo.stages.illustration import illustrate
 from memo.stages.neighbors import neighbors
 from memo.stages.records import column_facts, record_data
+from tests.browser import needs_chromium, open_page
 from tests.conftest import command
 from tests.in_process import scored_experiments
+from tests.report_samples import digits_report
 
 SPEC = """\
 datasets:
@@ -125,19 +129,13 @@ def test_the_page_shows_records_and_no_images(finished) -> None:
 
 def test_the_columns_of_samples_are_columns_of_the_table(finished) -> None:
     experiment = load_experiment(
-        read_project(finished / "params.yaml"), _layout(finished), "wine-vae"
+        read_project(finished / "params.yaml"), Layout(finished), "wine-vae"
     )
     shown = record_data(experiment)
     assert shown.samples.columns == shown.values.columns
     assert set(shown.samples["colour"]) <= {"pale", "medium", "deep"}
     assert (shown.samples["proline"] == shown.samples["proline"].round()).all()
     assert experiment.spec.model.observation.floor == pytest.approx(0.2)
-
-
-def _layout(folder: Path):
-    from memo.artifacts import Layout
-
-    return Layout(folder)
 
 
 def test_leave_one_out_scores_are_those_of_refits_in_the_columns_own_units(exact) -> None:
@@ -202,6 +200,29 @@ def test_records_of_two_and_columns_that_never_differ_are_shown() -> None:
     assert second.beside[0].name == "0"
 
 
+@needs_chromium
+def test_wide_tables_and_hostile_names_stay_on_the_page(tmp_path: Path) -> None:
+    """A name of a column, a category or a record is text, however long and whatever it says."""
+    random = np.random.default_rng(0)
+    hostile = "<script>window.hacked = 1</script>" + "long" * 30
+    numbers = random.standard_normal((60, 30)).astype(np.float32)
+    data = RecordData(
+        values=pl.DataFrame(numbers.astype(np.float64), schema=[f"c{j}" for j in range(30)])
+        .rename({"c0": hostile})
+        .with_columns(c1=pl.lit(hostile)),
+        vectors=numbers,
+        blocks=[slice(j, j + 1) for j in range(30)],
+    )
+    report = replace(digits_report(n=60, epochs=(10,)), images=None, records=data)
+    scores = report.scores.with_columns(id=pl.format("{} {}", "index", pl.lit(hostile)))
+    page = render_report(replace(report, scores=scores))["index.html"]
+    seen = open_page(page, tmp_path)
+    assert seen.problems == []
+    assert seen.hacked is None
+    assert seen.overflow <= 0
+    assert page.count(b"18 other columns set it apart less.") == 12
+
+
 def test_densities_are_drawn_in_the_columns_own_units(exact) -> None:
     """They integrate to one over a grid that holds nearly all of them."""
     experiment, scores = exact["pair"]
@@ -233,7 +254,7 @@ def test_categories_that_reading_finds_are_refused_by_densities_of_numbers(exact
     with pytest.raises(
         InputError, match=r"experiments.normal.model.kind: .* \('colour', 'grower'\)"
     ):
-        load_experiment(mixed, _layout(Path()), "normal")
+        load_experiment(mixed, Layout(Path()), "normal")
 
 
 def test_vectors_are_read_back_as_the_records_that_they_were(exact) -> None:
