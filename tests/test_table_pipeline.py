@@ -122,7 +122,7 @@ def test_the_page_shows_records_and_no_images(finished) -> None:
     for name, text in shown.items():
         assert text == values[name] or float(text) == values[name]
     assert "<img" not in body[: body.index("</section>")]
-    assert "nearest sample" in record
+    assert "<small>sample, at " in record
     assert "galleries" not in page
     assert "12 of numbers, 1 of categories: colour (3)" in page
 

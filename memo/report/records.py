@@ -84,11 +84,6 @@ class MemorizedRecord:
     beside: list[Beside]
 
     @property
-    def nearest(self) -> int:
-        """How many other records it stands beside."""
-        return sum(bool(one.score) for one in self.beside)
-
-    @property
     def stands_out(self) -> str:
         """The columns that set it apart, in words."""
         names = [row.column for row in self.rows if row.stands_out][:NAMED]
@@ -131,7 +126,7 @@ def _memorized(
     compared = [[_in_words(v) for v in data.values.row(int(other))] for other in nearest]
     beside = [
         Beside(
-            f"nearest record {place}",
+            f"nearest {place}",
             described(int(other))["id"],
             described(int(other))["score"],
             number(float(distance)),
@@ -141,7 +136,7 @@ def _memorized(
     if data.samples is not None:
         row, distance = data.nearest_sample[index]
         compared.append([_in_words(value, SAMPLED) for value in data.samples.row(row)])
-        beside.append(Beside("nearest sample", "", "", number(distance)))
+        beside.append(Beside("sample", "", "", number(distance)))
     values = data.values.row(index)
     order = np.argsort(-times, kind="stable")
     record = described(index)
