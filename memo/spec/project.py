@@ -232,9 +232,9 @@ def _is_defined_on(support: Support, dataset: DatasetSpec) -> bool:
 def _has_multiples(dataset: DatasetSpec, divisor: int) -> bool:
     """Whether observations are images, of height and width that it divides where they are known."""
     shape = dataset.shape
-    return isinstance(dataset, ImagesSpec) and (
-        shape is None or not (shape[1] % divisor or shape[2] % divisor)
-    )
+    if shape is None:
+        return isinstance(dataset, ImagesSpec)
+    return len(shape) == 3 and not (shape[1] % divisor or shape[2] % divisor)
 
 
 def _in_words(dataset: DatasetSpec) -> str:

@@ -258,10 +258,8 @@ def _without_tags(loc: _Path, data: Any) -> _Path:
 def _with_kind(path: _Path, data: Any) -> _Path:
     """The key that tells the members of a union apart, where they are not told apart by name."""
     value = data
-    for part in path:
-        if isinstance(value, dict) and part not in value:  # a key that is no Unicode is spelt anew
-            return path
-        value = value[part]
+    for part in path:  # pydantic names a key that is not text by other letters
+        value = value.get(part) if isinstance(value, dict) else value[part]
     return (*path, "kind") if isinstance(value, dict) else path
 
 
