@@ -21,7 +21,7 @@ from memo.models import (
     initial_model,
 )
 from memo.models.observations import Bernoulli, build_observation
-from memo.spec import ModelSpec, ObservationSpec
+from memo.spec import ModelSpec, ObservationSpec, completed_model
 
 torch.set_num_threads(1)
 
@@ -62,6 +62,15 @@ VAES = {
     for name, observation in OBSERVATIONS.items()
     if len(shape) == 3 or name != "logistic-mixture"
 }
+VAES |= {
+    f"vae-columns-{'-'.join(map(str, categories))}": (
+        completed_model(
+            MODEL.validate_python(vae({"kind": "mlp", "hidden": [12]}, "columns")), categories
+        ),
+        (6,),
+    )
+    for categories in ([2, 3], [6], [])
+}
 DENSITIES = {
     f"{name}-{'x'.join(map(str, shape))}": (MODEL.validate_python(spec), shape)
     for name, spec in EXACT.items()
@@ -75,6 +84,11 @@ def each(cases):
     return pytest.mark.parametrize(("spec", "shape"), cases.values(), ids=cases.keys())
 
 
+def sizes(spec, shape):
+    """Numbers, and categories of each categorical column."""
+    return [shape[0] - sum(spec.observation.categories), *spec.observation.categories]
+
+
 def observations(spec, shape, count=7, seed=0):
     uniform = torch.rand(count, *shape, generator=torch.Generator().manual_seed(seed))
     match spec.support:
@@ -82,6 +96,10 @@ def observations(spec, shape, count=7, seed=0):
             return (uniform < 0.5).float()
         case "levels":
             return torch.floor(uniform * spec.observation.levels)
+        case "columns":
+            chosen = torch.split(uniform, sizes(spec, shape), -1)[1:]
+            one_hot = [(one == one.amax(-1, keepdim=True)).float() for one in chosen]
+            return torch.cat([4 * uniform[:, : sizes(spec, shape)[0]] - 2, *one_hot], -1)
         case "continuous":
             return 4 * uniform - 2
 
@@ -189,7 +207,11 @@ def test_samples_are_observations_and_a_function_of_the_generator(spec, shape):
     assert one.shape == (5, *shape)
     assert torch.equal(one, same)
     assert one.isfinite().all()
-    if spec.support != "continuous":
+    if spec.support == "columns":
+        for chosen in torch.split(one, sizes(spec, shape), -1)[1:]:
+            assert torch.equal(chosen.sort(-1).values[:, -1], torch.ones(5))
+            assert torch.equal(chosen.sum(-1), torch.ones(5))
+    elif spec.support != "continuous":
         levels = 2 if spec.support == "binary" else spec.observation.levels
         assert torch.equal(one, one.round().clamp(0, levels - 1))
 

@@ -81,7 +81,7 @@ def test_what_fits_is_accepted(tmp_path, dataset, model):
         (
             {"kind": "synthetic"},
             CONV | {"observation": "gaussian"},
-            "observations of data set 'data' are 2 ",
+            "observations of data set 'data' are 2$",
         ),
         (
             digits(),

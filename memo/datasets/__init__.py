@@ -3,6 +3,7 @@
 from memo.datasets.arrays import prepare_array, support_of
 from memo.datasets.celeba import read_celeba
 from memo.datasets.cifar10 import read_cifar10
+from memo.datasets.columns import Column, blocks, category_counts, log_jacobian, records
 from memo.datasets.digits import read_digits
 from memo.datasets.image_folder import FolderSurvey, read_image_folder, survey_image_folder
 from memo.datasets.images import Images
@@ -23,6 +24,7 @@ from memo.datasets.prepared import (
 )
 from memo.datasets.rows import Rows
 from memo.datasets.synthetic import prepare_synthetic
+from memo.datasets.table import prepare_table
 from memo.datasets.training import training_batch
 from memo.datasets.values import prepare_images
 from memo.spec import (
@@ -35,18 +37,24 @@ from memo.spec import (
     ImagesSpec,
     MNISTSpec,
     SyntheticSpec,
+    TableSpec,
 )
 
 __all__ = [
+    "Column",
     "DataError",
     "FolderSurvey",
     "Prepared",
     "Rows",
+    "blocks",
+    "category_counts",
     "content_hash",
+    "log_jacobian",
     "observed_pixels",
     "pictures",
     "prepare_array",
     "prepare_dataset",
+    "records",
     "restored",
     "sampled_pictures",
     "sampled_pixels",
@@ -65,6 +73,8 @@ def prepare_dataset(spec: DatasetSpec) -> Prepared:
     """
     if isinstance(spec, SyntheticSpec):
         return check_prepared(prepare_synthetic(spec), "synthetic")
+    if isinstance(spec, TableSpec):
+        return check_prepared(prepare_table(spec), spec.path)
     return check_prepared(prepare_images(_read(spec), spec), _name(spec))
 
 

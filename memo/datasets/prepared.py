@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from memo.datasets.columns import Column, columns_as_json, columns_of_json
 from memo.datasets.rows import Logits, Rows, Shares, chunks
 from memo.errors import InputError
 
@@ -35,14 +36,17 @@ class Prepared:
     """(n, *shape) in [0, 1]: probabilities from which training draws its pixels anew."""
 
     log_jacobian: NDArray[np.float64] | None = None
-    """(n,) nats: log p of the source's pixels is log p of `scored` plus this; None where it is 0.
-    A pixel's unit is one level, so bits per dimension are -log p / (pixels log 2)."""
+    """(n,) nats: log p of the source's pixels or columns is log p of `scored` plus this; None where
+    it is 0. A pixel's unit is one level, so bits per dimension are -log p / (pixels log 2)."""
 
     white: int = 1
     """Level of a white pixel, where `scored` has levels: 1 for binary pixels."""
 
     flips: bool = False
     """Whether training mirrors images left and right."""
+
+    columns: list[Column] | None = None
+    """What each record's vector is made of; None where observations are no table's records."""
 
     facts: dict[str, Any] = field(default_factory=dict)
     """What a reader may want to know: source, licence, files that were left out."""
@@ -73,7 +77,10 @@ def stored(prepared: Prepared) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]
             arrays[name] = rows[:]
     if prepared.log_jacobian is not None:
         arrays["log_jacobian"] = prepared.log_jacobian
-    return arrays, {"conversions": conversions, "white": prepared.white, "flips": prepared.flips}
+    form = {"conversions": conversions, "white": prepared.white, "flips": prepared.flips}
+    if prepared.columns is not None:
+        form["columns"] = columns_as_json(prepared.columns)
+    return arrays, form
 
 
 def restored(
@@ -93,6 +100,7 @@ def restored(
             for name in ("scored", "intensities")
             if name in arrays
         }
+        columns = form.get("columns")
         return Prepared(
             scored=rows["scored"],
             observations=observations,
@@ -100,10 +108,14 @@ def restored(
             log_jacobian=arrays.get("log_jacobian"),
             white=int(form["white"]),
             flips=bool(form["flips"]),
+            columns=None
+            if columns is None
+            else columns_of_json(columns, int(np.prod(rows["scored"].shape[1:]))),
             facts=facts,
         )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"not the arrays of a prepared data set: {error!r}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(repr(error).split())
+        raise DataError(f"not the arrays of a prepared data set: {reason:.200}") from error
 
 
 def content_hash(prepared: Prepared) -> str:

@@ -16,6 +16,7 @@ from memo.report.data import (
     Movers,
     NeighborData,
     Overfitted,
+    RecordData,
     Remainder,
     ReportData,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "Movers",
     "NeighborData",
     "Overfitted",
+    "RecordData",
     "Remainder",
     "ReportData",
     "agreement",

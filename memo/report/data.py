@@ -20,6 +20,7 @@ __all__ = [
     "Movers",
     "NeighborData",
     "Overfitted",
+    "RecordData",
     "Remainder",
     "ReportData",
 ]
@@ -66,6 +67,8 @@ class Illustration:
     """Or why there is none."""
     estimated: bool = False
     """Whether log p is an estimate, whose errors make densities jagged."""
+    titles: list[str] | None = None
+    """Of the axes; None where they have no names."""
 
 
 Interval: TypeAlias = tuple[float, float | None, float | None]
@@ -106,6 +109,22 @@ class NeighborData:
 
 
 @dataclass(frozen=True)
+class RecordData:
+    """A table's records, as people read them and as the model sees them."""
+
+    values: pl.DataFrame
+    """Row `index`: numbers in their own units, names of categories."""
+    vectors: NDArray[np.float32]
+    """(n, entries): the same, as distances are taken between them."""
+    blocks: list[slice]
+    """Where each column of `values` lies in a vector."""
+    samples: pl.DataFrame | None = None
+    """What the model drew, as `values`; None where samples were not compared."""
+    nearest_sample: list[tuple[int, float]] = field(default_factory=list)
+    """For each record, which of the samples, and how far."""
+
+
+@dataclass(frozen=True)
 class ReportData:
     """One experiment."""
 
@@ -126,6 +145,8 @@ class ReportData:
     """`epoch`, `train`, `held_out` (may be null): means over fold models, nats an observation."""
     images: NDArray[np.uint8] | None = None
     """For display, (n, H, W) or (n, H, W, channels), row `index`; None if not images."""
+    records: RecordData | None = None
+    """None if observations are not a table's records."""
     illustration: Illustration | None = None
     """None where observations are not one or two real numbers."""
     neighbors: NeighborData | str | None = None

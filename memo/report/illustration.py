@@ -113,7 +113,7 @@ def _curve_chart(
         alt.Chart(table)
         .mark_line(strokeWidth=1.8)
         .encode(
-            x=_axis("x", "value", axis),
+            x=_axis("x", (data.titles or ["value"])[0], axis),
             y=alt.Y("density:Q", title=DENSITY).scale(type="sqrt"),
             color=categories("side", colours),
             strokeDash=alt.StrokeDash(
@@ -152,6 +152,7 @@ def _map(
 ) -> Chart:
     """A density as shading, by the square root of its share of the highest."""
     first, second = data.axes
+    titles = data.titles or ["first column", "second column"]
     table = pl.DataFrame(
         {
             "x": [first[0]],
@@ -165,9 +166,9 @@ def _map(
         alt.Chart(table)
         .mark_image(aspect=False)
         .encode(
-            x=_axis("x", "first column", first),
+            x=_axis("x", titles[0], first),
             x2="x_end:Q",
-            y=_axis("y", "second column", second),
+            y=_axis("y", titles[1], second),
             y2="y_end:Q",
             url="url:N",
         )

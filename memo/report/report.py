@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from memo.report import charts
 from memo.report.binning import HIGHLY, highly_memorized
-from memo.report.data import NeighborData, ReportData
+from memo.report.data import NeighborData, RecordData, ReportData
 from memo.report.figures import Figure, chart_files, page_specs
 from memo.report.illustration import illustrated_figure
 from memo.report.images import is_tiny, thumbnails
 from memo.report.neighbors import Beside, nearest_samples, neighbor_figures
 from memo.report.numbers import estimate, number, percent
 from memo.report.page import render_page
+from memo.report.records import MemorizedRecord, memorized_records
 from memo.report.themes import Chart
 
 __all__ = ["UNRELIABLE", "render_report"]
@@ -96,6 +97,7 @@ def render_report(data: ReportData) -> dict[str, bytes]:
         pictures=_thumbnails(data.images, _pictured(galleries + examples)),
         exact=_is_exact(ranked),
         nearest_samples=_nearest_samples(data, ranked, listed),
+        records=_records(data.records, ranked),
         no_gallery=_why_no_gallery(ranked, data.images),
         pixelated=data.images is not None and is_tiny(data.images),
     )
@@ -330,6 +332,15 @@ def _nearest_samples(
     if _is_constant(ranked, "memorization"):
         return []
     return nearest_samples(data.neighbors, listed, data.images)
+
+
+def _records(data: RecordData | None, ranked: pl.DataFrame) -> list[MemorizedRecord]:
+    if data is None or _is_constant(ranked, "memorization"):
+        return []
+    in_order = ranked.sort("index")
+    return memorized_records(
+        data, ranked["index"].to_list(), lambda index: _described(in_order.row(index, named=True))
+    )
 
 
 def _why_no_gallery(ranked: pl.DataFrame, images: NDArray[np.uint8] | None) -> str:

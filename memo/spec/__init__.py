@@ -1,7 +1,7 @@
 """What an experiment is: the Pydantic models behind params.yaml."""
 
 from memo.spec.base import Spec, Support
-from memo.spec.combinations import BY_GRADIENT
+from memo.spec.combinations import BY_GRADIENT, completed_model, problems_with_categories
 from memo.spec.datasets import (
     ArraySpec,
     CelebASpec,
@@ -13,6 +13,7 @@ from memo.spec.datasets import (
     ImagesSpec,
     MNISTSpec,
     SyntheticSpec,
+    TableSpec,
 )
 from memo.spec.derived import DerivedSpec
 from memo.spec.mitigations import (
@@ -37,6 +38,7 @@ from memo.spec.mitigations import (
 )
 from memo.spec.models import (
     BernoulliSpec,
+    ColumnsSpec,
     ConvSpec,
     CustomSpec,
     DiagonalGaussianSpec,
@@ -50,6 +52,7 @@ from memo.spec.models import (
     NetworkSpec,
     NormalSpec,
     ObservationSpec,
+    SizedColumnsSpec,
     VAESpec,
     source_of,
 )
@@ -91,6 +94,7 @@ __all__ = [
     "BernoulliSpec",
     "CIFAR10Spec",
     "CelebASpec",
+    "ColumnsSpec",
     "ConvSpec",
     "CosineSpec",
     "CustomSpaceSpec",
@@ -137,6 +141,7 @@ __all__ = [
     "RemoveSpec",
     "ScheduleSpec",
     "ScoringSpec",
+    "SizedColumnsSpec",
     "SpaceSpec",
     "Spec",
     "SpecError",
@@ -144,11 +149,14 @@ __all__ = [
     "StepSpec",
     "Support",
     "SyntheticSpec",
+    "TableSpec",
     "TrainingSpec",
     "VAESpec",
     "WeightDecaySpec",
+    "completed_model",
     "expanded_experiments",
     "experiment_on_array",
+    "problems_with_categories",
     "read_project",
     "require_expanded",
     "select_dataset",

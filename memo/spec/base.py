@@ -25,8 +25,9 @@ def _is_target(target: str) -> str:
 Target: TypeAlias = Annotated[str, AfterValidator(_is_target)]
 """Something of the user's own: `package.module:name`."""
 
-Support: TypeAlias = Literal["binary", "levels", "continuous"]
-"""What values a density is defined on: {0, 1}, integers from 0, or real numbers."""
+Support: TypeAlias = Literal["binary", "levels", "continuous", "columns"]
+"""What values a density is defined on: {0, 1}, integers from 0, real numbers, or a table's columns,
+which are real numbers and categories."""
 
 
 class Spec(BaseModel):

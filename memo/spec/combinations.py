@@ -1,10 +1,10 @@
-"""Which mitigations make sense: with each other, with the model, with the data set."""
+"""What makes sense together: mitigations, model, data set."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, TypeAlias
 
-from memo.spec.datasets import ArraySpec, DatasetSpec, ImagesSpec
+from memo.spec.datasets import ArraySpec, DatasetSpec, ImagesSpec, TableSpec
 from memo.spec.mitigations import (
     AugmentationSpec,
     BackgroundSpec,
@@ -16,22 +16,31 @@ from memo.spec.mitigations import (
     RemoveSpec,
 )
 from memo.spec.models import (
+    ColumnsSpec,
     ConvSpec,
     CustomSpec,
     DiagonalGaussianSpec,
     FlowSpec,
     GaussianSpec,
     ModelSpec,
+    SizedColumnsSpec,
     VAESpec,
 )
 
 if TYPE_CHECKING:
     from memo.spec.project import ExperimentSpec
 
-__all__ = ["BY_GRADIENT", "mitigated_model", "mitigation_problems"]
+__all__ = [
+    "BY_GRADIENT",
+    "completed_model",
+    "mitigated_model",
+    "mitigation_problems",
+    "problems_with_categories",
+    "table_problems",
+]
 
 Problem: TypeAlias = tuple[tuple[str | int, ...], str]
-"""Path below the experiment, and what is wrong there."""
+"""Path below the experiment or the data set, and what is wrong there."""
 
 BY_GRADIENT = (
     "learning-rate",
@@ -42,6 +51,7 @@ BY_GRADIENT = (
 )
 """Kinds that change the steps of training."""
 _OF_LATENT_VARIABLES = ("kl-weight", "posterior-variance", "dropout", "spectral-norm")
+_WITH_VARIANCE = GaussianSpec | DiagonalGaussianSpec | ColumnsSpec
 _BY_FOLDS = ("remove", "deduplicate", "ensemble", "background")
 _REPEATABLE = ("learning-rate",)
 
@@ -65,13 +75,76 @@ def mitigated_model(model: ModelSpec, mitigations: list[MitigationSpec]) -> Mode
             case PosteriorVarianceSpec():
                 floor = max(mitigation.floor, model.posterior_variance_floor or 0)
                 model = model.model_copy(update={"posterior_variance_floor": floor})
-            case ObservationVarianceSpec() if isinstance(
-                model.observation, GaussianSpec | DiagonalGaussianSpec
-            ):
+            case ObservationVarianceSpec() if isinstance(model.observation, _WITH_VARIANCE):
                 floor = max(mitigation.floor**0.5, model.observation.floor or 0)
                 observation = model.observation.model_copy(update={"floor": floor})
                 model = model.model_copy(update={"observation": observation})
     return model
+
+
+def completed_model(model: ModelSpec, categories: Sequence[int]) -> ModelSpec:
+    """The density, once it is known how many categories each categorical column of a table has."""
+    if not isinstance(model, VAESpec) or not isinstance(model.observation, ColumnsSpec):
+        return model
+    sized = SizedColumnsSpec(
+        kind="columns", floor=model.observation.floor, categories=list(categories)
+    )
+    return model.model_copy(update={"observation": sized})
+
+
+def table_problems(table: TableSpec) -> Iterator[Problem]:
+    """What speaks against a table's spec: columns with two roles."""
+    if table.columns is not None and table.drop:
+        yield ("drop",), "does not go with `columns`: what is not under `columns` is not modelled"
+    aside: dict[str, str] = {}
+    for role, name in (
+        ("id", table.id),
+        ("label", table.label),
+        *(("drop", name) for name in table.drop),
+    ):
+        if name is not None and name in aside:
+            yield (role,), f"column {name!r} is under `{aside[name]}` already"
+        elif name is not None:
+            aside[name] = role
+    chosen = table.columns or []
+    for role, names in (
+        ("columns", chosen),
+        ("categorical", table.categorical),
+        ("dequantize", list(table.dequantize)),
+    ):
+        for place, name in enumerate(names):
+            if name in names[:place]:
+                yield (role,), f"column {name!r} is named twice"
+            if name in aside:
+                yield (role,), f"column {name!r} is not modelled: it is under `{aside[name]}`"
+            if chosen and name not in chosen:
+                yield (role,), f"column {name!r} is not modelled: it is not under `columns`"
+    for name in table.dequantize:
+        if name in table.categorical:
+            yield ("dequantize",), f"column {name!r} is under `categorical`, and has no numbers"
+
+
+def problems_with_categories(
+    experiment: "ExperimentSpec", categorical: Sequence[str]
+) -> Iterator[Problem]:
+    """What speaks against an experiment on a table, once its categorical columns are known."""
+    if not categorical:
+        return
+    model = experiment.model
+    columns = f"categorical columns ({', '.join(map(repr, categorical))})"
+    if model.support == "continuous":
+        kind = model.observation.kind if isinstance(model, VAESpec) else model.kind
+        yield (
+            ("model", "observation" if isinstance(model, VAESpec) else "kind"),
+            f"{kind!r} is a density of numbers, but data set {experiment.dataset!r} has {columns}: "
+            "put them under its `drop`, or take 'vae' with `observation: columns`",
+        )
+    for place, mitigation in enumerate(experiment.mitigations):
+        path = ("mitigations", place)
+        if isinstance(mitigation, AugmentationSpec) and mitigation.noise:
+            yield (*path, "noise"), f"is for numbers, but there are {columns}"
+        if isinstance(mitigation, BackgroundSpec):
+            yield (*path, "kind"), f"'background' has no density of {columns}"
 
 
 def mitigation_problems(
@@ -110,11 +183,13 @@ def _problems_with_model(mitigation: MitigationSpec, model: ModelSpec) -> Iterat
     if kind in _OF_LATENT_VARIABLES and not isinstance(model, VAESpec):
         yield ("kind",), f"{kind!r} is for models of kind 'vae', not {model.kind!r}"
     if kind == "observation-variance" and not (
-        isinstance(model, VAESpec)
-        and isinstance(model.observation, GaussianSpec | DiagonalGaussianSpec)
+        isinstance(model, VAESpec) and isinstance(model.observation, _WITH_VARIANCE)
     ):
         what = model.observation.kind if isinstance(model, VAESpec) else model.kind
-        yield ("kind",), f"{kind!r} is for Gaussian pixels, but {what!r} has no such variance"
+        yield (
+            ("kind",),
+            f"{kind!r} is for Gaussian pixels or columns, but {what!r} has no such variance",
+        )
     if (
         kind == "spectral-norm"
         and isinstance(model, VAESpec)
@@ -135,17 +210,27 @@ def _problems_with_data(
     match mitigation:
         case AugmentationSpec():
             yield from _augmentation_problems(mitigation, dataset)
-        case BackgroundSpec() if (mitigation.density == "frequencies") == (support == "continuous"):
+        case BackgroundSpec() if (mitigation.density == "frequencies") == (
+            support in ("continuous", "columns")
+        ):
             yield (
                 ("density",),
                 f"{mitigation.density!r} is not a density of {support} values (frequencies: for "
-                "binary and levels; normal, kde: for continuous)",
+                "binary and levels; normal, kde: for continuous, and for columns of numbers)",
             )
         case DPSGDSpec() if n is not None and mitigation.delta >= 1 / n:
             yield (
                 ("delta",),
                 f"is not below 1 / {n}, the number of observations: publishing one of them at "
                 "random would satisfy it",
+            )
+        case DPSGDSpec() if isinstance(dataset, TableSpec) and (
+            dataset.standardize or dataset.missing == "impute"
+        ):
+            yield (
+                ("kind",),
+                "does not go with `standardize` or `missing: impute` of a data set: means, scales "
+                "and medians are read from the data without noise, and are not counted in epsilon",
             )
         case DeduplicateSpec() if mitigation.distance > 0:
             if any(other.kind == "dp-sgd" for other in experiment.mitigations):

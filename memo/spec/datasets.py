@@ -18,6 +18,7 @@ __all__ = [
     "ImagesSpec",
     "MNISTSpec",
     "SyntheticSpec",
+    "TableSpec",
 ]
 
 
@@ -208,6 +209,72 @@ class SyntheticSpec(_SourceSpec):
         return (self.dimensions,)
 
 
+class TableSpec(_SourceSpec):
+    """A table: one record a row, columns of numbers and of categories.
+
+    A record becomes one vector: its numbers, then a 1 among zeros for each category. Text and
+    booleans are categories; numbers are numbers, but for those under `categorical`.
+    """
+
+    kind: Literal["table"]
+    path: str = Field(
+        description="The file, below the project's folder: Parquet where its name ends in "
+        "`.parquet`, else CSV in UTF-8 whose first line has the columns' names."
+    )
+    separator: str = Field(
+        default=",",
+        pattern=r"^[\t !#-~]$",
+        description="What stands between the fields of a CSV file's line, one character.",
+    )
+    id: str | None = Field(
+        default=None,
+        description="Column whose value follows each record into its scores; no two are the same. "
+        "When absent, records are called by their number, from `record 1` on.",
+    )
+    label: str | None = Field(
+        default=None, description="Column that is kept aside as label, and not modelled."
+    )
+    columns: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="Columns that are modelled, in this order; all but `id`, `label` and `drop` "
+        "when absent.",
+    )
+    drop: list[str] = Field(default=[], description="Columns that are not modelled.")
+    categorical: list[str] = Field(
+        default=[], description="Columns whose numbers are names of categories."
+    )
+    missing: Literal["refuse", "impute"] = Field(
+        default="refuse",
+        description="What a value that is missing from a modelled column is: refuse: a reason to "
+        "stop. impute: replaced by the column's median or most frequent category, and then scored "
+        "as if it had been observed; dataset.json counts them.",
+    )
+    missing_values: list[str] = Field(
+        default=["", "NA", "N/A", "NaN", "nan", "NULL", "null", "?"],
+        description="Texts that stand for a missing value; spaces around a text never count.",
+    )
+    standardize: bool = Field(
+        default=True,
+        description="Subtract each numeric column's mean and divide by its standard deviation. "
+        "log p is given in the columns' own units all the same. Both numbers are those of the "
+        "whole data set, since the same x must be scored under every model: two numbers a column "
+        "know a little of each held-out record.",
+    )
+    dequantize: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default={},
+        description="Numeric columns that were rounded, and to multiples of what: uniform noise of "
+        "that width is drawn once for each record (Uria et al. 2013), so that log p is of a "
+        "density and not of spikes on a few values, which have no upper bound; plus the log of "
+        "the widths, it bounds the log-probability of the rounded values from below in the mean "
+        "(Theis et al. 2016). Without it, a column of few values can be scored all the same, but "
+        "a model that finds them out gains nats in training and held out.",
+    )
+    support: ClassVar[Support] = "columns"
+    observations: ClassVar[None] = None
+    shape: ClassVar[None] = None
+
+
 DatasetSpec: TypeAlias = Annotated[
     DigitsSpec
     | MNISTSpec
@@ -215,11 +282,12 @@ DatasetSpec: TypeAlias = Annotated[
     | CIFAR10Spec
     | CelebASpec
     | ImageFolderSpec
-    | SyntheticSpec,
+    | SyntheticSpec
+    | TableSpec,
     Field(discriminator="kind"),
 ]
 
-FilesSpec: TypeAlias = ImageFolderSpec
+FilesSpec: TypeAlias = Annotated[ImageFolderSpec | TableSpec, Field(discriminator="kind")]
 """Data sets that are read from files of the user's own, at their `path`."""
 
 

@@ -125,13 +125,13 @@ class PosteriorVarianceSpec(Spec):
 
 
 class ObservationVarianceSpec(Spec):
-    """Keep the variance of Gaussian pixels above a floor, so that no density grows spikes."""
+    """Keep the variance of Gaussian pixels or columns above a floor, so that none grows spikes."""
 
     kind: Literal["observation-variance"]
     floor: float = Field(
         gt=0,
         description="Variance, in squared units of the values, whose root is the standard "
-        "deviation that no pixel falls below.",
+        "deviation that no pixel or column falls below.",
     )
 
 

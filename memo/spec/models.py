@@ -17,6 +17,7 @@ from memo.spec.base import Positive, Spec, Support, Target, kind_alone
 
 __all__ = [
     "BernoulliSpec",
+    "ColumnsSpec",
     "ConvSpec",
     "CustomSpec",
     "DiagonalGaussianSpec",
@@ -30,6 +31,7 @@ __all__ = [
     "NetworkSpec",
     "NormalSpec",
     "ObservationSpec",
+    "SizedColumnsSpec",
     "VAESpec",
     "source_of",
 ]
@@ -106,8 +108,28 @@ class LogisticMixtureSpec(Spec):
     support: ClassVar[Support] = "levels"
 
 
+class ColumnsSpec(Spec):
+    """A table's columns, independent given z: Gaussian numbers, categorical categories."""
+
+    kind: Literal["columns"]
+    floor: float = Field(
+        default=0.01,
+        gt=0,
+        description="Standard deviation that is added to each numeric column's learned one, in "
+        "units of the data set's values (of a standardized column, its own standard deviation): "
+        "without one the likelihood has no upper bound.",
+    )
+    support: ClassVar[Support] = "columns"
+
+
+class SizedColumnsSpec(ColumnsSpec):
+    """The same for one data set; `memo.spec.completed_model` makes it, nobody writes it."""
+
+    categories: list[int] = Field(description="How many each categorical column has.")
+
+
 _Observation: TypeAlias = Annotated[
-    BernoulliSpec | GaussianSpec | DiagonalGaussianSpec | LogisticMixtureSpec,
+    BernoulliSpec | GaussianSpec | DiagonalGaussianSpec | LogisticMixtureSpec | ColumnsSpec,
     Field(discriminator="kind"),
 ]
 ObservationSpec: TypeAlias = Annotated[
@@ -115,7 +137,7 @@ ObservationSpec: TypeAlias = Annotated[
     BeforeValidator(
         kind_alone,
         json_schema_input_type=Literal[
-            "bernoulli", "gaussian", "diagonal-gaussian", "logistic-mixture"
+            "bernoulli", "gaussian", "diagonal-gaussian", "logistic-mixture", "columns"
         ]
         | _Observation,
     ),

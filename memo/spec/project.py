@@ -7,8 +7,13 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from memo.spec.base import Name, Spec, Support
-from memo.spec.combinations import mitigated_model, mitigation_problems
-from memo.spec.datasets import ArraySpec, DatasetSpec, FilesSpec, ImagesSpec
+from memo.spec.combinations import (
+    mitigated_model,
+    mitigation_problems,
+    problems_with_categories,
+    table_problems,
+)
+from memo.spec.datasets import ArraySpec, DatasetSpec, FilesSpec, ImagesSpec, TableSpec
 from memo.spec.derived import DerivedSpec
 from memo.spec.mitigations import MitigationSpec, RemoveSpec
 from memo.spec.models import ConvSpec, CustomSpec, LogisticMixtureSpec, ModelSpec, VAESpec
@@ -83,13 +88,18 @@ class ProjectSpec(Spec):
     def _with_sections(self) -> Self:
         return self.model_copy(
             update={
-                "datasets": _joined(self, "datasets", "files", "data set"),
-                "experiments": _joined(self, "experiments", "custom", "experiment"),
+                "datasets": _joined(self, "datasets", "files", "a data set"),
+                "experiments": _joined(self, "experiments", "custom", "an experiment"),
             }
         )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        for name, dataset in self.datasets.items():
+            if isinstance(dataset, TableSpec):
+                for below, message in table_problems(dataset):
+                    section = "files" if name in self.files else "datasets"
+                    raise _wrong((section, name, *below), message)
         for name, experiment in self.experiments.items():
             _check_experiment(name, experiment, self.datasets)
             _check_removal(name, self.experiments)
@@ -101,9 +111,9 @@ def _joined(project: ProjectSpec, section: str, other: str, what: str) -> dict[s
     first, second = getattr(project, section), getattr(project, other)
     for name in first.keys() & second.keys():
         if first[name] is not second[name]:  # the same ones where a project is validated again
-            raise _wrong((other, name), f"`{section}` has one that is named {name!r} too")
+            raise _wrong((other, name), f"`{section}` has {what} named {name!r} too")
     if not first and not second:
-        raise _wrong((section,), f"there is no {what}, here or under `{other}`")
+        raise _wrong((section,), f"there must be {what}, here or under `{other}`")
     return {**first, **second}
 
 
@@ -141,6 +151,10 @@ def _check_experiment(
     _check_model(("experiments", name, "model"), experiment, datasets[experiment.dataset])
     for below, message in mitigation_problems(experiment, datasets[experiment.dataset]):
         raise _wrong(("experiments", name, "mitigations", *below), message)
+    dataset = datasets[experiment.dataset]
+    if isinstance(dataset, TableSpec):
+        for below, message in problems_with_categories(experiment, dataset.categorical):
+            raise _wrong(("experiments", name, *below), message)
     design = ("experiments", name, "scoring", "design")
     _check_design(design, experiment, datasets[experiment.dataset].observations)
     neighbors = ("experiments", name, "scoring", "neighbors")
@@ -170,7 +184,7 @@ def _check_design(
 def _check_neighbors(
     path: tuple[str, ...], experiment: ExperimentSpec, dataset: DatasetSpec | ArraySpec
 ) -> None:
-    spec, shape = experiment.scoring.neighbors, dataset.shape
+    spec = experiment.scoring.neighbors
     observations = dataset.observations
     if isinstance(spec.space, EncoderSpaceSpec) and not isinstance(
         experiment.model, VAESpec | CustomSpec
@@ -179,15 +193,11 @@ def _check_neighbors(
             (*path, "space"),
             f"'encoder' needs a model that has one, 'vae', and {experiment.model.kind!r} has none",
         )
-    if (
-        isinstance(spec.space, DownsampledSpaceSpec)
-        and shape is not None
-        and (len(shape) != 3 or shape[1] % 2 or shape[2] % 2)
-    ):
+    if isinstance(spec.space, DownsampledSpaceSpec) and not _has_multiples(dataset, 2):
         raise _wrong(
             (*path, "space"),
             "'downsampled' needs images of even height and width, but observations of data set "
-            f"{experiment.dataset!r} are {' x '.join(map(str, shape))}",
+            f"{experiment.dataset!r} are {_in_words(dataset)}",
         )
     if observations is not None and 2 * (spec.samples or 0) > observations:
         raise _wrong(
@@ -227,6 +237,7 @@ _VALUES: dict[Support, str] = {
     "binary": "binary pixels (`values: binary` or `values: dynamic`)",
     "levels": "integer levels (`values: levels`)",
     "continuous": "real numbers (`values: continuous`)",
+    "columns": "a table's columns (`kind: table`)",
 }
 
 
@@ -238,7 +249,7 @@ def _check_model(
         return
     at = (*path, "observation" if isinstance(model, VAESpec) else "kind")
     kind = model.observation.kind if isinstance(model, VAESpec) else model.kind
-    if model.support != dataset.support:
+    if not _is_defined_on(model.support, dataset):
         raise _wrong(
             at,
             f"{kind!r} is a density of {_VALUES[model.support]}, but data set "
@@ -249,7 +260,7 @@ def _check_model(
     if isinstance(model.observation, LogisticMixtureSpec) and isinstance(dataset, ImagesSpec):
         _check_levels((*at, "levels"), model.observation.levels, experiment.dataset, dataset.depth)
     if isinstance(model.network, ConvSpec):
-        _check_multiples((*path, "network"), experiment.dataset, dataset.shape)
+        _check_multiples((*path, "network"), experiment.dataset, dataset)
 
 
 def _check_levels(path: tuple[str, ...], levels: int, dataset: str, depth: int) -> None:
@@ -257,14 +268,34 @@ def _check_levels(path: tuple[str, ...], levels: int, dataset: str, depth: int) 
         raise _wrong(path, f"is {levels}, but pixels of data set {dataset!r} have {depth} levels")
 
 
-def _check_multiples(path: tuple[str, ...], dataset: str, shape: tuple[int, ...] | None) -> None:
-    if shape is not None and (len(shape) != 3 or shape[1] % 16 or shape[2] % 16):
+def _check_multiples(path: tuple[str, ...], name: str, dataset: DatasetSpec | ArraySpec) -> None:
+    if not _has_multiples(dataset, 16):
+        remedy = " (its `pad`, `crop` and `size` change that)"
         raise _wrong(
             path,
             "'conv' needs images whose height and width are multiples of 16, but observations of "
-            f"data set {dataset!r} are {' x '.join(map(str, shape))} (its `pad`, `crop` and `size` "
-            "change that)",
+            f"data set {name!r} are {_in_words(dataset)}"
+            f"{remedy if isinstance(dataset, ImagesSpec) else ''}",
         )
+
+
+def _is_defined_on(support: Support, dataset: DatasetSpec | ArraySpec) -> bool:
+    """Of a table it is not known yet whether its columns are all numbers."""
+    return support == dataset.support or (
+        isinstance(dataset, TableSpec) and support == "continuous"
+    )
+
+
+def _has_multiples(dataset: DatasetSpec | ArraySpec, divisor: int) -> bool:
+    """Whether observations are images, of height and width that it divides where they are known."""
+    shape = dataset.shape
+    if shape is None:
+        return isinstance(dataset, ImagesSpec)
+    return len(shape) == 3 and not (shape[1] % divisor or shape[2] % divisor)
+
+
+def _in_words(dataset: DatasetSpec | ArraySpec) -> str:
+    return "records" if dataset.shape is None else " x ".join(map(str, dataset.shape))
 
 
 def _wrong(

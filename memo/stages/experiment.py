@@ -1,5 +1,6 @@
 """An experiment with its data: what every stage after prepare starts from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from memo.artifacts import Layout, fingerprint
 from memo.code import read_code
-from memo.datasets import Prepared
+from memo.datasets import Column, Prepared, category_counts
 from memo.design import Design, FoldModel, IndexArray, plan_design
 from memo.errors import InputError
 from memo.spec import (
@@ -18,6 +19,8 @@ from memo.spec import (
     ExperimentSpec,
     ProjectSpec,
     RemoveSpec,
+    completed_model,
+    problems_with_categories,
     select_experiment,
     source_of,
 )
@@ -134,10 +137,13 @@ def load_experiment(project: ProjectSpec, layout: Layout, name: str) -> Experime
         SpecError: There is no such experiment.
         ArtifactError: Its data set is not prepared, or damaged; or the experiment whose most
             memorized observations it removes is not scored.
-        InputError: The data set is too small for the design, or code of the user's own is missing.
+        InputError: The data set is too small for the design, or has categories that the model or a
+            mitigation cannot have; or code of the user's own is missing.
     """
     spec = _with_source(project, layout, select_experiment(project, name))
     data, data_hash = read_prepared(layout, spec.dataset)
+    if data.columns is not None:
+        spec = _of_columns(name, spec, data.columns)
     try:
         design = plan_design(spec.scoring.design, len(data), spec.seed)
     except InputError as error:
@@ -156,3 +162,11 @@ def _with_source(project: ProjectSpec, layout: Layout, spec: ExperimentSpec) -> 
     source = read_code(layout.root, model.code, model.target)
     loaded = model.loaded(source, project.datasets[spec.dataset].support)
     return spec.model_copy(update={"model": loaded})
+
+
+def _of_columns(name: str, spec: ExperimentSpec, columns: Sequence[Column]) -> ExperimentSpec:
+    """The experiment, once a table's columns are known."""
+    categorical = [column.name for column in columns if column.categories is not None]
+    for path, problem in problems_with_categories(spec, categorical):
+        raise InputError(f"experiments.{name}.{'.'.join(map(str, path))}: {problem}")
+    return spec.model_copy(update={"model": completed_model(spec.model, category_counts(columns))})

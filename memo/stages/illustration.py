@@ -13,6 +13,7 @@ from scipy.special import logsumexp
 from torch import nn
 
 from memo.code import errors_of
+from memo.datasets import Column, log_jacobian
 from memo.design import FoldModel, IndexArray, Stream, seed_sequence, substreams, torch_seed
 from memo.likelihood import estimate_log_likelihood
 from memo.models import Density, FitError, Fitted, build_model
@@ -66,7 +67,7 @@ def illustrate(experiment: Experiment, scores: pl.DataFrame) -> Illustration | N
         ArtifactError: A model's file is missing or damaged.
     """
     columns = prod(experiment.data.shape)
-    if columns not in GRID or experiment.spec.model.support != "continuous":
+    if columns not in GRID or not _is_numeric(experiment):
         return None
     trained_on = experiment.training_members(np.empty(0, np.int64))
     ranked = scores.filter(
@@ -85,7 +86,7 @@ def illustrate(experiment: Experiment, scores: pl.DataFrame) -> Illustration | N
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, columns)
     densities = _Densities(experiment, np.concatenate([grid, points]), training, likelihood)
     inside, outside = densities.with_and_without(row["index"])
-    return Illustration(
+    illustration = Illustration(
         axes=axes,
         points=points,
         name=row["id"],
@@ -94,6 +95,31 @@ def illustrate(experiment: Experiment, scores: pl.DataFrame) -> Illustration | N
         models=densities.models,
         estimated=densities.estimated,
         overfitted=densities.overfitted(others[: min(MOST, max(FEWEST, len(others) // ONE_OF))]),
+    )
+    table = experiment.data.columns
+    return illustration if table is None else _in_own_units(illustration, table)
+
+
+def _is_numeric(experiment: Experiment) -> bool:
+    table = experiment.data.columns
+    if table is None:
+        return experiment.spec.model.support == "continuous"
+    return all(column.categories is None for column in table)
+
+
+def _in_own_units(shown: Illustration, columns: Sequence[Column]) -> Illustration:
+    """The same, of a table's numbers as they were before they were standardized."""
+    mean, scale = (np.array([getattr(c, name) for c in columns]) for name in ("mean", "scale"))
+    change = log_jacobian(columns)
+    few = shown.overfitted
+    return replace(
+        shown,
+        axes=[m + s * axis for m, s, axis in zip(mean, scale, shown.axes, strict=True)],
+        points=mean + scale * shown.points,
+        log_p_with=shown.log_p_with + change,
+        log_p_without=shown.log_p_without + change,
+        overfitted=few if isinstance(few, str) else replace(few, log_p=few.log_p + change),
+        titles=[column.name for column in columns],
     )
 
 

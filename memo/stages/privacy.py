@@ -49,7 +49,7 @@ def privacy_words(experiment: Experiment, scores: pl.DataFrame, facts: Facts) ->
         f"{int((memorization > epsilon).sum()):,} of {len(scores):,} scores are, and the largest "
         f"is {memorization.max():.3g} nats. But delta is not 0, "
     )
-    if experiment.spec.model.support == "continuous":
+    if _is_density(experiment):
         words += "and a density has no upper bound, so that none follows for its logarithm; "
     else:
         bound = np.logaddexp(epsilon, np.log(delta) - scores["log_p_out"].to_numpy())
@@ -63,6 +63,14 @@ def privacy_words(experiment: Experiment, scores: pl.DataFrame, facts: Facts) ->
         "observation. Scores below epsilon do not confirm the guarantee; scores above do not "
         "refute it."
     )
+
+
+def _is_density(experiment: Experiment) -> bool:
+    """Whether p is a density, and not a probability: some of the values are real numbers."""
+    columns = experiment.data.columns
+    if columns is None:
+        return experiment.spec.model.support == "continuous"
+    return any(column.categories is None for column in columns)
 
 
 def _private(experiment: Experiment) -> DPSGDSpec | None:

@@ -24,6 +24,7 @@ from memo.stages.experiment import Experiment
 from memo.stages.headlines import summary_headlines
 from memo.stages.illustration import illustrate
 from memo.stages.privacy import privacy_words
+from memo.stages.records import column_facts, record_data
 from memo.stages.relation import neighbor_metrics, related_neighbors
 from memo.stages.score import read_log_likelihoods
 from memo.stages.train import fold_file, full_model_file
@@ -55,6 +56,7 @@ def report(experiment: Experiment) -> Summary:
             losses=losses,
             images=pictures(experiment.data),
             neighbors=neighbors,
+            records=record_data(experiment),
             illustration=illustrate(experiment, scores),
             scores_file=str(experiment.layout.scores(experiment.name)),
         )
@@ -186,9 +188,15 @@ def _remedy(likelihood: LikelihoodSpec) -> str:
 def _facts(experiment: Experiment) -> dict[str, str]:
     spec, data = experiment.spec, experiment.data
     mitigations = [_settings(mitigation) for mitigation in spec.mitigations]
+    shape = " × ".join(map(str, data.shape))
+    what = (
+        f"{len(data):,} observations of {shape}"
+        if data.columns is None
+        else f"{len(data):,} records of {len(data.columns)} columns"
+    )
     return {
-        "Data set": f"{spec.dataset}: {len(data)} observations of "
-        f"{' × '.join(map(str, data.shape))} ({data.facts.get('source', '')})",
+        "Data set": f"{spec.dataset}: {what} ({data.facts.get('source', '')})",
+        **column_facts(experiment),
         "Model": _settings(spec.model),
         "Training": _settings(spec.training),
         "Mitigations": "; ".join(mitigations) or "none",

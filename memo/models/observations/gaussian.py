@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["DiagonalGaussian", "Gaussian"]
+__all__ = ["DiagonalGaussian", "Gaussian", "log_normal", "standard_normal"]
 
 
 class Gaussian(nn.Module):
@@ -30,7 +30,7 @@ class Gaussian(nn.Module):
 
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
         """sum over pixels of log N(x; mean, sigma^2)."""
-        terms = _log_normal(x, parameters, self._log_sigma())
+        terms = log_normal(x, parameters, self._log_sigma())
         return terms.flatten(-len(self.shape)).sum(-1)
 
     def fisher_information(self, parameters: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ class Gaussian(nn.Module):
 
     def sample(self, parameters: Tensor, uniform: Tensor) -> Tensor:
         """mean + sigma Phi^-1(u)."""
-        return parameters + torch.exp(self._log_sigma()) * _standard_normal(uniform)
+        return parameters + torch.exp(self._log_sigma()) * standard_normal(uniform)
 
     def _log_sigma(self) -> Tensor:
         """log(floor + exp(log_std)), which has a gradient everywhere."""
@@ -71,7 +71,7 @@ class DiagonalGaussian(nn.Module):
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
         """sum over pixels of log N(x; mean, std^2)."""
         mean, raw = self._split(parameters)
-        terms = _log_normal(x, mean, torch.log(self._std(raw)))
+        terms = log_normal(x, mean, torch.log(self._std(raw)))
         return terms.flatten(-len(self.shape)).sum(-1)
 
     def fisher_information(self, parameters: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ class DiagonalGaussian(nn.Module):
     def sample(self, parameters: Tensor, uniform: Tensor) -> Tensor:
         """mean + std Phi^-1(u)."""
         mean, raw = self._split(parameters)
-        return mean + self._std(raw) * _standard_normal(uniform)
+        return mean + self._std(raw) * standard_normal(uniform)
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         mean, raw = parameters.chunk(2, dim=-len(self.shape))
@@ -94,12 +94,13 @@ class DiagonalGaussian(nn.Module):
         return self.floor + functional.softplus(raw)
 
 
-def _log_normal(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+def log_normal(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    """log N(x; mean, std^2) of each entry."""
     standardized = (x - mean) * torch.exp(-log_std)
     return -0.5 * standardized.square() - log_std - 0.5 * math.log(2 * math.pi)
 
 
-def _standard_normal(uniform: Tensor) -> Tensor:
+def standard_normal(uniform: Tensor) -> Tensor:
     """Phi^-1(u); a uniform draw may be exactly 0, whose inverse is not finite."""
     smallest = torch.finfo(uniform.dtype).eps / 4
     normal: Tensor = torch.special.ndtri(uniform.clamp_min(smallest))
