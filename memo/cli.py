@@ -111,10 +111,10 @@ def init(
         Path | None, typer.Argument(metavar="[PATH]", help="The data, where they are yours.")
     ] = None,
     data: Annotated[
-        str, typer.Option(metavar="KIND", help="digits (come with memo), or image-folder.")
+        str, typer.Option(metavar="KIND", help="digits (come with memo), image-folder or table.")
     ] = "digits",
 ) -> None:
-    """Make a new project: memo init DIR --data image-folder PATH, then dvc repro there."""
+    """Make a new project, ready for dvc repro: memo init DIR --data table FILE, for example."""
     from memo.stages import init as stage
 
     _require_among(data, list(stage.KINDS), "--data")

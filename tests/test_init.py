@@ -137,7 +137,7 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
             init(folder, kind, source)
     refused = command(tmp_path, "memo", "init", "study", "--data", "pictures", check=False)
     assert refused.returncode == 2
-    assert "'pictures' is not one of digits, image-folder" in refused.stderr
+    assert "'pictures' is not one of digits, image-folder, table" in refused.stderr
     assert {f.name for f in tmp_path.iterdir()} == {"empty", "file"}
 
 

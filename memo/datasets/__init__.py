@@ -25,6 +25,7 @@ from memo.datasets.prepared import (
 from memo.datasets.rows import Rows
 from memo.datasets.synthetic import prepare_synthetic
 from memo.datasets.table import prepare_table
+from memo.datasets.table_survey import TableSurvey, survey_table
 from memo.datasets.training import training_batch
 from memo.datasets.values import prepare_images
 from memo.spec import (
@@ -46,6 +47,7 @@ __all__ = [
     "FolderSurvey",
     "Prepared",
     "Rows",
+    "TableSurvey",
     "blocks",
     "category_counts",
     "content_hash",
@@ -61,6 +63,7 @@ __all__ = [
     "stored",
     "support_of",
     "survey_image_folder",
+    "survey_table",
     "training_batch",
 ]
 

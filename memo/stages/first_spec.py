@@ -4,6 +4,7 @@ import io
 import math
 import re
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,18 +14,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
-from memo.datasets import FolderSurvey, survey_image_folder
+from memo.datasets import FolderSurvey, TableSurvey, survey_image_folder, survey_table
 from memo.spec import (
     AdaptiveSpec,
     DigitsSpec,
     ExperimentSpec,
     ImageFolderSpec,
     ScoringSpec,
+    TableSpec,
     TrainingSpec,
     VAESpec,
 )
 
-__all__ = ["FirstSpec", "digits_spec", "image_folder_spec", "spec_text"]
+__all__ = ["FirstSpec", "digits_spec", "image_folder_spec", "spec_text", "table_spec"]
 
 TRAINING_SECONDS, SCORING_SECONDS = 200.0, 150.0
 """Processor time that a first run may take."""
@@ -144,6 +146,49 @@ def image_folder_spec(path: str, folder: Path) -> FirstSpec:
         count=survey.count,
     )
     return _affordable(first)
+
+
+def table_spec(path: str, file: Path) -> FirstSpec:
+    """A table, looked at.
+
+    Args:
+        path: What the spec calls it.
+        file: Where it lies.
+
+    Raises:
+        DataError: It cannot be read, or no column can be modelled.
+    """
+    survey = survey_table(file)
+    first = FirstSpec(
+        section="files",
+        name=_name(file),
+        kind="table",
+        options=[Option("path", path, _path_comment(path)), *_table_options(survey)],
+        observation="columns",
+        likelihood_of_values="A Gaussian for each column of numbers, probabilities of categories "
+        "for the others.",
+        columns=survey.width,
+        count=survey.count,
+        latent=max(2, min(8, survey.width // 3)),
+        batch_size=32,
+    )
+    return _affordable(first)
+
+
+def _table_options(survey: TableSurvey) -> Iterator[Option]:
+    """Those that are not at their defaults."""
+    found = {
+        "separator": survey.separator if survey.separator != "," else None,
+        "id": survey.id,
+        "label": survey.label,
+        "drop": survey.drop,
+        "categorical": survey.categorical,
+        "missing": "impute" if survey.missing else None,
+        "dequantize": survey.dequantize,
+    }
+    for key, value in found.items():
+        if value:
+            yield Option(key, value, _of(TableSpec, key))
 
 
 def spec_text(first: FirstSpec) -> str:

@@ -9,11 +9,17 @@ from memo.artifacts import make_folder, write_whole
 from memo.errors import InputError
 from memo.spec import spec_schema
 from memo.stages.expand import expanded_text
-from memo.stages.first_spec import FirstSpec, digits_spec, image_folder_spec, spec_text
+from memo.stages.first_spec import (
+    FirstSpec,
+    digits_spec,
+    image_folder_spec,
+    spec_text,
+    table_spec,
+)
 
 __all__ = ["KINDS", "init"]
 
-KINDS = ("digits", "image-folder")
+KINDS = ("digits", "image-folder", "table")
 """Kinds of data that a project can be made for."""
 
 DVC = (".dvc", ".dvcignore")
@@ -56,7 +62,8 @@ def _first_spec(folder: Path, kind: str, source: Path | None) -> FirstSpec:
         raise InputError(f"data of kind {kind!r} need a path: memo init DIR --data {kind} PATH")
     if folder.resolve().is_relative_to(source.resolve()):
         raise InputError(f"{source}: the data must not be the project's own folder or one above it")
-    return image_folder_spec(_path_in_spec(folder, source), source)
+    look = table_spec if kind == "table" else image_folder_spec
+    return look(_path_in_spec(folder, source), source)
 
 
 def _path_in_spec(folder: Path, source: Path) -> str:
