@@ -7,14 +7,20 @@ import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
+from ruamel.yaml import YAML
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
+from memo.datasets import prepare_dataset
 from memo.errors import InputError, MemoError
-from memo.spec import ProjectSpec, read_project
+from memo.spec import ProjectSpec, TableSpec, read_project
 from memo.stages.init import init
 from tests.conftest import ROOT, command
 
@@ -28,6 +34,16 @@ def write_images(folder: Path, *sizes: tuple[int, ...], count: int = 12) -> Path
         pixels = STREAM.integers(0, 256, sizes[i % len(sizes)]).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"{i:03d}.png")
     return folder
+
+
+def write_wine(file: Path) -> pl.DataFrame:
+    """scikit-learn's wines with their class."""
+    wine = load_wine()
+    table = pl.DataFrame(wine.data, schema=list(wine.feature_names)).with_columns(
+        pl.Series("class", [wine.target_names[i] for i in wine.target])
+    )
+    table.write_csv(file)
+    return table
 
 
 def made(folder: Path, kind: str, source: Path | None = None) -> ProjectSpec:
@@ -110,6 +126,42 @@ def test_paths_hold_in_a_clone_where_they_can(tmp_path: Path) -> None:
     assert beyond.files["outside"].path == str(outside)
 
 
+def test_a_table_s_columns_are_what_they_seem_to_be(tmp_path: Path) -> None:
+    numbers = STREAM.standard_normal(60)
+    table = pl.DataFrame(
+        {
+            "Record": [f"r{i}" for i in range(60)],
+            "x": [None if i == 3 else x for i, x in enumerate(numbers)],
+            "grade": (numbers * 2).round(0),
+            "sex": np.arange(60) % 2,
+            "constant": 1,
+            "remark": [f"saw {i}" for i in range(60)],
+            "kind": ["a", "b", "7"] * 20,
+            "target": ["yes", "no", "no"] * 20,
+        }
+    )
+    (tmp_path / "study").mkdir()
+    table.write_csv(tmp_path / "study" / "t.csv", separator=";")
+    spec = made(tmp_path / "study", "table", tmp_path / "study" / "t.csv").files["t"]
+    assert isinstance(spec, TableSpec)
+    assert (spec.path, spec.separator, spec.id, spec.label) == ("t.csv", ";", "Record", "target")
+    assert (spec.drop, spec.missing) == (["constant", "remark"], "impute")
+    assert (spec.categorical, spec.dequantize) == (["sex", "kind"], {"grade": 1})
+    prepared = prepare_dataset(spec.model_copy(update={"path": str(tmp_path / "study" / "t.csv")}))
+    assert prepared.shape == (1 + 1 + 2 + 3,)
+
+
+@pytest.mark.parametrize("loader", [load_breast_cancer, load_diabetes, load_wine])
+def test_tables_as_scikit_learn_has_them_can_be_prepared(
+    loader: Callable[[], Any], tmp_path: Path
+) -> None:
+    bundle = loader()
+    table = pl.DataFrame(bundle.data, schema=list(map(str, bundle.feature_names)))
+    table.with_columns(target=pl.Series(bundle.target)).write_csv(tmp_path / "data.csv")
+    spec = made(tmp_path / "study", "table", tmp_path / "data.csv").files["data"]
+    assert len(prepare_dataset(spec)) == len(table)
+
+
 @pytest.mark.parametrize("name", ["dvc.yaml", ".dvc", "params.yaml", ".gitignore"])
 def test_nothing_is_overwritten_and_nothing_else_written(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("mine")
@@ -127,6 +179,8 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
         (study, "image-folder", None, "need a path"),
         (study, "image-folder", tmp_path / "no", "no: no such folder"),
         (study, "image-folder", empty, "empty: has no images"),
+        (study, "table", tmp_path / "no", "no: no such file"),
+        (study, "table", file, "file: "),
         (empty, "image-folder", tmp_path, "must not be the project's own folder or one above it"),
         (study, "digits", empty, "empty: data of kind 'digits' come with memo"),
         (file, "digits", None, "file: is a file"),
@@ -238,6 +292,38 @@ def test_from_a_wheel_to_a_report_on_a_folder_of_images(installed: Path, tmp_pat
     (photos / "000.png").unlink()
     changed = json.loads(run(installed, study, "dvc", "status", "--json"))
     assert changed["prepare-files@photos"] == [{"changed deps": {str(photos): "modified"}}]
+
+
+def test_from_a_wheel_to_a_report_on_a_table(installed: Path, tmp_path: Path) -> None:
+    wine = write_wine(tmp_path / "wine.csv").sample(48, seed=1)
+    wine.write_csv(tmp_path / "wine.csv")
+    run(installed, tmp_path, "memo", "init", "study", "--data", "table", "wine.csv")
+    study = tmp_path / "study"
+    quicken(study / "params.yaml")
+    run(installed, study, "dvc", "repro", "report@wine-vae")
+    page = (study / "reports" / "wine-vae" / "index.html").read_text()
+    assert "proline" in page
+    scores = pl.read_parquet(study / "artifacts" / "scores" / "wine-vae.parquet")
+    assert scores.filter(pl.col("epoch") == 4)["label"].to_list() == wine["class"].to_list()
+
+
+def test_from_a_wheel_to_a_report_on_a_model_of_ones_own(installed: Path, tmp_path: Path) -> None:
+    run(installed, tmp_path, "memo", "init", "study")
+    study, example = tmp_path / "study", ROOT / "examples" / "diffusion"
+    shutil.copy(example / "diffusion.py", study)
+    spec = YAML(typ="safe").load((example / "params.yaml").read_text())
+    spec["datasets"]["digits"]["limit"] = 40
+    spec = {name: spec[name] for name in ("datasets", "custom")}
+    for part, less in (("training", {"epochs": 4}), ("scoring", {"epochs": [4]})):
+        spec["custom"]["diffusion"][part] |= less
+    spec["custom"]["diffusion"]["scoring"]["design"] |= {"folds": 2, "repeats": 2}
+    spec["custom"]["diffusion"]["model"]["arguments"] = {"hidden": 16, "steps": 8}
+    (study / "params.yaml").write_text(json.dumps(spec, indent=1))
+    run(installed, study, "dvc", "repro", "custom-report@diffusion")
+    assert (study / "reports" / "diffusion" / "index.html").is_file()
+    (study / "diffusion.py").write_text((study / "diffusion.py").read_text() + "\n")
+    changed = json.loads(run(installed, study, "dvc", "status", "--json"))
+    assert {"changed deps": {"diffusion.py": "modified"}} in changed["custom-train@diffusion"]
 
 
 def test_the_gitignore_of_a_project_covers_its_outputs(tmp_path: Path) -> None:
