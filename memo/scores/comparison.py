@@ -73,8 +73,10 @@ def _difference(
     value = statistic(b["memorization"].to_numpy()) - statistic(a["memorization"].to_numpy())
     without = [without_repeat(side) for side in (a, b)]
     if same_partitions and len(without[0]) == len(without[1]) > 0:
-        replicates = [np.array([statistic(row) for row in rows]) for rows in without]
-        return Estimate(value, float(jackknife_std_error(replicates[1] - replicates[0])))
+        both = np.isfinite(without).all((0, 1))
+        replicates = [np.array([statistic(row[both]) for row in rows]) for rows in without]
+        if both.any():
+            return Estimate(value, float(jackknife_std_error(replicates[1] - replicates[0])))
     errors = [
         0.0 if is_exact(side) else jackknifed(statistic, rows)
         for side, rows in zip((a, b), without, strict=True)

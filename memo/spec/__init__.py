@@ -75,6 +75,7 @@ from memo.spec.scoring import (
     LeaveOneOutSpec,
     LikelihoodSpec,
     ScoringSpec,
+    SubsetsSpec,
 )
 from memo.spec.training import TrainingSpec
 
@@ -135,6 +136,7 @@ __all__ = [
     "SpecError",
     "SpectralNormSpec",
     "StepSpec",
+    "SubsetsSpec",
     "Support",
     "SyntheticSpec",
     "TrainingSpec",

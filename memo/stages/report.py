@@ -161,7 +161,7 @@ def _warnings(
     if not summary.repeats and not summary.exact:
         yield (
             "One repeat: scores have no standard errors, and nothing says which of them would "
-            "come out again. Set scoring.design.repeats to 3 or more."
+            f"come out again. {experiment.design.more}"
         )
     elif summary.repeats == 2 and not summary.exact:
         yield "Two repeats: standard errors have one degree of freedom and are rough themselves."

@@ -265,9 +265,7 @@ def _scores_at(
         log_p_in=result.log_p_in,
         log_p_out=result.log_p_out,
         memorization=result.memorization,
-        std_error=pl.Series(result.std_error, dtype=pl.Float64)
-        if result.std_error is not None
-        else pl.lit(None, pl.Float64),
+        std_error=pl.Series(result.std_error, nan_to_null=True),
         estimator_std_error=result.estimator_std_error,
         unreliable_models=unreliable.sum(0, dtype=np.int64),
         mean_log_likelihood_in=result.mean_log_likelihood_in,
