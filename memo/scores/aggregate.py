@@ -22,19 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from memo.errors import WorkError
-
-__all__ = ["Aggregate", "FloatArray", "ScoringError", "memorization_scores"]
+__all__ = ["Aggregate", "FloatArray", "Method", "memorization_scores"]
 
 FloatArray: TypeAlias = NDArray[np.float64]
 Method: TypeAlias = Literal["paper", "balanced"]
 
 GROUPS = 64
 """Random groups that a balanced mean is averaged over, at least."""
-
-
-class ScoringError(WorkError):
-    """Scores cannot be computed from these log-likelihoods; the message says why."""
 
 
 @dataclass(frozen=True)
