@@ -2,6 +2,8 @@
 
 import difflib
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +14,23 @@ __all__ = ["MOST_ROWS", "read_likelihoods", "wrong_row"]
 
 MOST_ROWS = 1 << 30
 """A small Parquet file can claim any number of rows."""
+
+PROBE = """\
+import io, sys
+import polars
+content = io.BytesIO(sys.stdin.buffer.read())
+try:
+    rows = polars.scan_parquet(content).select(polars.len()).collect().item()
+    if rows > int(sys.argv[1]):
+        sys.exit(f"{rows:,} rows are more than {int(sys.argv[1]):,}")
+    content.seek(0)
+    polars.read_parquet(content)
+except BaseException as error:
+    sys.exit((str(error).splitlines() or ["it is damaged"])[0])
+"""
+
+LARGEST = 1e15
+"""Nats beyond which a double has no fractions left."""
 
 REQUIRED = ("model", "in_training", "log_likelihood")
 ALLOWED = (*REQUIRED, "index", "id", "epoch", "std_error", "unreliable", "block", "repeat")
@@ -59,20 +78,32 @@ def _read(file: Path) -> pl.DataFrame:
     if file.suffix not in (".csv", ".parquet"):
         raise InputError(f"{file}: is neither .csv nor .parquet")
     try:
-        content = io.BytesIO(file.read_bytes())
+        content = file.read_bytes()
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror or error}") from None
     try:
         if file.suffix == ".csv":
             return pl.read_csv(content, infer_schema=False)
-        rows = pl.scan_parquet(content).select(pl.len()).collect().item()
-        if rows > MOST_ROWS:
-            raise InputError(f"{file}: {rows:,} rows are more than {MOST_ROWS:,}")
-        content.seek(0)
-        return pl.read_parquet(content)
+        _try_to_read(file, content)
+        return pl.read_parquet(io.BytesIO(content))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         reason = (str(error).splitlines() or ["it is damaged"])[0]
         raise InputError(f"{file}: is not a table: {reason}") from None
+
+
+def _try_to_read(file: Path, content: bytes) -> None:
+    """Let another process read a Parquet file first: damage can end the process that reads it."""
+    probe = subprocess.run(
+        [sys.executable, "-I", "-c", PROBE, str(MOST_ROWS)],
+        input=content,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    if probe.returncode:
+        lines = probe.stderr.decode(errors="replace").splitlines()
+        reason = lines[-1] if probe.returncode == 1 and lines else "reading it fails"
+        raise InputError(f"{file}: is not a table: {reason}")
 
 
 def _check_columns(file: Path, columns: list[str]) -> None:
@@ -113,6 +144,7 @@ def _converted(file: Path, column: pl.Series) -> pl.Series:
     _refuse(file, column, result.is_null(), what)
     if result.dtype == pl.Float64:
         _refuse(file, column, ~result.is_finite(), "not a finite number")
+        _refuse(file, column, result.abs() > LARGEST, f"beyond {LARGEST:g}")
     return result
 
 

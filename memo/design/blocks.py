@@ -3,9 +3,10 @@
 __all__ = ["MOST_BLOCKS", "blocks"]
 
 MOST_BLOCKS = 20
-"""Enough for standard errors to be known to a sixth of themselves, 1 / sqrt(2 (20 - 1)).
+"""Intervals hold what they should with any number of blocks, and are 4% wider with 20 than with 100
 
-Each block costs one more aggregation of everything, and one more number for each observation.
+(`python -m benchmarks.designs --blocks`, docs/designs.md); each block costs one more aggregation of
+everything, and one more number for each observation.
 """
 
 

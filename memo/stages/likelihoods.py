@@ -5,6 +5,7 @@ import json
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from memo.artifacts import (
     SCORES,
+    ArtifactError,
     Facts,
     Layout,
     fingerprint,
@@ -30,7 +32,7 @@ from memo.stages.headlines import summary_headlines
 from memo.stages.report import metrics, write_report
 from memo.stages.score import scores_table
 
-__all__ = ["TableScores", "dataset_of", "from_table", "score_table"]
+__all__ = ["TableScores", "dataset_of", "from_table", "score_table", "scored_table"]
 
 FROM_TABLE = "likelihoods"
 """The fact by which scores from a table are known; it says what is in the table."""
@@ -86,21 +88,7 @@ def score_table(
         InputError: The table is wrong, or no observation has models on both sides.
         ArtifactError: A file cannot be written.
     """
-    rows = read_likelihoods(file)
-    known = _own_observations(rows) if dataset is None else _of_dataset(file, rows, *dataset)
-    rows = _with_index(file, rows, known)
-    models = _models(rows)
-    at_epochs = [
-        _scores_at(at, models, known, method)
-        for _, at in sorted(rows.group_by("epoch"), key=lambda group: group[0])
-    ]
-    scores = pl.concat(table for table, _ in at_epochs)
-    few = pl.concat(lacking for _, lacking in at_epochs)
-    if scores.is_empty():
-        raise InputError(
-            f"{file}: of no observation there are log-likelihoods under a model trained with it "
-            "and under one trained without it"
-        )
+    rows, known, models, scores, few = scored_table(file, method, dataset)
     counts = {
         "table": file.name,
         "rows": len(rows),
@@ -138,14 +126,55 @@ def score_table(
     return TableScores(summary, warnings, folder / "index.html", layout.scores(name))
 
 
-def from_table(layout: Layout, experiments: Container[str] = ()) -> list[str]:
-    """Names of scores that were made from tables, beside those of experiments.
+class Scored(NamedTuple):
+    """What a table comes to."""
+
+    rows: pl.DataFrame
+    known: Observations
+    models: pl.DataFrame
+    scores: pl.DataFrame
+    few: pl.DataFrame
+    """Observations and epochs with too few models for a score, or for its standard error."""
+
+
+def scored_table(
+    file: Path, method: Method, dataset: tuple[str, Prepared, str] | None = None
+) -> Scored:
+    """Scores of a table, as `score_table` writes them.
 
     Raises:
-        ArtifactError: A table of scores is damaged.
+        InputError: See `score_table`.
     """
+    rows = read_likelihoods(file)
+    known = _own_observations(rows) if dataset is None else _of_dataset(file, rows, *dataset)
+    rows = _with_index(file, rows, known)
+    models = _models(rows)
+    at_epochs = [
+        _scores_at(at, models, known, method)
+        for _, at in sorted(rows.group_by("epoch"), key=lambda group: group[0])
+    ]
+    scores = pl.concat(table for table, _ in at_epochs)
+    few = pl.concat(lacking for _, lacking in at_epochs)
+    if scores.is_empty():
+        raise InputError(
+            f"{file}: of no observation there are log-likelihoods under a model trained with it "
+            "and under one trained without it"
+        )
+    return Scored(rows, known, models, scores, few)
+
+
+def from_table(layout: Layout, experiments: Container[str] = ()) -> list[str]:
+    """Names of scores that were made from tables, beside those of experiments."""
     others = (file for file in layout.all_scores if file.stem not in experiments)
-    return [file.stem for file in others if FROM_TABLE in read_table(file, SCORES)[1]]
+    return [file.stem for file in others if _is_from_table(file)]
+
+
+def _is_from_table(file: Path) -> bool:
+    """Whether a file that no experiment has says so; what an old spec left may be unreadable."""
+    try:
+        return FROM_TABLE in read_table(file, SCORES)[1]
+    except ArtifactError:
+        return False
 
 
 def dataset_of(facts: Facts) -> str | None:
