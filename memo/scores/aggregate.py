@@ -30,6 +30,9 @@ Method: TypeAlias = Literal["paper", "balanced"]
 GROUPS = 64
 """Random groups that a balanced mean is averaged over, at least."""
 
+AT_ONCE = 1 << 20
+"""About as many terms of such means are in memory at a time."""
+
 
 @dataclass(frozen=True)
 class Aggregate:
@@ -185,15 +188,30 @@ def _log_mean_over_groups(values: FloatArray, size: int) -> tuple[FloatArray, Fl
     stream = np.random.Generator(np.random.PCG64(rows))
     groupings = 1 if size in (1, rows) else math.ceil(GROUPS / groups)
     used = rows if size == 1 else groups * size
-    mean = np.zeros(columns)
+    orders = np.stack([stream.permutation(rows)[:used] for _ in range(groupings)])
+    width = max(1, AT_ONCE // orders.size)
+    parts = [
+        _over_groups(values[:, start : start + width], orders, size)
+        for start in range(0, columns, width)
+    ]
+    mean, gradient = (np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True))
+    return mean, gradient
+
+
+def _over_groups(
+    values: FloatArray, orders: NDArray[np.int64], size: int
+) -> tuple[FloatArray, FloatArray]:
+    """The same for groups that are given: of each order, every `size` rows are one."""
+    groupings, used = orders.shape
+    groups = used // size
+    grouped = values[orders].reshape(groupings, groups, size, -1)
+    total = logsumexp(grouped, axis=2)
+    mean = (total - math.log(size)).mean(1).sum(0) / groupings
+    shares = np.exp(grouped - total[:, :, None]).reshape(groupings, used, -1) / groups
     gradient = np.zeros_like(values)
-    for _ in range(groupings):
-        order = stream.permutation(rows)[:used]
-        grouped = values[order].reshape(groups, size, columns)
-        total = logsumexp(grouped, axis=1)
-        mean += (total - math.log(size)).mean(0)
-        gradient[order] += np.exp(grouped - total[:, None]).reshape(used, columns) / groups
-    return mean / groupings, gradient / groupings
+    for order, share in zip(orders, shares, strict=True):
+        gradient[order] += share
+    return mean, gradient / groupings
 
 
 def _mean_where(values: FloatArray, member: NDArray[np.bool_]) -> FloatArray:
