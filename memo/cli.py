@@ -186,13 +186,16 @@ def score(
         typer.Option(help="With --from: the prepared data set of params.yaml that they are of."),
     ] = None,
     aggregate: Annotated[
-        str, typer.Option(help="With --from: balanced or paper, as scoring.aggregate.")
-    ] = "balanced",
+        str | None,
+        typer.Option(help="With --from: paper or balanced [default], as scoring.aggregate."),
+    ] = None,
 ) -> None:
     """Estimate log-likelihoods under each model, or take a table of them; and score them."""
     if table is not None:
         _score_table(table, experiment, dataset, aggregate)
         return
+    if dataset is not None or aggregate is not None:
+        raise InputError("--dataset and --aggregate go with --from, not with experiments")
     if experiment is None:
         raise InputError("memo score: name an experiment, or a table by --from TABLE")
     loaded = _load(experiment)
@@ -339,13 +342,12 @@ def _require_among(given: str | None, allowed: list[str], option: str) -> None:
         raise InputError(f"{option}: {given!r} is not one of {', '.join(allowed)}")
 
 
-def _score_table(file: Path, name: str | None, dataset: str | None, aggregate: str) -> None:
+def _score_table(file: Path, name: str | None, dataset: str | None, aggregate: str | None) -> None:
     """Scores and a report of a table, under a name that no experiment has."""
     name = file.stem if name is None else name
     project = _project.read() if dataset is not None or _project.spec.exists() else None
     require_free_name(name, project)
-    if aggregate not in ("balanced", "paper"):
-        raise InputError(f"--aggregate: {aggregate!r} is not one of balanced, paper")
+    _require_among(aggregate, ["balanced", "paper"], "--aggregate")
     if project is not None and dataset is not None:
         select_dataset(project, dataset)
     from memo.stages import likelihoods as stage
@@ -364,7 +366,7 @@ def _score_table(file: Path, name: str | None, dataset: str | None, aggregate: s
 
 def _scored_names(given: list[str] | None) -> tuple[ProjectSpec | None, list[str]]:
     """The project, where there is one, and experiments or tables' scores to compare."""
-    from memo.stages.likelihoods import from_table
+    from memo.stages.from_table import from_table
 
     project = _project.read() if _project.spec.exists() else None
     experiments = [] if project is None else list(project.experiments)

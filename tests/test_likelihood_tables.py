@@ -190,6 +190,7 @@ def test_what_is_asked_for_wrongly(tmp_path: Path) -> None:
         (("compare", "--from", good), "'compare' has other results already"),
         (("--from", good, "--aggregate", "mean"), "'mean' is not one of balanced, paper"),
         (("--from", good, "--dataset", "digits"), "params.yaml: no such file"),
+        (("x", "--dataset", "digits"), "--dataset and --aggregate go with --from"),
         ((), "name an experiment, or a table by --from"),
     ):
         code, said = run(tmp_path, "score", *arguments)

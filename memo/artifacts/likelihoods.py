@@ -33,7 +33,7 @@ LARGEST = 1e15
 """Nats beyond which a double has no fractions left."""
 
 REQUIRED = ("model", "in_training", "log_likelihood")
-ALLOWED = (*REQUIRED, "index", "id", "epoch", "std_error", "unreliable", "block", "repeat")
+ALLOWED = (*REQUIRED, "index", "id", "epoch", "std_error", "unreliable", "block")
 
 
 def read_likelihoods(file: Path) -> pl.DataFrame:
@@ -55,8 +55,7 @@ def read_likelihoods(file: Path) -> pl.DataFrame:
     _check_columns(file, raw.columns)
     if raw.is_empty():
         raise InputError(f"{file}: has no rows")
-    table = raw.rename({"repeat": "block"} if "repeat" in raw.columns else {})
-    converted = {name: _converted(file, table[name]) for name in table.columns}
+    converted = {name: _converted(file, raw[name]) for name in raw.columns}
     defaults = {"std_error": 0.0, "epoch": 1, "unreliable": False}
     result = (
         pl.DataFrame(converted)
@@ -119,8 +118,6 @@ def _check_columns(file: Path, columns: list[str]) -> None:
         raise InputError(f"{file}: has no column {', '.join(map(repr, missing))}")
     if not {"index", "id"} & set(columns):
         raise InputError(f"{file}: has neither a column 'index' nor 'id'")
-    if {"block", "repeat"} <= set(columns):
-        raise InputError(f"{file}: has both columns 'block' and 'repeat', which mean the same")
 
 
 def _converted(file: Path, column: pl.Series) -> pl.Series:
@@ -176,7 +173,7 @@ def _check_signs(file: Path, table: pl.DataFrame) -> None:
 
 
 def _check_once(file: Path, table: pl.DataFrame) -> None:
-    """A model says one thing of an observation at an epoch; indices and ids belong together."""
+    """A model says one thing of an observation at an epoch; an index has one id."""
     names = [name for name in ("index", "id") if name in table.columns]
     again = table.filter(~pl.struct("model", names[0], "epoch").is_first_distinct())
     if len(again):
@@ -190,7 +187,6 @@ def _check_once(file: Path, table: pl.DataFrame) -> None:
     _check_one(file, table, ["model", names[0]], "in_training")
     if len(names) > 1:
         _check_one(file, table, ["index"], "id")
-        _check_one(file, table, ["id"], "index")
     if "block" in table.columns:
         _check_one(file, table, ["model"], "block")
 

@@ -24,7 +24,6 @@ from memo.scores import Comparison, ScoringError, compare_scores, quantile_curve
 from memo.spec import ExperimentSpec, ProjectSpec
 from memo.stages.frontier import Trade, frontier, remainder
 from memo.stages.headlines import difference_headlines, summary_headlines
-from memo.stages.likelihoods import dataset_of
 from memo.stages.prepare import read_prepared
 from memo.stages.report import metrics
 from memo.stages.seconds import read_seconds
@@ -157,8 +156,8 @@ def baseline_images(
         ArtifactError: The data set is not prepared, or damaged.
     """
     spec = _spec(project, baseline.name)
-    dataset = dataset_of(baseline.facts) if spec is None else spec.dataset
-    if dataset is None:
+    dataset = baseline.facts.get("dataset") if spec is None else spec.dataset
+    if project is None or dataset not in project.datasets:
         return None
     data, data_hash = read_prepared(layout, dataset)
     return pictures(data) if baseline.facts.get("data") == data_hash else None

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,12 +13,9 @@ from numpy.typing import NDArray
 
 from memo.artifacts import (
     SCORES,
-    ArtifactError,
-    Facts,
     Layout,
     fingerprint,
     read_likelihoods,
-    read_table,
     write_table,
     write_whole,
     wrong_row,
@@ -28,14 +25,12 @@ from memo.design import blocks
 from memo.errors import InputError
 from memo.report import UNRELIABLE, ReportData
 from memo.scores import Method, Summary, memorization_scores, quantile_curve, summarize
+from memo.stages.from_table import FROM_TABLE
 from memo.stages.headlines import summary_headlines
 from memo.stages.report import metrics, write_report
 from memo.stages.score import scores_table
 
-__all__ = ["TableScores", "dataset_of", "from_table", "score_table", "scored_table"]
-
-FROM_TABLE = "likelihoods"
-"""The fact by which scores from a table are known; it says what is in the table."""
+__all__ = ["TableScores", "score_table", "scored_table"]
 
 MOST_VALUES = 1 << 30
 """Models times observations, each of which has its place in memory."""
@@ -95,13 +90,14 @@ def score_table(
         "models": len(models),
         "blocks": models["block"].n_unique(),
         "observations": rows["index"].n_unique(),
-        "dataset": known.dataset,
     }
     facts = {
         "data": known.data_hash,
         "partitions": _partitions(rows, models, known),
         FROM_TABLE: json.dumps(counts),
     }
+    if known.dataset is not None:
+        facts["dataset"] = known.dataset
     write_table(layout.scores(name), scores, SCORES, facts)
     summary = summarize(scores)
     warnings = list(_warnings(rows, models, few, summary))
@@ -161,25 +157,6 @@ def scored_table(
             "and under one trained without it"
         )
     return Scored(rows, known, models, scores, few)
-
-
-def from_table(layout: Layout, experiments: Container[str] = ()) -> list[str]:
-    """Names of scores that were made from tables, beside those of experiments."""
-    others = (file for file in layout.all_scores if file.stem not in experiments)
-    return [file.stem for file in others if _is_from_table(file)]
-
-
-def _is_from_table(file: Path) -> bool:
-    """Whether a file that no experiment has says so; what an old spec left may be unreadable."""
-    try:
-        return FROM_TABLE in read_table(file, SCORES)[1]
-    except ArtifactError:
-        return False
-
-
-def dataset_of(facts: Facts) -> str | None:
-    """The data set that scores from a table are about, where one was named."""
-    return json.loads(facts[FROM_TABLE])["dataset"] if FROM_TABLE in facts else None
 
 
 def _own_observations(rows: pl.DataFrame) -> Observations:

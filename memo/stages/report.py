@@ -169,7 +169,10 @@ def _warnings(
             f"come out again. {experiment.design.more}"
         )
     elif summary.repeats == 2 and not summary.exact:
-        yield "Two repeats: standard errors have one degree of freedom and are rough themselves."
+        yield (
+            "Two repeats, or blocks of models: standard errors have one degree of freedom and are "
+            "rough themselves."
+        )
     if diagnostics["unreliable_observations"]:
         yield (
             f"For {diagnostics['unreliable_observations']:,} of {summary.observations:,} "
