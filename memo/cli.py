@@ -20,14 +20,18 @@ from memo.spec import (
     expanded_experiments,
     read_project,
     require_expanded,
+    require_free_name,
     select_dataset,
     select_experiment,
     spec_schema,
 )
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from memo.artifacts import Layout
     from memo.execution import Executor
+    from memo.scores import Method
     from memo.stages.experiment import Experiment as LoadedExperiment
 
 # Stages are imported by the commands that run them, once the spec is seen to be right: help and
@@ -188,13 +192,58 @@ def train(experiment: Experiment, workers: Workers = None) -> None:
 
 
 @app.command()
-def score(experiment: Experiment, workers: Workers = None) -> None:
-    """Estimate log-likelihoods under each model, and memorization scores."""
+def score(
+    experiment: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[EXP]",
+            help="An experiment of params.yaml; with --from, a new name [default: the file's].",
+        ),
+    ] = None,
+    workers: Workers = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="TABLE",
+            help="Score log-likelihoods of models trained elsewhere: .csv or .parquet.",
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="With --from: the prepared data set of params.yaml that they are of."),
+    ] = None,
+    aggregate: Annotated[
+        str | None,
+        typer.Option(help="With --from: paper or balanced [default], as scoring.aggregate."),
+    ] = None,
+) -> None:
+    """Estimate log-likelihoods under each model, or take a table of them; and score them."""
+    if table is not None:
+        _score_table(table, experiment, dataset, aggregate)
+        return
+    if dataset is not None or aggregate is not None:
+        raise InputError("--dataset and --aggregate go with --from, not with experiments")
+    if experiment is None:
+        raise InputError("memo score: name an experiment, or a table by --from TABLE")
     loaded = _load(experiment)
     from memo.stages import score as stage
 
     scores = stage.score(loaded, _executor(workers))
     typer.echo(f"{experiment}: {scores['index'].n_unique()} observations scored")
+
+
+@app.command()
+def export(
+    experiment: Experiment,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The table: .csv or .parquet.")],
+) -> None:
+    """Write an experiment's log-likelihoods as one table, as `memo score --from` reads it."""
+    loaded = _load(experiment)
+    from memo.stages import export as stage
+
+    rows = stage.export(loaded, output)
+    typer.echo(f"{output}: {rows:,} rows")
 
 
 @app.command()
@@ -237,10 +286,7 @@ def compare(
     ] = "q99.9",
 ) -> None:
     """Compare experiments (all of them by default), each with the baseline."""
-    project = _project.read()
-    names = experiments or list(project.experiments)
-    for name in names:
-        select_experiment(project, name)
+    project, names = _scored_names(experiments)
     _require_among(baseline, names, "--baseline")
     from memo.scores import STATISTICS
     from memo.stages import compare as stage
@@ -279,13 +325,13 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print headline numbers and the most memorized observations."""
-    loaded = _load(experiment)
+    scores = _scores(experiment)
     from memo.stages import show as stage
     from memo.stages import terminal
     from memo.stages.headlines import summary_headlines
     from memo.stages.report import metrics
 
-    summary, rows = stage.show(loaded, top=top, label=label, epoch=epoch)
+    summary, rows = stage.show(scores, top=top, label=label, epoch=epoch)
     if as_json:
         typer.echo(json.dumps(metrics(summary) | {"most_memorized": rows.to_dicts()}, indent=2))
     else:
@@ -337,6 +383,56 @@ def _try_custom(project: ProjectSpec) -> dict[str, str]:
 def _require_among(given: str | None, allowed: list[str], option: str) -> None:
     if given is not None and given not in allowed:
         raise InputError(f"{option}: {given!r} is not one of {', '.join(allowed)}")
+
+
+def _score_table(file: Path, name: str | None, dataset: str | None, aggregate: str | None) -> None:
+    """Scores and a report of a table, under a name that no experiment has."""
+    name = file.stem if name is None else name
+    project = _project.read() if dataset is not None or _project.spec.exists() else None
+    require_free_name(name, project)
+    _require_among(aggregate, ["balanced", "paper"], "--aggregate")
+    if project is not None and dataset is not None:
+        select_dataset(project, dataset)
+    from memo.stages import likelihoods as stage
+    from memo.stages import terminal
+    from memo.stages.headlines import summary_headlines
+    from memo.stages.prepare import read_prepared
+
+    method: Method = "paper" if aggregate == "paper" else "balanced"
+    data = None if dataset is None else (dataset, *read_prepared(_project.layout, dataset))
+    found = stage.score_table(file, _project.layout, name, method, data)
+    terminal.print_headlines(name, summary_headlines(found.summary))
+    for words in found.warnings:
+        typer.echo(words)
+    typer.echo(f"{found.scores}\n{found.page}")
+
+
+def _scored_names(given: list[str] | None) -> tuple[ProjectSpec | None, list[str]]:
+    """The project, where there is one, and experiments or tables' scores to compare."""
+    from memo.stages.from_table import from_table
+
+    project = _project.read() if _project.spec.exists() else None
+    experiments = [] if project is None else list(project.experiments)
+    tables = from_table(_project.layout, experiments)
+    if project is None and not tables:
+        project = _project.read()  # says that there is none
+    for name in given or ():
+        if name not in tables and project is not None:
+            select_experiment(project, name)
+        else:
+            _require_among(name, tables, "scores")
+    return project, given or [*experiments, *tables]
+
+
+def _scores(name: str) -> "pl.DataFrame":
+    """Scores of an experiment, or of a table."""
+    project, _ = _scored_names([name])
+    from memo.artifacts import SCORES, read_table
+    from memo.stages.report import read_scores
+
+    if project is not None and name in project.experiments:
+        return read_scores(_load(name))[0]
+    return read_table(_project.layout.scores(name), SCORES)[0]
 
 
 def _load(name: str) -> "LoadedExperiment":

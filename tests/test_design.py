@@ -4,8 +4,18 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memo.design import Stream, k_fold_models, partition, seed_sequence, torch_seed
-from memo.spec import KFoldSpec
+from memo.design import (
+    MOST_BLOCKS,
+    Stream,
+    blocks,
+    k_fold_models,
+    partition,
+    plan_design,
+    seed_sequence,
+    subset_models,
+    torch_seed,
+)
+from memo.spec import KFoldSpec, SubsetsSpec
 
 sizes = st.integers(2, 200).flatmap(lambda n: st.tuples(st.just(n), st.integers(2, n)))
 
@@ -60,3 +70,93 @@ def test_streams_are_distinct() -> None:
     }
     assert len(seeds) == len(Stream) * 6
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def subsets(fraction: float, rounds: int) -> SubsetsSpec:
+    """Whole rounds of a fraction, whatever their size."""
+    size = SubsetsSpec.model_construct(fraction=fraction).round_size
+    return SubsetsSpec(kind="subsets", fraction=fraction, models=rounds * size)
+
+
+designs = st.tuples(
+    st.floats(0.05, 0.95), st.integers(1, 4), st.integers(20, 90), st.integers(0, 2**62)
+)
+
+
+@given(design=designs)
+def test_subsets_hold_out_each_observation_equally_often(design: tuple) -> None:
+    fraction, rounds, n, seed = design
+    spec = subsets(fraction, rounds)
+    models = subset_models(spec, n, seed)
+    assert len(models) == spec.models
+    assert {len(m.held_out) for m in models} <= {int((1 - fraction) * n + s) for s in (0, 1)}
+    held_out = np.stack([np.isin(np.arange(n), m.held_out) for m in models])
+    for count in held_out.reshape(rounds, -1, n).sum(1):
+        assert np.ptp(count) <= 1
+        assert 1 <= count.min() <= count.max() < spec.round_size
+    assert all((np.diff(m.held_out) > 0).all() for m in models)
+
+
+@given(design=designs)
+def test_raising_models_keeps_the_earlier_subsets(design: tuple) -> None:
+    fraction, rounds, n, seed = design
+    few, many = (plan_design(subsets(fraction, count), n, seed) for count in (rounds, rounds + 3))
+    assert few.determinants == many.determinants
+    for a, b in zip(few.fold_models, many.fold_models, strict=False):
+        assert (a.repeat, a.fold) == (b.repeat, b.fold)
+        assert (a.held_out == b.held_out).all()
+    places = {(m.repeat, m.fold) for m in many.fold_models}
+    assert len(places) == len(many.fold_models)
+
+
+def test_subsets_of_a_half_are_complementary_and_of_nine_tenths_are_folds() -> None:
+    for fraction, size in ((0.5, 2), (0.9, 10)):
+        models = subset_models(subsets(fraction, 3), 40, seed=5)
+        for start in range(0, len(models), size):
+            together = np.concatenate([m.held_out for m in models[start : start + size]])
+            assert (np.sort(together) == np.arange(40)).all()
+
+
+def test_two_observations_are_held_out_together_as_often_as_any_two() -> None:
+    """Of h held out of n, a pair has both with probability h (h - 1) / n (n - 1), were models
+    drawn by themselves; that each model's margin is uniform makes it so on average."""
+    n, rounds = 12, 400
+    models = subset_models(subsets(0.7, rounds), n, seed=1)
+    held_out = np.stack([np.isin(np.arange(n), m.held_out) for m in models]).astype(float)
+    size = held_out.sum(1)
+    assert (size == 4).all()
+    together = (held_out.T @ held_out / len(models))[~np.eye(n, dtype=bool)]
+    expected = 4 * 3 / (n * (n - 1))
+    assert np.abs(together - expected).max() < 5 * np.sqrt(expected / len(models))
+
+
+@given(fraction=st.floats(0.05, 0.95), rounds=st.integers(1, 40))
+def test_jackknife_blocks_are_runs_that_leave_both_sides(fraction: float, rounds: int) -> None:
+    n = 20
+    models = subset_models(subsets(fraction, rounds), n, seed=0)
+    block = np.array([m.block for m in models])
+    assert (np.diff(block) >= 0).all()
+    assert set(block) == set(range(block[-1] + 1))
+    assert len(set(block)) <= MOST_BLOCKS
+    held_out = np.stack([np.isin(np.arange(n), m.held_out) for m in models])
+    if rounds > 1:
+        for left_out in set(block):
+            rest = held_out[block != left_out]
+            assert rest.any(0).all()
+            assert not rest.all(0).any()
+
+
+@given(parts=st.integers(1, 500))
+def test_blocks_are_all_parts_in_even_runs(parts: int) -> None:
+    lengths = np.bincount(blocks(parts))
+    assert lengths.sum() == parts
+    assert len(lengths) == min(parts, MOST_BLOCKS)
+    assert np.ptp(lengths) <= 1
+
+
+def test_pairing_needs_the_same_blocks() -> None:
+    def pairing(models: int) -> dict:
+        return plan_design(SubsetsSpec(kind="subsets", fraction=0.5, models=models), 30, 0).pairing
+
+    assert pairing(20) == pairing(20)
+    assert pairing(20) != pairing(40)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
@@ -194,7 +194,6 @@ def test_the_standard_error_is_never_below_the_estimators() -> None:
     in_training, repeat = k_fold(12, 3, 2, rng)
     log_p = np.zeros(in_training.shape)
     scores = memorization_scores(log_p, np.ones_like(log_p), in_training, repeat, "balanced")
-    assert scores.std_error is not None
     assert (scores.std_error == scores.estimator_std_error).all()
 
 
@@ -202,7 +201,7 @@ def test_one_repeat_has_no_standard_error() -> None:
     in_training, repeat = k_fold(12, 3, 1, np.random.default_rng(0))
     log_p = np.zeros(in_training.shape)
     scores = memorization_scores(log_p, log_p, in_training, repeat, "balanced")
-    assert scores.std_error is None
+    assert np.isnan(scores.std_error).all()
     assert scores.without_block.shape == (0, 12)
 
 
@@ -237,11 +236,90 @@ def test_scores_do_not_depend_on_the_order_of_observations(seed: int) -> None:
         assert np.allclose(scores[order], shuffled)
 
 
-def test_an_observation_without_models_on_one_side_is_named() -> None:
+def test_an_observation_without_models_on_one_side_has_no_score() -> None:
     in_training = np.array([[True, True, False], [True, False, False]])
-    log_p = np.zeros(in_training.shape)
-    with pytest.raises(ScoringError, match=r"1 observations .* trained with them .*first is 2"):
-        memorization_scores(log_p, log_p, in_training, np.zeros(2, np.int64), "paper")
+    log_p = np.array([[0.0, 1.0, 2.0], [0.0, 0.5, 2.0]])
+    for method in ("paper", "balanced"):
+        scores = memorization_scores(log_p, 0 * log_p, in_training, np.arange(2), method)
+        assert np.isnan(scores.memorization).tolist() == [True, False, True]
+        assert scores.memorization[1] == 0.5
+        assert np.isnan(scores.std_error).all()
+
+
+def test_the_jackknife_of_single_models_is_that_of_two_samples() -> None:
+    """Where densities differ little, U and V are means of log p, of w and of v models:
+    the variance is s_w^2 / w + s_v^2 / v, for any two counts of at least two."""
+    rng = np.random.default_rng(11)
+    n, models = 40, 12
+    rank = np.argsort(rng.random((models, n)), axis=0)
+    inside = rng.integers(2, models - 1, n)
+    in_training = rank < inside
+    noise = 1e-4 * rng.normal(size=(models, n))
+    log_p = np.where(in_training, -3.0, -5.0) + noise
+    zero = np.zeros_like(log_p)
+    scores = memorization_scores(log_p, zero, in_training, np.arange(models), "paper")
+    expected = [
+        sum(noise[side, i].var(ddof=1) / side.sum() for side in (m, ~m))
+        for i, m in enumerate(in_training.T)
+    ]
+    assert np.allclose(scores.std_error, np.sqrt(expected), rtol=1e-2)
+    balanced = memorization_scores(log_p, zero, in_training, np.arange(models), "balanced")
+    assert np.allclose(balanced.std_error, np.sqrt(expected), rtol=0.2)
+
+
+def test_errors_of_random_training_sets_hold_what_they_should() -> None:
+    """95% intervals of scores from unbalanced sets, with pairs missing, in blocks of several."""
+    rng = np.random.default_rng(12)
+    n, models, blocks = 1500, 40, 10
+    in_training = rng.random((models, n)) < 0.7
+    known = rng.random((models, n)) < 0.9
+    log_p = np.where(in_training, -20.0, -22.0) + 0.7 * rng.normal(size=(models, n))
+    block = np.arange(models) * blocks // models
+    scores = memorization_scores(log_p, 0 * log_p, in_training, block, "balanced", known)
+    half = stats.t.ppf(0.975, blocks - 1) * scores.std_error
+    held = np.abs(scores.memorization - 2) < half
+    assert 0.93 < held.mean() < 0.97
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 1000))
+def test_what_is_not_known_is_as_if_it_were_not_there(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    in_training, known = rng.random((2, 12, 5)) < 0.6
+    log_p, errors = rng.normal(size=(12, 5)), rng.random((12, 5))
+    block = np.arange(12) // 2
+    for method in ("paper", "balanced"):
+        together = memorization_scores(log_p, errors, in_training, block, method, known)
+        for i, rows in enumerate(known.T):
+            alone = memorization_scores(
+                log_p[rows, i : i + 1],
+                errors[rows, i : i + 1],
+                in_training[rows, i : i + 1],
+                block[rows],
+                method,
+            )
+            for name in ("memorization", "estimator_std_error", "mean_log_likelihood_out"):
+                a, b = getattr(alone, name)[0], getattr(together, name)[i]
+                assert a == pytest.approx(b, abs=1e-12, nan_ok=True)
+
+
+def test_statistics_take_their_error_from_observations_that_have_one() -> None:
+    m = np.linspace(0, 1, 101)
+    replicates = np.stack([m - 0.1, m, m + 0.1])
+    table = scores_table(m, replicates, np.full(101, -3.0))
+    lacking = replicates.copy()
+    lacking[:, 50] = np.nan
+    partial = scores_table(m, lacking, np.full(101, -3.0)).with_columns(
+        std_error=pl.when(pl.col("index") == 50).then(None).otherwise(pl.col("std_error"))
+    )
+    whole, part = summarize(table), summarize(partial)
+    assert part.repeats == whole.repeats == 3
+    for name, estimate in whole.memorization.items():
+        assert part.memorization[name].value == estimate.value
+        assert part.memorization[name].std_error == pytest.approx(estimate.std_error, rel=1e-9)
+    assert part.significant is not None
+    paired = compare_scores(table, partial, same_partitions=True)
+    assert paired.statistics["q95"].std_error == pytest.approx(0, abs=1e-9)
 
 
 def test_moderated_variances_recover_their_prior() -> None:

@@ -2,6 +2,7 @@
 
 from memo.artifacts.files import ArtifactError, make_folder, remove_leftovers, write_whole
 from memo.artifacts.fingerprints import fingerprint
+from memo.artifacts.likelihoods import read_likelihoods, wrong_row
 from memo.artifacts.paths import Layout
 from memo.artifacts.tables import (
     LOG_LIKELIHOODS,
@@ -29,10 +30,12 @@ __all__ = [
     "fingerprint",
     "make_folder",
     "parse_table",
+    "read_likelihoods",
     "read_table",
     "read_tensors",
     "remove_leftovers",
     "write_table",
     "write_tensors",
     "write_whole",
+    "wrong_row",
 ]

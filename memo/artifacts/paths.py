@@ -44,6 +44,11 @@ class Layout:
     def scores(self, experiment: str) -> Path:
         return self.root / "artifacts" / "scores" / f"{experiment}.parquet"
 
+    @property
+    def all_scores(self) -> list[Path]:
+        """Of every experiment, and of every table of log-likelihoods."""
+        return sorted((self.root / "artifacts" / "scores").glob("*.parquet"))
+
     def neighbors(self, experiment: str) -> Path:
         return self.root / "artifacts" / "neighbors" / f"{experiment}.parquet"
 

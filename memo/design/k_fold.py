@@ -6,6 +6,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from memo.design.blocks import blocks
 from memo.design.seeds import Stream, seed_sequence
 from memo.spec import KFoldSpec
 
@@ -16,17 +17,20 @@ IndexArray: TypeAlias = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class FoldModel:
-    """One model to train, and the observations that it must not see."""
+    """One model to train, by its place in the design, and what it must not see."""
 
     repeat: int
     fold: int
     held_out: IndexArray
+    block: int
+    """Of the jackknife: models that it leaves out together."""
 
 
 def k_fold_models(design: KFoldSpec, observations: int, seed: int) -> list[FoldModel]:
     """All fold models of a design, repeat by repeat (van den Burg & Williams 2021, Algorithm 1)."""
+    block = blocks(design.repeats)
     return [
-        FoldModel(repeat, fold, held_out)
+        FoldModel(repeat, fold, held_out, block[repeat])
         for repeat in range(design.repeats)
         for fold, held_out in enumerate(partition(observations, design.folds, seed, repeat))
     ]

@@ -3,9 +3,13 @@
 from dataclasses import dataclass
 from typing import Any, assert_never
 
+import numpy as np
+
+from memo.design.blocks import MOST_BLOCKS
 from memo.design.k_fold import FoldModel, k_fold_models
+from memo.design.subsets import subset_models
 from memo.errors import InputError
-from memo.spec import DesignSpec, KFoldSpec, LeaveOneOutSpec
+from memo.spec import DesignSpec, KFoldSpec, LeaveOneOutSpec, SubsetsSpec
 
 __all__ = ["Design", "plan_design"]
 
@@ -15,14 +19,17 @@ class Design:
     """Which models are trained, and where densities with and without an observation come from."""
 
     fold_models: list[FoldModel]
-    """Models to train beside the full one, each without some observations. Those of one `repeat`
-    are one block of the jackknife."""
+    """Models to train beside the full one, each without some observations."""
     closed_form: bool
     """Whether the full model alone gives log p(x_i) with and without i, exactly."""
     determinants: dict[str, Any]
     """What of the design determines a fold model: not how many of them there are."""
     words: str
     """For people."""
+    pairing: dict[str, Any]
+    """What determines which models a jackknife block leaves out, and what these must not see."""
+    more: str = ""
+    """Which setting makes standard errors better known."""
 
 
 def plan_design(spec: DesignSpec, observations: int, seed: int) -> Design:
@@ -46,7 +53,10 @@ def plan_design(spec: DesignSpec, observations: int, seed: int) -> Design:
                 determinants=spec.model_dump(),
                 words=f"each of the {observations:,} observations left out in turn: exact, in "
                 "closed form from the model that is fitted to all of them",
+                pairing=spec.model_dump(),
             )
+        case SubsetsSpec():
+            return _subsets(spec, observations, seed)
         case _:
             assert_never(spec)
 
@@ -54,10 +64,35 @@ def plan_design(spec: DesignSpec, observations: int, seed: int) -> Design:
 def _k_fold(spec: KFoldSpec, observations: int, seed: int) -> Design:
     if spec.folds > observations:
         raise InputError(f"{spec.folds} folds are more than the {observations} observations")
+    determinants = spec.model_dump(exclude={"repeats"})
     return Design(
         fold_models=k_fold_models(spec, observations, seed),
         closed_form=False,
-        determinants=spec.model_dump(exclude={"repeats"}),
+        determinants=determinants,
         words=f"{spec.folds} folds, repeated {spec.repeats} times: {spec.folds * spec.repeats} "
         "models, each trained without one fold",
+        pairing=determinants if spec.repeats <= MOST_BLOCKS else spec.model_dump(),
+        more="Set scoring.design.repeats to 3 or more.",
+    )
+
+
+def _subsets(spec: SubsetsSpec, observations: int, seed: int) -> Design:
+    models = subset_models(spec, observations, seed)
+    times_held_out = np.bincount(
+        np.concatenate([model.held_out for model in models]), minlength=observations
+    )
+    if times_held_out.min() == 0 or times_held_out.max() == len(models):
+        raise InputError(
+            f"{spec.models} models, each trained on a share of {spec.fraction:g}, do not leave "
+            f"each observation with models on both sides, of the {observations} observations"
+        )
+    return Design(
+        fold_models=models,
+        closed_form=False,
+        determinants=spec.model_dump(exclude={"models"}),
+        words=f"{spec.models} models, each trained on a random subset of {spec.fraction:g} of the "
+        f"observations; each observation is in the training sets of about "
+        f"{round(spec.models * spec.fraction):,} of them",
+        pairing=spec.model_dump(),
+        more="Raise scoring.design.models.",
     )

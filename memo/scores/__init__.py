@@ -1,7 +1,7 @@
 """Memorization scores and their uncertainty; summaries and comparisons of them."""
 
-from memo.scores.aggregate import Aggregate, ScoringError, memorization_scores
-from memo.scores.comparison import Comparison, compare_scores
+from memo.scores.aggregate import Aggregate, Method, memorization_scores
+from memo.scores.comparison import Comparison, ScoringError, compare_scores
 from memo.scores.frontier import holm, p_value, undominated
 from memo.scores.released import (
     ensemble_scores,
@@ -17,6 +17,7 @@ __all__ = [
     "Aggregate",
     "Comparison",
     "Estimate",
+    "Method",
     "ScoringError",
     "Summary",
     "compare_scores",

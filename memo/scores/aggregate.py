@@ -22,9 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from memo.errors import WorkError
-
-__all__ = ["Aggregate", "FloatArray", "ScoringError", "memorization_scores"]
+__all__ = ["Aggregate", "FloatArray", "Method", "memorization_scores"]
 
 FloatArray: TypeAlias = NDArray[np.float64]
 Method: TypeAlias = Literal["paper", "balanced"]
@@ -32,26 +30,29 @@ Method: TypeAlias = Literal["paper", "balanced"]
 GROUPS = 64
 """Random groups that a balanced mean is averaged over, at least."""
 
-
-class ScoringError(WorkError):
-    """Scores cannot be computed from these log-likelihoods; the message says why."""
+AT_ONCE = 1 << 20
+"""About as many terms of such means are in memory at a time."""
 
 
 @dataclass(frozen=True)
 class Aggregate:
-    """Scores of n observations, in nats; every array is (n,) but the last, (blocks, n)."""
+    """Scores of n observations, in nats; every array is (n,) but the last, (blocks, n).
+
+    An observation that has no model on one side has NaN everywhere.
+    """
 
     log_p_in: FloatArray
     log_p_out: FloatArray
     memorization: FloatArray
-    std_error: FloatArray | None
-    """None where there is one block: a jackknife needs two."""
+    std_error: FloatArray
+    """NaN where no jackknife can be taken: all models of a side are in one block."""
     estimator_std_error: FloatArray
     """The part that comes from the likelihood estimator alone."""
     mean_log_likelihood_in: FloatArray
     mean_log_likelihood_out: FloatArray
     without_block: FloatArray
-    """The scores recomputed without each block; (0, n) where there is one block."""
+    """The scores recomputed without each block, NaN where `std_error` is; (0, n) where there is
+    one block."""
 
 
 def memorization_scores(
@@ -60,13 +61,15 @@ def memorization_scores(
     in_training: NDArray[np.bool_],
     block: NDArray[np.int64] | None,
     method: Method,
+    known: NDArray[np.bool_] | None = None,
 ) -> Aggregate:
     """Scores with standard errors, for any scheme of training sets.
 
     The standard error is the delete-one-block jackknife's (Efron & Tibshirani 1993, eq. 11.5),
     which sees both the randomness of training and that of the likelihood estimator; since few
     blocks estimate it roughly, it is never taken to be below the part that the estimator's own
-    standard errors account for by the delta method.
+    standard errors account for by the delta method. Of an observation that has not both sides in
+    every block, it is the jackknife of a sample in two strata (Jones 1974).
 
     Args:
         log_likelihood: (models, n), nats.
@@ -76,25 +79,21 @@ def memorization_scores(
             where no training set and no training was drawn at random: the standard error is then
             the estimator's alone, and 0 where densities are exact.
         method: How densities are averaged; see above.
-
-    Raises:
-        ScoringError: An observation has no model with it, or none without it.
+        known: Which log-likelihoods there are, (models, n); all of them when None.
     """
-    _require_both_sides(in_training)
-    sides = _scores(log_likelihood, std_error, in_training, method)
+    known = np.ones_like(in_training) if known is None else known
+    inside, outside = in_training & known, ~in_training & known
+    sides = _scores(log_likelihood, std_error, inside, outside, method)
     without = np.empty((0, log_likelihood.shape[1]))
-    jackknife = sides.estimator_std_error if block is None else None
+    jackknife = sides.estimator_std_error if block is None else np.full_like(sides.log_p_in, np.nan)
     blocks = np.unique(block) if block is not None else ()
     if len(blocks) > 1:
         kept = [block != left_out for left_out in blocks]
-        for keep in kept:
-            _require_both_sides(in_training[keep])
-        without = np.stack(
-            [
-                _scores(log_likelihood[k], std_error[k], in_training[k], method).memorization
-                for k in kept
-            ]
-        )
+        replicates = [
+            _scores(log_likelihood[k], std_error[k], inside[k], outside[k], method) for k in kept
+        ]
+        without = _side_without(inside, kept, [r.log_p_in for r in replicates])
+        without -= _side_without(outside, kept, [r.log_p_out for r in replicates])
         jackknife = np.maximum(jackknife_std_error(without), sides.estimator_std_error)
     return Aggregate(
         sides.log_p_in,
@@ -102,10 +101,30 @@ def memorization_scores(
         sides.memorization,
         jackknife,
         sides.estimator_std_error,
-        _mean_where(log_likelihood, in_training),
-        _mean_where(log_likelihood, ~in_training),
+        _mean_where(log_likelihood, inside),
+        _mean_where(log_likelihood, outside),
         without,
     )
+
+
+def _side_without(
+    member: NDArray[np.bool_], kept: list[NDArray[np.bool_]], replicates: list[FloatArray]
+) -> FloatArray:
+    """log p of one side without each block, (blocks, n), NaN where all of it is in one block.
+
+    Where a side has models in l of the L blocks only, its stratum has l parts: the replicates'
+    distances from their mean are scaled, so that the jackknife of L blocks takes them with
+    (l - 1) / l instead of (L - 1) / L, and the other replicates stand at that mean.
+    """
+    values = np.stack(replicates)
+    informed = np.stack([member[~keep].any(0) for keep in kept])
+    count, blocks = informed.sum(0), len(kept)
+    some = np.flatnonzero((count > 1) & (count < blocks))
+    share = np.sqrt((1 - 1 / count[some]) / (1 - 1 / blocks))
+    mean = np.where(informed, values, 0.0).sum(0)[some] / count[some]
+    values[:, some] = mean + np.where(informed[:, some], share * (values[:, some] - mean), 0.0)
+    values[:, count < 2] = np.nan
+    return values
 
 
 def jackknife_std_error(without_block: FloatArray) -> FloatArray:
@@ -126,19 +145,21 @@ class _Sides:
 def _scores(
     log_likelihood: FloatArray,
     std_error: FloatArray,
-    in_training: NDArray[np.bool_],
+    inside: NDArray[np.bool_],
+    outside: NDArray[np.bool_],
     method: Method,
 ) -> _Sides:
     n = log_likelihood.shape[1]
-    means = np.empty((2, n))
-    variances = np.empty((2, n))
-    inside = in_training.sum(0)
-    for count in np.unique(inside):
-        columns = np.flatnonzero(inside == count)
-        size = min(count, len(in_training) - count)
-        for side, member in enumerate((in_training, ~in_training)):
+    means = np.full((2, n), np.nan)
+    variances = np.full((2, n), np.nan)
+    counts = np.stack([inside.sum(0), outside.sum(0)])
+    for pair in np.unique(counts, axis=1).T:
+        if not pair.all():
+            continue
+        columns = np.flatnonzero((counts == pair[:, None]).all(0))
+        for side, member in enumerate((inside, outside)):
             values, errors = (_members(a, member, columns) for a in (log_likelihood, std_error))
-            terms = len(values) if method == "paper" else size
+            terms = len(values) if method == "paper" else int(pair.min())
             means[side, columns], weights = _log_mean_over_groups(values, terms)
             variances[side, columns] = np.square(weights * errors).sum(0)
     return _Sides(means[0], means[1], means[0] - means[1], np.sqrt(variances.sum(0)))
@@ -167,28 +188,33 @@ def _log_mean_over_groups(values: FloatArray, size: int) -> tuple[FloatArray, Fl
     stream = np.random.Generator(np.random.PCG64(rows))
     groupings = 1 if size in (1, rows) else math.ceil(GROUPS / groups)
     used = rows if size == 1 else groups * size
-    mean = np.zeros(columns)
+    orders = np.stack([stream.permutation(rows)[:used] for _ in range(groupings)])
+    width = max(1, AT_ONCE // orders.size)
+    parts = [
+        _over_groups(values[:, start : start + width], orders, size)
+        for start in range(0, columns, width)
+    ]
+    mean, gradient = (np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True))
+    return mean, gradient
+
+
+def _over_groups(
+    values: FloatArray, orders: NDArray[np.int64], size: int
+) -> tuple[FloatArray, FloatArray]:
+    """The same for groups that are given: of each order, every `size` rows are one."""
+    groupings, used = orders.shape
+    groups = used // size
+    grouped = values[orders].reshape(groupings, groups, size, -1)
+    total = logsumexp(grouped, axis=2)
+    mean = (total - math.log(size)).mean(1).sum(0) / groupings
+    shares = np.exp(grouped - total[:, :, None]).reshape(groupings, used, -1) / groups
     gradient = np.zeros_like(values)
-    for _ in range(groupings):
-        order = stream.permutation(rows)[:used]
-        grouped = values[order].reshape(groups, size, columns)
-        total = logsumexp(grouped, axis=1)
-        mean += (total - math.log(size)).mean(0)
-        gradient[order] += np.exp(grouped - total[:, None]).reshape(used, columns) / groups
-    return mean / groupings, gradient / groupings
+    for order, share in zip(orders, shares, strict=True):
+        gradient[order] += share
+    return mean, gradient / groupings
 
 
 def _mean_where(values: FloatArray, member: NDArray[np.bool_]) -> FloatArray:
-    mean: FloatArray = np.where(member, values, 0.0).sum(0) / member.sum(0)
+    count = member.sum(0)
+    mean: FloatArray = np.where(member, values, 0.0).sum(0) / np.where(count, count, np.nan)
     return mean
-
-
-def _require_both_sides(in_training: NDArray[np.bool_]) -> None:
-    inside = in_training.sum(0)
-    for what, count in (("with", inside), ("without", len(in_training) - inside)):
-        lacking = np.flatnonzero(count == 0)
-        if len(lacking):
-            raise ScoringError(
-                f"{len(lacking)} observations have no model trained {what} them "
-                f"(the first is {lacking[0]})"
-            )

@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from memo.scores.aggregate import ScoringError, jackknife_std_error
+from memo.errors import WorkError
+from memo.scores.aggregate import jackknife_std_error
 from memo.scores.summaries import (
     STATISTICS,
     Estimate,
@@ -18,7 +19,11 @@ from memo.scores.summaries import (
     without_repeat,
 )
 
-__all__ = ["Comparison", "compare_scores"]
+__all__ = ["Comparison", "ScoringError", "compare_scores"]
+
+
+class ScoringError(WorkError):
+    """Scores cannot be compared; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ def compare_scores(a: pl.DataFrame, b: pl.DataFrame, *, same_partitions: bool) -
         ScoringError: The two do not speak of the same observations.
     """
     a, b = a.sort("index"), b.sort("index")
-    if not a["id"].equals(b["id"]):
+    if a.is_empty() or not a["id"].equals(b["id"]):
         raise ScoringError("the two experiments were scored on different observations")
     m_a, m_b = a["memorization"].to_numpy(), b["memorization"].to_numpy()
     held_out = (b["mean_log_likelihood_out"] - a["mean_log_likelihood_out"]).to_numpy()
@@ -73,8 +78,10 @@ def _difference(
     value = statistic(b["memorization"].to_numpy()) - statistic(a["memorization"].to_numpy())
     without = [without_repeat(side) for side in (a, b)]
     if same_partitions and len(without[0]) == len(without[1]) > 0:
-        replicates = [np.array([statistic(row) for row in rows]) for rows in without]
-        return Estimate(value, float(jackknife_std_error(replicates[1] - replicates[0])))
+        both = np.isfinite(without).all((0, 1))
+        replicates = [np.array([statistic(row[both]) for row in rows]) for rows in without]
+        if both.any():
+            return Estimate(value, float(jackknife_std_error(replicates[1] - replicates[0])))
     errors = [
         0.0 if is_exact(side) else jackknifed(statistic, rows)
         for side, rows in zip((a, b), without, strict=True)

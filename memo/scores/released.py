@@ -54,7 +54,7 @@ def ensemble_scores(
     own = np.exp(np.log1p(-share) + scores.memorization - memorization)
     estimator = own * scores.estimator_std_error
     without = _diluted(scores.without_block, share)
-    std_error = None
+    std_error = np.full_like(estimator, np.nan)
     if len(without):
         std_error = np.maximum(jackknife_std_error(without), estimator)
     repeats = log_likelihood.reshape(-1, members, log_likelihood.shape[1])

@@ -14,7 +14,7 @@ __all__ = ["STATISTICS", "Estimate", "Summary", "quantile_curve", "summarize"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its standard error; None where one repeat gives no jackknife, 0 if exact."""
+    """A number and its standard error; None where one block gives no jackknife, 0 if exact."""
 
     value: float
     std_error: float | None
@@ -39,7 +39,8 @@ class Summary:
     epoch: int
     observations: int
     repeats: int
-    """Repeats that the standard errors come from; 0 where there was one, or none was needed."""
+    """Jackknife blocks, as repeats are, that the standard errors come from; 0 where there was one,
+    or none was needed."""
     exact: bool
     """Whether nothing about the scores is estimated or drawn at random."""
     memorization: dict[str, Estimate]
@@ -95,15 +96,22 @@ def is_exact(scores: pl.DataFrame) -> bool:
 
 
 def without_repeat(scores: pl.DataFrame) -> FloatArray:
-    """Scores recomputed without each repeat, (L, n); (0, n) where there was one repeat."""
+    """Scores recomputed without each repeat, (L, n), NaN for observations that do not have them.
+
+    (0, n) where there was one repeat.
+    """
     replicates = scores["memorization_without_repeat"]
     length = int(replicates.list.len()[0])
     return replicates.explode(empty_as_null=False).to_numpy().reshape(len(scores), length).T
 
 
 def jackknifed(statistic: Statistic, without: FloatArray) -> float | None:
-    """Jackknife standard error of a statistic of the scores; None where there is no replicate."""
-    if not len(without):
+    """Jackknife standard error of a statistic of the scores; None where there is no replicate.
+
+    It is that over the observations which have replicates.
+    """
+    without = without[:, np.isfinite(without).all(0)]
+    if not without.size:
         return None
     replicates = np.array([statistic(row) for row in without])
     return float(jackknife_std_error(replicates))
@@ -139,7 +147,10 @@ def quantile_curve(scores: pl.DataFrame) -> pl.DataFrame:
 def _significant_share(scores: pl.DataFrame, repeats: int) -> float | None:
     if not repeats:
         return None
+    known = scores.drop_nulls("std_error")
+    if known.is_empty():
+        return None
     found = significantly_positive(
-        scores["memorization"].to_numpy(), scores["std_error"].to_numpy(), repeats
+        known["memorization"].to_numpy(), known["std_error"].to_numpy(), repeats
     )
-    return float(found.mean())
+    return float(found.sum() / len(scores))

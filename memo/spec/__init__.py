@@ -70,6 +70,7 @@ from memo.spec.read import (
     expanded_experiments,
     read_project,
     require_expanded,
+    require_free_name,
     select_dataset,
     select_experiment,
     spec_schema,
@@ -82,6 +83,7 @@ from memo.spec.scoring import (
     LeaveOneOutSpec,
     LikelihoodSpec,
     ScoringSpec,
+    SubsetsSpec,
 )
 from memo.spec.training import TrainingSpec
 
@@ -147,6 +149,7 @@ __all__ = [
     "SpecError",
     "SpectralNormSpec",
     "StepSpec",
+    "SubsetsSpec",
     "Support",
     "SyntheticSpec",
     "TableSpec",
@@ -159,6 +162,7 @@ __all__ = [
     "problems_with_categories",
     "read_project",
     "require_expanded",
+    "require_free_name",
     "select_dataset",
     "select_experiment",
     "source_of",

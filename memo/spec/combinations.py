@@ -26,6 +26,7 @@ from memo.spec.models import (
     SizedColumnsSpec,
     VAESpec,
 )
+from memo.spec.scoring import DesignSpec
 
 if TYPE_CHECKING:
     from memo.spec.project import ExperimentSpec
@@ -52,7 +53,7 @@ BY_GRADIENT = (
 """Kinds that change the steps of training."""
 _OF_LATENT_VARIABLES = ("kl-weight", "posterior-variance", "dropout", "spectral-norm")
 _WITH_VARIANCE = GaussianSpec | DiagonalGaussianSpec | ColumnsSpec
-_BY_FOLDS = ("remove", "deduplicate", "ensemble", "background")
+_BY_TRAINING_SETS = ("remove", "deduplicate", "ensemble", "background")
 _REPEATABLE = ("learning-rate",)
 
 _NOT_TOGETHER = {
@@ -160,17 +161,29 @@ def mitigation_problems(
         if reason is not None:
             yield (place, "kind"), f"{second.kind!r} does not go with {first.kind!r}: {reason}"
     for place, mitigation in enumerate(mitigations):
-        if experiment.scoring.design.kind != "k-fold" and mitigation.kind in _BY_FOLDS:
-            yield (
-                (place, "kind"),
-                f"{mitigation.kind!r} is for designs of kind 'k-fold': it changes which "
-                "observations a model without one of them is trained on, or uses such models",
-            )
+        yield from _problems_with_design(place, mitigation, experiment.scoring.design)
         for path, problem in (
             *_problems_with_model(mitigation, experiment.model),
             *_problems_with_data(mitigation, experiment, dataset),
         ):
             yield (place, *path), problem
+
+
+def _problems_with_design(
+    place: int, mitigation: MitigationSpec, design: DesignSpec
+) -> Iterator[Problem]:
+    if design.kind == "leave-one-out" and mitigation.kind in _BY_TRAINING_SETS:
+        yield (
+            (place, "kind"),
+            f"{mitigation.kind!r} is for designs that train models: it changes which observations "
+            "a model without one of them is trained on, or uses such models",
+        )
+    elif design.kind != "k-fold" and mitigation.kind == "ensemble":
+        yield (
+            (place, "kind"),
+            "'ensemble' is for designs of kind 'k-fold': its members are the models of a repeat, "
+            "each trained without one part of a partition",
+        )
 
 
 def _problems_with_model(mitigation: MitigationSpec, model: ModelSpec) -> Iterator[Problem]:

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 from memo.errors import InputError
+from memo.spec.base import Name
 from memo.spec.datasets import DatasetSpec
 from memo.spec.derived import ExpansionError, expand
 from memo.spec.models import CustomSpec
@@ -23,11 +24,13 @@ __all__ = [
     "expanded_experiments",
     "read_project",
     "require_expanded",
+    "require_free_name",
     "select_dataset",
     "select_experiment",
     "spec_schema",
 ]
 
+_NAME: TypeAdapter[str] = TypeAdapter(Name)
 _Path = tuple[str | int, ...]
 _Selected = TypeVar("_Selected")
 
@@ -106,6 +109,25 @@ def select_dataset(project: ProjectSpec, name: str) -> DatasetSpec:
         SpecError: No data set has that name.
     """
     return _select(name, project.datasets, "data set")
+
+
+def require_free_name(name: str, project: ProjectSpec | None) -> None:
+    """See that scores from elsewhere can have a name.
+
+    Raises:
+        SpecError: It is not a name, or an experiment has it.
+    """
+    try:
+        _NAME.validate_python(name)
+    except ValidationError:
+        raise SpecError(
+            f"{name!r:.80} is not a valid name: lower-case letters, digits, '-' and '_', starting "
+            "with a letter or digit, at most 64; give one: memo score NAME --from TABLE"
+        ) from None
+    if name == "compare" or (project is not None and name in project.experiments):
+        raise SpecError(
+            f"{name!r} has other results already; give another name: memo score NAME --from TABLE"
+        )
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:

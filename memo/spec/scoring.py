@@ -2,9 +2,9 @@
 
 import math
 from itertools import pairwise
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from memo.spec.base import Positive, Spec
 from memo.spec.neighbors import NeighborsSpec
@@ -17,6 +17,7 @@ __all__ = [
     "LeaveOneOutSpec",
     "LikelihoodSpec",
     "ScoringSpec",
+    "SubsetsSpec",
 ]
 
 
@@ -41,7 +42,48 @@ class LeaveOneOutSpec(Spec):
     kind: Literal["leave-one-out"]
 
 
-DesignSpec: TypeAlias = Annotated[KFoldSpec | LeaveOneOutSpec, Field(discriminator="kind")]
+ROUND = 10
+"""Models that are drawn, and trained, together; more where it takes more to hold out everything."""
+
+
+class SubsetsSpec(Spec):
+    """Models trained on random subsets of the observations (Feldman & Zhang 2020).
+
+    They are drawn in rounds, within which each observation is held out equally often, or once more.
+    """
+
+    kind: Literal["subsets"]
+    fraction: float = Field(
+        gt=0, lt=1, description="Share of the observations that each model is trained on."
+    )
+    models: Positive = Field(
+        description="How many, a multiple of the round's size: 10, or as many as it takes to hold "
+        "out, and to train on, each observation once. Raising it trains the new ones alone."
+    )
+
+    @property
+    def share(self) -> int:
+        """Fewest models that hold out, and train on, each observation at least once."""
+        return math.ceil(round(1 / min(self.fraction, 1 - self.fraction), 6))
+
+    @property
+    def round_size(self) -> int:
+        """Models in a round."""
+        return max(ROUND, self.share)
+
+    @model_validator(mode="after")
+    def _whole_rounds(self) -> Self:
+        if self.models % self.round_size:
+            raise ValueError(
+                f"models: {self.models} are not whole rounds of {self.round_size}, in which each "
+                f"observation is held out equally often with fraction {self.fraction:g}"
+            )
+        return self
+
+
+DesignSpec: TypeAlias = Annotated[
+    KFoldSpec | LeaveOneOutSpec | SubsetsSpec, Field(discriminator="kind")
+]
 
 
 class ImportanceSpec(Spec):

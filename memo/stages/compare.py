@@ -21,7 +21,7 @@ from memo.report import (
     render_comparison,
 )
 from memo.scores import Comparison, ScoringError, compare_scores, quantile_curve, summarize
-from memo.spec import ExperimentSpec, ProjectSpec, select_experiment
+from memo.spec import ExperimentSpec, ProjectSpec
 from memo.stages.frontier import Trade, frontier, remainder
 from memo.stages.headlines import difference_headlines, summary_headlines
 from memo.stages.prepare import read_prepared
@@ -70,11 +70,12 @@ class Compared:
     json: dict[str, Any]
 
 
-def workspace_scores(project: ProjectSpec, layout: Layout, names: Sequence[str]) -> list[Scored]:
-    """Scores of experiments as they lie in the project.
+def workspace_scores(
+    project: ProjectSpec | None, layout: Layout, names: Sequence[str]
+) -> list[Scored]:
+    """Scores of experiments, and of tables of log-likelihoods, as they lie in the project.
 
     Raises:
-        SpecError: There is no such experiment.
         ArtifactError: One is not scored yet, or its table is damaged.
     """
     return [_workspace_scores(project, layout, name) for name in names]
@@ -116,6 +117,12 @@ def compare(
         ComparisonData(
             experiments=[_page_entry(experiment) for experiment in experiments],
             differences=[_page_difference(*pair) for pair in pairs],
+            warnings=[
+                words
+                for _, other, problem in pairs
+                if not isinstance(problem, str)
+                and (words := _partly_shared(first, other)) is not None
+            ],
             frontier=found,
             remainders=_remainders(trades, removals),
         ),
@@ -127,8 +134,10 @@ def compare(
     )
 
 
-def find_removals(project: ProjectSpec) -> list[Removal]:
+def find_removals(project: ProjectSpec | None) -> list[Removal]:
     """Experiments that remove observations, each with one that is the same but for that."""
+    if project is None:
+        return []
     return [
         Removal(name, twin, removal.of)
         for name, spec in project.experiments.items()
@@ -139,16 +148,18 @@ def find_removals(project: ProjectSpec) -> list[Removal]:
 
 
 def baseline_images(
-    project: ProjectSpec, layout: Layout, baseline: Scored
+    project: ProjectSpec | None, layout: Layout, baseline: Scored
 ) -> NDArray[np.uint8] | None:
     """The observations of an experiment as pictures; None where they are not images.
 
     Raises:
         ArtifactError: The data set is not prepared, or damaged.
     """
-    if baseline.name not in project.experiments:
+    spec = _spec(project, baseline.name)
+    dataset = baseline.facts.get("dataset") if spec is None else spec.dataset
+    if project is None or dataset not in project.datasets:
         return None
-    data, data_hash = read_prepared(layout, project.experiments[baseline.name].dataset)
+    data, data_hash = read_prepared(layout, dataset)
     return pictures(data) if baseline.facts.get("data") == data_hash else None
 
 
@@ -161,8 +172,12 @@ def write_comparison(layout: Layout, compared: Compared) -> Path:
     return layout.comparison / "index.html"
 
 
-def _workspace_scores(project: ProjectSpec, layout: Layout, name: str) -> Scored:
-    spec = select_experiment(project, name)
+def _spec(project: ProjectSpec | None, name: str) -> ExperimentSpec | None:
+    return None if project is None else project.experiments.get(name)
+
+
+def _workspace_scores(project: ProjectSpec | None, layout: Layout, name: str) -> Scored:
+    spec = _spec(project, name)
     file = layout.scores(name)
     if not file.is_file():
         raise ArtifactError(f"{file}: experiment {name!r} is not scored yet; run: dvc repro")
@@ -173,7 +188,8 @@ def _workspace_scores(project: ProjectSpec, layout: Layout, name: str) -> Scored
         if model != name  # the full model is not one of those that are compared
     ]
     seconds = sum(models) / len(models) if models else None
-    return Scored(name, spec.title or name, scores, facts, seconds)
+    title = None if spec is None else spec.title
+    return Scored(name, title or name, scores, facts, seconds)
 
 
 def _revision_scores(layout: Layout, name: str, revision: str) -> Scored:
@@ -194,13 +210,30 @@ def _difference(first: Scored, second: Scored) -> Comparison | str:
     """How the second differs from the first, or why that cannot be said."""
     if first.facts.get("data") != second.facts.get("data"):
         return "they were scored on different data sets"
+    a, b = _shared(first, second)
     same_partitions = first.facts.get("partitions") == second.facts.get("partitions")
     try:
-        return compare_scores(
-            _last_epoch(first.scores), _last_epoch(second.scores), same_partitions=same_partitions
-        )
+        return compare_scores(a, b, same_partitions=same_partitions)
     except ScoringError as error:
         return str(error)
+
+
+def _shared(first: Scored, second: Scored) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Scores at the last epochs, of the observations that both have scores of."""
+    a, b = _last_epoch(first.scores), _last_epoch(second.scores)
+    return a.join(b, on="index", how="semi"), b.join(a, on="index", how="semi")
+
+
+def _partly_shared(first: Scored, second: Scored) -> str | None:
+    """What to say where a comparison leaves observations out, since one side has no score."""
+    counts = [len(_last_epoch(side.scores)) for side in (first, second)]
+    shared = len(_shared(first, second)[0])
+    if shared == max(counts):
+        return None
+    return (
+        f"{first.name} and {second.name} share {shared:,} of {counts[0]:,} and {counts[1]:,} "
+        "scored observations; their differences are over those."
+    )
 
 
 def _last_epoch(scores: pl.DataFrame) -> pl.DataFrame:

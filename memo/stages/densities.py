@@ -46,7 +46,7 @@ def scored_densities(experiment: Experiment) -> list[ScoredDensity]:
             table=experiment.layout.fold_log_likelihoods(experiment.name, m.repeat, m.fold),
             model=fold_file(experiment, m),
             held_out=m.held_out,
-            block=m.repeat,
+            block=m.block,
             position=(m.repeat, m.fold),
         )
         for m in experiment.fold_models()

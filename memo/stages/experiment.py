@@ -79,7 +79,7 @@ class Experiment:
         return epoch if epoch is not None else scored[-1]
 
     def fold_fingerprint(self, model: FoldModel) -> str:
-        """A hash of everything that determines a fold model; the number of repeats does not."""
+        """A hash of everything that determines a fold model; how many there are does not."""
         return self._fingerprint(
             design=self.design.determinants, repeat=model.repeat, fold=model.fold
         )
@@ -89,11 +89,11 @@ class Experiment:
         return self._fingerprint(full=True)
 
     def partitions_fingerprint(self) -> str:
-        """The same for two experiments whose repeats cut the same observations alike."""
+        """The same for two experiments whose jackknife blocks hold out the same observations."""
         return fingerprint(
             {
                 "data": self.data_hash,
-                "design": self.design.determinants,
+                "design": self.design.pairing,
                 "seed": self.spec.seed,
             }
         )

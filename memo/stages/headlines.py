@@ -24,7 +24,7 @@ def summary_headlines(summary: Summary) -> list[Headline]:
 def difference_headlines(comparison: Comparison) -> list[Headline]:
     """How a second experiment differs from a first."""
     paired = "Paired over observations."
-    jackknife = "Standard error by the jackknife over repeats."
+    jackknife = "Standard error by the jackknife over repeats, or blocks of models."
     return [
         Headline(
             "Mean memorization",

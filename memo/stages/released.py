@@ -19,7 +19,7 @@ from memo.scores import (
     mixed_log_likelihood,
     mixture_bound,
 )
-from memo.spec import BackgroundSpec, KDESpec, NormalSpec
+from memo.spec import BackgroundSpec, KDESpec, KFoldSpec, NormalSpec
 from memo.stages.experiment import Experiment
 from memo.training import one_thread
 
@@ -51,7 +51,7 @@ def released_scores(
         log_likelihood: Of each model, (models, n), nats.
         std_error: Of each log-likelihood, (models, n).
         held_out: Which observations each model had held out, (models, n).
-        block: Repeat of each model, (models,).
+        block: Jackknife block of each model, (models,).
         background: Of the broad density, (models, n), nats.
     """
     method = experiment.spec.scoring.aggregate
@@ -67,10 +67,10 @@ def released_scores(
         exact = np.zeros_like(background)
         alone = memorization_scores(background, exact, ~held_out, block, method)
         bound = float(mixture_bound(scores, alone, weight).max())
+    design = experiment.spec.scoring.design
     ensemble = any(mitigation.kind == "ensemble" for mitigation in experiment.spec.mitigations)
-    if ensemble and block is not None:
-        members = len(log_likelihood) // len(np.unique(block))
-        scores = ensemble_scores(scores, log_likelihood, ~held_out, members)
+    if ensemble and isinstance(design, KFoldSpec):
+        scores = ensemble_scores(scores, log_likelihood, ~held_out, design.folds)
     return Released(scores, weight, bound)
 
 

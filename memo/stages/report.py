@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from memo.stages.relation import neighbor_metrics, related_neighbors
 from memo.stages.score import read_log_likelihoods
 from memo.stages.train import fold_file, full_model_file
 
-__all__ = ["metrics", "read_scores", "report"]
+__all__ = ["metrics", "read_scores", "report", "write_report"]
 
 
 def report(experiment: Experiment) -> Summary:
@@ -41,10 +42,9 @@ def report(experiment: Experiment) -> Summary:
     scores, scored = read_scores(experiment)
     summary = summarize(scores)
     diagnostics = _diagnostics(experiment)
-    losses = _losses(experiment, scores)
-    quantiles = quantile_curve(scores)
     neighbors = related_neighbors(experiment, scores)
-    page = render_report(
+    write_report(
+        experiment.layout.report(experiment.name),
         ReportData(
             experiment=experiment.name,
             title=experiment.spec.title or experiment.name,
@@ -52,31 +52,36 @@ def report(experiment: Experiment) -> Summary:
             headlines=summary_headlines(summary),
             warnings=list(_warnings(experiment, summary, diagnostics)),
             scores=scores,
-            quantiles=quantiles,
-            losses=losses,
+            quantiles=quantile_curve(scores),
+            losses=_losses(experiment, scores),
             images=pictures(experiment.data),
             neighbors=neighbors,
             records=record_data(experiment),
             illustration=illustrate(experiment, scores),
             scores_file=str(experiment.layout.scores(experiment.name)),
-        )
-    )
-    folder = experiment.layout.report(experiment.name)
-    files = {
-        "metrics.json": _json(
-            metrics(summary)
-            | {"estimator": diagnostics, "neighbors": neighbor_metrics(neighbors)}
-            | _mitigation_metrics(scored)
         ),
-        "losses.csv": losses.write_csv().encode(),
-        "quantiles.csv": quantiles.pivot("statistic", index="epoch", values="value")
-        .write_csv()
-        .encode(),
-        **page,
+        metrics(summary)
+        | {"estimator": diagnostics, "neighbors": neighbor_metrics(neighbors)}
+        | _mitigation_metrics(scored),
+    )
+    return summary
+
+
+def write_report(folder: Path, data: ReportData, numbers: dict[str, Any]) -> None:
+    """Write the page with its charts, the numbers that DVC shows, and the curves.
+
+    Raises:
+        ArtifactError: A file cannot be written.
+    """
+    quantiles = data.quantiles.pivot("statistic", index="epoch", values="value")
+    files = {
+        "metrics.json": _json(numbers),
+        "losses.csv": data.losses.write_csv().encode(),
+        "quantiles.csv": quantiles.write_csv().encode(),
+        **render_report(data),
     }
     for name, content in files.items():
         write_whole(folder / name, content)
-    return summary
 
 
 def read_scores(experiment: Experiment) -> tuple[pl.DataFrame, Facts]:
@@ -163,10 +168,13 @@ def _warnings(
     if not summary.repeats and not summary.exact:
         yield (
             "One repeat: scores have no standard errors, and nothing says which of them would "
-            "come out again. Set scoring.design.repeats to 3 or more."
+            f"come out again. {experiment.design.more}"
         )
     elif summary.repeats == 2 and not summary.exact:
-        yield "Two repeats: standard errors have one degree of freedom and are rough themselves."
+        yield (
+            "Two repeats, or blocks of models: standard errors have one degree of freedom and are "
+            "rough themselves."
+        )
     if diagnostics["unreliable_observations"]:
         yield (
             f"For {diagnostics['unreliable_observations']:,} of {summary.observations:,} "

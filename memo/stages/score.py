@@ -33,6 +33,7 @@ from memo.likelihood import (
     left_out_log_likelihood,
 )
 from memo.models import FitError, build_model
+from memo.scores import Aggregate
 from memo.spec import LikelihoodSpec, ModelSpec, source_of
 from memo.stages.densities import ScoredDensity, scored_densities
 from memo.stages.experiment import Experiment
@@ -42,7 +43,7 @@ from memo.stages.progress import progress
 from memo.stages.released import Released, background_log_likelihoods, released_scores
 from memo.training import Weights, default_device, one_thread
 
-__all__ = ["SCORING_VERSION", "read_log_likelihoods", "score"]
+__all__ = ["SCORING_VERSION", "read_log_likelihoods", "score", "scores_table"]
 
 SCORING_VERSION = 6
 """Raised whenever the same weights would give other log-likelihoods."""
@@ -266,21 +267,35 @@ def _scores_at(
         for column in ("log_likelihood", "std_error", "held_out", "unreliable")
     )
     released = released_scores(experiment, log_likelihood, std_error, held_out, block, background)
-    result = released.scores
-    table = experiment.data.observations.with_columns(
+    counts = unreliable.sum(0, dtype=np.int64)
+    return released, scores_table(experiment.data.observations, epoch, released.scores, counts)
+
+
+def scores_table(
+    observations: pl.DataFrame, epoch: int, result: Aggregate, unreliable: NDArray[np.int64]
+) -> pl.DataFrame:
+    """Scores at an epoch as a table; null where there is none.
+
+    Args:
+        observations: `index`, `id` and `label` of each.
+        epoch: When the models were scored.
+        result: Their scores.
+        unreliable: Under how many models each one's log-likelihood is.
+    """
+    columns = (
+        "log_p_in",
+        "log_p_out",
+        "memorization",
+        "std_error",
+        "estimator_std_error",
+        "mean_log_likelihood_in",
+        "mean_log_likelihood_out",
+    )
+    return observations.with_columns(
         pl.lit(epoch, pl.Int64).alias("epoch"),
-        log_p_in=result.log_p_in,
-        log_p_out=result.log_p_out,
-        memorization=result.memorization,
-        std_error=pl.Series(result.std_error, dtype=pl.Float64)
-        if result.std_error is not None
-        else pl.lit(None, pl.Float64),
-        estimator_std_error=result.estimator_std_error,
-        unreliable_models=unreliable.sum(0, dtype=np.int64),
-        mean_log_likelihood_in=result.mean_log_likelihood_in,
-        mean_log_likelihood_out=result.mean_log_likelihood_out,
+        *(pl.Series(name, getattr(result, name), nan_to_null=True) for name in columns),
+        unreliable_models=unreliable,
         memorization_without_repeat=pl.Series(
             [row.tolist() for row in result.without_block.T], dtype=pl.List(pl.Float64)
         ),
     )
-    return released, table

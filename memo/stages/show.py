@@ -4,23 +4,23 @@ import polars as pl
 
 from memo.errors import InputError
 from memo.scores import Summary, summarize
-from memo.stages.experiment import Experiment
-from memo.stages.report import read_scores
 
 __all__ = ["most_memorized", "show"]
 
 
 def show(
-    experiment: Experiment, *, top: int, label: str | None, epoch: int | None
+    scores: pl.DataFrame, *, top: int, label: str | None, epoch: int | None
 ) -> tuple[Summary, pl.DataFrame]:
     """Headline statistics over all observations, and the `top` most memorized of a label.
 
     Raises:
         InputError: The epoch was not scored, or no observation has the label.
-        ArtifactError: The scores are missing or damaged.
     """
-    scores, _ = read_scores(experiment)
-    at = scores.filter(pl.col("epoch") == experiment.scored_epoch(epoch))
+    scored = scores["epoch"].unique().sort().to_list()
+    if epoch is not None and epoch not in scored:
+        words = ", ".join(map(str, scored))
+        raise InputError(f"epoch {epoch} was not scored; scored are {words}")
+    at = scores.filter(pl.col("epoch") == (scored[-1] if epoch is None else epoch))
     if label is not None and not (at["label"] == label).any():
         labels = at["label"].drop_nulls().unique().sort().head(20).to_list()
         raise InputError(f"no observation has the label {label!r}; labels are {', '.join(labels)}")

@@ -1,0 +1,217 @@
+"""Designs at equal numbers of trainings: bias and error against exact leave-one-out scores.
+
+    python -m benchmarks.designs [--observations N] [--studies S] [--blocks]
+
+Densities whose leave-one-out scores have a closed form, on digits in their first principal
+components: `kde`, whose fit is not random; and `normal`, whose mean has a normal error after each
+training, as networks have from their initial weights and batches, of standard deviation `noise` in
+each component. Each study draws a whole design anew. Bias and error (root mean square) are over
+studies and observations, in nats; `top` are the 5% with the highest exact scores. Bias, `top` and
+the time of a study, fits and aggregation, are those of the most trainings; `share` is how much of
+the observations each training sees, which is what it costs.
+
+With --blocks: how often the 95% interval of a score holds the known one, by the number of jackknife
+blocks, where log p varies over models with a standard deviation of 1 or 2 nats.
+"""
+
+import argparse
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn.decomposition import PCA
+
+from benchmarks.data import digits
+from memo.design import plan_design
+from memo.scores import memorization_scores
+from memo.spec import DesignSpec, KFoldSpec, SubsetsSpec
+
+Array = NDArray[np.float64]
+
+COMPONENTS = 6
+BANDWIDTH = 0.5
+NOISES = (0.2, 0.6)
+TRAININGS = (30, 90, 300)
+FOLDS = (5, 10, 30)
+FRACTIONS = (0.5, 0.7, 0.9)
+HIGHLY = 0.95
+"""Quantile of the exact scores above which observations are looked at by themselves."""
+
+
+class Family(Protocol):
+    """A density of which the mean over trainings is known."""
+
+    name: str
+
+    def log_p(self, members: NDArray[np.int64], stream: np.random.Generator) -> Array:
+        """Of every observation, after one training: (n,) nats."""
+
+    def expected_log_p(self, members: NDArray[np.int64]) -> Array:
+        """The log of the mean density over trainings: (n,) nats."""
+
+
+class KDE:
+    """Normal kernels of one bandwidth."""
+
+    name = "kde"
+
+    def __init__(self, x: Array) -> None:
+        squared = np.square(x[:, None] - x[None]).sum(-1)
+        self._kernel = np.exp(-squared / (2 * BANDWIDTH**2))
+
+    def log_p(self, members: NDArray[np.int64], stream: np.random.Generator) -> Array:
+        return self.expected_log_p(members)
+
+    def expected_log_p(self, members: NDArray[np.int64]) -> Array:
+        return np.asarray(np.log(self._kernel[:, members].mean(1)))
+
+
+class NoisyNormal:
+    """A normal density with the training set's moments, its mean off by noise."""
+
+    def __init__(self, x: Array, noise: float) -> None:
+        self.name = f"normal, noise {noise:g}"
+        self._x, self._noise = x, noise
+
+    def log_p(self, members: NDArray[np.int64], stream: np.random.Generator) -> Array:
+        return self._normal(members, self._noise * stream.normal(size=self._x.shape[1]), 0.0)
+
+    def expected_log_p(self, members: NDArray[np.int64]) -> Array:
+        return self._normal(members, np.zeros(self._x.shape[1]), self._noise**2)
+
+    def _normal(self, members: NDArray[np.int64], error: Array, variance: float) -> Array:
+        own = self._x[members]
+        covariance = np.cov(own.T, bias=True) + variance * np.eye(len(error))
+        return np.asarray(
+            stats.multivariate_normal(own.mean(0) + error, covariance).logpdf(self._x)
+        )
+
+
+@dataclass(frozen=True)
+class Row:
+    """What studies of one design come to."""
+
+    bias: float
+    bias_highly: float
+    error: float
+    error_highly: float
+    seconds: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--observations", type=int, default=600)
+    parser.add_argument("--studies", type=int, default=20)
+    parser.add_argument("--blocks", action="store_true", help="coverage of intervals instead")
+    arguments = parser.parse_args()
+    if arguments.blocks:
+        print_coverage()
+        return
+    pixels = digits()[: arguments.observations].reshape(arguments.observations, -1).numpy()
+    x = PCA(COMPONENTS, whiten=True, random_state=0).fit_transform(pixels)
+    families: list[Family] = [KDE(x), *(NoisyNormal(x, noise) for noise in NOISES)]
+    for family in families:
+        truth = leave_one_out(family, len(x))
+        print(f"\n{family.name}: mean {truth.mean():.3f}, 95% quantile", end=" ")
+        print(f"{np.quantile(truth, HIGHLY):.3f}\n")
+        counts = " | ".join(f"error, {trainings}" for trainings in TRAININGS)
+        print(f"| design | share | bias | {counts} | top: bias | error | CPU s |")
+        print("| --- |" + " ---: |" * (len(TRAININGS) + 5))
+        for name, specs in designs().items():
+            print_row(name, specs, [measure(family, truth, s, arguments.studies) for s in specs])
+
+
+def print_row(name: str, specs: list[DesignSpec], rows: list[Row]) -> None:
+    """A design's errors at each number of trainings, and the rest at the largest."""
+    last = rows[-1]
+    errors = " | ".join(f"{row.error:.3f}" for row in rows)
+    print(
+        f"| {name} | {trained_share(specs[-1]):.2f} | {last.bias:+.3f} | {errors} | "
+        f"{last.bias_highly:+.3f} | {last.error_highly:.3f} | {last.seconds:.2f} |",
+        flush=True,
+    )
+
+
+def designs() -> dict[str, list[DesignSpec]]:
+    """Each design at every number of trainings."""
+    k_fold: dict[str, list[DesignSpec]] = {
+        f"k-fold {k}": [KFoldSpec(kind="k-fold", folds=k, repeats=t // k) for t in TRAININGS]
+        for k in FOLDS
+    }
+    return k_fold | {
+        f"subsets {f:g}": [SubsetsSpec(kind="subsets", fraction=f, models=t) for t in TRAININGS]
+        for f in FRACTIONS
+    }
+
+
+def trained_share(spec: DesignSpec) -> float:
+    """Of the observations, in each training set."""
+    return spec.fraction if isinstance(spec, SubsetsSpec) else 1 - 1 / spec.folds
+
+
+def leave_one_out(family: Family, n: int) -> Array:
+    """The exact scores."""
+    everything = np.arange(n)
+    without = [family.expected_log_p(np.delete(everything, i))[i] for i in everything]
+    return family.expected_log_p(everything) - np.array(without)
+
+
+def measure(family: Family, truth: Array, spec: DesignSpec, studies: int) -> Row:
+    """Scores of some studies against the exact ones."""
+    start = time.process_time()
+    errors = np.stack([study(family, len(truth), spec, seed) for seed in range(studies)]) - truth
+    seconds = (time.process_time() - start) / studies
+    highly = errors[:, truth > np.quantile(truth, HIGHLY)]
+    return Row(
+        errors.mean(),
+        highly.mean(),
+        np.sqrt(np.square(errors).mean()),
+        np.sqrt(np.square(highly).mean()),
+        seconds,
+    )
+
+
+def study(family: Family, n: int, spec: DesignSpec, seed: int) -> Array:
+    """Scores by one draw of a design."""
+    stream = np.random.default_rng(seed)
+    everything = np.arange(n)
+    members = [
+        np.setdiff1d(everything, model.held_out) for model in plan_design(spec, n, seed).fold_models
+    ]
+    log_p = np.stack([family.log_p(own, stream) for own in members])
+    in_training = np.stack([np.isin(everything, own) for own in members])
+    exact = np.zeros_like(log_p)
+    return memorization_scores(log_p, exact, in_training, None, "balanced").memorization
+
+
+def print_coverage() -> None:
+    """Coverage and width of intervals from subsets of a half, by the number of blocks."""
+    print("| models | std of log p | blocks | coverage | mean width | spread of widths |")
+    print("| ---: | ---: | ---: | ---: | ---: | ---: |")
+    for models in (40, 200):
+        for spread in (1.0, 2.0):
+            for count in (2, 3, 5, 10, 20, 50, 100):
+                if 2 * count <= models:
+                    found = coverage(models, spread, count)
+                    numbers = " | ".join(f"{number:.3f}" for number in found)
+                    print(f"| {models} | {spread:g} | {count} | {numbers} |", flush=True)
+
+
+def coverage(models: int, spread: float, count: int, n: int = 2000) -> tuple[float, float, float]:
+    """Share of intervals that hold the score, their mean width, and its relative spread."""
+    stream = np.random.default_rng(models)
+    pairs = stream.random((models // 2, n)) < 0.5
+    in_training = np.stack([pairs, ~pairs], axis=1).reshape(models, n)
+    log_p = np.where(in_training, -20.0, -22.0) + spread * stream.normal(size=(models, n))
+    block = np.arange(models) // 2 * count // (models // 2)
+    scores = memorization_scores(log_p, np.zeros_like(log_p), in_training, block, "balanced")
+    half = stats.t.ppf(0.975, count - 1) * scores.std_error
+    held = np.abs(scores.memorization - 2.0) < half
+    return float(held.mean()), float(2 * half.mean()), float(half.std() / half.mean())
+
+
+if __name__ == "__main__":
+    main()
