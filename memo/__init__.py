@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from memo.errors import InputError, MemoError, WorkError
-    from memo.library import Compared, Measured, compare, measure
-    from memo.scores import Comparison, Estimate, Summary
+    from memo.library import (
+        Compared,
+        Measured,
+        compare,
+        measure,
+        scores_from_log_likelihoods,
+    )
+    from memo.scores import Comparison, Estimate, Summary, summarize
     from memo.spec import (
         AdaptiveSpec,
         FlowSpec,
@@ -48,14 +54,22 @@ __all__ = [
     "compare",
     "measure",
     "read_project",
+    "scores_from_log_likelihoods",
+    "summarize",
 ]
 
 __version__ = "0.1.0"
 
 _ROOMS = {
     "memo.errors": ("InputError", "MemoError", "WorkError"),
-    "memo.library": ("Compared", "Measured", "compare", "measure"),
-    "memo.scores": ("Comparison", "Estimate", "Summary"),
+    "memo.library": (
+        "Compared",
+        "Measured",
+        "compare",
+        "measure",
+        "scores_from_log_likelihoods",
+    ),
+    "memo.scores": ("Comparison", "Estimate", "Summary", "summarize"),
 }
 """Where the public names are defined; those that are not here are specs."""
 

@@ -13,20 +13,34 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 from torch import nn
 
 from memo.artifacts import SCORES, Facts, Layout, read_table
 from memo.code import Code
-from memo.datasets import Prepared, content_hash, prepare_array, support_of
-from memo.design import plan_design
+from memo.datasets import (
+    Prepared,
+    content_hash,
+    observation_table,
+    prepare_array,
+    support_of,
+)
+from memo.design import blocks, plan_design
 from memo.errors import InputError
 from memo.execution import local_executor
 from memo.report import Chart, Headline, agreement, distribution, in_notebook
-from memo.scores import Comparison, Summary, compare_scores, summarize
+from memo.scores import (
+    Comparison,
+    Method,
+    Summary,
+    compare_scores,
+    memorization_scores,
+    summarize,
+)
 from memo.spec import (
     ArraySpec,
     CustomSpec,
@@ -43,11 +57,11 @@ from memo.stages.experiment import Experiment
 from memo.stages.headlines import difference_headlines, summary_headlines
 from memo.stages.neighbors import neighbors
 from memo.stages.report import report
-from memo.stages.score import score
+from memo.stages.score import score, scores_table
 from memo.stages.show import most_memorized
 from memo.stages.train import train
 
-__all__ = ["Compared", "Measured", "compare", "measure"]
+__all__ = ["Compared", "Measured", "compare", "measure", "scores_from_log_likelihoods"]
 
 Settings: TypeAlias = Mapping[str, Any]
 """Keys and values as in params.yaml."""
@@ -145,6 +159,64 @@ def compare(first: "Measured", second: "Measured") -> "Compared":
         same_partitions=first.facts["partitions"] == second.facts["partitions"],
     )
     return Compared(first, second, difference)
+
+
+def scores_from_log_likelihoods(
+    log_likelihood: ArrayLike,
+    in_training: ArrayLike,
+    *,
+    std_error: ArrayLike | None = None,
+    block: ArrayLike | None = None,
+    aggregate: Method = "balanced",
+    ids: Sequence[object] | None = None,
+    labels: Sequence[object] | None = None,
+) -> pl.DataFrame:
+    """Scores by models that were trained elsewhere, on any scheme of training sets.
+
+    Args:
+        log_likelihood: Of each model and observation, (models, n), nats.
+        in_training: Whether the observation was in the model's training set, (models, n).
+        std_error: Of each log-likelihood; 0 when None.
+        block: Which models belong together in the jackknife, (models,); runs of models in their
+            order when None.
+        aggregate: How densities are averaged.
+        ids: A name of each observation; its position when None.
+        labels: A label of each observation.
+
+    Returns:
+        Columns as in `memo.artifacts.SCORES`; null where an observation has too few models.
+
+    Raises:
+        InputError: Shapes do not fit, or a value is not finite.
+    """
+    values = _matrix("log_likelihood", log_likelihood, None)
+    inside = np.asarray(in_training)
+    if inside.dtype != np.bool_ or inside.shape != values.shape:
+        raise InputError(
+            f"in_training: is {inside.dtype} of shape {inside.shape}, not bool of {values.shape}"
+        )
+    errors = np.zeros_like(values)
+    if std_error is not None:
+        errors = _matrix("std_error", std_error, values.shape)
+    own = np.asarray(blocks(len(values)) if block is None else block)
+    if own.shape != values.shape[:1]:
+        raise InputError(f"block: has shape {own.shape}, not one entry for each model")
+    result = memorization_scores(
+        values, errors, inside, np.unique(own, return_inverse=True)[1], aggregate
+    )
+    observations = observation_table(values.shape[1], ids, labels)
+    return scores_table(observations, 1, result, np.zeros(values.shape[1], np.int64)).select(
+        *SCORES
+    )
+
+
+def _matrix(what: str, given: ArrayLike, shape: tuple[int, ...] | None) -> NDArray[np.float64]:
+    matrix = np.asarray(given, np.float64)
+    if matrix.ndim != 2 or matrix.shape != (shape or matrix.shape):
+        raise InputError(f"{what}: has shape {matrix.shape}, not {shape or '(models, n)'}")
+    if not np.isfinite(matrix).all():
+        raise InputError(f"{what}: has values that are not finite")
+    return matrix
 
 
 @dataclass(frozen=True)

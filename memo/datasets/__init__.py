@@ -1,6 +1,6 @@
 """Sources -> prepared observations."""
 
-from memo.datasets.arrays import prepare_array, support_of
+from memo.datasets.arrays import observation_table, prepare_array, support_of
 from memo.datasets.celeba import read_celeba
 from memo.datasets.cifar10 import read_cifar10
 from memo.datasets.columns import Column, blocks, category_counts, log_jacobian, records
@@ -52,6 +52,7 @@ __all__ = [
     "category_counts",
     "content_hash",
     "log_jacobian",
+    "observation_table",
     "observed_pixels",
     "pictures",
     "prepare_array",

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from memo.datasets.prepared import DataError, Prepared, check_prepared
 from memo.spec import Support
 
-__all__ = ["prepare_array", "support_of"]
+__all__ = ["observation_table", "prepare_array", "support_of"]
 
 LEVELS = 256
 
@@ -32,21 +32,32 @@ def prepare_array(
     """
     numbers = _numbers(values)
     scored = _typed(numbers)
-    names = range(len(scored)) if ids is None else ids
-    observations = pl.DataFrame(
-        {
-            "index": range(len(scored)),
-            "id": _texts("ids", names, len(scored)),
-            "label": _texts("labels", labels, len(scored)),
-        },
-        schema={"index": pl.Int64, "id": pl.String, "label": pl.String},
-    )
-    if observations["id"].n_unique() < len(observations):
-        raise DataError("ids: two observations have the same")
+    observations = observation_table(len(scored), ids, labels)
     white = int(scored.max(initial=1)) if scored.dtype == np.uint8 else 1
     return check_prepared(
         Prepared(scored, observations, white=white, facts={"source": "an array"}), "values"
     )
+
+
+def observation_table(
+    count: int, ids: Sequence[object] | None, labels: Sequence[object] | None
+) -> pl.DataFrame:
+    """`index`, `id` and `label` of so many observations; positions are ids when None.
+
+    Raises:
+        DataError: There are more or fewer names or labels, or a name is there twice.
+    """
+    table = pl.DataFrame(
+        {
+            "index": range(count),
+            "id": _texts("ids", range(count) if ids is None else ids, count),
+            "label": _texts("labels", labels, count),
+        },
+        schema={"index": pl.Int64, "id": pl.String, "label": pl.String},
+    )
+    if table["id"].n_unique() < count:
+        raise DataError("ids: two observations have the same")
+    return table
 
 
 def support_of(prepared: Prepared) -> Support:
