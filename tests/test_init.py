@@ -316,7 +316,9 @@ def test_from_a_wheel_to_a_report_on_a_model_of_ones_own(installed: Path, tmp_pa
     spec = {name: spec[name] for name in ("datasets", "custom")}
     for part, less in (("training", {"epochs": 4}), ("scoring", {"epochs": [4]})):
         spec["custom"]["diffusion"][part] |= less
-    spec["custom"]["diffusion"]["scoring"]["design"] |= {"folds": 2, "repeats": 2}
+    own = {"design": {"kind": "k-fold", "folds": 2, "repeats": 2}}
+    own["likelihood"] = {"kind": "importance", "samples": 4}
+    spec["custom"]["diffusion"]["scoring"] |= own
     spec["custom"]["diffusion"]["model"]["arguments"] = {"hidden": 16, "steps": 8}
     (study / "params.yaml").write_text(json.dumps(spec, indent=1))
     run(installed, study, "dvc", "repro", "custom-report@diffusion")
