@@ -328,8 +328,7 @@ def show(
     scores = _scores(experiment)
     from memo.stages import show as stage
     from memo.stages import terminal
-    from memo.stages.headlines import summary_headlines
-    from memo.stages.report import metrics
+    from memo.stages.headlines import metrics, summary_headlines
 
     summary, rows = stage.show(scores, top=top, label=label, epoch=epoch)
     if as_json:

@@ -24,11 +24,11 @@ from memo.datasets import (
     prepare_dataset,
     restored,
     stored,
-    training_batch,
 )
 from memo.datasets.prepared import check_prepared
 from memo.datasets.rows import Logits, Shares
 from memo.spec import DatasetSpec
+from memo.training.drawing import training_batch
 
 torch.set_num_threads(1)
 

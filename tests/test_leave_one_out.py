@@ -17,7 +17,7 @@ from memo.models import build_model
 from memo.scores import summarize
 from memo.spec import SpecError, read_project
 from memo.stages.experiment import load_experiment
-from memo.stages.report import metrics
+from memo.stages.headlines import metrics
 from memo.stages.score import score
 from tests.conftest import command, files, make_repository
 from tests.in_process import Scored, scored_experiments

@@ -26,7 +26,6 @@ from memo.datasets.rows import Rows
 from memo.datasets.synthetic import prepare_synthetic
 from memo.datasets.table import prepare_table
 from memo.datasets.table_survey import TableSurvey, survey_table
-from memo.datasets.training import training_batch
 from memo.datasets.values import prepare_images
 from memo.spec import (
     CelebASpec,
@@ -65,7 +64,6 @@ __all__ = [
     "support_of",
     "survey_image_folder",
     "survey_table",
-    "training_batch",
 ]
 
 

@@ -23,9 +23,8 @@ from memo.report import (
 from memo.scores import Comparison, ScoringError, compare_scores, quantile_curve, summarize
 from memo.spec import ExperimentSpec, ProjectSpec
 from memo.stages.frontier import Trade, frontier, remainder
-from memo.stages.headlines import difference_headlines, summary_headlines
+from memo.stages.headlines import difference_headlines, metrics, summary_headlines
 from memo.stages.prepare import read_prepared
-from memo.stages.report import metrics
 from memo.stages.seconds import read_seconds
 
 __all__ = [

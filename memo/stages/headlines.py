@@ -1,11 +1,12 @@
 """A summary's numbers with what they mean, in the words that every page and table uses."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from memo.report import Headline
 from memo.scores import Comparison, Summary
 
-__all__ = ["MEMORIZATION", "difference_headlines", "summary_headlines"]
+__all__ = ["MEMORIZATION", "difference_headlines", "metrics", "summary_headlines"]
 
 MEMORIZATION = {
     "mean": ("Mean", "What an average observation owes to its own presence in training."),
@@ -52,6 +53,24 @@ def difference_headlines(comparison: Comparison) -> list[Headline]:
             f"{paired} Positive where the second is the better density.",
         ),
     ]
+
+
+def metrics(summary: Summary) -> dict[str, Any]:
+    """A summary as plain JSON; nats, shares between 0 and 1."""
+    return {
+        "epoch": summary.epoch,
+        "observations": summary.observations,
+        "repeats": summary.repeats,
+        "exact": summary.exact,
+        "memorization": {name: e.value for name, e in summary.memorization.items()},
+        "memorization_std_error": {name: e.std_error for name, e in summary.memorization.items()},
+        "significant_share": summary.significant,
+        "held_out_log_likelihood": summary.held_out_log_likelihood.value,
+        "held_out_log_likelihood_std_error": summary.held_out_log_likelihood.std_error,
+        "train_log_likelihood": summary.train_log_likelihood.value,
+        "gap": summary.gap.value,
+        "gap_std_error": summary.gap.std_error,
+    }
 
 
 def _memorization(summary: Summary) -> Iterator[Headline]:

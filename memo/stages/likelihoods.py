@@ -26,8 +26,8 @@ from memo.errors import InputError
 from memo.report import UNRELIABLE, ReportData
 from memo.scores import Method, Summary, memorization_scores, quantile_curve, summarize
 from memo.stages.from_table import FROM_TABLE
-from memo.stages.headlines import summary_headlines
-from memo.stages.report import metrics, write_report
+from memo.stages.headlines import metrics, summary_headlines
+from memo.stages.report import write_report
 from memo.stages.score import scores_table
 
 __all__ = ["TableScores", "score_table", "scored_table"]

@@ -22,7 +22,7 @@ from memo.scores import Summary, quantile_curve, summarize
 from memo.spec import AdaptiveSpec, LikelihoodSpec
 from memo.stages.densities import scored_densities
 from memo.stages.experiment import Experiment
-from memo.stages.headlines import summary_headlines
+from memo.stages.headlines import metrics, summary_headlines
 from memo.stages.illustration import illustrate
 from memo.stages.privacy import privacy_words
 from memo.stages.records import column_facts, record_data
@@ -30,7 +30,7 @@ from memo.stages.relation import neighbor_metrics, related_neighbors
 from memo.stages.score import read_log_likelihoods
 from memo.stages.train import fold_file, full_model_file
 
-__all__ = ["metrics", "read_scores", "report", "write_report"]
+__all__ = ["read_scores", "report", "write_report"]
 
 
 def report(experiment: Experiment) -> Summary:
@@ -96,24 +96,6 @@ def read_scores(experiment: Experiment) -> tuple[pl.DataFrame, Facts]:
     if facts.get("data") != experiment.data_hash or len(scores) != rows:
         raise ArtifactError(f"{file}: belongs to another spec; run: memo score {experiment.name}")
     return scores, facts
-
-
-def metrics(summary: Summary) -> dict[str, Any]:
-    """A summary as plain JSON; nats, shares between 0 and 1."""
-    return {
-        "epoch": summary.epoch,
-        "observations": summary.observations,
-        "repeats": summary.repeats,
-        "exact": summary.exact,
-        "memorization": {name: e.value for name, e in summary.memorization.items()},
-        "memorization_std_error": {name: e.std_error for name, e in summary.memorization.items()},
-        "significant_share": summary.significant,
-        "held_out_log_likelihood": summary.held_out_log_likelihood.value,
-        "held_out_log_likelihood_std_error": summary.held_out_log_likelihood.std_error,
-        "train_log_likelihood": summary.train_log_likelihood.value,
-        "gap": summary.gap.value,
-        "gap_std_error": summary.gap.std_error,
-    }
 
 
 def _diagnostics(experiment: Experiment) -> dict[str, float]:

@@ -1,13 +1,13 @@
 """Results as terminal tables and as Markdown."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import polars as pl
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from memo.likelihood import EstimatorCheck
 from memo.report import ComparisonData, Headline
 
 __all__ = [
@@ -17,6 +17,9 @@ __all__ = [
     "print_headlines",
     "print_observations",
 ]
+
+if TYPE_CHECKING:
+    from memo.likelihood import EstimatorCheck
 
 _output = Console(highlight=False)
 
@@ -53,7 +56,7 @@ def print_observations(title: str, rows: pl.DataFrame) -> None:
     _print(title, header, [[_cell(value) for value in row] for row in rows.iter_rows()])
 
 
-def print_check(title: str, check: EstimatorCheck) -> None:
+def print_check(title: str, check: "EstimatorCheck") -> None:
     """Bias, scatter and calibration of log-likelihoods, in training and held out."""
     groups = {"in training": check.in_training, "held out": check.held_out}
     rows = [

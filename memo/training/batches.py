@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memo.datasets import Prepared, Rows, training_batch
+from memo.datasets import Prepared, Rows
 from memo.design import IndexArray, torch_seed
+from memo.training.drawing import training_batch
 
 __all__ = ["Minibatches", "Observations", "padded"]
 
