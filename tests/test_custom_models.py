@@ -536,7 +536,7 @@ def test_the_docs_example_runs_alike_in_workers_and_here(tmp_path: Path) -> None
     assert table["std_error"].max() <= 0.5
     assert table["samples"].min() >= 16
     assert not table["unreliable"].any()
-    assert scores["memorization"].mean() > 2 * scores["memorization"].std() / math.sqrt(300)
+    assert scores["memorization"].mean() > 2 * scores["memorization"].std() / math.sqrt(len(scores))
 
 
 def test_what_is_wrong_with_an_experiment_of_ones_own_is_said_where_it_stands(
@@ -585,22 +585,21 @@ def test_editing_the_code_trains_again_what_depends_on_it(tmp_path: Path) -> Non
     (folder / "params.yaml").write_text(PIPELINE)
     custom(folder, TINY)
     command(folder, "memo", "expand")
-    stages = ("custom-train@own", "train@normal", "derived-train@swept-3")
+    assert (folder / "expanded.yaml").read_text().count("code: own.py") == 2 + 2
+    stages = ("custom-train@own", "train@normal")
 
     def repro() -> tuple[set[str], str]:
         result = command(folder, "dvc", "repro", *stages)
         return set(re.findall(r"Running stage '(.+)'", result.stdout)), result.stdout
 
     assert repro()[0] == {"prepare@digits", *stages}
-    status = command(folder, "dvc", "status", *stages).stdout
-    assert "up to date" in status
     before = contents(folder / "artifacts" / "folds" / "own")
     edit(folder / "own.py", "0.5 *", "0.5000 *")
     status = command(folder, "dvc", "status", *stages).stdout
     assert "own.py" in status
     assert "train@normal" not in status
     ran, output = repro()
-    assert ran == {"custom-train@own", "derived-train@swept-3"}
+    assert ran == {"custom-train@own"}
     assert "own: 7 models trained" in output
     after = contents(folder / "artifacts" / "folds" / "own")
     assert {name for name in before if before[name] == after[name]} == set()
