@@ -30,7 +30,7 @@ from memo.stages.neighbors import neighbors
 from memo.stages.prepare import prepare
 from memo.stages.report import report
 from memo.stages.score import score
-from memo.stages.train import train
+from memo.stages.train import full_model_file, train
 from memo.training import ContractError, check_contract, why_not_stacked
 from tests.conftest import ROOT, command, contents, edit, make_repository
 from tests.in_process import scored_experiments
@@ -578,6 +578,45 @@ class Own(nn.Module):
 PIPELINE = TWO_NORMALS.replace("{ridge: 0.1}}\n    training", "{scale: 2.0}}\n    training") + (
     "derived:\n  swept: {base: own, grid: {model.arguments.scale: [1.0, 3.0]}}\n"
 )
+
+
+MITIGATIONS = {
+    "slower": "{kind: learning-rate, scale: 0.1}",
+    "decaying": "{kind: weight-decay, decay: 1.0}",
+    "stopping": "{kind: early-stopping, patience: 1, fraction: 0.5}",
+    "noisy": "{kind: augmentation, noise: 0.5}",
+    "private": "{kind: dp-sgd, noise_multiplier: 1.0, delta: 0.001}",
+    "fewer": "{kind: deduplicate, distance: 10.0}",
+}
+
+
+def test_mitigations_of_training_act_on_a_model_of_ones_own(tmp_path: Path) -> None:
+    custom(
+        tmp_path, GOOD.replace("shape[0]", "64").replace("self.net(x)", "self.net(x.flatten(1))")
+    )
+    own = """
+  {name}:
+    dataset: digits
+    model: {{kind: custom, target: "own:Own", code: own.py}}
+    training: {{epochs: 3, batch_size: 16, learning_rate: 1.0e-2}}
+    mitigations: [{mitigation}]
+    scoring: {{design: {{kind: k-fold, folds: 2, repeats: 1}}, epochs: [3]}}
+    seed: 1
+"""
+    cases = {"plain": "", **MITIGATIONS}
+    spec = "datasets:\n  digits: {kind: digits, values: continuous, limit: 60}\ncustom:"
+    spec += "".join(own.format(name=name, mitigation=text) for name, text in cases.items())
+    (tmp_path / "params.yaml").write_text(spec)
+    project, layout = read_project(tmp_path / "params.yaml"), Layout(tmp_path)
+    prepare(project, layout, "digits")
+    weights = {}
+    for name in cases:
+        experiment = load_experiment(project, layout, name)
+        assert train(experiment, InProcess()) == 3
+        trained = full_model_file(experiment).read().weights[3]
+        assert np.isfinite(trained["net.0.weight"]).all()
+        weights[name] = trained["net.0.weight"].tobytes()
+    assert len(set(weights.values())) == len(cases)
 
 
 def test_editing_the_code_trains_again_what_depends_on_it(tmp_path: Path) -> None:
