@@ -16,7 +16,8 @@ from memo.artifacts import (
     write_whole,
 )
 from memo.datasets import pictures
-from memo.likelihood import LARGEST_PARETO_K
+from memo.likelihood import LARGEST_PARETO_K, draws_of_its_own
+from memo.models import build_model
 from memo.report import UNRELIABLE, ReportData, render_report
 from memo.scores import Summary, quantile_curve, summarize
 from memo.spec import AdaptiveSpec, LikelihoodSpec
@@ -191,10 +192,17 @@ def _facts(experiment: Experiment) -> dict[str, str]:
         "Training": _settings(spec.training),
         "Mitigations": "; ".join(mitigations) or "none",
         "Design": experiment.design.words,
-        "Likelihood": _settings(spec.scoring.likelihood),
+        "Likelihood": _settings(spec.scoring.likelihood) + _own_draws(experiment),
         "Aggregate": spec.scoring.aggregate,
         "Seed": str(spec.seed),
     }
+
+
+def _own_draws(experiment: Experiment) -> str:
+    """What scores are about where a model has log p(x) as a mean of its own draws."""
+    if not draws_of_its_own(build_model(experiment.spec.model, experiment.data.shape)):
+        return ""
+    return "; the mean of the model's own draws: of a bound, if that is what they are draws of"
 
 
 def _mitigation_metrics(scored: Facts) -> dict[str, Any]:
