@@ -179,6 +179,8 @@ def prepare(
 
     facts = stage.prepare(project, _project.layout, dataset)
     typer.echo(f"{dataset}: {facts['observations']} observations of {facts['shape']}")
+    for column, words in facts.get("columns", {}).items():
+        typer.echo(f"  {column}: {words}")
 
 
 @app.command()

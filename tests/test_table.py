@@ -80,6 +80,7 @@ def test_numbers_come_first_whatever_the_order_of_the_columns() -> None:
     assert blocks(data.columns) == [slice(1, 4), slice(0, 1)]
     np.testing.assert_allclose(data.scored[:, 0], [31, 44.5, 18, 27])
     assert data.log_jacobian is None
+    assert data.facts["columns"]["age"] == "number, as it is"
     assert data.observations["id"].to_list() == [f"record {i}" for i in range(1, 5)]
 
 
@@ -102,6 +103,7 @@ def test_missing_values_become_the_median_and_the_most_frequent_category() -> No
     np.testing.assert_allclose(values["x"], [1, 3, 10, 2, 4, 3], rtol=1e-6)
     assert values["c"].to_list() == ["b", "b", "a", "b", "a", "b"]
     assert data.facts["imputed"] == {"x": 2, "c": 1}
+    assert data.facts["columns"]["c"] == "2 categories, 1 imputed"
 
 
 @pytest.mark.parametrize("load", [load_wine, load_breast_cancer, load_diabetes])

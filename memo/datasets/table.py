@@ -63,7 +63,7 @@ def prepare_table(spec: TableSpec) -> Prepared:
         columns=columns,
         facts={
             "source": f"table {spec.path}",
-            "columns": {column.name: _in_words(column) for column in columns},
+            "columns": {one.column.name: _in_words(one.column, one.imputed) for one in read},
             "imputed": {one.column.name: one.imputed for one in read if one.imputed},
         },
     )
@@ -287,8 +287,12 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def _in_words(column: Column) -> str:
+def _in_words(column: Column, imputed: int) -> str:
     if column.categories is not None:
-        return f"{len(column.categories)} categories"
+        words = f"{len(column.categories)} categories"
+    elif (column.mean, column.scale) == (0, 1):
+        words = "number, as it is"
+    else:
+        words = f"number, mean {column.mean:.6g}, standard deviation {column.scale:.6g}"
     rounded = "" if column.step is None else f", rounded to {column.step:.6g}"
-    return f"number, mean {column.mean:.6g}, standard deviation {column.scale:.6g}{rounded}"
+    return words + rounded + (f", {imputed:,} imputed" if imputed else "")
