@@ -371,6 +371,8 @@ def test_tables_of_a_data_set_keep_to_it(scored: Path) -> None:
     for frame in (named, named.drop("index")):
         file = written(scored, frame, "named.csv")
         assert run(scored, "score", "--from", str(file), "--dataset", "points")[0] == 0
+    said = run(scored, "compare", "folds", "named", "--markdown")[1]
+    assert "folds and named share 20 of 40 and 20 scored observations" in said
     for frame, problem in (
         (rows.with_columns(pl.col("index") + 25), "column 'index': 40 is beyond the 40"),
         (

@@ -145,9 +145,12 @@ def _differences(data: ComparisonData) -> list[tuple[str, list[str], Rows]]:
 
 def _problems(data: ComparisonData) -> list[str]:
     return [
-        f"{d.second} and {d.first} cannot be compared: {d.problem}"
-        for d in data.differences
-        if d.problem is not None
+        *data.warnings,
+        *(
+            f"{d.second} and {d.first} cannot be compared: {d.problem}"
+            for d in data.differences
+            if d.problem is not None
+        ),
     ]
 
 
