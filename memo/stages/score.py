@@ -3,6 +3,7 @@
 import json
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from memo.artifacts import (
 from memo.datasets import Rows
 from memo.design import IndexArray, Stream, seed_sequence, torch_seed
 from memo.errors import WorkError
-from memo.execution import Executor
+from memo.execution import Executor, Lazy
 from memo.likelihood import (
     LogLikelihood,
     concatenate,
@@ -60,14 +61,15 @@ def score(experiment: Experiment, executor: Executor) -> pl.DataFrame:
     """
     densities = scored_densities(experiment)
     missing = [density for density in densities if not _found(experiment, density)]
-    tasks = [_task(experiment, density) for density in missing]
+    tasks = Lazy(partial(_task, experiment), missing)
+    names = [f"experiment {experiment.name}, scores by {one.model.path}" for one in missing]
     shared = _Shared(
         experiment.spec.model, experiment.spec.scoring.likelihood, experiment.data.scored
     )
-    if tasks:
+    if missing:
         with (
             progress(f"{experiment.name}: densities scored", len(tasks)) as advance,
-            closing(executor.run(_estimate, shared, tasks)) as results,
+            closing(executor.run(_estimate, shared, tasks, names)) as results,
         ):
             for position, estimates in results:
                 _write(experiment, missing[position], estimates)

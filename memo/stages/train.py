@@ -51,6 +51,9 @@ def train(experiment: Experiment, executor: Executor) -> int:
         remove_leftovers(job.file.path)
     write_seconds(seconds_file, seconds)
     stacks = [stack for stack in _stacks(experiment, jobs) if any(map(_must_train, stack))]
+    stacks.sort(
+        key=_cost, reverse=True
+    )  # what takes longest starts first, so that all end together
     missing = sum(_must_train(job) for stack in stacks for job in stack)
     kept = len(jobs) - missing
     if kept:
@@ -64,11 +67,12 @@ def train(experiment: Experiment, executor: Executor) -> int:
         experiment.spec.scoring.epochs,
     )
     tasks = [[job.training_set for job in stack] for stack in stacks]
+    names = [f"experiment {experiment.name}, {_named(stack)}" for stack in stacks]
     start = time.time_ns()
     try:
         with (
             progress(f"{experiment.name}: models trained", missing) as advance,
-            closing(executor.run(_train, shared, tasks)) as outcomes,
+            closing(executor.run(_train, shared, tasks, names)) as outcomes,
         ):
             for position, (outcome, spent) in outcomes:
                 _write(experiment, stacks[position], outcome)
@@ -117,6 +121,16 @@ class _Job:
 
 def _must_train(job: _Job) -> bool:
     return job.problem is not None
+
+
+def _cost(stack: Sequence[_Job]) -> int:
+    """Grows with the time that training a stack takes: observations of one epoch, over models."""
+    return sum(len(job.training_set.members) for job in stack)
+
+
+def _named(stack: Sequence[_Job]) -> str:
+    ends = dict.fromkeys((stack[0].what, stack[-1].what))
+    return " to ".join(ends)
 
 
 def _jobs(experiment: Experiment) -> list[_Job]:

@@ -1,6 +1,6 @@
 """One model from one training set: the loop, and mitigations as its parts."""
 
-from memo.training.device import default_device, one_thread
+from memo.training.device import default_device, one_thread, visible_gpus
 from memo.training.fit import fit_model
 from memo.training.plan import TrainingPlan, training_plan
 from memo.training.private import epsilon_spent
@@ -23,5 +23,6 @@ __all__ = [
     "stack_size",
     "train_stack",
     "training_plan",
+    "visible_gpus",
     "without_duplicates",
 ]
