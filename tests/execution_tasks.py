@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 from memo.errors import WorkError
 
@@ -55,3 +56,18 @@ def visible_gpu_of_survivors(shared: str, task: int) -> str:
     while not (Path(shared) / "again").exists():
         time.sleep(0.01)
     return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+def seen_content(shared: dict[str, Any], task: int) -> tuple[int, bool]:
+    return int(shared["mapped"].sum()) + task, shared["mapped"].flags.writeable
+
+
+def wait_for_release(shared: str, task: int) -> tuple[int, str]:
+    """Say where it runs, and wait until the test lets go."""
+    import ray
+
+    node = ray.get_runtime_context().get_node_id()
+    (Path(shared) / f"{task}-{node}").touch()
+    while not (Path(shared) / "release").exists():
+        time.sleep(0.02)
+    return task, node

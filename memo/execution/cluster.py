@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 import signal
-import sys
+import socket
 import tempfile
 import threading
 from collections import deque
@@ -21,6 +21,7 @@ from ray.exceptions import (
     OutOfMemoryError,
     RayError,
     RayTaskError,
+    TaskUnschedulableError,
     WorkerCrashedError,
 )
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -39,6 +40,9 @@ Result = TypeVar("Result")
 
 QUEUED = 2
 """Tasks handed over for each that can run at once: one that runs and one that waits."""
+
+PATIENCE = 10
+"""Seconds in which a cluster must answer."""
 
 DEATHS = (WorkerCrashedError, NodeDiedError, OutOfMemoryError, ObjectLostError)
 
@@ -137,7 +141,8 @@ class Ray:
             yield
             return
         with ExitStack() as stack:
-            stack.enter_context(redirect_stdout(sys.stderr))  # where Ray tells of dead workers
+            nowhere = stack.enter_context(Path(os.devnull).open("w"))
+            stack.enter_context(redirect_stdout(nowhere))  # where Ray tells of deaths at length
             before = signal.getsignal(signal.SIGTERM)
             stack.callback(ray.shutdown)
             try:
@@ -152,6 +157,8 @@ class Ray:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_SCHEDULER_EVENTS", "0")
         own: dict[str, Any] = {"address": self.address}
+        if self.address is not None:
+            _reach(self.address)
         if self.address is None:
             folder = tempfile.mkdtemp(prefix="memo-ray-")
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -190,6 +197,17 @@ class Ray:
         return 1 if any("GPU" in node["Resources"] for node in _nodes()) else 0
 
 
+def _reach(address: str) -> None:
+    """Connect to a host:port once, which Ray itself would try for minutes.
+
+    Raises:
+        OSError: Nothing answers there.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), PATIENCE).close()
+
+
 def slots(resources: Mapping[str, float], demand: Mapping[str, float]) -> int:
     """How many tasks of one demand fit into a node's resources at once."""
     room = [
@@ -210,7 +228,9 @@ def _check_nodes(demand: Mapping[str, float]) -> None:
     """See that a task fits somewhere, and that memo is the same wherever one does."""
     nodes = [node for node in _nodes() if slots(node["Resources"], demand)]
     if not nodes:
-        wanted = " and ".join(f"{amount:g} {kind}s" for kind, amount in demand.items() if amount)
+        wanted = " and ".join(
+            f"{amount:g} {kind}{'s' * (amount != 1)}" for kind, amount in demand.items() if amount
+        )
         raise InputError(
             f"MEMO_TASK_CPUS, MEMO_TASK_GPUS: no node of the Ray cluster has {wanted} for a task"
         )
@@ -233,7 +253,10 @@ def _check_nodes(demand: Mapping[str, float]) -> None:
         for node in nodes
     }
     for answer, address in answers.items():
-        found = _result(answer, f"node {address}")
+        try:
+            found = _result(answer, f"Ray node {address}")
+        except (*DEATHS, TaskUnschedulableError):
+            continue  # it left meanwhile
         if found != installed():
             raise _other_memo(address, found, installed())
 
@@ -254,7 +277,7 @@ def _result(done: Any, name: str) -> Any:
         return ray.get(done)
     except RayTaskError as error:
         raise (error.cause if isinstance(error.cause, Exception) else error) from None
-    except DEATHS:
+    except (*DEATHS, TaskUnschedulableError):
         raise
     except RayError as error:
         raise WorkError(f"{name}: Ray: {_first_line(error)}") from error

@@ -1,5 +1,6 @@
 """What every executor does, wherever its tasks run."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar, overload
@@ -15,6 +16,8 @@ Result = TypeVar("Result")
 
 Results: TypeAlias = Generator[tuple[int, Result], None, None]
 """Pairs of a task's position and its result, as tasks finish; `close` ends what still runs."""
+
+_log = logging.getLogger(__name__)
 
 RESTARTS = 3
 """How often a task is started again after what it ran on died."""
@@ -84,17 +87,18 @@ class Deaths:
         self._count: Counter[int] = Counter()
 
     def note(self, position: int, reason: str) -> None:
-        """A task's worker died.
+        """A task's worker died; a log says that the task is started again.
 
         Raises:
             WorkError: It did so more than `RESTARTS` times.
         """
         self._count[position] += 1
-        if self._count[position] > RESTARTS:
+        name, count = self._names[position], self._count[position]
+        if count > RESTARTS:
             raise WorkError(
-                f"{self._names[position]}: its worker died {self._count[position]} times "
-                f"({reason}); is there enough memory?"
+                f"{name}: its worker died {count} times ({reason}); is there enough memory?"
             )
+        _log.warning("%s: its worker died (%s); it is started again", name, reason)
 
 
 def named(names: Sequence[str] | None, tasks: Sequence[Any]) -> Sequence[str]:
