@@ -11,6 +11,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -71,16 +72,26 @@ def running_tasks(name: str) -> list[psutil.Process]:
     ]
 
 
+def in_session(leader: int) -> list[psutil.Process]:
+    """Processes that came of one, and run."""
+    found = []
+    for process in psutil.process_iter(["status"]):
+        with suppress(ProcessLookupError):
+            if os.getsid(process.pid) == leader and process.info["status"] != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
 def kill_one(name: str, killed: list[int]) -> threading.Thread:
     """Kill one worker as soon as it is at work on such a task."""
 
     def kill() -> None:
-        until(lambda: running_tasks(name))
-        victim = running_tasks(name)[0]
-        victim.kill()
-        killed.append(victim.pid)
+        while not (found := running_tasks(name)):
+            time.sleep(0.02)
+        found[0].kill()
+        killed.append(found[0].pid)
 
-    thread = threading.Thread(target=kill)
+    thread = threading.Thread(target=kill, daemon=True)
     thread.start()
     return thread
 
@@ -212,12 +223,11 @@ def test_an_interrupt_leaves_nothing_behind(project: Path) -> None:
         until(lambda: running_tasks("experiment fast"))
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         _, stderr = process.communicate(timeout=60)
+        until(lambda: not in_session(process.pid), 30)
     finally:
-        left = [p for p in psutil.process_iter() if os.getsid(p.pid) == process.pid]
-        for one in left:
-            one.kill()
+        for left in in_session(process.pid):
+            left.kill()
     assert process.returncode == 130, stderr
-    assert not left
     assert list(temporary.iterdir()) == []
     assert "Traceback" not in stderr
     assert re.search(r"interrupted; 0 of 7 models are kept", stderr)

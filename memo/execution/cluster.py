@@ -149,8 +149,10 @@ class Ray:
                 self._connect(stack)
             except (RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
                 raise self._no_cluster(error) from None
+            except SystemExit:  # what Ray makes of SIGTERM as soon as it starts
+                raise KeyboardInterrupt from None
             if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, before)  # Ray's would end this process at once
+                signal.signal(signal.SIGTERM, before)
             yield
 
     def _connect(self, stack: ExitStack) -> None:
