@@ -13,7 +13,6 @@ from memo.errors import InputError, WorkError
 from memo.execution import InProcess, Lazy, Processes, executor
 from memo.execution.parcels import packed, unpacked
 from memo.execution.processes import gpu_of
-from memo.execution.sources import python_sources
 from memo.training.device import gpu_names
 from tests.execution_tasks import (
     die,
@@ -182,15 +181,3 @@ def test_a_parcel_has_the_content_of_mapped_files(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["part"], array[:, ::2])
     assert found["empty"].shape == (0, 4)
     assert found["f"](2, 3)[0] == 8
-
-
-def test_sources_are_python_files_and_no_data(tmp_path: Path) -> None:
-    names = ("model.py", "parts/layer.py", "data/x.npy", ".venv/a.py", "env/b.py", "parts/c.txt")
-    for name in names:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "env" / "pyvenv.cfg").touch()
-    with python_sources(tmp_path) as copy:
-        found = {file.relative_to(copy).as_posix() for file in copy.rglob("*") if file.is_file()}
-    assert found == {"model.py", "parts/layer.py"}
-    assert not copy.exists()

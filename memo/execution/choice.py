@@ -4,7 +4,6 @@ import difflib
 import math
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import loky
 
@@ -17,9 +16,7 @@ __all__ = ["EXECUTORS", "executor"]
 EXECUTORS = ("in-process", "processes", "ray")
 
 
-def executor(
-    workers: int | None = None, *, gpus: Sequence[str] = (), source: Path | None = None
-) -> Executor:
+def executor(workers: int | None = None, *, gpus: Sequence[str] = ()) -> Executor:
     """The executor that MEMO_EXECUTOR names.
 
     By default tasks run in worker processes, or in this one where there is to be one worker.
@@ -28,7 +25,6 @@ def executor(
         workers: The most tasks at once. By default MEMO_WORKERS; without it, one for each GPU, or
             for each core that this process may use; with Ray, as many as the cluster has room for.
         gpus: This machine's, by their names in CUDA_VISIBLE_DEVICES.
-        source: Folder whose Python files tasks import, beside memo's own.
 
     Raises:
         InputError: A setting is not one that it may be, or Ray is not installed.
@@ -36,7 +32,7 @@ def executor(
     kind = _named_executor()
     count = workers if workers is not None else _positive_int("MEMO_WORKERS")
     if kind == "ray":
-        return _ray(count, source)
+        return _ray(count)
     local = count or len(gpus) or int(loky.cpu_count())
     if kind == "in-process" or (kind is None and local == 1):
         return InProcess()
@@ -52,7 +48,7 @@ def _named_executor() -> str | None:
     raise InputError(f"MEMO_EXECUTOR must be one of {', '.join(EXECUTORS)}, not {setting!r}{hint}")
 
 
-def _ray(workers: int | None, source: Path | None) -> Executor:
+def _ray(workers: int | None) -> Executor:
     cpus, gpus = _amount("MEMO_TASK_CPUS"), _amount("MEMO_TASK_GPUS")
     try:
         from memo.execution.cluster import Ray  # noqa: PLC0415 -- an optional extra
@@ -63,7 +59,7 @@ def _ray(workers: int | None, source: Path | None) -> Executor:
             "MEMO_EXECUTOR=ray: Ray is not installed; run: pip install 'memo-audit[ray]'"
         ) from None
     address = os.environ.get("MEMO_RAY_ADDRESS") or os.environ.get("RAY_ADDRESS")
-    return Ray(address, workers=workers, cpus=1 if cpus is None else cpus, gpus=gpus, source=source)
+    return Ray(address, workers=workers, cpus=1 if cpus is None else cpus, gpus=gpus)
 
 
 def _positive_int(name: str) -> int | None:

@@ -30,7 +30,6 @@ from memo.errors import InputError, WorkError
 from memo.execution.installed import installed
 from memo.execution.parcels import Parcel, packed, unpacked
 from memo.execution.protocol import Deaths, Results, named
-from memo.execution.sources import python_sources
 
 __all__ = ["Ray", "slots"]
 
@@ -61,7 +60,6 @@ class Ray:
         workers: The most tasks at once; None for as many as there is room for.
         cpus: What one task takes.
         gpus: The same; None for 1 where the cluster has any GPU, else 0.
-        source: Folder whose Python files tasks may import; they are sent to the nodes.
     """
 
     def __init__(
@@ -71,13 +69,11 @@ class Ray:
         workers: int | None = None,
         cpus: float = 1,
         gpus: float | None = None,
-        source: Path | None = None,
     ) -> None:
         self.address = address
         self.workers = workers
         self.cpus = cpus
         self.gpus = gpus
-        self.source = source
 
     def run(
         self,
@@ -175,17 +171,8 @@ class Ray:
             **own,
             logging_level=logging.ERROR,
             log_to_driver=False,
-            runtime_env=self._environment(stack),
+            runtime_env=_environment(),
         )
-
-    def _environment(self, stack: ExitStack) -> dict[str, Any] | None:
-        environment: dict[str, Any] = {}
-        forwarded = {name: os.environ[name] for name in FORWARDED if name in os.environ}
-        if forwarded:
-            environment["env_vars"] = forwarded
-        if self.source is not None:
-            environment["working_dir"] = str(stack.enter_context(python_sources(self.source)))
-        return environment or None
 
     def _no_cluster(self, error: Exception) -> InputError:
         reason = _first_line(error)
@@ -208,6 +195,11 @@ def _reach(address: str) -> None:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host, int(port)), PATIENCE).close()
+
+
+def _environment() -> dict[str, Any] | None:
+    forwarded = {name: os.environ[name] for name in FORWARDED if name in os.environ}
+    return {"env_vars": forwarded} if forwarded else None
 
 
 def slots(resources: Mapping[str, float], demand: Mapping[str, float]) -> int:
