@@ -56,7 +56,7 @@ Experiments = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, help="Worker processes [default: MEMO_WORKERS, or one a core]."),
+    typer.Option(min=1, help="Tasks at once [default: MEMO_WORKERS, or one a GPU or core]."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -445,9 +445,10 @@ def _load(name: str) -> "LoadedExperiment":
 
 
 def _executor(workers: int | None) -> "Executor":
-    from memo.execution import local_executor
+    from memo.execution import executor
+    from memo.training import visible_gpus
 
-    return local_executor(workers)
+    return executor(workers, gpus=visible_gpus())
 
 
 def main() -> None:

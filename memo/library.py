@@ -31,7 +31,7 @@ from memo.datasets import (
 )
 from memo.design import blocks, plan_design
 from memo.errors import InputError
-from memo.execution import local_executor
+from memo.execution import executor as chosen_executor
 from memo.report import Chart, Headline, agreement, distribution, in_notebook
 from memo.scores import (
     Comparison,
@@ -361,7 +361,7 @@ def _experiment(spec: ExperimentSpec, data: Prepared) -> Experiment:
 
 
 def _scored(experiment: Experiment, workers: int | None) -> Measured:
-    executor = local_executor(workers)
+    executor = chosen_executor(workers, gpus=visible_gpus())
     train(experiment, executor)
     score(experiment, executor)
     scores, facts = read_table(experiment.layout.scores(NAME), SCORES)

@@ -83,12 +83,13 @@ def check(
     ]
     tasks = [task for sample in samples for task in sample.tasks]
     shared = _Shared(experiment.spec.model, experiment.data.scored)
+    names = [f"experiment {experiment.name}, check of {task.file}" for task in tasks]
     references: dict[int, LogLikelihood] = {}
     with (
         progress(
             f"{experiment.name}: observations checked", sum(len(t.rows) for t in tasks)
         ) as tell,
-        closing(executor.run(_reference, shared, tasks)) as results,
+        closing(executor.run(_reference, shared, tasks, names)) as results,
     ):
         for position, reference in results:
             references[position] = reference

@@ -3,6 +3,7 @@
 import json
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from memo.code import errors_of
 from memo.datasets import Rows
 from memo.design import IndexArray, Stream, seed_sequence, torch_seed
 from memo.errors import WorkError
-from memo.execution import Executor
+from memo.execution import Executor, Lazy
 from memo.likelihood import (
     LogLikelihood,
     concatenate,
@@ -66,14 +67,15 @@ def score(experiment: Experiment, executor: Executor) -> pl.DataFrame:
     common = bool(missing) and draws_of_its_own(
         build_model(experiment.spec.model, experiment.data.shape)
     )
-    tasks = [_task(experiment, density, common) for density in missing]
+    tasks = Lazy(partial(_task, experiment, common), missing)
+    names = [f"experiment {experiment.name}, scores by {one.model.path}" for one in missing]
     shared = _Shared(
         experiment.spec.model, experiment.spec.scoring.likelihood, experiment.data.scored
     )
-    if tasks:
+    if missing:
         with (
             progress(f"{experiment.name}: densities scored", len(tasks)) as advance,
-            closing(executor.run(_estimate, shared, tasks)) as results,
+            closing(executor.run(_estimate, shared, tasks, names)) as results,
         ):
             for position, estimates in results:
                 _write(experiment, missing[position], estimates)
@@ -106,7 +108,7 @@ class _Task:
     left_out: bool
 
 
-def _task(experiment: Experiment, density: ScoredDensity, common: bool) -> _Task:
+def _task(experiment: Experiment, common: bool, density: ScoredDensity) -> _Task:
     """The task; with `common`, draws are the same for every density and epoch."""
     weights = density.model.read().weights
     seed, position = experiment.spec.seed, density.position

@@ -61,6 +61,8 @@ def train(experiment: Experiment, executor: Executor) -> int:
         if any(map(_must_train, jobs))
         else []
     )
+    # what takes longest starts first, so that all end together
+    stacks.sort(key=_cost, reverse=True)
     missing = sum(_must_train(job) for stack in stacks for job in stack)
     kept = len(jobs) - missing
     if kept:
@@ -74,11 +76,12 @@ def train(experiment: Experiment, executor: Executor) -> int:
         experiment.spec.scoring.epochs,
     )
     tasks = [[job.training_set for job in stack] for stack in stacks]
+    names = [f"experiment {experiment.name}, {_named(stack)}" for stack in stacks]
     start = time.time_ns()
     try:
         with (
             progress(f"{experiment.name}: models trained", missing) as advance,
-            closing(executor.run(_train, shared, tasks)) as outcomes,
+            closing(executor.run(_train, shared, tasks, names)) as outcomes,
         ):
             for position, (outcome, spent) in outcomes:
                 _write(experiment, stacks[position], outcome)
@@ -149,6 +152,16 @@ class _Job:
 
 def _must_train(job: _Job) -> bool:
     return job.problem is not None
+
+
+def _cost(stack: Sequence[_Job]) -> int:
+    """Grows with the time that training a stack takes: observations of one epoch, over models."""
+    return sum(len(job.training_set.members) for job in stack)
+
+
+def _named(stack: Sequence[_Job]) -> str:
+    ends = dict.fromkeys((stack[0].what, stack[-1].what))
+    return " to ".join(ends)
 
 
 def _jobs(experiment: Experiment) -> list[_Job]:

@@ -1,7 +1,7 @@
 """One model from one training set: the loop, and mitigations as its parts."""
 
 from memo.training.contract import TRIED, ContractError, check_contract, why_not_stacked
-from memo.training.device import default_device, one_thread
+from memo.training.device import default_device, one_thread, visible_gpus
 from memo.training.fit import fit_model
 from memo.training.plan import TrainingPlan, training_plan
 from memo.training.private import epsilon_spent
@@ -27,6 +27,7 @@ __all__ = [
     "stack_size",
     "train_stack",
     "training_plan",
+    "visible_gpus",
     "why_not_stacked",
     "without_duplicates",
 ]

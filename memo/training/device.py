@@ -8,7 +8,7 @@ import torch
 
 from memo.errors import InputError
 
-__all__ = ["default_device", "one_thread"]
+__all__ = ["default_device", "gpu_names", "one_thread", "visible_gpus"]
 
 
 def default_device() -> torch.device:
@@ -28,6 +28,31 @@ def default_device() -> torch.device:
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def visible_gpus() -> list[str]:
+    """GPUs that tasks may be spread over, by their names in CUDA_VISIBLE_DEVICES.
+
+    None where MEMO_DEVICE asks for another device, or for one GPU (cuda:1).
+
+    Raises:
+        InputError: MEMO_DEVICE is not a device that torch knows.
+    """
+    device = default_device()
+    if device.type != "cuda" or device.index is not None:
+        return []
+    return gpu_names(os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.device_count())
+
+
+def gpu_names(visible: str | None, count: int) -> list[str]:
+    """Names of the GPUs that torch counts.
+
+    Args:
+        visible: CUDA_VISIBLE_DEVICES: indices or UUIDs; None for all GPUs of the machine.
+        count: How many torch sees.
+    """
+    names = map(str, range(count)) if visible is None else map(str.strip, visible.split(","))
+    return list(names)[:count]
 
 
 @contextmanager

@@ -1,0 +1,296 @@
+"""Tasks on a Ray cluster: one that is joined, or one that is started on this machine."""
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any, TypeVar
+
+import loky
+import ray
+from ray.exceptions import (
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayError,
+    RayTaskError,
+    TaskUnschedulableError,
+    WorkerCrashedError,
+)
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from memo.errors import InputError, WorkError
+from memo.execution.installed import installed
+from memo.execution.parcels import Parcel, packed, unpacked
+from memo.execution.protocol import Deaths, Results, named
+
+__all__ = ["Ray", "slots"]
+
+Shared = TypeVar("Shared")
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+QUEUED = 2
+"""Tasks handed over for each that can run at once: one that runs and one that waits."""
+
+PATIENCE = 10
+"""Seconds in which a cluster must answer."""
+
+DEATHS = (WorkerCrashedError, NodeDiedError, OutOfMemoryError, ObjectLostError)
+
+FORWARDED = ("MEMO_DEVICE",)
+"""Settings of this process that hold for tasks on other machines too."""
+
+
+class Ray:
+    """A Ray cluster. What tasks share is put once into its object store, on each node.
+
+    A cluster that was started here ends with the run; one that was joined is left as it was. In a
+    process that is connected to Ray already, tasks run on that cluster.
+
+    Args:
+        address: Of the cluster to join; None starts one on this machine.
+        workers: The most tasks at once; None for as many as there is room for.
+        cpus: What one task takes.
+        gpus: The same; None for 1 where the cluster has any GPU, else 0.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        workers: int | None = None,
+        cpus: float = 1,
+        gpus: float | None = None,
+    ) -> None:
+        self.address = address
+        self.workers = workers
+        self.cpus = cpus
+        self.gpus = gpus
+
+    def run(
+        self,
+        function: Callable[[Shared, Task], Result],
+        shared: Shared,
+        tasks: Sequence[Task],
+        names: Sequence[str] | None = None,
+    ) -> Results[Result]:
+        """See `Executor.run`.
+
+        Raises:
+            InputError: There is no such cluster, or no node of it has room for a task.
+            WorkError: Also where a node has another memo, or none.
+        """
+        with self._connected():
+            demand = {"CPU": self.cpus, "GPU": self._gpus_of_a_task()}
+            _check_nodes(demand)
+            yield from self._stream(function, shared, tasks, named(names, tasks), demand)
+
+    def _stream(
+        self,
+        function: Callable[[Shared, Task], Result],
+        shared: Shared,
+        tasks: Sequence[Task],
+        names: Sequence[str],
+        demand: Mapping[str, float],
+    ) -> Results[Result]:
+        deaths = Deaths(names)
+        parcel = ray.put(packed((function, shared)))
+        remote = ray.remote(num_cpus=demand["CPU"], num_gpus=demand["GPU"], max_retries=0)(
+            _run_task
+        )
+        waiting = deque(range(len(tasks)))
+        running: dict[Any, int] = {}
+        finished: list[tuple[int, Result]] = []
+        try:
+            while waiting or running or finished:
+                most = self.workers or QUEUED * max(1, sum(_room(demand)))
+                while waiting and len(running) < most:
+                    position = waiting.popleft()
+                    task = remote.options(name=names[position]).remote(
+                        parcel, parcel.hex(), installed(), packed(tasks[position])
+                    )
+                    running[task] = position
+                yield from finished
+                finished = []
+                for done in _first_completed(running):
+                    position = running.pop(done)
+                    try:
+                        finished.append((position, _result(done, names[position])))
+                    except DEATHS as error:
+                        deaths.note(position, _first_line(error))
+                        waiting.appendleft(position)
+        finally:
+            for task in running:
+                ray.cancel(task, force=True)
+
+    @contextmanager
+    def _connected(self) -> Iterator[None]:
+        if ray.is_initialized():
+            yield
+            return
+        with ExitStack() as stack:
+            nowhere = stack.enter_context(Path(os.devnull).open("w"))
+            stack.enter_context(redirect_stdout(nowhere))  # where Ray tells of deaths at length
+            before = signal.getsignal(signal.SIGTERM)
+            stack.callback(ray.shutdown)
+            try:
+                self._connect(stack)
+            except (RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
+                raise self._no_cluster(error) from None
+            except SystemExit:  # what Ray makes of SIGTERM as soon as it starts
+                raise KeyboardInterrupt from None
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, before)
+            yield
+
+    def _connect(self, stack: ExitStack) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_SCHEDULER_EVENTS", "0")
+        own: dict[str, Any] = {"address": self.address}
+        if self.address is not None:
+            _reach(self.address)
+        if self.address is None:
+            folder = tempfile.mkdtemp(prefix="memo-ray-")
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            stack.callback(ray.shutdown)
+            own = {
+                "address": "local",
+                "num_cpus": self.workers or loky.cpu_count(),
+                "include_dashboard": False,
+                "_temp_dir": folder,
+            }
+        ray.init(
+            **own,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            runtime_env=_environment(),
+        )
+
+    def _no_cluster(self, error: Exception) -> InputError:
+        reason = _first_line(error)
+        if self.address is None:
+            return InputError(f"MEMO_EXECUTOR=ray: no cluster can be started here: {reason}")
+        return InputError(f"MEMO_EXECUTOR=ray: no cluster at {self.address!r}: {reason}")
+
+    def _gpus_of_a_task(self) -> float:
+        if self.gpus is not None:
+            return self.gpus
+        return 1 if any("GPU" in node["Resources"] for node in _nodes()) else 0
+
+
+def _reach(address: str) -> None:
+    """Connect to a host:port once, which Ray itself would try for minutes.
+
+    Raises:
+        OSError: Nothing answers there.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), PATIENCE).close()
+
+
+def _environment() -> dict[str, Any] | None:
+    forwarded = {name: os.environ[name] for name in FORWARDED if name in os.environ}
+    return {"env_vars": forwarded} if forwarded else None
+
+
+def slots(resources: Mapping[str, float], demand: Mapping[str, float]) -> int:
+    """How many tasks of one demand fit into a node's resources at once."""
+    room = [
+        int(resources.get(kind, 0) / amount + 1e-9) for kind, amount in demand.items() if amount
+    ]
+    return min(room, default=1)
+
+
+def _nodes() -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+
+
+def _room(demand: Mapping[str, float]) -> list[int]:
+    return [slots(node["Resources"], demand) for node in _nodes()]
+
+
+def _check_nodes(demand: Mapping[str, float]) -> None:
+    """See that a task fits somewhere, and that memo is the same wherever one does."""
+    nodes = [node for node in _nodes() if slots(node["Resources"], demand)]
+    if not nodes:
+        wanted = " and ".join(
+            f"{amount:g} {kind}{'s' * (amount != 1)}" for kind, amount in demand.items() if amount
+        )
+        raise InputError(
+            f"MEMO_TASK_CPUS, MEMO_TASK_GPUS: no node of the Ray cluster has {wanted} for a task"
+        )
+
+    def there() -> str:  # sent as code, so that a node without memo can answer
+        try:
+            from memo.execution.installed import installed as found  # noqa: PLC0415
+        except ImportError as error:
+            return str(error)
+        return found()
+
+    answers = {
+        ray.remote(there)
+        .options(
+            num_cpus=0,
+            max_retries=1,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
+        )
+        .remote(): node["NodeManagerAddress"]
+        for node in nodes
+    }
+    for answer, address in answers.items():
+        try:
+            found = _result(answer, f"Ray node {address}")
+        except (*DEATHS, TaskUnschedulableError):
+            continue  # it left meanwhile
+        if found != installed():
+            raise _other_memo(address, found, installed())
+
+
+def _other_memo(address: str, found: str, wanted: str) -> WorkError:
+    return WorkError(
+        f"Ray node {address} has {found}, this machine {wanted}: install the same memo on every "
+        "node, or results would depend on where they were computed"
+    )
+
+
+def _first_completed(running: Mapping[Any, int]) -> list[Any]:
+    return list(ray.wait(list(running), num_returns=1)[0]) if running else []
+
+
+def _result(done: Any, name: str) -> Any:
+    try:
+        return ray.get(done)
+    except RayTaskError as error:
+        raise (error.cause if isinstance(error.cause, Exception) else error) from None
+    except (*DEATHS, TaskUnschedulableError):
+        raise
+    except RayError as error:
+        raise WorkError(f"{name}: Ray: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+_held: tuple[str, tuple[Callable[[Any, Any], Any], Any]] | None = None
+
+
+def _run_task(parcel: Parcel, key: str, wanted: str, task: Parcel) -> Any:
+    """What runs on a node: a worker keeps what its tasks share."""
+    global _held  # noqa: PLW0603 -- a worker process works for one run at a time
+    if installed() != wanted:
+        address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        raise _other_memo(address, installed(), wanted)
+    if _held is None or _held[0] != key:
+        _held = key, unpacked(parcel)
+    function, shared = _held[1]
+    return function(shared, unpacked(task))

@@ -1,0 +1,20 @@
+"""Which memo is installed here: nodes of a cluster must have the same."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from memo import __version__
+
+__all__ = ["installed"]
+
+
+@cache
+def installed() -> str:
+    """memo's version, and a digest of its source: two that differ may give other results."""
+    package = Path(__file__).parent.parent
+    digest = hashlib.sha256()
+    for file in sorted(package.rglob("*.py")):
+        digest.update(f"{file.relative_to(package).as_posix()}\n".encode())
+        digest.update(file.read_bytes())
+    return f"memo {__version__} (source {digest.hexdigest()[:8]})"
