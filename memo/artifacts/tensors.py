@@ -77,7 +77,10 @@ def checked_tensors(file: Path, arrays_of: Callable[[Any], dict[str, NDArray[Any
 def read_header(metadata: dict[str, str] | None) -> tuple[str, dict[str, Any]]:
     """Digest and facts from a file's metadata; KeyError or TypeError where they are not memo's."""
     header = json.loads((metadata or {})[HEADER])
-    return str(header["digest"]), dict(header["facts"])
+    digest, facts = header["digest"], header["facts"]
+    if not isinstance(facts, dict):
+        raise TypeError(HEADER)
+    return str(digest), facts
 
 
 def _arrays_digest(arrays: dict[str, NDArray[Any]]) -> str:

@@ -27,7 +27,7 @@ def k_fold_models(design: KFoldSpec, observations: int, seed: int) -> list[FoldM
     """All fold models of a design, repeat by repeat (van den Burg & Williams 2021, Algorithm 1)."""
     return [
         FoldModel(repeat, fold, held_out)
-        for repeat in range(design.repeats)
+        for repeat in range(design.first_repeat, design.first_repeat + design.repeats)
         for fold, held_out in enumerate(partition(observations, design.folds, seed, repeat))
     ]
 

@@ -57,7 +57,7 @@ def _k_fold(spec: KFoldSpec, observations: int, seed: int) -> Design:
     return Design(
         fold_models=k_fold_models(spec, observations, seed),
         closed_form=False,
-        determinants=spec.model_dump(exclude={"repeats"}),
+        determinants=spec.model_dump(exclude={"repeats", "first_repeat"}),
         words=f"{spec.folds} folds, repeated {spec.repeats} times: {spec.folds * spec.repeats} "
         "models, each trained without one fold",
     )

@@ -13,7 +13,7 @@ __all__ = ["Advance", "console", "progress"]
 LOG_INTERVAL = 10.0
 """Seconds between lines in a log."""
 
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 class Advance(Protocol):
@@ -27,7 +27,7 @@ def progress(what: str, total: int) -> Iterator[Advance]:
     """Show how much of `total` is done, and how long the rest will take."""
     if console.is_terminal:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),

@@ -17,6 +17,8 @@ from memo.artifacts import (
     ArtifactError,
     fingerprint,
     read_table,
+    remove_leftovers,
+    require_keys,
     write_table,
     write_whole,
 )
@@ -33,6 +35,7 @@ from memo.likelihood import (
 from memo.models import FitError
 from memo.spec import LikelihoodSpec, ModelSpec
 from memo.stages.densities import ScoredDensity, scored_densities
+from memo.stages.exclusive import exclusive
 from memo.stages.experiment import Experiment
 from memo.stages.model_files import loaded_model
 from memo.stages.privacy import privacy_facts
@@ -40,7 +43,7 @@ from memo.stages.progress import progress
 from memo.stages.released import Released, background_log_likelihoods, released_scores
 from memo.training import Weights, default_device, one_thread
 
-__all__ = ["SCORING_VERSION", "read_log_likelihoods", "score"]
+__all__ = ["SCORING_VERSION", "log_likelihoods_problem", "read_log_likelihoods", "score"]
 
 SCORING_VERSION = 5
 """Raised whenever the same weights would give other log-likelihoods."""
@@ -49,6 +52,7 @@ CHUNK = 8192
 """About as many observations are in memory at a time."""
 
 
+@exclusive
 def score(experiment: Experiment, executor: Executor) -> pl.DataFrame:
     """Estimate log p of every observation under every density of the design, and aggregate.
 
@@ -59,6 +63,8 @@ def score(experiment: Experiment, executor: Executor) -> pl.DataFrame:
         WorkError: There is no density without one of the observations.
     """
     densities = scored_densities(experiment)
+    for density in densities:
+        remove_leftovers(density.table)
     missing = [density for density in densities if not _found(experiment, density)]
     tasks = [_task(experiment, density) for density in missing]
     shared = _Shared(
@@ -152,13 +158,24 @@ def read_log_likelihoods(experiment: Experiment, density: ScoredDensity) -> pl.D
     Raises:
         ArtifactError: It is missing, damaged, or from another spec.
     """
-    table, facts = read_table(density.table, LOG_LIKELIHOODS)
+    n, epochs = len(experiment.data), experiment.spec.scoring.epochs
+    table, facts = read_table(density.table, LOG_LIKELIHOODS, n * len(epochs))
     if facts.get("fingerprint") != _fingerprint(experiment, density):
         raise ArtifactError(f"{density.table}: belongs to another spec")
-    rows = len(experiment.data) * len(experiment.spec.scoring.epochs)
-    if len(table) != rows:
-        raise ArtifactError(f"{density.table}: has {len(table)} rows, not {rows}")
+    require_keys(density.table, table, n, epochs)
+    held_out = np.tile(np.isin(np.arange(n), density.held_out), len(epochs))
+    if not np.array_equal(table["held_out"].to_numpy(), held_out):
+        raise ArtifactError(f"{density.table}: other observations are held out")
     return table
+
+
+def log_likelihoods_problem(experiment: Experiment, density: ScoredDensity) -> str | None:
+    """Why the table cannot be read; None where it can."""
+    try:
+        read_log_likelihoods(experiment, density)
+    except ArtifactError as error:
+        return str(error)
+    return None
 
 
 def _fingerprint(experiment: Experiment, density: ScoredDensity) -> str:
@@ -190,11 +207,7 @@ def _found(experiment: Experiment, density: ScoredDensity) -> bool:
 
 
 def _holds(experiment: Experiment, density: ScoredDensity) -> bool:
-    try:
-        read_log_likelihoods(experiment, density)
-    except ArtifactError:
-        return False
-    return True
+    return log_likelihoods_problem(experiment, density) is None
 
 
 def _write(

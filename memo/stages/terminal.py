@@ -7,6 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from memo.errors import printable
 from memo.likelihood import EstimatorCheck
 from memo.report import ComparisonData, Headline
 
@@ -18,7 +19,7 @@ __all__ = [
     "print_observations",
 ]
 
-_output = Console(highlight=False)
+_output = Console(highlight=False, markup=False, emoji=False)
 
 Rows = list[list[str]]
 
@@ -163,7 +164,7 @@ def _distance(headline: Headline) -> str:
 def _cell(value: object) -> str:
     if value is None:
         return "–"
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    return f"{value:.2f}" if isinstance(value, float) else printable(str(value))
 
 
 def _print(title: str, header: Sequence[str], rows: Rows) -> None:

@@ -5,17 +5,19 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import groupby
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 
-from memo.artifacts import make_folder, remove_leftovers
+from memo.artifacts import ArtifactError, make_folder, remove_leftovers
 from memo.datasets import Prepared
 from memo.design import FoldModel, IndexArray, Stream, seed_sequence
 from memo.errors import WorkError
 from memo.execution import Executor
 from memo.models import FitError, Fitted, build_model
 from memo.spec import ModelSpec
+from memo.stages.exclusive import exclusive
 from memo.stages.experiment import Experiment
 from memo.stages.model_files import ModelFile
 from memo.stages.progress import console, progress
@@ -33,14 +35,16 @@ from memo.training import (
     training_plan,
 )
 
-__all__ = ["fold_file", "full_model_file", "train"]
+__all__ = ["fold_file", "full_model_file", "model_files", "train"]
 
 
+@exclusive
 def train(experiment: Experiment, executor: Executor) -> int:
     """Train every model whose file is missing or does not hold; returns how many.
 
     Raises:
-        WorkError: A loss is not finite: names experiment, repeat, fold and epoch.
+        WorkError: A loss is not finite: names experiment, repeat, fold and epoch. Or another
+            process works on the experiment.
         ArtifactError: A file cannot be written.
     """
     make_folder(experiment.layout.folds(experiment.name))  # DVC expects it, even if it stays empty
@@ -64,7 +68,6 @@ def train(experiment: Experiment, executor: Executor) -> int:
         experiment.spec.scoring.epochs,
     )
     tasks = [[job.training_set for job in stack] for stack in stacks]
-    start = time.time_ns()
     try:
         with (
             progress(f"{experiment.name}: models trained", missing) as advance,
@@ -76,9 +79,10 @@ def train(experiment: Experiment, executor: Executor) -> int:
                 seconds |= {job.file.path.stem: each for job in stacks[position]}
                 write_seconds(seconds_file, seconds)
                 advance(sum(map(_must_train, stacks[position])))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ArtifactError) as end:
+        how = "stopped" if isinstance(end, ArtifactError) else "interrupted"
         console.print(
-            f"{experiment.name}: interrupted; {_count_kept(jobs, start)} of {len(jobs)} models are "
+            f"{experiment.name}: {how}; {_count_kept(jobs)} of {len(jobs)} models are "
             f"kept in {experiment.layout.folds(experiment.name)}; the next run trains the rest",
             soft_wrap=True,
         )
@@ -92,6 +96,7 @@ def fold_file(experiment: Experiment, model: FoldModel) -> ModelFile:
         experiment.layout.fold(experiment.name, model.repeat, model.fold),
         experiment.fold_fingerprint(model),
         experiment.spec.scoring.epochs,
+        experiment.blank_model,
     )
 
 
@@ -101,7 +106,14 @@ def full_model_file(experiment: Experiment) -> ModelFile:
         experiment.layout.full_model(experiment.name),
         experiment.full_fingerprint(),
         experiment.spec.scoring.epochs,
+        experiment.blank_model,
     )
+
+
+def model_files(experiment: Experiment) -> list[ModelFile]:
+    """The files of all models that an experiment trains."""
+    folds = [fold_file(experiment, model) for model in experiment.fold_models()]
+    return [*folds, full_model_file(experiment)]
 
 
 @dataclass(frozen=True)
@@ -113,6 +125,8 @@ class _Job:
     training_set: TrainingSet
     problem: str | None
     """Why its file does not hold; None where it does."""
+    inode: int | None
+    """Which file lay in its place at the start."""
 
 
 def _must_train(job: _Job) -> bool:
@@ -144,7 +158,7 @@ def _job(what: str, block: int | None, file: ModelFile, training_set: TrainingSe
     problem = file.problem() if file.path.exists() else "not trained yet"
     if problem is not None and file.path.exists():
         console.print(f"{problem}; it is trained anew", soft_wrap=True)
-    return _Job(what, block, file, training_set, problem)
+    return _Job(what, block, file, training_set, problem, _inode(file.path))
 
 
 def _adopted(experiment: Experiment, job: _Job, seconds: dict[str, float]) -> _Job:
@@ -170,7 +184,7 @@ def _adopted(experiment: Experiment, job: _Job, seconds: dict[str, float]) -> _J
 
 def _stacks(experiment: Experiment, jobs: Sequence[_Job]) -> list[Sequence[_Job]]:
     """Cut each block's models into stacks, by the spec alone; the full model is its own."""
-    model = build_model(experiment.spec.model, experiment.data.shape)
+    model = experiment.blank_model
     fitted = isinstance(model, Fitted)
     plan = training_plan(experiment.spec.training, experiment.spec.mitigations)
     alone = fitted or plan.privacy is not None
@@ -242,10 +256,12 @@ def _write(
             job.file.write(trained, job.training_set.held_out)
 
 
-def _count_kept(jobs: Sequence[_Job], start: int) -> int:
-    """How many files hold: those that did at the start, and those written since."""
-    files = [(job, job.file.path) for job in jobs]
+def _count_kept(jobs: Sequence[_Job]) -> int:
+    """How many files hold: those that did at the start, and those that others were replaced by."""
     return sum(
-        not _must_train(job) or (path.exists() and path.stat().st_mtime_ns >= start)
-        for job, path in files
+        not _must_train(job) or _inode(job.file.path) not in (None, job.inode) for job in jobs
     )
+
+
+def _inode(path: Path) -> int | None:
+    return path.stat().st_ino if path.exists() else None
