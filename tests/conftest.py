@@ -4,7 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,38 @@ def project(tmp_path: Path) -> Path:
 def repository(tmp_path: Path) -> Path:
     """A project of the test's own under git and DVC."""
     return make_repository(tmp_path / "project")
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A folder on an SSH server, and the key that opens it."""
+
+    url: str
+    key: Path
+
+    def add_to(self, repository: Path) -> None:
+        """Make it the default remote of a repository; the key stays out of git."""
+        command(repository, "dvc", "remote", "add", "-d", "group", self.url)
+        self.open_for(repository)
+
+    def open_for(self, clone: Path) -> None:
+        """Tell a clone of such a repository where the key is."""
+        command(clone, "dvc", "remote", "modify", "--local", "group", "keyfile", str(self.key))
+
+
+@pytest.fixture
+def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
+    """A DVC remote over the network: an SSH server on loopback."""
+    folder = tmp_path_factory.mktemp("ssh")
+    (folder / "served").mkdir()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.ssh_server", str(folder / "served")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdout is not None
+    port = int(server.stdout.readline())
+    yield Remote(f"ssh://memo@127.0.0.1:{port}/results", folder / "client")
+    server.kill()
+    server.communicate()

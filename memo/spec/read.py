@@ -15,6 +15,7 @@ from ruamel.yaml.error import YAMLError
 from memo.errors import InputError
 from memo.spec.datasets import DatasetSpec
 from memo.spec.derived import ExpansionError, expand
+from memo.spec.nodes import require_bounded
 from memo.spec.project import ExperimentSpec, ProjectSpec
 
 __all__ = [
@@ -26,6 +27,16 @@ __all__ = [
     "select_experiment",
     "spec_schema",
 ]
+
+_OF_CONSTRUCTORS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+"""What making objects of values with tags of the wrong kind may raise, beside YAML's own errors."""
 
 _Path = tuple[str | int, ...]
 _Selected = TypeVar("_Selected")
@@ -176,11 +187,12 @@ def _load(file: Path, yaml: YAML) -> Any:
     except UnicodeDecodeError as error:
         raise SpecError(f"{file}: is not UTF-8 text (byte {error.start})") from None
     try:
+        require_bounded(yaml.compose(text))
         return yaml.load(text)
-    except (YAMLError, ValueError, RecursionError) as error:
+    except (YAMLError, *_OF_CONSTRUCTORS) as error:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        problem = getattr(error, "problem", None) or (str(error).splitlines() or [repr(error)])[0]
         raise SpecError(f"{file}{where}: is not valid YAML: {problem}") from None
 
 
@@ -259,6 +271,8 @@ def _with_kind(path: _Path, data: Any) -> _Path:
     """The key that tells the members of a union apart, where they are not told apart by name."""
     value = data
     for part in path:
+        if part not in value:
+            return path
         value = value[part]
     return (*path, "kind") if isinstance(value, dict) else path
 
