@@ -4,6 +4,7 @@ A crafted Parquet file can make the decoder abort its process, or take memory wi
 kilobytes say that a billion zeros follow. What comes from a shared remote may be such a file.
 """
 
+import atexit
 import json
 import os
 import subprocess
@@ -30,6 +31,7 @@ class _Trials:
         self._process: subprocess.Popen[bytes] | None = None
 
     def problem(self, content: bytes) -> str | None:
+        """See `problem_on_trial`."""
         try:
             answer = self._answer(content)
         except OSError:
@@ -37,7 +39,7 @@ class _Trials:
         if answer.endswith(b"\n"):
             problem: str | None = json.loads(answer)
             return problem
-        self._end()
+        self.end()
         return "the decoder breaks on it, or needs far more memory than a table of its size"
 
     def _answer(self, content: bytes) -> bytes:
@@ -51,7 +53,8 @@ class _Trials:
         stdin.flush()
         return stdout.readline()
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Leave no process behind."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
@@ -70,3 +73,4 @@ def _start() -> subprocess.Popen[bytes]:
 
 _trials = _Trials()
 _only = Lock()
+atexit.register(_trials.end)

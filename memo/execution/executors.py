@@ -2,6 +2,8 @@
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -21,6 +23,10 @@ Results: TypeAlias = Generator[tuple[int, Result], None, None]
 
 RESTARTS = 3
 """How often workers that die in a row, with no task finished between, are replaced."""
+
+
+PARENT_INTERVAL = 1.0
+"""Seconds between a worker's looks at whether its parent lives."""
 
 
 class Executor(Protocol):
@@ -154,7 +160,15 @@ _worker: tuple[Callable[[Any, Any], Any], Any] | None = None
 def _start_worker(function: Callable[[Any, Any], Any], shared: Any) -> None:
     global _worker  # noqa: PLW0603 -- a worker process has one function and one shared argument
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when work ends
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     _worker = (function, shared)
+
+
+def _end_with_parent(parent: int) -> None:
+    """A parent that was killed cannot tell its workers, which would wait for it for ever."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_INTERVAL)
+    os._exit(1)
 
 
 def _run_task(task: Any) -> Any:
