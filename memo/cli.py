@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memo import __version__
-from memo.errors import InputError, MemoError, printable
+from memo.errors import InputError, MemoError, WorkError, printable
 from memo.spec import (
     ProjectSpec,
     expanded_experiments,
@@ -178,6 +178,22 @@ def adopt(
         typer.echo(f"{models.unnamed} more models are none of this spec's, as of other repeats")
     for problem in [*models.refused, *tables.refused]:
         typer.echo(f"not taken: {printable(problem)}", err=True)
+
+
+@app.command()
+def fsck() -> None:
+    """Remove from DVC's cache what is not what its name says: damaged files, and forged ones."""
+    from memo.stages import fsck as stage
+
+    checked = stage.fsck(_project.root)
+    for problem in checked.removed:
+        typer.echo(f"removed: {printable(problem)}", err=True)
+    if checked.removed:
+        raise WorkError(
+            f"{len(checked.removed)} of {checked.files} cached files were damaged and are removed; "
+            "run: dvc fetch, or dvc repro"
+        )
+    typer.echo(f"{checked.files} cached files are what their names say")
 
 
 @app.command()
