@@ -46,6 +46,9 @@ experiments:
     seed: 1
 """
 
+SMALL = SPEC[: SPEC.index("  slow:")].replace("limit: 120", "limit: 60")
+"""The first of its experiments, on fewer observations."""
+
 Result = subprocess.CompletedProcess[str]
 Run = Callable[..., Result]
 
@@ -119,6 +122,22 @@ def project(tmp_path: Path) -> Path:
 def repository(tmp_path: Path) -> Path:
     """A project of the test's own under git and DVC."""
     return make_repository(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small project, trained and scored; to be read and copied."""
+    from tests.in_process import scored_experiments
+
+    folder = make_project(tmp_path_factory.mktemp("trained") / "project")
+    scored_experiments(folder, SMALL)
+    return folder
+
+
+@pytest.fixture
+def own(trained: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(trained, tmp_path / "own"))
 
 
 @dataclass(frozen=True)

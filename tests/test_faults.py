@@ -22,36 +22,13 @@ from memo.artifacts import Layout, locked
 from memo.errors import WorkError
 from memo.execution import InProcess
 from memo.spec import read_project
-from memo.stages.experiment import Experiment, load_experiment
+from memo.stages.experiment import load_experiment
 from memo.stages.neighbors import neighbors
 from memo.stages.prepare import prepare
 from memo.stages.score import score
 from memo.stages.train import train
-from tests.conftest import BIN, ROOT, SPEC, command, contents, edit, files, make_project
-
-SMALL = SPEC[: SPEC.index("  slow:")].replace("limit: 120", "limit: 60")
-
-
-def load(project: Path) -> Experiment:
-    return load_experiment(read_project(project / "params.yaml"), Layout(project), "fast")
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project after prepare, train and score without any fault; to be copied or read."""
-    project = make_project(tmp_path_factory.mktemp("undisturbed") / "project")
-    (project / "params.yaml").write_text(SMALL)
-    prepare(read_project(project / "params.yaml"), Layout(project), "digits")
-    train(load(project), InProcess())
-    score(load(project), InProcess())
-    return project
-
-
-@pytest.fixture
-def own(undisturbed: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
-    return Path(shutil.copytree(undisturbed, tmp_path / "own"))
-
+from tests.conftest import BIN, ROOT, SMALL, SPEC, command, contents, edit, files, make_project
+from tests.in_process import load
 
 NAMESPACE = ("unshare", "--map-root-user", "--mount")
 
@@ -64,7 +41,7 @@ def can_mount() -> bool:
 
 
 @pytest.mark.skipif(not can_mount(), reason="no mount namespace can be had here")
-def test_disks_that_fill_or_are_read_only(undisturbed: Path, tmp_path: Path) -> None:
+def test_disks_that_fill_or_are_read_only(trained: Path, tmp_path: Path) -> None:
     project = make_project(tmp_path / "project")
     (project / "params.yaml").write_text(SMALL)
     run = command(
@@ -95,7 +72,7 @@ def test_disks_that_fill_or_are_read_only(undisturbed: Path, tmp_path: Path) -> 
     assert f"{len(kept)} of 7 models are kept" in found["train, freed"]["errors"]
     for kind in ("folds/fast", "full", "log_likelihoods/fast", "scores"):
         here = contents(project / "kept" / kind)
-        assert here == contents(undisturbed / "artifacts" / kind), kind
+        assert here == contents(trained / "artifacts" / kind), kind
 
 
 def test_one_at_a_time_and_no_lock_outlives_its_holder(own: Path, tmp_path: Path) -> None:

@@ -4,11 +4,8 @@ from pathlib import Path
 
 import polars as pl
 
-from tests.conftest import SPEC, Remote, command, contents, edit, files, make_repository
+from tests.conftest import SMALL, Remote, command, contents, edit, files, make_repository
 from tests.in_process import scored_experiments
-
-SMALL = SPEC[: SPEC.index("  slow:")].replace("limit: 120", "limit: 60")
-"""One experiment of the tests' spec, on fewer observations."""
 
 
 def test_repeats_of_two_people_are_merged(tmp_path: Path, remote: Remote) -> None:
