@@ -66,7 +66,7 @@ def test_the_adaptive_proposal_is_exact_on_linear_gaussian_models(dtype, error):
     truth = exact.marginal().log_prob(x.double())
     assert np.abs(estimate.value - truth.numpy()).max() < error
     assert estimate.std_error.max() < error
-    assert (estimate.effective_sample_size > 63.99).all()
+    assert (estimate.effective_sample_size > 31.99).all()
     assert (estimate.pareto_k == 0).all()
 
 
@@ -77,9 +77,10 @@ def test_adaptive_estimates_agree_with_quadrature(model):
     x = draw(model, 64, seed=0)
     estimate = estimate_log_likelihood(model, x, ADAPTIVE, seed=0)
     error = estimate.value - quadrature(model, x).numpy()
-    assert np.sqrt(np.mean(error**2)) < ADAPTIVE.tolerance
-    assert np.abs(error).max() < 4 * ADAPTIVE.tolerance
-    assert estimate.std_error.max() <= ADAPTIVE.tolerance
+    assert np.sqrt(np.mean(error**2)) < 0.6 * ADAPTIVE.tolerance
+    assert np.abs(error).max() < 3 * ADAPTIVE.tolerance
+    assert np.mean(estimate.std_error <= ADAPTIVE.tolerance) > 0.95
+    assert np.median(estimate.std_error) < 0.6 * ADAPTIVE.tolerance
 
 
 @pytest.mark.parametrize("max_samples", [32, 700])

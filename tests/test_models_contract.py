@@ -20,7 +20,7 @@ from memo.models import (
     build_model,
     initial_model,
 )
-from memo.models.observations import build_observation
+from memo.models.observations import Bernoulli, build_observation
 from memo.spec import ModelSpec, ObservationSpec
 
 torch.set_num_threads(1)
@@ -378,3 +378,19 @@ def test_an_observation_model_is_named_by_a_string_or_an_object():
     )
     schema = OBSERVATION.json_schema()
     assert {"bernoulli", "logistic-mixture"} <= set(schema["anyOf"][0]["enum"])
+
+
+@pytest.mark.parametrize("pixels", [1, 63, 64, 65, 130, 1024])
+def test_bernoulli_log_probs_are_the_same_without_gradients(pixels):
+    """Where only values are wanted, pixels share logarithms."""
+    generator = torch.Generator().manual_seed(pixels)
+    model = Bernoulli((pixels,))
+    logits = 20 * torch.randn(3, 5, pixels, generator=generator)
+    x = torch.rand(5, pixels, generator=generator)
+    exact = -torch.nn.functional.binary_cross_entropy_with_logits(
+        logits.double(), x.double().expand_as(logits), reduction="none"
+    ).sum(-1)
+    with torch.no_grad():
+        found = model.log_prob(x, logits)
+    torch.testing.assert_close(found.double(), exact, rtol=1e-6, atol=1e-4)
+    torch.testing.assert_close(found, model.log_prob(x, logits), rtol=1e-6, atol=1e-4)

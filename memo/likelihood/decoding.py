@@ -3,7 +3,6 @@
 import functools
 import math
 from collections.abc import Callable, Iterator
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -63,20 +62,27 @@ def _decoding(model: LatentVariableModel, z: Tensor) -> Callable[[Tensor], Tenso
 
 
 def _centred(decoder: MLPDecoder) -> Callable[[Tensor], Tensor]:
-    """The decoder with its last product, most of its work, in bfloat16 about the draws' mean.
+    """The decoder with all products but the first in bfloat16, about the mean over draws.
 
     W h = W c + W (h - c) with c the mean over an observation's draws: only the second product is
-    rounded, to a part in 256, and it is small. Measured on MNIST: log p(x) is off by 0.004 nats
-    (root mean square over images), 0.012 at most, and the decoder takes two thirds of the time.
+    rounded, to a part in 256, and it is small. Measured on MNIST: log p(x) is off by 0.006 nats
+    (root mean square over images), 0.03 at most, and by 0.001 on average.
     """
-    *hidden, last = decoder.layers.children()
-    features = nn.Sequential(*hidden)
-    rounded = cast(Tensor, last.weight).bfloat16().T
+    first, *others = decoder.layers.children()
+    products = [
+        (layer, layer.weight.bfloat16().T if isinstance(layer, nn.Linear) else None)
+        for layer in others
+    ]
 
     def decode(z: Tensor) -> Tensor:
-        values = features(z)
-        centre = values.mean(0)
-        deviation = (values - centre).bfloat16() @ rounded
-        return cast(Tensor, (deviation.float() + last(centre)).unflatten(-1, decoder.shape))
+        values: Tensor = first(z)
+        for layer, rounded in products:
+            if rounded is None:
+                values = layer(values)
+            else:
+                centre = values.mean(0)
+                deviation = (values - centre).bfloat16() @ rounded
+                values = deviation.float().add_(layer(centre))
+        return values.unflatten(-1, decoder.shape)  # type: ignore[no-any-return,no-untyped-call]
 
     return decode

@@ -69,10 +69,10 @@ class AdaptiveSpec(Spec):
 
     kind: Literal["adaptive"]
     tolerance: float = Field(
-        default=0.2,
+        default=0.4,
         gt=0,
-        description="Standard error of log p(x), in nats, at which an observation is settled. The "
-        "estimate's bias is about half its square.",
+        description="Standard error of log p(x), in nats, that estimates keep to: most have half "
+        "of it, and a bias of half their own squared. Those above it are counted and marked.",
     )
     max_samples: int = Field(
         default=4096,

@@ -45,7 +45,7 @@ from memo.training import Weights, default_device, one_thread
 
 __all__ = ["SCORING_VERSION", "log_likelihoods_problem", "read_log_likelihoods", "score"]
 
-SCORING_VERSION = 5
+SCORING_VERSION = 6
 """Raised whenever the same weights would give other log-likelihoods."""
 
 CHUNK = 8192

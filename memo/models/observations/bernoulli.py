@@ -26,8 +26,10 @@ class Bernoulli(nn.Module):
 
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
         """sum over pixels of x l - log(1 + exp l), for logits l."""
-        terms = cast(Tensor, _LogProb.apply(x, parameters))
-        return terms.flatten(-len(self.shape)).sum(-1)
+        if torch.is_grad_enabled():
+            terms = cast(Tensor, _LogProb.apply(x, parameters))
+            return terms.flatten(-len(self.shape)).sum(-1)
+        return _log_prob_without_gradient(x, parameters, len(self.shape))
 
     def fisher_information(self, parameters: Tensor) -> Tensor:
         """p (1 - p), which is also the exact curvature of -log p in the logits."""
@@ -61,3 +63,25 @@ class _LogProb(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
         x, logits = ctx.saved_tensors
         return None, gradient * (x - torch.sigmoid(logits))
+
+
+FACTORS = 64
+"""Factors between 1 and 2 that are multiplied; float32 could hold the product of 127."""
+
+
+def _log_prob_without_gradient(x: Tensor, logits: Tensor, axes: int) -> Tensor:
+    """The same with one logarithm for many pixels, sum_j log(1 + e_j) = log prod_j (1 + e_j).
+
+    Half the time of a logarithm for each, and scoring spends much of its time here.
+    """
+    size = logits.abs()
+    linear = ((x - 0.5) * logits).sub_(size, alpha=0.5).flatten(-axes).sum(-1)
+    factors = size.neg_().exp_().add_(1).flatten(-axes)
+    whole = factors.shape[-1] // FACTORS
+    split = whole * FACTORS
+    for part in (
+        factors[..., :split].unflatten(-1, (whole, FACTORS)),  # type: ignore[no-untyped-call]
+        factors[..., split:].unsqueeze(-2),
+    ):
+        linear -= part.prod(-1).log_().sum(-1)
+    return linear
