@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import ReusedAnchorWarning, YAMLError
 
 from memo.errors import InputError
 from memo.spec.datasets import DatasetSpec
@@ -27,6 +28,9 @@ __all__ = [
     "select_experiment",
     "spec_schema",
 ]
+
+MOST_MESSAGES = 20
+"""About a file that is no spec at all, more would not help."""
 
 _OF_CONSTRUCTORS = (
     ValueError,
@@ -134,7 +138,7 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         try:
             derived[entry] = expand(entry, spec, data["experiments"])
         except ExpansionError as error:
-            where = _where(error.path, file)
+            where = _where(error.path, file, _load(file, YAML(typ="rt", pure=True)))
             raise SpecError(f"{where}: {'.'.join(error.path)}: {error}") from None
         for name in derived[entry]:
             if name in names:
@@ -149,10 +153,14 @@ def _validated(
     try:
         return ProjectSpec.model_validate(data)
     except ValidationError as error:
+        document = _load(file, YAML(typ="rt", pure=True))
+        details = error.errors(include_url=False)
         lines = [
-            _describe(detail, data, file, entries or {})
-            for detail in error.errors(include_url=False)
+            _describe(detail, data, file, document, entries or {})
+            for detail in details[:MOST_MESSAGES]
         ]
+        if len(details) > MOST_MESSAGES:
+            lines.append(f"{file}: and {len(details) - MOST_MESSAGES:,} more things are wrong")
         raise SpecError("\n".join(dict.fromkeys(lines))) from None
 
 
@@ -187,8 +195,10 @@ def _load(file: Path, yaml: YAML) -> Any:
     except UnicodeDecodeError as error:
         raise SpecError(f"{file}: is not UTF-8 text (byte {error.start})") from None
     try:
-        require_bounded(yaml.compose(text))
-        return yaml.load(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ReusedAnchorWarning)  # YAML allows it
+            require_bounded(yaml.compose(text))
+            return yaml.load(text)
     except (YAMLError, *_OF_CONSTRUCTORS) as error:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}" if mark is not None else ""
@@ -197,7 +207,7 @@ def _load(file: Path, yaml: YAML) -> Any:
 
 
 def _describe(
-    detail: ErrorDetails, data: dict[str, Any], file: Path, entries: dict[str, str]
+    detail: ErrorDetails, data: dict[str, Any], file: Path, document: Any, entries: dict[str, str]
 ) -> str:
     context = detail.get("ctx", {})
     raw: _Path = context.get("path", detail["loc"])
@@ -210,12 +220,12 @@ def _describe(
         entry = entries[str(path[1])]
         written = ("derived", entry)
         key = ".".join(["derived", entry, *map(str, path[2:])]) + f" (of {path[1]})"
-    where = _where(written, file)
+    where = _where(written, file, document)
     return f"{where}: {key or 'top level'}: {_message(detail, context, raw)}"
 
 
-def _where(path: _Path, file: Path) -> str:
-    line = _line_of(path, file)
+def _where(path: _Path, file: Path, document: Any) -> str:
+    line = _line_of(path, document)
     return f"{file}:{line}" if line else f"{file}"
 
 
@@ -271,7 +281,7 @@ def _with_kind(path: _Path, data: Any) -> _Path:
     """The key that tells the members of a union apart, where they are not told apart by name."""
     value = data
     for part in path:
-        if part not in value:
+        if isinstance(value, dict) and part not in value:
             return path
         value = value[part]
     return (*path, "kind") if isinstance(value, dict) else path
@@ -305,8 +315,8 @@ def _members(annotation: Any) -> list[type[BaseModel]]:
     return [member for argument in get_args(annotation) for member in _members(argument)]
 
 
-def _line_of(path: _Path, file: Path) -> int | None:
-    node = _load(file, YAML(typ="rt", pure=True))
+def _line_of(path: _Path, node: Any) -> int | None:
+    """The line of a key in a document that was loaded with its lines."""
     line: int | None = None
     for part in path:
         if isinstance(node, CommentedMap) and part in node:
