@@ -90,7 +90,7 @@ edits = st.lists(
 )
 
 
-@settings(max_examples=250)
+@settings(max_examples=400)
 @given(edits=edits)
 def test_a_spec_with_anything_spliced_in(
     edits: list[tuple[float, int, str]], tmp_path_factory: pytest.TempPathFactory
@@ -109,6 +109,21 @@ ODD = [None, True, -1, 0, 2.5, 10**30, math.nan, math.inf, "", "x" * 300, "../x"
 ODD_KEYS = [None, True, 3, 2.5, (1, 2), "", "kind", "x", "\U00010000", "base", "grid", "epochs"]
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["kind", "digits", "datasets", "experiments", "model", "seed", "x"])
+            | st.text(max_size=5),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
 def nodes(value: Any) -> list[Any]:
     """All mappings and lists in a document."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
@@ -116,7 +131,7 @@ def nodes(value: Any) -> list[Any]:
     return own + [node for one in inner for node in nodes(one)]
 
 
-@settings(max_examples=250)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_a_spec_whose_parts_are_exchanged(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
@@ -124,7 +139,7 @@ def test_a_spec_whose_parts_are_exchanged(
     spec = YAML(typ="safe", pure=True).load(DERIVED)
     for _ in range(data.draw(st.integers(1, 3))):
         node = data.draw(st.sampled_from(nodes(spec)))
-        value = copy.deepcopy(data.draw(st.sampled_from(ODD) | st.sampled_from(nodes(spec))))
+        value = copy.deepcopy(data.draw(st.sampled_from(ODD) | st.sampled_from(nodes(spec)) | JSON))
         if isinstance(node, list):
             node[data.draw(st.integers(0, len(node) - 1))] = value
         elif data.draw(st.booleans()):

@@ -1,11 +1,17 @@
 """Sharing through a DVC remote over the network: an SSH server on loopback, real clones."""
 
+import shutil
 from pathlib import Path
 
 import polars as pl
+import pytest
 
+from memo.errors import InputError
+from memo.stages.adopt import adopt
+from memo.stages.revision import Revision
+from memo.stages.train import model_files
 from tests.conftest import SMALL, Remote, command, contents, edit, files, make_repository
-from tests.in_process import scored_experiments
+from tests.in_process import load, scored_experiments
 
 
 def test_repeats_of_two_people_are_merged(tmp_path: Path, remote: Remote) -> None:
@@ -53,3 +59,31 @@ def test_repeats_of_two_people_are_merged(tmp_path: Path, remote: Remote) -> Non
     merged = pl.read_parquet(alice / "artifacts" / "scores" / "fast.parquet")
     alone = scored_experiments(tmp_path, (alice / "params.yaml").read_text())["fast"][1]
     assert merged.equals(alone)
+
+    edit(alice / "params.yaml", "repeats: 4", "repeats: 3")
+    shutil.rmtree(alice / "artifacts" / "folds")
+    models, tables = adopt(load(alice), Revision(alice, "bob"))
+    assert [file.stem for file in models.files] == ["r002-f000", "r002-f001", "r002-f002"]
+    assert (models.unnamed, models.refused, tables.files) == (3, [], [])
+    edit(alice / "params.yaml", "1.0e-2", "2.0e-2")
+    before = contents(alice / "artifacts" / "folds" / "fast")
+    models, _ = adopt(load(alice), Revision(alice, "bob"))
+    assert models.files == []
+    assert "r002-f000.safetensors@bob: belongs to another spec" in models.refused[0]
+    assert contents(alice / "artifacts" / "folds" / "fast") == before
+    with pytest.raises(InputError, match="unknown Git revision 'nobody'"):
+        adopt(load(alice), Revision(alice, "nobody"))
+
+
+def test_a_fold_model_is_the_same_whoever_trains_it(own: Path) -> None:
+    every = load(own)
+    edit(own / "params.yaml", "repeats: 2", "repeats: 1, first_repeat: 1")
+    second = load(own)
+    assert [file.path.stem for file in model_files(second)] == [
+        *(f"r001-f00{fold}" for fold in range(3)),
+        "fast",
+    ]
+    for one in model_files(second):
+        assert one.problem() is None
+        assert one.fingerprint in {other.fingerprint for other in model_files(every)}
+    assert every.partitions_fingerprint() != second.partitions_fingerprint()

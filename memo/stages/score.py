@@ -107,7 +107,10 @@ class _Task:
 
 
 def _task(experiment: Experiment, density: ScoredDensity) -> _Task:
-    weights = density.model.read().weights
+    try:
+        weights = density.model.read().weights
+    except ArtifactError as error:
+        raise ArtifactError(f"{error}; run: memo train {experiment.name}") from None
     seed, position = experiment.spec.seed, density.position
     seeds = {
         epoch: torch_seed(seed_sequence(seed, Stream.LIKELIHOOD, *position, epoch))
