@@ -70,6 +70,7 @@ def test_disks_that_fill_or_are_read_only(trained: Path, tmp_path: Path) -> None
     assert 0 < len(kept) < 6
     assert f"stopped; {len(kept)} of 7 models are kept" in full["errors"]
     assert f"{len(kept)} of 7 models are kept" in found["train, freed"]["errors"]
+    assert "stopped; 0 of 6 tables of log-likelihoods are kept" in found["score, full"]["errors"]
     for kind in ("folds/fast", "full", "log_likelihoods/fast", "scores"):
         here = contents(project / "kept" / kind)
         assert here == contents(trained / "artifacts" / kind), kind

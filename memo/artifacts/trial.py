@@ -36,6 +36,9 @@ class _Trials:
             answer = self._answer(content)
         except OSError:
             answer = b""
+        except BaseException:  # an interrupt must not leave an answer for the next question
+            self.end()
+            raise
         if answer.endswith(b"\n"):
             problem: str | None = json.loads(answer)
             return problem

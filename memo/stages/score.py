@@ -39,7 +39,7 @@ from memo.stages.exclusive import exclusive
 from memo.stages.experiment import Experiment
 from memo.stages.model_files import loaded_model
 from memo.stages.privacy import privacy_facts
-from memo.stages.progress import progress
+from memo.stages.progress import progress, telling_kept
 from memo.stages.released import Released, background_log_likelihoods, released_scores
 from memo.training import Weights, default_device, one_thread
 
@@ -72,6 +72,7 @@ def score(experiment: Experiment, executor: Executor) -> pl.DataFrame:
     )
     if tasks:
         with (
+            telling_kept(experiment.name, lambda: _kept(experiment, densities)),
             progress(f"{experiment.name}: densities scored", len(tasks)) as advance,
             closing(executor.run(_estimate, shared, tasks)) as results,
         ):
@@ -207,6 +208,14 @@ def _found(experiment: Experiment, density: ScoredDensity) -> bool:
             write_whole(density.table, other.read_bytes())
             return True
     return False
+
+
+def _kept(experiment: Experiment, densities: list[ScoredDensity]) -> str:
+    count = sum(_holds(experiment, density) for density in densities)
+    return (
+        f"{count} of {len(densities)} tables of log-likelihoods are kept in "
+        f"{experiment.layout.log_likelihoods(experiment.name)}; the next run estimates the rest"
+    )
 
 
 def _holds(experiment: Experiment, density: ScoredDensity) -> bool:

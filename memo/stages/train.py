@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from memo.artifacts import ArtifactError, make_folder, remove_leftovers
+from memo.artifacts import make_folder, remove_leftovers
 from memo.datasets import Prepared
 from memo.design import FoldModel, IndexArray, Stream, seed_sequence
 from memo.errors import WorkError
@@ -20,7 +20,7 @@ from memo.spec import ModelSpec
 from memo.stages.exclusive import exclusive
 from memo.stages.experiment import Experiment
 from memo.stages.model_files import ModelFile
-from memo.stages.progress import console, progress
+from memo.stages.progress import console, progress, telling_kept
 from memo.stages.seconds import read_seconds, write_seconds
 from memo.training import (
     Trained,
@@ -68,25 +68,17 @@ def train(experiment: Experiment, executor: Executor) -> int:
         experiment.spec.scoring.epochs,
     )
     tasks = [[job.training_set for job in stack] for stack in stacks]
-    try:
-        with (
-            progress(f"{experiment.name}: models trained", missing) as advance,
-            closing(executor.run(_train, shared, tasks)) as outcomes,
-        ):
-            for position, (outcome, spent) in outcomes:
-                _write(experiment, stacks[position], outcome)
-                each = spent / len(stacks[position])
-                seconds |= {job.file.path.stem: each for job in stacks[position]}
-                write_seconds(seconds_file, seconds)
-                advance(sum(map(_must_train, stacks[position])))
-    except (KeyboardInterrupt, ArtifactError) as end:
-        how = "stopped" if isinstance(end, ArtifactError) else "interrupted"
-        console.print(
-            f"{experiment.name}: {how}; {_count_kept(jobs)} of {len(jobs)} models are "
-            f"kept in {experiment.layout.folds(experiment.name)}; the next run trains the rest",
-            soft_wrap=True,
-        )
-        raise
+    with (
+        telling_kept(experiment.name, lambda: _kept(experiment, jobs)),
+        progress(f"{experiment.name}: models trained", missing) as advance,
+        closing(executor.run(_train, shared, tasks)) as outcomes,
+    ):
+        for position, (outcome, spent) in outcomes:
+            _write(experiment, stacks[position], outcome)
+            each = spent / len(stacks[position])
+            seconds |= {job.file.path.stem: each for job in stacks[position]}
+            write_seconds(seconds_file, seconds)
+            advance(sum(map(_must_train, stacks[position])))
     return missing
 
 
@@ -256,10 +248,14 @@ def _write(
             job.file.write(trained, job.training_set.held_out)
 
 
-def _count_kept(jobs: Sequence[_Job]) -> int:
+def _kept(experiment: Experiment, jobs: Sequence[_Job]) -> str:
     """How many files hold: those that did at the start, and those that others were replaced by."""
-    return sum(
+    count = sum(
         not _must_train(job) or _inode(job.file.path) not in (None, job.inode) for job in jobs
+    )
+    return (
+        f"{count} of {len(jobs)} models are kept in {experiment.layout.folds(experiment.name)}; "
+        "the next run trains the rest"
     )
 
 
