@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memo import __version__
-from memo.errors import InputError, MemoError
+from memo.errors import InputError, MemoError, WorkError, printable
 from memo.spec import (
     CustomSpec,
     ProjectSpec,
@@ -191,6 +191,43 @@ def train(experiment: Experiment, workers: Workers = None) -> None:
 
     trained = stage.train(loaded, _executor(workers))
     typer.echo(f"{experiment}: {trained} models trained")
+
+
+@app.command()
+def adopt(
+    experiment: Experiment,
+    revision: Annotated[
+        str, typer.Option("--rev", help="Git revision: a branch, a commit, MERGE_HEAD.")
+    ],
+) -> None:
+    """Take over what another git revision has trained and scored, where its fingerprints hold."""
+    loaded = _load(experiment)
+    from memo.stages import adopt as stage
+    from memo.stages.revision import Revision
+
+    models, tables = stage.adopt(loaded, Revision(_project.root, revision))
+    taken = f"{len(models.files)} models and {len(tables.files)} tables of log-likelihoods"
+    typer.echo(f"{experiment}: {taken} are taken over from {revision}; now run: dvc repro")
+    if models.unnamed:
+        typer.echo(f"{models.unnamed} more models are none of this spec's, as of other repeats")
+    for problem in [*models.refused, *tables.refused]:
+        typer.echo(f"not taken: {printable(problem)}", err=True)
+
+
+@app.command()
+def fsck() -> None:
+    """Remove from DVC's cache what is not what its name says: damaged files, and forged ones."""
+    from memo.stages import fsck as stage
+
+    checked = stage.fsck(_project.root)
+    for problem in checked.removed:
+        typer.echo(f"removed: {printable(problem)}", err=True)
+    if checked.removed:
+        raise WorkError(
+            f"{len(checked.removed)} of {checked.files} cached files were damaged and are removed; "
+            "run: dvc fetch, or dvc repro"
+        )
+    typer.echo(f"{checked.files} cached files are what their names say")
 
 
 @app.command()
@@ -458,7 +495,7 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except MemoError as error:
-        typer.echo(f"memo: {error}", err=True)
+        typer.echo(f"memo: {printable(str(error))}", err=True)
         sys.exit(error.exit_code)
     except SystemExit as end:
         if end.code == INTERRUPTED:  # what Typer makes of Ctrl-C

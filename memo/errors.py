@@ -1,6 +1,6 @@
 """What can go wrong, by what the user has to do about it."""
 
-__all__ = ["InputError", "MemoError", "WorkError"]
+__all__ = ["InputError", "MemoError", "WorkError", "printable"]
 
 
 class MemoError(Exception):
@@ -17,3 +17,10 @@ class InputError(MemoError):
 
 class WorkError(MemoError):
     """The work failed: a file is damaged, a training diverged, a disk is full."""
+
+
+def printable(text: str) -> str:
+    """The text with what would steer a terminal written out: names may come from other people."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )

@@ -60,6 +60,7 @@ from memo.stages.report import report
 from memo.stages.score import score, scores_table
 from memo.stages.show import most_memorized
 from memo.stages.train import train
+from memo.training import visible_gpus
 
 __all__ = ["Compared", "Measured", "compare", "measure", "scores_from_log_likelihoods"]
 

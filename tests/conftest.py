@@ -4,7 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,9 @@ experiments:
       likelihood: {kind: importance, samples: 8}
     seed: 1
 """
+
+SMALL = SPEC[: SPEC.index("  slow:")].replace("limit: 120", "limit: 60")
+"""The first of its experiments, on fewer observations."""
 
 Result = subprocess.CompletedProcess[str]
 Run = Callable[..., Result]
@@ -118,3 +122,54 @@ def project(tmp_path: Path) -> Path:
 def repository(tmp_path: Path) -> Path:
     """A project of the test's own under git and DVC."""
     return make_repository(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small project, trained and scored; to be read and copied."""
+    from tests.in_process import scored_experiments
+
+    folder = make_project(tmp_path_factory.mktemp("trained") / "project")
+    scored_experiments(folder, SMALL)
+    return folder
+
+
+@pytest.fixture
+def own(trained: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(trained, tmp_path / "own"))
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A folder on an SSH server, and the key that opens it."""
+
+    url: str
+    key: Path
+
+    def add_to(self, repository: Path) -> None:
+        """Make it the default remote of a repository; the key stays out of git."""
+        command(repository, "dvc", "remote", "add", "-d", "group", self.url)
+        self.open_for(repository)
+
+    def open_for(self, clone: Path) -> None:
+        """Tell a clone of such a repository where the key is."""
+        command(clone, "dvc", "remote", "modify", "--local", "group", "keyfile", str(self.key))
+
+
+@pytest.fixture
+def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
+    """A DVC remote over the network: an SSH server on loopback."""
+    folder = tmp_path_factory.mktemp("ssh")
+    (folder / "served").mkdir()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.ssh_server", str(folder / "served")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdout is not None
+    port = int(server.stdout.readline())
+    yield Remote(f"ssh://memo@127.0.0.1:{port}/results", folder / "client")
+    server.kill()
+    server.communicate()

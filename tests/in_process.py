@@ -15,6 +15,11 @@ from memo.stages.train import train
 Scored = tuple[Experiment, pl.DataFrame]
 
 
+def load(folder: Path, name: str = "fast") -> Experiment:
+    """An experiment of a project whose data are prepared."""
+    return load_experiment(read_project(folder / "params.yaml"), Layout(folder), name)
+
+
 def scored_experiments(folder: Path, spec: str) -> dict[str, Scored]:
     """Prepare, train and score everything in a spec: each experiment with its scores."""
     (folder / "params.yaml").write_text(spec)

@@ -9,7 +9,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.conftest import command, contents, edit, files, make_repository
+from tests.conftest import Remote, command, contents, edit, files, make_repository
+
+AS_COLLEAGUE = ("-c", "user.email=colleague@example.org", "-c", "user.name=Colleague")
 
 STAGES = ("train", "score", "neighbors", "report")
 
@@ -103,14 +105,17 @@ def test_each_change_runs_only_what_reads_it(results: Path) -> None:
     assert "in pixels downsampled by a half" in (report / "index.html").read_text()
 
 
-def test_a_colleague_pulls_and_runs_only_what_changed(results: Path, tmp_path: Path) -> None:
+def test_a_colleague_pulls_runs_only_what_changed_and_pushes_back(
+    results: Path, tmp_path: Path, remote: Remote
+) -> None:
     repository = results
-    command(repository, "dvc", "remote", "add", "-d", "shared", str(tmp_path / "remote"))
+    remote.add_to(repository)
     command(repository, "git", "add", "-A")
     command(repository, "git", "commit", "-qm", "Results")
     command(repository, "dvc", "push")
     clone = tmp_path / "clone"
     command(tmp_path, "git", "clone", "-q", str(repository), str(clone))
+    remote.open_for(clone)
     command(clone, "dvc", "pull")
     assert repro(clone) == set()
     before = files(clone / "artifacts" / "folds" / "slow")
@@ -120,6 +125,14 @@ def test_a_colleague_pulls_and_runs_only_what_changed(results: Path, tmp_path: P
     assert ran == {*(f"{stage}@fast" for stage in STAGES), "compare"}
     assert "7 of 10 models are kept" in result.stdout + result.stderr
     assert files(clone / "artifacts" / "folds" / "slow") == before
+
+    command(clone, "git", *AS_COLLEAGUE, "commit", "-qam", "Three repeats")
+    command(clone, "dvc", "push")
+    command(repository, "git", "pull", "-q", "--ff-only", str(clone), "main")
+    command(repository, "dvc", "pull")
+    assert repro(repository) == set()
+    for made in ("artifacts/folds/fast", "artifacts/scores", "artifacts/log_likelihoods/fast"):
+        assert contents(repository / made) == contents(clone / made)
 
 
 def test_damaged_and_foreign_files_are_named_and_rebuilt(results: Path) -> None:

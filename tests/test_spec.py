@@ -5,11 +5,8 @@ import resource
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from ruamel.yaml import YAML
 
-from memo.spec import ProjectSpec, SpecError, read_project, spec_schema
+from memo.spec import SpecError, read_project, spec_schema
 from tests.conftest import ROOT, SPEC, command
 
 FAST = "experiments.fast"
@@ -140,46 +137,3 @@ def test_validate_answers_without_torch_in_under_a_second(project: Path) -> None
         command(project, *arguments)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
-
-
-_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["kind", "digits", "datasets", "experiments", "model", "seed", "x"])
-            | st.text(max_size=5),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=12,
-)
-
-
-def _paths(value: object, path: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
-    found = [path] if path else []
-    if isinstance(value, dict):
-        return found + [p for key, inner in value.items() for p in _paths(inner, (*path, key))]
-    if isinstance(value, list):
-        return found + [p for key, inner in enumerate(value) for p in _paths(inner, (*path, key))]
-    return found
-
-
-@settings(max_examples=300)
-@given(data=st.data())
-def test_no_value_anywhere_ends_in_anything_but_a_spec_error(
-    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    spec = YAML(typ="safe").load(SPEC)
-    path = data.draw(st.sampled_from(_paths(spec)))
-    target = spec
-    for part in path[:-1]:
-        target = target[part]
-    target[path[-1]] = data.draw(_JSON)
-    file = tmp_path_factory.getbasetemp() / "fuzzed.yaml"
-    file.write_text(json.dumps(spec))
-    try:
-        assert isinstance(read_project(file), ProjectSpec)
-    except SpecError as error:
-        assert str(file) in str(error)

@@ -56,6 +56,10 @@ class Layout:
         """The samples that are nearest to an observation."""
         return self.neighbors(experiment).with_suffix(".safetensors")
 
+    def lock(self, kind: str, name: str) -> Path:
+        """Held while files of an experiment or a data set are written; no output of DVC's."""
+        return self.root / "artifacts" / "locks" / kind / f"{name}.lock"
+
     def report(self, experiment: str) -> Path:
         return self.root / "reports" / experiment
 

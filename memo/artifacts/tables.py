@@ -3,11 +3,14 @@
 import hashlib
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from memo.artifacts.files import ArtifactError, write_whole
+from memo.artifacts.trial import problem_on_trial
 
 __all__ = [
     "LOG_LIKELIHOODS",
@@ -18,6 +21,7 @@ __all__ = [
     "Schema",
     "parse_table",
     "read_table",
+    "require_keys",
     "write_table",
 ]
 
@@ -110,12 +114,13 @@ def write_table(
     write_whole(file, _sealed(buffer.getvalue()))
 
 
-def read_table(file: Path, schema: Schema) -> tuple[pl.DataFrame, Facts]:
+def read_table(file: Path, schema: Schema, rows: int | None = None) -> tuple[pl.DataFrame, Facts]:
     """Read a Parquet table that has the schema's columns, of its types, without nulls or NaN.
 
     Args:
         file: The Parquet file.
         schema: Columns it must have; further ones are dropped.
+        rows: How many it must have, where that is known.
 
     Returns:
         The table, and the facts in its footer.
@@ -125,22 +130,26 @@ def read_table(file: Path, schema: Schema) -> tuple[pl.DataFrame, Facts]:
     """
     if not file.is_file():
         raise ArtifactError(f"{file}: no such file")
-    return parse_table(file.read_bytes(), schema, file)
+    return parse_table(file.read_bytes(), schema, file, rows)
 
 
-def parse_table(content: bytes, schema: Schema, file: Path) -> tuple[pl.DataFrame, Facts]:
+def parse_table(
+    content: bytes, schema: Schema, file: Path, rows: int | None = None
+) -> tuple[pl.DataFrame, Facts]:
     """As `read_table`, from the bytes of a file that lies elsewhere.
 
     Raises:
         ArtifactError: See `read_table`; the message names `file`.
     """
     _check_digest(content, file)
-    try:
-        metadata = pl.read_parquet_metadata(io.BytesIO(content))
-        table = pl.read_parquet(io.BytesIO(content))
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise ArtifactError(f"{file}: is not a whole Parquet file: {error}") from error
+    problem = problem_on_trial(content)
+    if problem is not None:
+        raise ArtifactError(f"{file}: is not a whole Parquet file: {problem}")
+    metadata = pl.read_parquet_metadata(io.BytesIO(content))
+    table = pl.read_parquet(io.BytesIO(content))
     _check(file, table, schema)
+    if rows is not None and len(table) != rows:
+        raise ArtifactError(f"{file}: has {len(table)} rows, not {rows}")
     facts = {
         name.removeprefix(PREFIX): fact
         for name, fact in metadata.items()
@@ -149,13 +158,25 @@ def parse_table(content: bytes, schema: Schema, file: Path) -> tuple[pl.DataFram
     return table.select(*schema), facts
 
 
+def require_keys(file: Path, table: pl.DataFrame, observations: int, epochs: Sequence[int]) -> None:
+    """See that a table has one row for each epoch and observation, in that order.
+
+    Raises:
+        ArtifactError: It has others.
+    """
+    index, epoch = np.tile(np.arange(observations), len(epochs)), np.repeat(epochs, observations)
+    for name, expected in (("index", index), ("epoch", epoch)):
+        if not np.array_equal(table[name].to_numpy(), expected):
+            raise ArtifactError(f"{file}: column {name!r} does not go through all observations")
+
+
 def _sealed(content: bytes) -> bytes:
     """The file with its SHA-256, taken with zeros in the digest's place, in the footer."""
     return content.replace(NO_DIGEST.encode(), hashlib.sha256(content).hexdigest().encode())
 
 
 def _check_digest(content: bytes, file: Path) -> None:
-    """Refuse altered bytes before they are parsed: Polars may abort on them.
+    """Refuse altered bytes.
 
     A table without a digest was not written by memo, and is judged by its schema alone.
     """

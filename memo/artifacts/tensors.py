@@ -65,7 +65,7 @@ def checked_tensors(file: Path, arrays_of: Callable[[Any], dict[str, NDArray[Any
         with safe_open(file, framework="numpy") as handle:
             digest, facts = read_header(handle.metadata())
             arrays = arrays_of(handle)
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, AttributeError):
         raise ArtifactError(f"{file}: was not written by memo") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise ArtifactError(f"{file}: is not a whole safetensors file: {error}") from error
@@ -76,8 +76,14 @@ def checked_tensors(file: Path, arrays_of: Callable[[Any], dict[str, NDArray[Any
 
 def read_header(metadata: dict[str, str] | None) -> tuple[str, dict[str, Any]]:
     """Digest and facts from a file's metadata; KeyError or TypeError where they are not memo's."""
-    header = json.loads((metadata or {})[HEADER])
-    return str(header["digest"]), dict(header["facts"])
+    try:
+        header = json.loads((metadata or {})[HEADER])
+    except RecursionError:
+        raise TypeError("nested too deep") from None
+    digest, facts = header["digest"], header["facts"]
+    if not isinstance(facts, dict):
+        raise TypeError(HEADER)
+    return str(digest), facts
 
 
 def _arrays_digest(arrays: dict[str, NDArray[Any]]) -> str:

@@ -101,7 +101,7 @@ def restored(
             if name in arrays
         }
         columns = form.get("columns")
-        return Prepared(
+        prepared = Prepared(
             scored=rows["scored"],
             observations=observations,
             intensities=rows.get("intensities"),
@@ -116,6 +116,8 @@ def restored(
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = " ".join(repr(error).split())
         raise DataError(f"not the arrays of a prepared data set: {reason:.200}") from error
+    _require_sound(prepared)
+    return prepared
 
 
 def content_hash(prepared: Prepared) -> str:
@@ -150,6 +152,50 @@ def check_prepared(prepared: Prepared, name: str) -> Prepared:
     if all((values[rows] == values[0]).all() for rows in chunks(len(values))):
         raise DataError(f"{name}: all {len(values):,} observations are the same")
     return prepared
+
+
+def _require_sound(prepared: Prepared) -> None:
+    """See that arrays from a file fit each other and have values that data sets have.
+
+    Raises:
+        DataError: They do not.
+    """
+    n, shape = len(prepared), prepared.scored.shape
+    jacobian = prepared.log_jacobian
+    if len(shape) < 2 or 0 in shape or not 1 <= prepared.white <= 255:
+        raise DataError(f"no observations have the shape {shape[1:]} and white {prepared.white}")
+    if prepared.intensities is not None and prepared.intensities.shape != shape:
+        raise DataError("intensities and values do not fit each other")
+    if jacobian is not None and not (
+        jacobian.shape == (n,) and jacobian.dtype == np.float64 and np.isfinite(jacobian).all()
+    ):
+        raise DataError("the Jacobian is not one finite number for each observation")
+    for rows in (prepared.scored, prepared.intensities):
+        match rows:
+            case Logits() | Shares():
+                _require_conversion(rows)
+                _require_values(rows.levels, rows.depth - 1)
+            case np.ndarray():
+                _require_values(rows, prepared.white)
+
+
+def _require_conversion(rows: Logits | Shares) -> None:
+    sound = rows.levels.dtype == np.uint8 and type(rows.depth) is int and 2 <= rows.depth <= 256
+    if isinstance(rows, Logits):
+        share, seed = rows.logit_lambda, rows.seed
+        sound = sound and type(share) is float and 0 <= share < 0.5
+        sound = sound and type(seed) is int and 0 <= seed < 2**128
+    if not sound:
+        raise DataError("pixels are not stored as levels")
+
+
+def _require_values(values: NDArray[Any], largest_level: int) -> None:
+    for rows in chunks(len(values)):
+        part = values[rows]
+        if values.dtype == np.uint8 and part.max() > largest_level:
+            raise DataError(f"has levels above {largest_level}")
+        if not np.isfinite(part).all():
+            raise DataError("has values that are not finite")
 
 
 def _conversion(rows: Logits | Shares) -> dict[str, Any]:

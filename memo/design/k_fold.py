@@ -30,8 +30,8 @@ def k_fold_models(design: KFoldSpec, observations: int, seed: int) -> list[FoldM
     """All fold models of a design, repeat by repeat (van den Burg & Williams 2021, Algorithm 1)."""
     block = blocks(design.repeats)
     return [
-        FoldModel(repeat, fold, held_out, block[repeat])
-        for repeat in range(design.repeats)
+        FoldModel(repeat, fold, held_out, block[repeat - design.first_repeat])
+        for repeat in range(design.first_repeat, design.first_repeat + design.repeats)
         for fold, held_out in enumerate(partition(observations, design.folds, seed, repeat))
     ]
 

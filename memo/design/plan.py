@@ -64,7 +64,7 @@ def plan_design(spec: DesignSpec, observations: int, seed: int) -> Design:
 def _k_fold(spec: KFoldSpec, observations: int, seed: int) -> Design:
     if spec.folds > observations:
         raise InputError(f"{spec.folds} folds are more than the {observations} observations")
-    determinants = spec.model_dump(exclude={"repeats"})
+    determinants = spec.model_dump(exclude={"repeats", "first_repeat"})
     return Design(
         fold_models=k_fold_models(spec, observations, seed),
         closed_form=False,

@@ -3,6 +3,8 @@
 import os
 import re
 import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -17,6 +19,9 @@ __all__ = ["InProcess", "Processes", "gpu_of"]
 Shared = TypeVar("Shared")
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+PARENT_INTERVAL = 1.0
+"""Seconds between a worker's looks at whether its parent lives."""
 
 
 class InProcess:
@@ -143,7 +148,15 @@ _worker: tuple[Callable[[Any, Any], Any], Any] | None = None
 def _prepare_worker(function: Callable[[Any, Any], Any], shared: Any) -> None:
     global _worker  # noqa: PLW0603 -- a worker process has one function and one shared argument
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when work ends
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     _worker = (function, shared)
+
+
+def _end_with_parent(parent: int) -> None:
+    """A parent that was killed cannot tell its workers, which would wait for it for ever."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_INTERVAL)
+    os._exit(1)
 
 
 def _run_task(task: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
@@ -10,13 +11,14 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import ReusedAnchorWarning, YAMLError
 
 from memo.errors import InputError
 from memo.spec.base import Name
 from memo.spec.datasets import DatasetSpec
 from memo.spec.derived import ExpansionError, expand
 from memo.spec.models import CustomSpec
+from memo.spec.nodes import require_bounded
 from memo.spec.project import ExperimentSpec, ProjectSpec
 
 __all__ = [
@@ -31,6 +33,19 @@ __all__ = [
 ]
 
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
+MOST_MESSAGES = 20
+"""About a file that is no spec at all, more would not help."""
+
+_OF_CONSTRUCTORS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+"""What making objects of values with tags of the wrong kind may raise, beside YAML's own errors."""
+
 _Path = tuple[str | int, ...]
 _Selected = TypeVar("_Selected")
 
@@ -146,7 +161,7 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
             )
         if isinstance(experiment.model, CustomSpec) != (name in project.custom):
             section = "custom" if name in project.custom else "experiments"
-            where = _where((section, name, "model"), file)
+            where = _where((section, name, "model"), file, _load(file, YAML(typ="rt", pure=True)))
             raise SpecError(f"{where}: {section}.{name}.model: {_misplaced(experiment)}")
     derived: dict[str, dict[str, Any]] = {}
     names = set(project.experiments)
@@ -155,7 +170,7 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
             bases = data.get("experiments", {}) | data.get("custom", {})
             derived[entry] = expand(entry, spec, bases)
         except ExpansionError as error:
-            where = _where(error.path, file)
+            where = _where(error.path, file, _load(file, YAML(typ="rt", pure=True)))
             raise SpecError(f"{where}: {'.'.join(error.path)}: {error}") from None
         for name in derived[entry]:
             if name in names:
@@ -181,10 +196,14 @@ def _validated(
     try:
         return ProjectSpec.model_validate(data)
     except ValidationError as error:
+        document = _load(file, YAML(typ="rt", pure=True))
+        details = error.errors(include_url=False)
         lines = [
-            _describe(detail, data, file, entries or {})
-            for detail in error.errors(include_url=False)
+            _describe(detail, data, file, document, entries or {})
+            for detail in details[:MOST_MESSAGES]
         ]
+        if len(details) > MOST_MESSAGES:
+            lines.append(f"{file}: and {len(details) - MOST_MESSAGES:,} more things are wrong")
         raise SpecError("\n".join(dict.fromkeys(lines))) from None
 
 
@@ -225,16 +244,19 @@ def _load(file: Path, yaml: YAML) -> Any:
     except UnicodeDecodeError as error:
         raise SpecError(f"{file}: is not UTF-8 text (byte {error.start})") from None
     try:
-        return yaml.load(text)
-    except (YAMLError, ValueError, RecursionError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ReusedAnchorWarning)  # YAML allows it
+            require_bounded(yaml.compose(text))
+            return yaml.load(text)
+    except (YAMLError, *_OF_CONSTRUCTORS) as error:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        problem = getattr(error, "problem", None) or (str(error).splitlines() or [repr(error)])[0]
         raise SpecError(f"{file}{where}: is not valid YAML: {problem}") from None
 
 
 def _describe(
-    detail: ErrorDetails, data: dict[str, Any], file: Path, entries: dict[str, str]
+    detail: ErrorDetails, data: dict[str, Any], file: Path, document: Any, entries: dict[str, str]
 ) -> str:
     context = detail.get("ctx", {})
     raw = _section(context.get("path", detail["loc"]), data)
@@ -247,19 +269,19 @@ def _describe(
         entry = entries[str(path[1])]
         written = ("derived", entry)
         key = ".".join(["derived", entry, *map(str, path[2:])]) + f" (of {path[1]})"
-    where = _where(written, file)
+    where = _where(written, file, document)
     return f"{where}: {key or 'top level'}: {_message(detail, context, raw)}"
 
 
 def _section(path: _Path, data: dict[str, Any]) -> _Path:
     """A path whose experiment stands under `custom` leads there."""
-    if path[:1] == ("experiments",) and path[1] in (data.get("custom") or {}):
+    if len(path) > 1 and path[0] == "experiments" and path[1] in (data.get("custom") or {}):
         return ("custom", *path[1:])
     return path
 
 
-def _where(path: _Path, file: Path) -> str:
-    line = _line_of(path, file)
+def _where(path: _Path, file: Path, document: Any) -> str:
+    line = _line_of(path, document)
     return f"{file}:{line}" if line else f"{file}"
 
 
@@ -315,7 +337,9 @@ def _with_kind(path: _Path, data: Any) -> _Path:
     """The key that tells the members of a union apart, where they are not told apart by name."""
     value = data
     for part in path:  # pydantic names a key that is not text by other letters
-        value = value.get(part) if isinstance(value, dict) else value[part]
+        if isinstance(value, dict) and part not in value:
+            return path
+        value = value[part]
     return (*path, "kind") if isinstance(value, dict) else path
 
 
@@ -347,8 +371,8 @@ def _members(annotation: Any) -> list[type[BaseModel]]:
     return [member for argument in get_args(annotation) for member in _members(argument)]
 
 
-def _line_of(path: _Path, file: Path) -> int | None:
-    node = _load(file, YAML(typ="rt", pure=True))
+def _line_of(path: _Path, node: Any) -> int | None:
+    """The line of a key in a document that was loaded with its lines."""
     line: int | None = None
     for part in path:
         if isinstance(node, CommentedMap) and part in node:

@@ -30,6 +30,12 @@ class KFoldSpec(Spec):
         default=3,
         description="L: random partitions. Standard errors need at least 2.",
     )
+    first_repeat: int = Field(
+        default=0,
+        ge=0,
+        description="Number of the first of them, so that several people can train different "
+        "repeats of one experiment (docs/sharing.md).",
+    )
 
 
 class LeaveOneOutSpec(Spec):

@@ -10,9 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from memo.artifacts import SCORES, ArtifactError, Facts, Layout, parse_table, write_whole
+from memo.artifacts import ArtifactError, Facts, Layout, write_whole
 from memo.datasets import pictures
-from memo.errors import InputError
 from memo.report import (
     ComparedExperiment,
     ComparisonData,
@@ -25,6 +24,8 @@ from memo.spec import ExperimentSpec, ProjectSpec
 from memo.stages.frontier import Trade, frontier, remainder
 from memo.stages.headlines import difference_headlines, metrics, summary_headlines
 from memo.stages.prepare import read_prepared
+from memo.stages.revision import Revision
+from memo.stages.score_tables import parse_scores, read_scores_file
 from memo.stages.seconds import read_seconds
 
 __all__ = [
@@ -180,7 +181,7 @@ def _workspace_scores(project: ProjectSpec | None, layout: Layout, name: str) ->
     file = layout.scores(name)
     if not file.is_file():
         raise ArtifactError(f"{file}: experiment {name!r} is not scored yet; run: dvc repro")
-    scores, facts = parse_table(file.read_bytes(), SCORES, file)
+    scores, facts = read_scores_file(file)
     models = [
         value
         for model, value in read_seconds(layout.seconds(name)).items()
@@ -192,16 +193,9 @@ def _workspace_scores(project: ProjectSpec | None, layout: Layout, name: str) ->
 
 
 def _revision_scores(layout: Layout, name: str, revision: str) -> Scored:
-    import dvc.api  # noqa: PLC0415 -- it takes a second to import, and is needed here alone
-    from dvc.exceptions import DvcException  # noqa: PLC0415
-
-    path = layout.scores(name).relative_to(layout.root).as_posix()
-    try:
-        content = dvc.api.read(path, repo=str(layout.root), rev=revision, mode="rb")
-    except (DvcException, OSError) as error:
-        raise InputError(f"{path} at revision {revision!r}: {error}") from error
-    scores, facts = parse_table(content, SCORES, Path(f"{path}@{revision}"))
-    label = f"{name}@{revision}"
+    file, label = layout.scores(name), f"{name}@{revision}"
+    content = Revision(layout.root, revision).read(file)
+    scores, facts = parse_scores(content, Path(f"{file}@{revision}"))
     return Scored(label, label, scores, facts)
 
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from memo.artifacts import Layout, fingerprint
 from memo.code import read_code
 from memo.datasets import Column, Prepared, category_counts
 from memo.design import Design, FoldModel, IndexArray, plan_design
 from memo.errors import InputError
+from memo.models import build_model
 from memo.spec import (
     CustomSpec,
     DeduplicateSpec,
@@ -62,6 +64,11 @@ class Experiment:
             return np.empty((0, 2), np.int64)
         return duplicate_pairs(self.data.scored, specs[0].distance)
 
+    @cached_property
+    def blank_model(self) -> nn.Module:
+        """The model of the spec, with weights to be set."""
+        return build_model(self.spec.model, self.data.shape)
+
     def fold_models(self) -> list[FoldModel]:
         """The models of the design, and what each must not see."""
         return self.design.fold_models
@@ -95,8 +102,12 @@ class Experiment:
                 "data": self.data_hash,
                 "design": self.design.pairing,
                 "seed": self.spec.seed,
+                **({"first_repeat": first} if (first := self._first_repeat()) else {}),
             }
         )
+
+    def _first_repeat(self) -> int:
+        return min((model.repeat for model in self.fold_models()), default=0)
 
     def _fingerprint(self, **position: Any) -> str:
         spec = self.spec

@@ -1,10 +1,12 @@
 """Trained models in files: written whole, and read only where the fingerprint holds."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
@@ -14,22 +16,21 @@ from memo.models import build_model
 from memo.spec import ModelSpec
 from memo.training import Trained, Weights
 
-__all__ = ["ModelFile", "loaded_model"]
+__all__ = ["ModelFile", "load_weights", "loaded_model"]
 
 
+@dataclass(frozen=True)
 class ModelFile:
-    """One trained model: weights at each scored epoch, loss history, held-out indices.
+    """One trained model: weights at each scored epoch, loss history, held-out indices."""
 
-    Args:
-        path: Where it lies.
-        fingerprint: What it must carry.
-        epochs: Epochs whose weights it must have.
-    """
-
-    def __init__(self, path: Path, fingerprint: str, epochs: Sequence[int]) -> None:
-        self.path = path
-        self.fingerprint = fingerprint
-        self.epochs = list(epochs)
+    path: Path
+    """Where it lies."""
+    fingerprint: str
+    """What it must carry."""
+    epochs: Sequence[int]
+    """Epochs whose weights it must have."""
+    model: nn.Module
+    """What the weights must fit; they are loaded into it."""
 
     def write(self, trained: Trained, held_out: np.ndarray) -> None:
         """Write a trained model, whole or not at all."""
@@ -50,16 +51,18 @@ class ModelFile:
         """The trained model.
 
         Raises:
-            ArtifactError: The file is missing, damaged, or from another spec.
+            ArtifactError: The file is missing, damaged, from another spec, or does not hold what
+                its fingerprint says.
         """
         tensors = read_tensors(self.path)
         if tensors.facts.get("fingerprint") != self.fingerprint:
             raise ArtifactError(f"{self.path}: belongs to another spec")
-        if not set(self.epochs) <= set(tensors.facts.get("epochs", ())):
-            raise ArtifactError(f"{self.path}: has no weights of epoch {self.epochs}")
-        return Trained(
-            {epoch: _weights_of(tensors, epoch) for epoch in self.epochs}, tensors.arrays["losses"]
-        )
+        weights = {epoch: _weights_of(tensors, epoch) for epoch in self.epochs}
+        for epoch in self.epochs:
+            if not weights[epoch]:
+                raise ArtifactError(f"{self.path}: has no weights of epoch {epoch}")
+            load_weights(self.model, weights[epoch], self.path)
+        return Trained(weights, self._losses(tensors))
 
     def adopt(self, folder: Path, pattern: str) -> Path | None:
         """Copy a file of another experiment that holds as this model; returns which one.
@@ -72,7 +75,7 @@ class ModelFile:
             pattern: Which files.
         """
         for path in sorted(folder.glob(pattern)):
-            other = ModelFile(path, self.fingerprint, self.epochs)
+            other = replace(self, path=path)
             if path != self.path and other.fits() and other.problem() is None:
                 write_whole(self.path, path.read_bytes())
                 return path
@@ -80,8 +83,7 @@ class ModelFile:
 
     def of(self, experiment: str) -> "ModelFile":
         """The file that would be this fold model's in another experiment."""
-        path = self.path.parent.parent / experiment / self.path.name
-        return ModelFile(path, self.fingerprint, self.epochs)
+        return replace(self, path=self.path.parent.parent / experiment / self.path.name)
 
     def fits(self) -> bool:
         """Whether the file's header names this model; its content is not read."""
@@ -100,6 +102,15 @@ class ModelFile:
             return str(error)
         return None
 
+    def _losses(self, tensors: Tensors) -> NDArray[np.float64]:
+        """(epochs, 2): in training, and held out where something is."""
+        losses = tensors.arrays.get("losses", np.empty(0))
+        rows, columns = losses.shape if losses.ndim == 2 else (0, 0)
+        fit = rows >= max(self.epochs) and columns == 2 and losses.dtype == np.float64
+        if not fit or not np.isfinite(losses[:, 0]).all() or np.isinf(losses[:, 1]).any():
+            raise ArtifactError(f"{self.path}: has no loss history")
+        return losses
+
 
 def loaded_model(
     weights: Weights, model: ModelSpec, shape: tuple[int, ...], file: Path
@@ -109,16 +120,30 @@ def loaded_model(
     Raises:
         ArtifactError: A name, a shape or a value is wrong.
     """
+    built = build_model(model, shape)
+    load_weights(built, weights, file)
+    return built
+
+
+def load_weights(model: nn.Module, weights: Weights, file: Path) -> None:
+    """Set a model's weights to those of a file, once they are seen to be its own, and finite.
+
+    Raises:
+        ArtifactError: A name, a type, a shape or a value is wrong.
+    """
+    own = model.state_dict()
     for name, array in weights.items():
+        if name in own and str(own[name].dtype) != f"torch.{array.dtype}":
+            raise ArtifactError(
+                f"{file}: does not fit the model of the spec: {name!r} is {array.dtype}"
+            )
         if not np.isfinite(array).all():
             raise ArtifactError(f"{file}: weights {name!r} are not finite")
-    built = build_model(model, shape)
     try:
-        built.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+        model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise ArtifactError(f"{file}: does not fit the model of the spec: {reason}") from error
-    return built
 
 
 def _weights_of(tensors: Tensors, epoch: int) -> Weights:

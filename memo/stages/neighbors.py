@@ -45,6 +45,7 @@ from memo.spec import (
     PixelSpaceSpec,
     source_of,
 )
+from memo.stages.exclusive import exclusive
 from memo.stages.experiment import Experiment
 from memo.stages.model_files import loaded_model
 from memo.stages.progress import progress
@@ -62,6 +63,7 @@ BATCH = 512
 Values = NDArray[Any]
 
 
+@exclusive
 def neighbors(experiment: Experiment) -> pl.DataFrame:
     """Find each observation's nearest sample and nearest held-out observation; write both files.
 
@@ -102,14 +104,30 @@ def read_neighbors(experiment: Experiment) -> tuple[pl.DataFrame, Values]:
     """
     table_file = experiment.layout.neighbors(experiment.name)
     samples_file = experiment.layout.nearest_samples(experiment.name)
-    table, facts = read_table(table_file, NEIGHBORS)
+    n = len(experiment.data)
+    table, facts = read_table(table_file, NEIGHBORS, n)
     tensors = read_tensors(samples_file)
     for file, found in ((table_file, facts), (samples_file, tensors.facts)):
         if found.get("fingerprint") != _fingerprint(experiment):
             raise ArtifactError(
                 f"{file}: belongs to another spec; run: memo neighbors {experiment.name}"
             )
-    return table, tensors.arrays["samples"]
+    samples = tensors.arrays.get("samples", np.empty(0))
+    if samples.ndim < 2 or not np.isfinite(samples).all():
+        raise ArtifactError(f"{samples_file}: has no samples")
+    _check_neighbors(table_file, table, n, len(samples))
+    return table, samples
+
+
+def _check_neighbors(file: Path, table: pl.DataFrame, observations: int, samples: int) -> None:
+    """See that neighbours are among what there is, at distances."""
+    counts = {"nearest_sample": samples, "nearest_held_out": observations}
+    inside = all(table[name].is_between(0, n - 1).all() for name, n in counts.items())
+    distances = ("distance_sample", "distance_held_out", "ratio")
+    if not inside or any((table[name] < 0).any() for name in distances):
+        raise ArtifactError(f"{file}: names neighbours that are not there")
+    if table["index"].to_list() != list(range(observations)):
+        raise ArtifactError(f"{file}: column 'index' does not go through all observations")
 
 
 def _fingerprint(experiment: Experiment) -> str:

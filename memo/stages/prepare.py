@@ -10,7 +10,10 @@ from memo.artifacts import (
     ArtifactError,
     Layout,
     Tensors,
+    locked,
+    read_facts,
     read_table,
+    remove_leftovers,
     write_table,
     write_tensors,
     write_whole,
@@ -37,7 +40,6 @@ def prepare(project: ProjectSpec, layout: Layout, name: str) -> dict[str, Any]:
     """Prepare a data set and write its files; returns what dataset.json says."""
     spec = select_dataset(project, name)
     prepared = prepare_dataset(spec)
-    folder = layout.prepared(name)
     arrays, form = stored(prepared)
     facts = {
         "name": name,
@@ -47,9 +49,13 @@ def prepare(project: ProjectSpec, layout: Layout, name: str) -> dict[str, Any]:
         "content_hash": content_hash(prepared),
         **prepared.facts,
     }
-    write_tensors(folder / VALUES, Tensors(arrays, form))
-    write_table(folder / TABLE, prepared.observations, OBSERVATIONS)
-    write_whole(folder / FACTS, (json.dumps(facts, indent=2) + "\n").encode())
+    folder = layout.prepared(name)
+    with locked(layout.lock("datasets", name), f"memo prepare {name}"):
+        for file in (VALUES, TABLE, FACTS):
+            remove_leftovers(folder / file)
+        write_tensors(folder / VALUES, Tensors(arrays, form))
+        write_table(folder / TABLE, prepared.observations, OBSERVATIONS)
+        write_whole(folder / FACTS, (json.dumps(facts, indent=2) + "\n").encode())
     return facts
 
 
@@ -65,7 +71,7 @@ def read_prepared(layout: Layout, name: str) -> tuple[Prepared, str]:
             f"{folder}: data set {name!r} is not prepared; run: memo prepare {name}"
         )
     values = map_tensors(folder / VALUES)
-    facts = _read_facts(layout, name)
+    facts = read_facts(folder / FACTS)
     observations, _ = read_table(folder / TABLE, OBSERVATIONS)
     try:
         prepared = restored(values.arrays, values.facts, observations, facts)
@@ -82,14 +88,3 @@ def read_prepared(layout: Layout, name: str) -> tuple[Prepared, str]:
 
 def _counts_up(observations: pl.DataFrame) -> bool:
     return observations["index"].to_list() == list(range(len(observations)))
-
-
-def _read_facts(layout: Layout, name: str) -> dict[str, Any]:
-    file = layout.prepared(name) / FACTS
-    try:
-        facts = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{file}: cannot be read: {error}") from error
-    if not isinstance(facts, dict):
-        raise ArtifactError(f"{file}: was not written by memo")
-    return facts

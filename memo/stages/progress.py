@@ -1,19 +1,21 @@
 """Progress: a bar with time left on a terminal, plain lines in a log."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-__all__ = ["Advance", "console", "progress"]
+from memo.artifacts import ArtifactError
+
+__all__ = ["Advance", "console", "progress", "telling_kept"]
 
 LOG_INTERVAL = 10.0
 """Seconds between lines in a log."""
 
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 class Advance(Protocol):
@@ -27,7 +29,7 @@ def progress(what: str, total: int) -> Iterator[Advance]:
     """Show how much of `total` is done, and how long the rest will take."""
     if console.is_terminal:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -37,6 +39,17 @@ def progress(what: str, total: int) -> Iterator[Advance]:
             yield lambda done: bars.advance(bar, done)
     else:
         yield _Lines(what, total)
+
+
+@contextmanager
+def telling_kept(what: str, kept: Callable[[], str]) -> Iterator[None]:
+    """Say what is kept where work is interrupted, or stopped by a disk."""
+    try:
+        yield
+    except (KeyboardInterrupt, ArtifactError) as end:
+        how = "stopped" if isinstance(end, ArtifactError) else "interrupted"
+        console.print(f"{what}: {how}; {kept()}", soft_wrap=True)
+        raise
 
 
 class _Lines:

@@ -3,9 +3,10 @@
 import numpy as np
 import polars as pl
 
-from memo.artifacts import SCORES, ArtifactError, Layout, read_table
+from memo.artifacts import ArtifactError, Layout
 from memo.design import IndexArray
 from memo.spec import ExperimentSpec
+from memo.stages.score_tables import read_scores_file
 
 __all__ = ["NOTHING", "removed_observations"]
 
@@ -24,7 +25,7 @@ def removed_observations(layout: Layout, spec: ExperimentSpec, data_hash: str) -
     file = layout.scores(removal.of)
     if not file.is_file():
         raise ArtifactError(f"{file}: experiment {removal.of!r} is not scored yet; run: dvc repro")
-    scores, facts = read_table(file, SCORES)
+    scores, facts = read_scores_file(file)
     if facts.get("data") != data_hash:
         raise ArtifactError(f"{file}: belongs to another data set; run: dvc repro")
     last = scores.filter(pl.col("epoch") == pl.col("epoch").max()).sort(

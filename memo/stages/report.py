@@ -9,10 +9,9 @@ import numpy as np
 import polars as pl
 
 from memo.artifacts import (
-    SCORES,
     ArtifactError,
     Facts,
-    read_table,
+    require_keys,
     write_whole,
 )
 from memo.datasets import pictures
@@ -29,6 +28,7 @@ from memo.stages.privacy import privacy_words
 from memo.stages.records import column_facts, record_data
 from memo.stages.relation import neighbor_metrics, related_neighbors
 from memo.stages.score import read_log_likelihoods
+from memo.stages.score_tables import read_scores_file
 from memo.stages.train import fold_file, full_model_file
 
 __all__ = ["read_scores", "report", "write_report"]
@@ -92,10 +92,11 @@ def read_scores(experiment: Experiment) -> tuple[pl.DataFrame, Facts]:
         ArtifactError: They are missing, damaged, or not of this experiment's data and epochs.
     """
     file = experiment.layout.scores(experiment.name)
-    scores, facts = read_table(file, SCORES)
-    rows = len(experiment.data) * len(experiment.spec.scoring.epochs)
-    if facts.get("data") != experiment.data_hash or len(scores) != rows:
+    scores, facts = read_scores_file(file)
+    n, epochs = len(experiment.data), experiment.spec.scoring.epochs
+    if facts.get("data") != experiment.data_hash or len(scores) != n * len(epochs):
         raise ArtifactError(f"{file}: belongs to another spec; run: memo score {experiment.name}")
+    require_keys(file, scores, n, epochs)
     return scores, facts
 
 

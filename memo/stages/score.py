@@ -18,6 +18,8 @@ from memo.artifacts import (
     ArtifactError,
     fingerprint,
     read_table,
+    remove_leftovers,
+    require_keys,
     write_table,
     write_whole,
 )
@@ -37,14 +39,21 @@ from memo.models import FitError, build_model
 from memo.scores import Aggregate
 from memo.spec import LikelihoodSpec, ModelSpec, source_of
 from memo.stages.densities import ScoredDensity, scored_densities
+from memo.stages.exclusive import exclusive
 from memo.stages.experiment import Experiment
 from memo.stages.model_files import loaded_model
 from memo.stages.privacy import privacy_facts
-from memo.stages.progress import progress
+from memo.stages.progress import progress, telling_kept
 from memo.stages.released import Released, background_log_likelihoods, released_scores
 from memo.training import Weights, default_device, one_thread
 
-__all__ = ["SCORING_VERSION", "read_log_likelihoods", "score", "scores_table"]
+__all__ = [
+    "SCORING_VERSION",
+    "log_likelihoods_problem",
+    "read_log_likelihoods",
+    "score",
+    "scores_table",
+]
 
 SCORING_VERSION = 6
 """Raised whenever the same weights would give other log-likelihoods."""
@@ -53,6 +62,7 @@ CHUNK = 8192
 """About as many observations are in memory at a time."""
 
 
+@exclusive
 def score(experiment: Experiment, executor: Executor) -> pl.DataFrame:
     """Estimate log p of every observation under every density of the design, and aggregate.
 
@@ -63,6 +73,8 @@ def score(experiment: Experiment, executor: Executor) -> pl.DataFrame:
         WorkError: There is no density without one of the observations.
     """
     densities = scored_densities(experiment)
+    for density in densities:
+        remove_leftovers(density.table)
     missing = [density for density in densities if not _found(experiment, density)]
     common = bool(missing) and draws_of_its_own(
         build_model(experiment.spec.model, experiment.data.shape)
@@ -74,6 +86,7 @@ def score(experiment: Experiment, executor: Executor) -> pl.DataFrame:
     )
     if missing:
         with (
+            telling_kept(experiment.name, lambda: _kept(experiment, densities)),
             progress(f"{experiment.name}: densities scored", len(tasks)) as advance,
             closing(executor.run(_estimate, shared, tasks, names)) as results,
         ):
@@ -110,7 +123,10 @@ class _Task:
 
 def _task(experiment: Experiment, common: bool, density: ScoredDensity) -> _Task:
     """The task; with `common`, draws are the same for every density and epoch."""
-    weights = density.model.read().weights
+    try:
+        weights = density.model.read().weights
+    except ArtifactError as error:
+        raise ArtifactError(f"{error}; run: memo train {experiment.name}") from None
     seed, position = experiment.spec.seed, density.position
     positions = {epoch: () if common else (*position, epoch) for epoch in weights}
     seeds = {
@@ -162,13 +178,24 @@ def read_log_likelihoods(experiment: Experiment, density: ScoredDensity) -> pl.D
     Raises:
         ArtifactError: It is missing, damaged, or from another spec.
     """
-    table, facts = read_table(density.table, LOG_LIKELIHOODS)
+    n, epochs = len(experiment.data), experiment.spec.scoring.epochs
+    table, facts = read_table(density.table, LOG_LIKELIHOODS, n * len(epochs))
     if facts.get("fingerprint") != _fingerprint(experiment, density):
         raise ArtifactError(f"{density.table}: belongs to another spec")
-    rows = len(experiment.data) * len(experiment.spec.scoring.epochs)
-    if len(table) != rows:
-        raise ArtifactError(f"{density.table}: has {len(table)} rows, not {rows}")
+    require_keys(density.table, table, n, epochs)
+    held_out = np.tile(np.isin(np.arange(n), density.held_out), len(epochs))
+    if not np.array_equal(table["held_out"].to_numpy(), held_out):
+        raise ArtifactError(f"{density.table}: other observations are held out")
     return table
+
+
+def log_likelihoods_problem(experiment: Experiment, density: ScoredDensity) -> str | None:
+    """Why the table cannot be read; None where it can."""
+    try:
+        read_log_likelihoods(experiment, density)
+    except ArtifactError as error:
+        return str(error)
+    return None
 
 
 def _fingerprint(experiment: Experiment, density: ScoredDensity) -> str:
@@ -199,12 +226,16 @@ def _found(experiment: Experiment, density: ScoredDensity) -> bool:
     return False
 
 
+def _kept(experiment: Experiment, densities: list[ScoredDensity]) -> str:
+    count = sum(_holds(experiment, density) for density in densities)
+    return (
+        f"{count} of {len(densities)} tables of log-likelihoods are kept in "
+        f"{experiment.layout.log_likelihoods(experiment.name)}; the next run estimates the rest"
+    )
+
+
 def _holds(experiment: Experiment, density: ScoredDensity) -> bool:
-    try:
-        read_log_likelihoods(experiment, density)
-    except ArtifactError:
-        return False
-    return True
+    return log_likelihoods_problem(experiment, density) is None
 
 
 def _write(

@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
-from memo.artifacts import ArtifactError, write_whole
+from memo.artifacts import ArtifactError, parse_facts, read_facts, write_whole
 
-__all__ = ["read_seconds", "write_seconds"]
+__all__ = ["parse_seconds", "read_seconds", "write_seconds"]
+
+MOST = 1e12
 
 
 def read_seconds(file: Path) -> dict[str, float]:
@@ -14,14 +16,21 @@ def read_seconds(file: Path) -> dict[str, float]:
     Raises:
         ArtifactError: The file is damaged.
     """
-    if not file.is_file():
-        return {}
-    try:
-        return {str(name): float(value) for name, value in json.loads(file.read_bytes()).items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise ArtifactError(f"{file}: cannot be read: {error}") from error
+    return _checked(read_facts(file), file) if file.is_file() else {}
+
+
+def parse_seconds(content: bytes, file: Path) -> dict[str, float]:
+    """As `read_seconds`, from the bytes of a file that lies elsewhere."""
+    return _checked(parse_facts(content, file), file)
 
 
 def write_seconds(file: Path, seconds: dict[str, float]) -> None:
     """Write what was measured, whole or not at all."""
     write_whole(file, (json.dumps(seconds, indent=2, sort_keys=True) + "\n").encode())
+
+
+def _checked(facts: dict[str, object], file: Path) -> dict[str, float]:
+    for name, value in facts.items():
+        if not isinstance(value, float | int) or not 0 <= value <= MOST:
+            raise ArtifactError(f"{file}: {name!r} has no number of seconds")
+    return {name: float(value) for name, value in facts.items() if isinstance(value, float | int)}

@@ -8,6 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from memo.errors import printable
 from memo.report import ComparisonData, Headline
 
 __all__ = [
@@ -21,7 +22,7 @@ __all__ = [
 if TYPE_CHECKING:
     from memo.likelihood import EstimatorCheck
 
-_output = Console(highlight=False)
+_output = Console(highlight=False, markup=False, emoji=False)
 
 Rows = list[list[str]]
 
@@ -169,7 +170,7 @@ def _distance(headline: Headline) -> str:
 def _cell(value: object) -> str:
     if value is None:
         return "–"
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    return f"{value:.2f}" if isinstance(value, float) else printable(str(value))
 
 
 def _print(title: str, header: Sequence[str], rows: Rows) -> None:

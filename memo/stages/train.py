@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import groupby
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -18,9 +19,10 @@ from memo.errors import WorkError
 from memo.execution import Executor
 from memo.models import FitError, Fitted, build_model
 from memo.spec import CustomSpec, ModelSpec, source_of
+from memo.stages.exclusive import exclusive
 from memo.stages.experiment import Experiment
 from memo.stages.model_files import ModelFile
-from memo.stages.progress import console, progress
+from memo.stages.progress import console, progress, telling_kept
 from memo.stages.seconds import read_seconds, write_seconds
 from memo.training import (
     TRIED,
@@ -38,15 +40,17 @@ from memo.training import (
     why_not_stacked,
 )
 
-__all__ = ["fold_file", "full_model_file", "require_contract", "train"]
+__all__ = ["fold_file", "full_model_file", "model_files", "require_contract", "train"]
 
 
+@exclusive
 def train(experiment: Experiment, executor: Executor) -> int:
     """Train every model whose file is missing or does not hold; returns how many.
 
     Raises:
         InputError: A model of the user's own does not offer what it must.
-        WorkError: A loss is not finite: names experiment, repeat, fold and epoch.
+        WorkError: A loss is not finite: names experiment, repeat, fold and epoch. Or another
+            process works on the experiment.
         ArtifactError: A file cannot be written.
     """
     make_folder(experiment.layout.folds(experiment.name))  # DVC expects it, even if it stays empty
@@ -77,25 +81,17 @@ def train(experiment: Experiment, executor: Executor) -> int:
     )
     tasks = [[job.training_set for job in stack] for stack in stacks]
     names = [f"experiment {experiment.name}, {_named(stack)}" for stack in stacks]
-    start = time.time_ns()
-    try:
-        with (
-            progress(f"{experiment.name}: models trained", missing) as advance,
-            closing(executor.run(_train, shared, tasks, names)) as outcomes,
-        ):
-            for position, (outcome, spent) in outcomes:
-                _write(experiment, stacks[position], outcome)
-                each = spent / len(stacks[position])
-                seconds |= {job.file.path.stem: each for job in stacks[position]}
-                write_seconds(seconds_file, seconds)
-                advance(sum(map(_must_train, stacks[position])))
-    except KeyboardInterrupt:
-        console.print(
-            f"{experiment.name}: interrupted; {_count_kept(jobs, start)} of {len(jobs)} models are "
-            f"kept in {experiment.layout.folds(experiment.name)}; the next run trains the rest",
-            soft_wrap=True,
-        )
-        raise
+    with (
+        telling_kept(experiment.name, lambda: _kept(experiment, jobs)),
+        progress(f"{experiment.name}: models trained", missing) as advance,
+        closing(executor.run(_train, shared, tasks, names)) as outcomes,
+    ):
+        for position, (outcome, spent) in outcomes:
+            _write(experiment, stacks[position], outcome)
+            each = spent / len(stacks[position])
+            seconds |= {job.file.path.stem: each for job in stacks[position]}
+            write_seconds(seconds_file, seconds)
+            advance(sum(map(_must_train, stacks[position])))
     return missing
 
 
@@ -105,6 +101,7 @@ def fold_file(experiment: Experiment, model: FoldModel) -> ModelFile:
         experiment.layout.fold(experiment.name, model.repeat, model.fold),
         experiment.fold_fingerprint(model),
         experiment.spec.scoring.epochs,
+        experiment.blank_model,
     )
 
 
@@ -114,6 +111,7 @@ def full_model_file(experiment: Experiment) -> ModelFile:
         experiment.layout.full_model(experiment.name),
         experiment.full_fingerprint(),
         experiment.spec.scoring.epochs,
+        experiment.blank_model,
     )
 
 
@@ -139,6 +137,12 @@ def _tried(experiment: Experiment) -> torch.Tensor:
     return torch.from_numpy(rows).to(default_device(), torch.float32)
 
 
+def model_files(experiment: Experiment) -> list[ModelFile]:
+    """The files of all models that an experiment trains."""
+    folds = [fold_file(experiment, model) for model in experiment.fold_models()]
+    return [*folds, full_model_file(experiment)]
+
+
 @dataclass(frozen=True)
 class _Job:
     what: str
@@ -148,6 +152,8 @@ class _Job:
     training_set: TrainingSet
     problem: str | None
     """Why its file does not hold; None where it does."""
+    inode: int | None
+    """Which file lay in its place at the start."""
 
 
 def _must_train(job: _Job) -> bool:
@@ -189,7 +195,7 @@ def _job(what: str, block: int | None, file: ModelFile, training_set: TrainingSe
     problem = file.problem() if file.path.exists() else "not trained yet"
     if problem is not None and file.path.exists():
         console.print(f"{problem}; it is trained anew", soft_wrap=True)
-    return _Job(what, block, file, training_set, problem)
+    return _Job(what, block, file, training_set, problem, _inode(file.path))
 
 
 def _adopted(experiment: Experiment, job: _Job, seconds: dict[str, float]) -> _Job:
@@ -216,7 +222,7 @@ def _adopted(experiment: Experiment, job: _Job, seconds: dict[str, float]) -> _J
 def _stacks(experiment: Experiment, jobs: Sequence[_Job]) -> list[Sequence[_Job]]:
     """Cut each block's models into stacks, by the spec alone; the full model is its own."""
     require_contract(experiment)
-    model = build_model(experiment.spec.model, experiment.data.shape)
+    model = experiment.blank_model
     plan = training_plan(experiment.spec.training, experiment.spec.mitigations)
     alone = isinstance(model, Fitted) or plan.privacy is not None or _must_be_alone(experiment)
     parameters = sum(p.numel() for p in model.parameters())
@@ -302,10 +308,16 @@ def _write(
             job.file.write(trained, job.training_set.held_out)
 
 
-def _count_kept(jobs: Sequence[_Job], start: int) -> int:
-    """How many files hold: those that did at the start, and those written since."""
-    files = [(job, job.file.path) for job in jobs]
-    return sum(
-        not _must_train(job) or (path.exists() and path.stat().st_mtime_ns >= start)
-        for job, path in files
+def _kept(experiment: Experiment, jobs: Sequence[_Job]) -> str:
+    """How many files hold: those that did at the start, and those that others were replaced by."""
+    count = sum(
+        not _must_train(job) or _inode(job.file.path) not in (None, job.inode) for job in jobs
     )
+    return (
+        f"{count} of {len(jobs)} models are kept in {experiment.layout.folds(experiment.name)}; "
+        "the next run trains the rest"
+    )
+
+
+def _inode(path: Path) -> int | None:
+    return path.stat().st_ino if path.exists() else None

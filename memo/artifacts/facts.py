@@ -1,0 +1,33 @@
+"""Files of JSON facts."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from memo.artifacts.files import ArtifactError
+
+__all__ = ["parse_facts", "read_facts"]
+
+
+def read_facts(file: Path) -> dict[str, Any]:
+    """What a JSON file says.
+
+    Raises:
+        ArtifactError: It is missing, damaged, or no JSON object.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{file}: cannot be read: {error.strerror or error}") from error
+    return parse_facts(content, file)
+
+
+def parse_facts(content: bytes | str, file: Path) -> dict[str, Any]:
+    """As `read_facts`, from what stands elsewhere; the message names `file`."""
+    try:
+        facts = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{file}: cannot be read: {error}") from error
+    if not isinstance(facts, dict):
+        raise ArtifactError(f"{file}: was not written by memo")
+    return facts

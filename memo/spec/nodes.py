@@ -1,0 +1,66 @@
+"""What a YAML document may come to once its aliases are followed."""
+
+from ruamel.yaml.nodes import CollectionNode, MappingNode, Node
+
+__all__ = ["require_bounded"]
+
+LARGEST = 100_000
+"""Values in a document, each counted as often as aliases repeat it."""
+
+DEEPEST = 50
+"""Levels of a document. A spec has about ten."""
+
+LONGEST = 2000
+"""Characters of a single value: no name, path or number of a spec is longer."""
+
+
+def require_bounded(root: Node | None) -> None:
+    """See that a document is no larger than a spec could be, before it is made into objects.
+
+    Nested aliases make a few lines stand for more values than any memory holds, and one that
+    contains itself for infinitely many.
+
+    Raises:
+        ValueError: It is larger; the message says in what.
+    """
+    if root is not None:
+        _size(root, {}, 1)
+
+
+def _size(node: Node, sizes: dict[int, int], depth: int) -> int:
+    """How many values a node stands for; `sizes` has those seen, 0 while they are being counted."""
+    known = sizes.get(id(node))
+    if known is not None:
+        if not known:
+            raise ValueError(f"line {_line(node)}: an alias stands inside of what it repeats")
+        return known
+    if depth > DEEPEST:
+        raise ValueError(f"line {_line(node)}: nested more than {DEEPEST} levels deep")
+    sizes[id(node)] = 0
+    size = 1
+    if isinstance(node, CollectionNode):
+        for child in _children(node):
+            size += _size(child, sizes, depth + 1)
+            if size > LARGEST:
+                raise ValueError(f"line {_line(node)}: stands for more than {LARGEST:,} values")
+    else:
+        _require_plain(node)
+    sizes[id(node)] = size
+    return size
+
+
+def _children(node: CollectionNode) -> list[Node]:
+    if isinstance(node, MappingNode):
+        return [part for pair in node.value for part in pair]
+    return list(node.value)
+
+
+def _require_plain(node: Node) -> None:
+    if len(node.value) > LONGEST:
+        raise ValueError(f"line {_line(node)}: a value is longer than {LONGEST:,} characters")
+    if not node.value.isascii() and any("\ud800" <= c <= "\udfff" for c in node.value):
+        raise ValueError(f"line {_line(node)}: half of a character ({node.value!a:.40})")
+
+
+def _line(node: Node) -> int:
+    return int(node.start_mark.line) + 1
