@@ -1,33 +1,14 @@
 """Tables of log-likelihoods that come from elsewhere: read as if each value could be wrong."""
 
 import difflib
-import io
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
 
 from memo.errors import InputError
+from memo.parquet import ParquetError, read_parquet
 
-__all__ = ["MOST_ROWS", "read_likelihoods", "wrong_row"]
-
-MOST_ROWS = 1 << 30
-"""A small Parquet file can claim any number of rows."""
-
-PROBE = """\
-import io, sys
-import polars
-content = io.BytesIO(sys.stdin.buffer.read())
-try:
-    rows = polars.scan_parquet(content).select(polars.len()).collect().item()
-    if rows > int(sys.argv[1]):
-        sys.exit(f"{rows:,} rows are more than {int(sys.argv[1]):,}")
-    content.seek(0)
-    polars.read_parquet(content)
-except BaseException as error:
-    sys.exit((str(error).splitlines() or ["it is damaged"])[0])
-"""
+__all__ = ["read_likelihoods", "wrong_row"]
 
 LARGEST = 1e15
 """Nats beyond which a double has no fractions left."""
@@ -83,26 +64,10 @@ def _read(file: Path) -> pl.DataFrame:
     try:
         if file.suffix == ".csv":
             return pl.read_csv(content, infer_schema=False)
-        _try_to_read(file, content)
-        return pl.read_parquet(io.BytesIO(content))
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        return read_parquet(content)[0]
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ParquetError) as error:
         reason = (str(error).splitlines() or ["it is damaged"])[0]
         raise InputError(f"{file}: is not a table: {reason}") from None
-
-
-def _try_to_read(file: Path, content: bytes) -> None:
-    """Let another process read a Parquet file first: damage can end the process that reads it."""
-    probe = subprocess.run(
-        [sys.executable, "-I", "-c", PROBE, str(MOST_ROWS)],
-        input=content,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        check=False,
-    )
-    if probe.returncode:
-        lines = probe.stderr.decode(errors="replace").splitlines()
-        reason = lines[-1] if probe.returncode == 1 and lines else "reading it fails"
-        raise InputError(f"{file}: is not a table: {reason}")
 
 
 def _check_columns(file: Path, columns: list[str]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from memo.artifacts.files import ArtifactError, write_whole
-from memo.artifacts.trial import problem_on_trial
+from memo.parquet import ParquetError, read_parquet
 
 __all__ = [
     "LOG_LIKELIHOODS",
@@ -142,11 +142,10 @@ def parse_table(
         ArtifactError: See `read_table`; the message names `file`.
     """
     _check_digest(content, file)
-    problem = problem_on_trial(content)
-    if problem is not None:
-        raise ArtifactError(f"{file}: is not a whole Parquet file: {problem}")
-    metadata = pl.read_parquet_metadata(io.BytesIO(content))
-    table = pl.read_parquet(io.BytesIO(content))
+    try:
+        table, metadata = read_parquet(content)
+    except ParquetError as error:
+        raise ArtifactError(f"{file}: is not a whole Parquet file: {error}") from None
     _check(file, table, schema)
     if rows is not None and len(table) != rows:
         raise ArtifactError(f"{file}: has {len(table)} rows, not {rows}")

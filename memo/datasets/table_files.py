@@ -3,24 +3,18 @@
 import csv
 import io
 import math
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 
 from memo.datasets.prepared import DataError
+from memo.parquet import ParquetError, read_parquet
 
 __all__ = ["RECORD", "is_parquet", "read_table_file"]
 
 RECORD = ""
 """Name of the column of each record's number in the file, from 1 on; no other column has it."""
-
-_PARQUET = """
-import io, sys, polars
-polars.read_parquet(io.BytesIO(sys.stdin.buffer.read())).write_ipc(sys.stdout.buffer)
-"""
 
 
 def read_table_file(path: str, separator: str) -> pl.DataFrame:
@@ -49,16 +43,10 @@ def is_parquet(path: str) -> bool:
 
 
 def _parquet(path: str) -> pl.DataFrame:
-    """Read in a process of its own, since some damaged files make Polars abort the one it is in."""
-    with Path(path).open("rb") as file:
-        result = subprocess.run(
-            [sys.executable, "-P", "-c", _PARQUET], stdin=file, capture_output=True, check=False
-        )
-    if result.returncode:
-        lines = result.stderr.decode(errors="replace").strip().splitlines()
-        reason = lines[-1].split(": ", 1)[-1] if lines and result.returncode == 1 else "damaged"
-        raise DataError(f"{path}: is not a whole Parquet file: {reason:.200}")
-    table = pl.read_ipc(io.BytesIO(result.stdout))
+    try:
+        table, _ = read_parquet(Path(path).read_bytes())
+    except ParquetError as error:
+        raise DataError(f"{path}: is not a whole Parquet file: {error!s:.200}") from None
     _check_names(path, table.columns)
     return table
 

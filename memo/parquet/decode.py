@@ -1,4 +1,4 @@
-"""The process that decodes tables on trial: see `memo.artifacts.trial`, which starts it.
+"""The process that decodes tables on trial: see `memo.parquet.trial`, which starts it.
 
 It imports nothing of memo, to start fast.
 """
