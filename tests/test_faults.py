@@ -148,9 +148,9 @@ def test_only_writers_of_the_same_files_wait(own: Path) -> None:
 class InterruptedAtOnce(InProcess):
     """Ctrl-C before the first task is done."""
 
-    def run(self, function: Any, shared: Any, tasks: Any) -> Any:
+    def run(self, *task: Any) -> Any:
         signal.raise_signal(signal.SIGINT)
-        yield from super().run(function, shared, tasks)
+        yield from super().run(*task)
 
 
 def test_clocks_do_not_count(own: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -138,5 +138,5 @@ def test_a_density_in_closed_form_is_exact() -> None:
 
 def test_a_model_that_fills_no_protocol_is_refused(model: LinearGaussian) -> None:
     assert isinstance(model, LatentVariableModel)
-    with pytest.raises(TypeError, match="Linear is neither a Density nor a LatentVariableModel"):
+    with pytest.raises(TypeError, match="Linear is no Density, LatentVariableModel or Estimated"):
         estimate(nn.Linear(3, 2), np.zeros((2, 3)), 2)

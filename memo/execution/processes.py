@@ -109,7 +109,7 @@ class _Worker:
     """One worker process after another: a new one where the last has died."""
 
     def __init__(self, function: Callable[[Any, Any], Any], shared: Any, gpu: str | None) -> None:
-        self._start = function, shared
+        self._start = function, shared, os.getpid()
         self._environment = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
         self._pool: loky.ProcessPoolExecutor | None = None
 
@@ -145,10 +145,10 @@ class _Worker:
 _worker: tuple[Callable[[Any, Any], Any], Any] | None = None
 
 
-def _prepare_worker(function: Callable[[Any, Any], Any], shared: Any) -> None:
+def _prepare_worker(function: Callable[[Any, Any], Any], shared: Any, parent: int) -> None:
     global _worker  # noqa: PLW0603 -- a worker process has one function and one shared argument
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when work ends
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     _worker = (function, shared)
 
 

@@ -105,7 +105,7 @@ def read_neighbors(experiment: Experiment) -> tuple[pl.DataFrame, Values]:
     table_file = experiment.layout.neighbors(experiment.name)
     samples_file = experiment.layout.nearest_samples(experiment.name)
     n = len(experiment.data)
-    table, facts = read_table(table_file, NEIGHBORS, n)
+    table, facts = read_table(table_file, NEIGHBORS)
     tensors = read_tensors(samples_file)
     for file, found in ((table_file, facts), (samples_file, tensors.facts)):
         if found.get("fingerprint") != _fingerprint(experiment):
@@ -115,7 +115,8 @@ def read_neighbors(experiment: Experiment) -> tuple[pl.DataFrame, Values]:
     samples = tensors.arrays.get("samples", np.empty(0))
     if samples.ndim < 2 or not np.isfinite(samples).all():
         raise ArtifactError(f"{samples_file}: has no samples")
-    _check_neighbors(table_file, table, n, len(samples))
+    if len(table) or len(samples):  # both are empty of a model that cannot be sampled from
+        _check_neighbors(table_file, table, n, len(samples))
     return table, samples
 
 
