@@ -173,7 +173,7 @@ def _warnings(
 
 def _remedy(likelihood: LikelihoodSpec) -> str:
     if isinstance(likelihood, AdaptiveSpec):
-        return "Raise scoring.likelihood.max_samples."
+        return "Lower scoring.likelihood.tolerance, or raise its max_samples."
     return "Set scoring.likelihood.kind: adaptive."
 
 
