@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,12 @@ def test_one_at_a_time_and_no_lock_outlives_its_holder(own: Path, tmp_path: Path
             time.sleep(0.02)
 
     def workers() -> list[psutil.Process]:
-        children = psutil.Process(first.pid).children(recursive=True)
-        return [child for child in children if "popen_loky_posix" in " ".join(child.cmdline())]
+        found = []
+        for child in psutil.Process(first.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # it has ended, as may the one that is killed
+                if "popen_loky_posix" in " ".join(child.cmdline()):
+                    found.append(child)
+        return found
 
     wait_for_more_than(0)
     with pytest.raises(WorkError, match=rf"must wait for memo train fast \(process {first.pid} on"):
