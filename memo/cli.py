@@ -27,8 +27,6 @@ from memo.spec import (
 )
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from memo.artifacts import Layout
     from memo.execution import Executor
     from memo.scores import Method
@@ -364,11 +362,12 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print headline numbers and the most memorized observations."""
-    scores = _scores(experiment)
+    project, _ = _scored_names([experiment])
     from memo.stages import show as stage
     from memo.stages import terminal
     from memo.stages.headlines import metrics, summary_headlines
 
+    scores = stage.scores_of(project, _project.layout, experiment)
     summary, rows = stage.show(scores, top=top, label=label, epoch=epoch)
     if as_json:
         typer.echo(json.dumps(metrics(summary) | {"most_memorized": rows.to_dicts()}, indent=2))
@@ -434,11 +433,9 @@ def _score_table(file: Path, name: str | None, dataset: str | None, aggregate: s
     from memo.stages import likelihoods as stage
     from memo.stages import terminal
     from memo.stages.headlines import summary_headlines
-    from memo.stages.prepare import read_prepared
 
     method: Method = "paper" if aggregate == "paper" else "balanced"
-    data = None if dataset is None else (dataset, *read_prepared(_project.layout, dataset))
-    found = stage.score_table(file, _project.layout, name, method, data)
+    found = stage.score_table(file, _project.layout, name, method, dataset)
     terminal.print_headlines(name, summary_headlines(found.summary))
     for words in found.warnings:
         typer.echo(words)
@@ -460,17 +457,6 @@ def _scored_names(given: list[str] | None) -> tuple[ProjectSpec | None, list[str
         else:
             _require_among(name, tables, "scores")
     return project, given or [*experiments, *tables]
-
-
-def _scores(name: str) -> "pl.DataFrame":
-    """Scores of an experiment, or of a table."""
-    project, _ = _scored_names([name])
-    from memo.artifacts import SCORES, read_table
-    from memo.stages.report import read_scores
-
-    if project is not None and name in project.experiments:
-        return read_scores(_load(name))[0]
-    return read_table(_project.layout.scores(name), SCORES)[0]
 
 
 def _load(name: str) -> "LoadedExperiment":

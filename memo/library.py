@@ -238,7 +238,7 @@ class Measured:
 
     def summary(self, epoch: int | None = None) -> Summary:
         """Headline statistics at an epoch, the last one scored when None; each with its error."""
-        return summarize(self.scores, self._experiment.scored_epoch(epoch))
+        return summarize(self.scores, epoch)
 
     def most_memorized(self, count: int = 10) -> pl.DataFrame:
         """The observations with the highest scores at the last epoch."""

@@ -54,11 +54,6 @@ class Mixture:
             self.affine,
         )
 
-    def no_draws(self) -> tuple[Tensor, Tensor]:
-        """Of shape (0, n, d), and of shape (0, n) for their weights."""
-        mean = self.components[0].mean
-        return mean.new_empty(0, *mean.shape), mean.new_empty(0, len(mean))
-
     def draw(self, noise: Tensor, uniform: Tensor) -> Tensor:
         """Standard normal (S, n, d) and uniform (S, n) draws -> draws from q, (S, n, d)."""
         z, threshold = noise, torch.full_like(self.shares[:, 0], self.prior_share)

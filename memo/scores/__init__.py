@@ -10,7 +10,14 @@ from memo.scores.released import (
     mixture_bound,
 )
 from memo.scores.significance import significantly_positive
-from memo.scores.summaries import STATISTICS, Estimate, Summary, quantile_curve, summarize
+from memo.scores.summaries import (
+    STATISTICS,
+    Estimate,
+    Summary,
+    quantile_curve,
+    scored_epoch,
+    summarize,
+)
 
 __all__ = [
     "STATISTICS",
@@ -29,6 +36,7 @@ __all__ = [
     "mixture_bound",
     "p_value",
     "quantile_curve",
+    "scored_epoch",
     "significantly_positive",
     "summarize",
     "undominated",

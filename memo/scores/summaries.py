@@ -1,11 +1,12 @@
 """Statistics of an experiment's scores, each with its standard error."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
+from memo.errors import InputError
 from memo.scores.aggregate import FloatArray, jackknife_std_error
 from memo.scores.significance import significantly_positive
 
@@ -54,6 +55,19 @@ class Summary:
     """Mean log p of training observations minus that of held-out ones: overfitting."""
 
 
+def scored_epoch(scored: Iterable[int], epoch: int | None) -> int:
+    """The epoch, or the last one scored for None.
+
+    Raises:
+        InputError: It was not scored.
+    """
+    known = sorted(scored)
+    if epoch is not None and epoch not in known:
+        words = ", ".join(map(str, known))
+        raise InputError(f"epoch {epoch} was not scored; scored are {words}")
+    return epoch if epoch is not None else known[-1]
+
+
 def summarize(scores: pl.DataFrame, epoch: int | None = None) -> Summary:
     """Headline statistics at an epoch (the last one scored when None).
 
@@ -64,8 +78,11 @@ def summarize(scores: pl.DataFrame, epoch: int | None = None) -> Summary:
     Args:
         scores: A table of the scores schema.
         epoch: A scored epoch.
+
+    Raises:
+        InputError: It was not scored.
     """
-    at = scores.filter(pl.col("epoch") == (epoch if epoch is not None else scores["epoch"].max()))
+    at = scores.filter(pl.col("epoch") == scored_epoch(scores["epoch"].unique(), epoch))
     memorization = at["memorization"].to_numpy()
     without = without_repeat(at)
     exact = is_exact(at)

@@ -113,8 +113,9 @@ class AdaptiveSpec(Spec):
     tolerance: float = Field(
         default=0.4,
         gt=0,
-        description="Standard error of log p(x), in nats, that estimates keep to: most have half "
-        "of it, and a bias of half their own squared. Those above it are counted and marked.",
+        description="Standard error of log p(x), in nats, that estimates keep to; those above it "
+        "are counted and marked. Of latent-variable models most have half of it, and a bias of "
+        "half their own squared.",
     )
     max_samples: int = Field(
         default=4096,

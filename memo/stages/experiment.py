@@ -15,6 +15,7 @@ from memo.datasets import Column, Prepared, category_counts
 from memo.design import Design, FoldModel, IndexArray, plan_design
 from memo.errors import InputError
 from memo.models import build_model
+from memo.scores import scored_epoch
 from memo.spec import (
     CustomSpec,
     DeduplicateSpec,
@@ -79,11 +80,7 @@ class Experiment:
         Raises:
             InputError: It was not scored.
         """
-        scored = self.spec.scoring.epochs
-        if epoch is not None and epoch not in scored:
-            words = ", ".join(map(str, scored))
-            raise InputError(f"epoch {epoch} was not scored; scored are {words}")
-        return epoch if epoch is not None else scored[-1]
+        return scored_epoch(self.spec.scoring.epochs, epoch)
 
     def fold_fingerprint(self, model: FoldModel) -> str:
         """A hash of everything that determines a fold model; how many there are does not."""

@@ -27,6 +27,7 @@ from memo.report import UNRELIABLE, ReportData
 from memo.scores import Method, Summary, memorization_scores, quantile_curve, summarize
 from memo.stages.from_table import FROM_TABLE
 from memo.stages.headlines import metrics, summary_headlines
+from memo.stages.prepare import read_prepared
 from memo.stages.report import write_report
 from memo.stages.score import scores_table
 
@@ -67,7 +68,7 @@ def score_table(
     layout: Layout,
     name: str,
     method: Method,
-    dataset: tuple[str, Prepared, str] | None = None,
+    dataset: str | None = None,
 ) -> TableScores:
     """Write scores and a report, from log-likelihoods under models that were trained elsewhere.
 
@@ -76,14 +77,15 @@ def score_table(
         layout: Where files lie.
         name: What the scores are called.
         method: How densities are averaged.
-        dataset: Name, observations and hash of the data set that indices or ids are of; without
-            one they stand for themselves.
+        dataset: Name of the prepared data set that indices or ids are of; without one they stand
+            for themselves.
 
     Raises:
         InputError: The table is wrong, or no observation has models on both sides.
-        ArtifactError: A file cannot be written.
+        ArtifactError: A file cannot be written, or the data set is not prepared, or damaged.
     """
-    rows, known, models, scores, few = scored_table(file, method, dataset)
+    data = None if dataset is None else (dataset, *read_prepared(layout, dataset))
+    rows, known, models, scores, few = scored_table(file, method, data)
     counts = {
         "table": file.name,
         "rows": len(rows),
@@ -137,6 +139,11 @@ def scored_table(
     file: Path, method: Method, dataset: tuple[str, Prepared, str] | None = None
 ) -> Scored:
     """Scores of a table, as `score_table` writes them.
+
+    Args:
+        file: See `score_table`.
+        method: See `score_table`.
+        dataset: Name, observations and hash of the data set that indices or ids are of.
 
     Raises:
         InputError: See `score_table`.

@@ -2,10 +2,26 @@
 
 import polars as pl
 
+from memo.artifacts import Layout
 from memo.errors import InputError
-from memo.scores import Summary, summarize
+from memo.scores import Summary, scored_epoch, summarize
+from memo.spec import ProjectSpec
+from memo.stages.experiment import load_experiment
+from memo.stages.report import read_scores
+from memo.stages.score_tables import read_scores_file
 
-__all__ = ["most_memorized", "show"]
+__all__ = ["most_memorized", "scores_of", "show"]
+
+
+def scores_of(project: ProjectSpec | None, layout: Layout, name: str) -> pl.DataFrame:
+    """Scores of an experiment, or of a table of log-likelihoods.
+
+    Raises:
+        ArtifactError: They are missing, damaged, or an experiment's of another spec.
+    """
+    if project is not None and name in project.experiments:
+        return read_scores(load_experiment(project, layout, name))[0]
+    return read_scores_file(layout.scores(name))[0]
 
 
 def show(
@@ -16,11 +32,8 @@ def show(
     Raises:
         InputError: The epoch was not scored, or no observation has the label.
     """
-    scored = scores["epoch"].unique().sort().to_list()
-    if epoch is not None and epoch not in scored:
-        words = ", ".join(map(str, scored))
-        raise InputError(f"epoch {epoch} was not scored; scored are {words}")
-    at = scores.filter(pl.col("epoch") == (scored[-1] if epoch is None else epoch))
+    epoch = scored_epoch(scores["epoch"].unique(), epoch)
+    at = scores.filter(pl.col("epoch") == epoch)
     if label is not None and not (at["label"] == label).any():
         labels = at["label"].drop_nulls().unique().sort().head(20).to_list()
         raise InputError(f"no observation has the label {label!r}; labels are {', '.join(labels)}")
