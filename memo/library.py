@@ -206,9 +206,7 @@ def scores_from_log_likelihoods(
         values, errors, inside, np.unique(own, return_inverse=True)[1], aggregate
     )
     observations = observation_table(values.shape[1], ids, labels)
-    return scores_table(observations, 1, result, np.zeros(values.shape[1], np.int64)).select(
-        *SCORES
-    )
+    return scores_table(observations, 1, result, np.zeros(values.shape[1], np.int64))
 
 
 def _matrix(what: str, given: ArrayLike, shape: tuple[int, ...] | None) -> NDArray[np.float64]:

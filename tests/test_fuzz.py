@@ -42,6 +42,16 @@ derived:
     title: A grid
     change: {model.latent: 2}
     grid: {training.epochs: [6, 7], seed: [1, 2]}
+files:
+  wine: {kind: table, path: wine.csv, categorical: [cultivar], dequantize: {proline: 1}}
+custom:
+  own:
+    dataset: wine
+    model: {kind: custom, target: model:Model, code: model.py, arguments: {hidden: 3}}
+    training: {epochs: 2}
+    mitigations: []
+    scoring: {design: {kind: subsets, fraction: 0.5, models: 20}, epochs: [2]}
+    seed: 1
 """
 )
 

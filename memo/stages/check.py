@@ -22,7 +22,7 @@ from memo.likelihood import (
     concatenate,
     draws_of_its_own,
 )
-from memo.models import LatentVariableModel, build_model
+from memo.models import LatentVariableModel
 from memo.spec import ModelSpec, source_of
 from memo.stages.densities import ScoredDensity, scored_densities
 from memo.stages.experiment import Experiment
@@ -61,7 +61,7 @@ def check(
         ArtifactError: Models or log-likelihoods are missing or damaged.
     """
     at = experiment.scored_epoch(epoch)
-    model = build_model(experiment.spec.model, experiment.data.shape)
+    model = experiment.blank_model
     if not isinstance(model, LatentVariableModel):
         reason = (
             "a mean of its own draws, which nothing else can be compared with"

@@ -16,7 +16,6 @@ from memo.artifacts import (
 )
 from memo.datasets import pictures
 from memo.likelihood import LARGEST_PARETO_K, draws_of_its_own
-from memo.models import build_model
 from memo.report import UNRELIABLE, ReportData, render_report
 from memo.scores import Summary, quantile_curve, summarize
 from memo.spec import AdaptiveSpec, LikelihoodSpec
@@ -201,7 +200,7 @@ def _facts(experiment: Experiment) -> dict[str, str]:
 
 def _own_draws(experiment: Experiment) -> str:
     """What scores are about where a model has log p(x) as a mean of its own draws."""
-    if not draws_of_its_own(build_model(experiment.spec.model, experiment.data.shape)):
+    if not draws_of_its_own(experiment.blank_model):
         return ""
     return "; the mean of the model's own draws: of a bound, if that is what they are draws of"
 

@@ -35,7 +35,7 @@ from memo.likelihood import (
     estimate_log_likelihood,
     left_out_log_likelihood,
 )
-from memo.models import FitError, build_model
+from memo.models import FitError
 from memo.scores import Aggregate
 from memo.spec import LikelihoodSpec, ModelSpec, source_of
 from memo.stages.densities import ScoredDensity, scored_densities
@@ -76,9 +76,7 @@ def score(experiment: Experiment, executor: Executor) -> pl.DataFrame:
     for density in densities:
         remove_leftovers(density.table)
     missing = [density for density in densities if not _found(experiment, density)]
-    common = bool(missing) and draws_of_its_own(
-        build_model(experiment.spec.model, experiment.data.shape)
-    )
+    common = bool(missing) and draws_of_its_own(experiment.blank_model)
     tasks = Lazy(partial(_task, experiment, common), missing)
     names = [f"experiment {experiment.name}, scores by {one.model.path}" for one in missing]
     shared = _Shared(
@@ -307,7 +305,7 @@ def _scores_at(
 def scores_table(
     observations: pl.DataFrame, epoch: int, result: Aggregate, unreliable: NDArray[np.int64]
 ) -> pl.DataFrame:
-    """Scores at an epoch as a table; null where there is none.
+    """Scores at an epoch, columns as in `SCORES`; null where there is none.
 
     Args:
         observations: `index`, `id` and `label` of each.
@@ -331,4 +329,4 @@ def scores_table(
         memorization_without_repeat=pl.Series(
             [row.tolist() for row in result.without_block.T], dtype=pl.List(pl.Float64)
         ),
-    )
+    ).select(*SCORES)
