@@ -154,7 +154,12 @@ class InterruptedAtOnce(InProcess):
     """Ctrl-C before the first task is done."""
 
     def run(self, *task: Any) -> Any:
-        signal.raise_signal(signal.SIGINT)
+        # a shell's background job starts with interrupts ignored
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            signal.signal(signal.SIGINT, before)
         yield from super().run(*task)
 
 
