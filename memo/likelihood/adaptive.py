@@ -18,7 +18,7 @@ from memo.models import LatentVariableModel
 
 __all__ = ["adaptive_log_likelihood"]
 
-BLOCK_FLOATS = 1 << 17
+BLOCK_FLOATS = 1 << 20
 LARGEST_BLOCK = 1024
 """Observations of about so many numbers are worked on together, at least `ROWS` and at most this.
 
@@ -28,6 +28,10 @@ two thirds of the time of 128.
 
 HALF = 16
 """Draws of the first two halves that judge each other."""
+
+HALF_OF_HARD = 64
+POOR_FIT = 1.0
+FIRST_COMPONENT = 2
 
 PRECISE = 0.75
 """Share of the tolerance that a half's standard error must keep to.
@@ -84,10 +88,21 @@ def _block(
 ) -> LogLikelihood:
     everything = np.arange(len(x))
     noise = streams.draw(torch.randn, (SEARCH_DRAWS, model.latent), everything, (0, 0, 0))
-    proposal = first_proposal(model, x, noise.to(x))
-    sampler = _Sampler(model, x, proposal, everything, streams)
+    found = first_proposal(model, x, noise.to(x))
+    sampler = _Sampler(model, x, found.proposal, everything, streams)
     estimate = _Estimate(len(x))
-    stage, drawn, half = 1, 0, HALF
+    hard = (found.misfit > POOR_FIT).cpu().numpy()
+    for chosen, half in ((~hard, HALF), (hard, HALF_OF_HARD)):
+        if chosen.any():
+            _settle(sampler[chosen], estimate, half, tolerance, max_samples)
+    return estimate.result()
+
+
+def _settle(
+    sampler: "_Sampler", estimate: "_Estimate", half: int, tolerance: float, max_samples: int
+) -> None:
+    """Draw until no observation has a share of its estimate left open."""
+    stage, drawn = 1, 0
     while sampler.positions.size:
         is_last = drawn + 2 * half + 4 * half > max_samples
         if is_last:
@@ -97,10 +112,9 @@ def _block(
         unsettled = estimate.add(sampler.positions, log_weights, math.inf if is_last else tolerance)
         heaviest = _heaviest(z, log_weights)
         sampler = sampler[unsettled]
-        if sampler.positions.size:
+        if sampler.positions.size and stage >= FIRST_COMPONENT:
             sampler = sampler.with_component_at(heaviest[unsettled])
         stage, half = stage + 1, 2 * half
-    return estimate.result()
 
 
 @dataclass(frozen=True)

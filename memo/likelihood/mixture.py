@@ -10,21 +10,29 @@ from memo.likelihood.proposal import Gaussian
 
 __all__ = ["Mixture"]
 
-WIDENING = 0.1
-"""What standard deviations are widened by, since posteriors have heavier tails."""
+SCALES = ((1.0, 0.7), (1.3, 0.3))
+"""Factors on a Gaussian's standard deviations, and their shares.
 
-PRIOR_SHARE = 1 / 16
+Posteriors have heavier tails than the Gaussians found for them. Measured on MNIST, 16 latents: the
+variance of the weights, where 100 is as good as infinite, is 3.1 with these two and 4.2 with a
+single factor of 1.1 for images in training, 3.8 and 6.3 held out, and 14 and 27 held out under a
+VAE that overfits; Student-t with 8, 16 or 32 degrees of freedom is no better (3.0 to 3.6, 3.8 to
+5.3, 15 to 24). Pairs of draws at opposite sides of the mode are worse, by a tenth to a quarter.
+"""
+
+PRIOR_SHARE = 1 / 32
 """The share of draws from the prior."""
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """q(z) = a N(z; 0, I) + (1 - a) sum_k b_k N(z; m_k, s^2 L_k L_k^T) for n observations.
+    """q(z) = a N(z; 0, I) + (1 - a) sum_k b_k sum_s c_s N(z; m_k, s^2 L_k L_k^T).
 
     The prior's share a makes it a defensive mixture (Hesterberg 1995, Weighted average importance
     sampling and defensive mixture distributions, Technometrics 37): no weight exceeds p(x | z) / a,
     and modes that no Gaussian covers are found where the latent space is small. For an affine
-    decoder a is 0 and s is 1, so that draws from an exact posterior stay such.
+    decoder a is 0 and s is 1, so that draws from an exact posterior stay such. There is one for
+    each of n observations.
     """
 
     components: tuple[Gaussian, ...]
@@ -54,25 +62,37 @@ class Mixture:
             self.affine,
         )
 
+    @property
+    def scales(self) -> tuple[tuple[float, float], ...]:
+        """Each s with its c_s."""
+        return ((1.0, 1.0),) if self.affine else SCALES
+
     def draw(self, noise: Tensor, uniform: Tensor) -> Tensor:
         """Standard normal (S, n, d) and uniform (S, n) draws -> draws from q, (S, n, d)."""
         z, threshold = noise, torch.full_like(self.shares[:, 0], self.prior_share)
-        for gaussian, share in zip(self._widened(), self.shares.T, strict=True):
-            z = torch.where((uniform >= threshold).unsqueeze(-1), gaussian.draw(noise), z)
-            threshold = threshold + (1 - self.prior_share) * share
+        for gaussian, share in zip(self.components, self.shares.T, strict=True):
+            draws = gaussian.draw(noise)
+            width = (1 - self.prior_share) * share
+            for scale, part in self.scales:
+                spread = torch.lerp(gaussian.mean, draws, scale)
+                z = torch.where((uniform >= threshold).unsqueeze(-1), spread, z)
+                threshold = threshold + part * width
         return z
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log q(z): (S, n, d) -> (S, n)."""
-        gaussians = torch.stack([gaussian.log_prob(z) for gaussian in self._widened()], -1)
-        mixture = torch.logsumexp(gaussians + torch.log(self.shares), -1)
+        latent = z.shape[-1]
+        terms = []
+        for gaussian, share in zip(self.components, self.shares.T, strict=True):
+            distance, height = gaussian.squared_distance(z), gaussian.log_height()
+            for scale, part in self.scales:
+                constant = height + torch.log(part * share) - latent * math.log(scale)
+                terms.append(torch.add(constant, distance, alpha=-0.5 / scale**2))
+        mixture = torch.logsumexp(torch.stack(terms), 0)
         if self.affine:
             return mixture
-        prior = -0.5 * z.square().sum(-1) - 0.5 * z.shape[-1] * math.log(2 * math.pi)
-        share = self.prior_share
-        return torch.logaddexp(math.log(share) + prior, math.log1p(-share) + mixture)
-
-    def _widened(self) -> list[Gaussian]:
-        if self.affine:
-            return list(self.components)
-        return [Gaussian(g.mean, (1 + WIDENING) * g.factor) for g in self.components]
+        prior = -0.5 * z.square().sum(-1) - 0.5 * latent * math.log(2 * math.pi)
+        share_of_prior = self.prior_share
+        return torch.logaddexp(
+            math.log(share_of_prior) + prior, math.log1p(-share_of_prior) + mixture
+        )

@@ -47,10 +47,17 @@ class Gaussian:
 
     def log_prob(self, z: Tensor) -> Tensor:
         """(S, n, d) -> (S, n)."""
-        whitened = torch.einsum("nij,snj->sni", torch.linalg.inv(self.factor), z - self.mean)
+        return torch.add(self.log_height(), self.squared_distance(z), alpha=-0.5)
+
+    def log_height(self) -> Tensor:
+        """The logarithm of the density at the mean, (n,)."""
         log_volume = torch.linalg.slogdet(self.factor).logabsdet
-        constant = 0.5 * z.shape[-1] * math.log(2 * math.pi)
-        return torch.add(-log_volume - constant, whitened.square().sum(-1), alpha=-0.5)
+        return -log_volume - 0.5 * self.mean.shape[-1] * math.log(2 * math.pi)
+
+    def squared_distance(self, z: Tensor) -> Tensor:
+        """From the mean, in standard deviations: (S, n, d) -> (S, n)."""
+        inverse = torch.linalg.inv(self.factor)
+        return torch.einsum("nij,snj->sni", inverse, z - self.mean).square().sum(-1)
 
 
 def encoder_gaussian(model: LatentVariableModel, x: Tensor) -> Gaussian:

@@ -1,5 +1,7 @@
 """The search for the modes of each x's posterior, and the mixture of what it finds."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -12,7 +14,7 @@ from memo.models import LatentVariableModel
 
 __all__ = ["SEARCH_DRAWS", "component_at", "first_proposal"]
 
-POOR_FIT = 1.2
+POOR_FIT = 1.35
 """Misfit above which other modes are looked for.
 
 Measured on MNIST: 1 in 50 images under a VAE that generalizes, 1 in 4 held-out images under one
@@ -30,7 +32,12 @@ SEARCH_DRAWS = STARTS + TRIAL_DRAWS
 SMALLEST_SHARE = 1 / 16
 
 
-def first_proposal(model: LatentVariableModel, x: Tensor, noise: Tensor) -> Mixture:
+class Found(NamedTuple):
+    proposal: Mixture
+    misfit: Tensor
+
+
+def first_proposal(model: LatentVariableModel, x: Tensor, noise: Tensor) -> "Found":
     """The Gaussian found from the encoder's, and others where it explains x poorly.
 
     Args:
@@ -42,7 +49,7 @@ def first_proposal(model: LatentVariableModel, x: Tensor, noise: Tensor) -> Mixt
     first = approximate_posterior(model, x, encoder)
     poor, affine = first.misfit > POOR_FIT, is_affine(model, encoder.mean)
     if affine or not poor.any():
-        return Mixture((first.gaussian,), x.new_ones(len(x), 1), affine)
+        return Found(Mixture((first.gaussian,), x.new_ones(len(x), 1), affine), first.misfit)
     found = _search(
         model, x[poor], first.gaussian.mean[poor], encoder.factor[poor], noise[:STARTS, poor]
     )
@@ -51,11 +58,12 @@ def first_proposal(model: LatentVariableModel, x: Tensor, noise: Tensor) -> Mixt
         for gaussian in (first.gaussian[poor], *found)
     ]
     shares = torch.softmax(torch.stack(evidence, 1), 1).clamp(min=SMALLEST_SHARE)
-    return Mixture(
+    proposal = Mixture(
         (first.gaussian, *(first.gaussian.replaced(poor, gaussian) for gaussian in found)),
         _only_first(len(x), shares).index_put((poor,), shares / shares.sum(1, keepdim=True)),
         affine,
     )
+    return Found(proposal, first.misfit)
 
 
 def component_at(model: LatentVariableModel, x: Tensor, proposal: Mixture, z: Tensor) -> Mixture:
