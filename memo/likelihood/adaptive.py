@@ -29,7 +29,7 @@ two thirds of the time of 128.
 HALF = 16
 """Draws of the first two halves that judge each other."""
 
-HALF_OF_HARD = 64
+HALF_OF_HARD = 32
 POOR_FIT = 1.0
 FIRST_COMPONENT = 2
 

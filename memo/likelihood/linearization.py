@@ -1,14 +1,15 @@
-"""The decoder as a linear function of the latent variables, where a Gaussian has its mass.
+"""The decoder as a function of the latent variables, where a Gaussian has its mass.
 
 Statistical linearization: for z = m + L u, u ~ N(0, I), the decoder f is replaced by its mean
-E[f(z)] and mean slopes E[df/du] rather than by its value and Jacobian at m. Between the many
-linear pieces of a ReLU network the Jacobian at one point says little about the pieces that the
-posterior really covers; the mean slopes do, and importance samples drawn with them are worth
-about twice as much (García-Fernández et al. 2015, Posterior linearization filter, IEEE TSP 63).
+E[f(z)], mean slopes E[df/du] and mean curvature E[d2f/du2] rather than by its value and derivatives
+at m. Between the many linear pieces of a ReLU network the Jacobian at one point says little about
+the pieces that the posterior really covers, and there is no curvature at a point at all; the mean
+slopes and curvature do (García-Fernández et al. 2015, Posterior linearization filter, IEEE TSP 63).
 """
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,15 +21,48 @@ from memo.models.networks import MLPDecoder
 __all__ = ["Linearization", "cubature", "is_affine", "linearize", "moment_propagation"]
 
 
+class Rectified(NamedTuple):
+    """A layer of rectified units a = relu(b), as a function of u."""
+
+    slopes: Tensor
+    """E[db/du]: (n, d, H)."""
+
+    active: Tensor
+    """P(b > 0): (n, H)."""
+
+    kinks: Tensor
+    """E[d2a/db2], the density of b at 0: (n, H)."""
+
+    weight: Tensor
+    """Of the linear layer that reads the units, (features, H)."""
+
+
 @dataclass(frozen=True)
 class Linearization:
-    """f(m + L u) as mean + slopes^T u, for n Gaussians at once."""
+    """f(m + L u) as mean + slopes^T u, for n Gaussians at once; and how it bends."""
 
     mean: Tensor
     """E[f(z)]: (n, P), the parameter axes made one."""
 
     slopes: Tensor
-    """E[df/du]: (n, d, P)."""
+    """E[df/du]: (n, d, P); rounded to bfloat16 where that is fast and the decoder not affine."""
+
+    hidden: tuple[Rectified, ...] = ()
+    """The hidden layers; empty where the curvature is zero, or not known."""
+
+    def curvature(self, score: Tensor) -> Tensor:
+        """sum_p score_p E[d2f_p / du du^T]: (n, P) -> (n, d, d).
+
+        That of each hidden layer's kinks, as seen from the score by way of the layers behind it.
+        """
+        latent = self.slopes.shape[1]
+        total = score.new_zeros(len(score), latent, latent)
+        for layer in reversed(self.hidden):
+            score = _product(score, layer.weight.T, layer.slopes.dtype)
+            bent = layer.slopes * (score * layer.kinks).unsqueeze(1).to(layer.slopes.dtype)
+            total += bent @ layer.slopes.mT
+            score = score * layer.active
+        return total
 
 
 def is_affine(model: LatentVariableModel, like: Tensor) -> bool:
@@ -57,40 +91,49 @@ def linearize(model: LatentVariableModel, mean: Tensor, factor: Tensor) -> Linea
 
 
 def moment_propagation(layers: nn.Module, mean: Tensor, factor: Tensor) -> Linearization:
-    """Mean and slopes through linear and ReLU layers, the pre-activations taken as Gaussian.
+    """Through linear and ReLU layers, the pre-activations taken as Gaussian.
 
-    For a ~ N(m, s^2): E[relu(a)] = m Phi(m / s) + s phi(m / s) and E[relu'(a)] = Phi(m / s)
-    (Frey & Hinton 1999, Variational learning in nonlinear Gaussian belief networks, section 4).
-    As the covariance goes to 0 the slopes become the Jacobian times the factor.
+    For b ~ N(m, s^2): E[relu(b)] = m Phi(m / s) + s phi(m / s), E[relu'(b)] = Phi(m / s) (Frey &
+    Hinton 1999, Variational learning in nonlinear Gaussian belief networks, section 4), and
+    E[relu''(b)] = phi(m / s) / s. As the covariance goes to 0 the slopes become the Jacobian times
+    the factor.
     """
-    slopes = factor.mT
+    slopes, dtype = factor.mT, factor.dtype
+    if any(isinstance(layer, nn.ReLU) for layer in layers.children()):
+        dtype = _dtype_of_slopes(factor)
+    hidden: list[tuple[Tensor, Tensor, Tensor]] = []
+    read_by: list[Tensor] = []
     for layer in layers.children():
         if isinstance(layer, nn.Linear):
-            mean, slopes = layer(mean), _product(slopes, layer.weight)
+            mean, slopes = layer(mean), _product(slopes, layer.weight, dtype)
+            read_by.append(layer.weight)
         elif isinstance(layer, nn.ReLU):
-            mean, slopes = _rectified(mean, slopes)
+            std = slopes.square().sum(1, dtype=mean.dtype).sqrt()
+            std = std.clamp_min(torch.finfo(mean.dtype).tiny ** 0.5)
+            active = torch.special.ndtr(mean / std)
+            density = torch.exp(-0.5 * (mean / std).square()) / math.sqrt(2 * math.pi)
+            hidden.append((slopes, active, density / std))
+            mean = mean * active + std * density
+            slopes = slopes * active.unsqueeze(1).to(dtype)
         else:
             raise TypeError(f"no moment propagation through {type(layer).__name__}")
-    return Linearization(mean, slopes)
+    rectified = (Rectified(*h, w) for h, w in zip(hidden, read_by[1:], strict=True))
+    return Linearization(mean, slopes, tuple(rectified))
 
 
-def _product(slopes: Tensor, weight: Tensor) -> Tensor:
-    """slopes @ weight^T, in bfloat16 where that is fast.
+def _dtype_of_slopes(like: Tensor) -> torch.dtype:
+    """bfloat16 in place of float32, where that is fast.
 
     Slopes only shape a proposal, whose importance weights are computed in full precision: they may
     be wrong by a part in 256. Measured on MNIST: half the time and the same sample sizes.
     """
-    if slopes.dtype == torch.float32 and bfloat16_is_fast(slopes.device.type):
-        return (slopes.bfloat16() @ weight.bfloat16().T).float()
-    return slopes @ weight.T
+    fast = like.dtype == torch.float32 and bfloat16_is_fast(like.device.type)
+    return torch.bfloat16 if fast else like.dtype
 
 
-def _rectified(mean: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
-    std = slopes.square().sum(1).sqrt().clamp_min(torch.finfo(mean.dtype).tiny ** 0.5)
-    ratio = mean / std
-    active = torch.special.ndtr(ratio)
-    density = torch.exp(-0.5 * ratio.square()) / math.sqrt(2 * math.pi)
-    return mean * active + std * density, slopes * active.unsqueeze(1)
+def _product(values: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """values @ weight^T, computed in `dtype`."""
+    return values.to(dtype) @ weight.T.to(dtype)
 
 
 def cubature(model: LatentVariableModel, mean: Tensor, factor: Tensor) -> Linearization:

@@ -18,6 +18,12 @@ MAX_STEPS = 12
 SETTLED = 1.0
 """Squared length of a step, in posterior standard deviations, that is the last one."""
 
+LEAST_PRECISION = 0.9
+"""Share of the prior's precision that a Gaussian has to keep in every direction.
+
+Otherwise the curvature of the likelihood says little about its shape.
+"""
+
 PASSES = 4
 """Cache-fuls of slopes made at once: a step is many small operations, whose overhead they share."""
 
@@ -136,11 +142,17 @@ def _steps(model: LatentVariableModel, x: Tensor, q: Gaussian) -> _Step:
 
 def _step(model: LatentVariableModel, x: Tensor, q: Gaussian) -> _Step:
     decoded = linearize(model, q.mean, q.factor)
-    std = decoded.slopes.square().sum(1).sqrt()
+    std = decoded.slopes.square().sum(1, dtype=x.dtype).sqrt()
     score, information = _moments(model.observation, x, decoded.mean, std)
-    weighted = decoded.slopes * information.unsqueeze(1)
-    precision = q.factor.mT @ q.factor + weighted @ decoded.slopes.mT
-    gradient = decoded.slopes @ score.unsqueeze(-1) - q.factor.mT @ q.mean.unsqueeze(-1)
+    dtype = decoded.slopes.dtype
+    weighted = decoded.slopes * information.unsqueeze(1).to(dtype)
+    products = torch.cat([weighted, score.unsqueeze(1).to(dtype)], 1) @ decoded.slopes.mT
+    fisher, gradient = products.to(x.dtype).split([q.mean.shape[-1], 1], 1)
+    gradient = gradient.mT - q.factor.mT @ q.mean.unsqueeze(-1)
+    prior = q.factor.mT @ q.factor
+    bent = fisher - decoded.curvature(score)
+    _, failed = torch.linalg.cholesky_ex(bent + (1 - LEAST_PRECISION) * prior)
+    precision = prior + torch.where((failed == 0)[:, None, None], bent, fisher)
     triangle = torch.linalg.cholesky(precision)
     step = torch.cholesky_solve(gradient, triangle)
     return _Step(
