@@ -44,6 +44,58 @@ def test_moments_of_one_hidden_layer_are_exact():
     torch.testing.assert_close(result.slopes[0].T, slopes, rtol=0.02, atol=0.01)
 
 
+def hessians(function, mean, factor, score):
+    return torch.stack(
+        [
+            torch.autograd.functional.hessian(lambda m, i=i: function(m, factor[i], score[i]), row)
+            for i, row in enumerate(mean)
+        ]
+    )
+
+
+def test_curvature_is_that_of_the_mean_in_the_gaussians_mean():
+    layers = deep()[:3]
+    mean, factor = gaussians(4, 3, 0.5)
+    score = torch.randn(4, 30, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+    def expected(m, f, s):
+        return (moment_propagation(layers, m[None], f[None]).mean[0] * s).sum()
+
+    hessian = hessians(expected, mean, factor, score)
+    result = moment_propagation(layers, mean, factor).curvature(score)
+    torch.testing.assert_close(result, factor.mT @ hessian @ factor)
+
+
+def test_curvature_goes_through_deeper_layers():
+    layers = deep()
+    mean, factor = gaussians(4, 3, 0.02)
+    score = torch.randn(4, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+    def expected(m, f, s):
+        return (moment_propagation(layers, m[None], f[None]).mean[0] * s).sum()
+
+    hessian = factor.mT @ hessians(expected, mean, factor, score)
+    hessian = hessian @ factor
+    result = moment_propagation(layers, mean, factor).curvature(score)
+    assert (result - hessian).norm() < 0.2 * hessian.norm()
+
+
+def test_the_score_correction_is_what_slopes_and_score_have_in_common():
+    layers = deep()
+    mean, factor = gaussians(3, 3, 0.3)
+    x = layers(mean).detach() + 0.5
+    noise = torch.randn(100_000, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    noise.requires_grad_()
+    for i in range(3):
+        f = layers(mean[i] + noise @ factor[i].T)
+        (draws,) = torch.autograd.grad(-0.5 * (x[i] - f).square().sum(), noise)
+        truth, error = draws.mean(0), draws.std(0) / len(draws) ** 0.5
+        result = moment_propagation(layers, mean[i : i + 1], factor[i : i + 1])
+        plain = (result.slopes @ (x[i] - result.mean).unsqueeze(-1)).squeeze(-1)[0]
+        refined = plain + result.score_correction(result.slopes)[0]
+        assert (refined - truth).norm() < 0.5 * (plain - truth).norm() + 3 * error.norm()
+
+
 def test_cubature_is_exact_for_linear_decoders():
     model = LinearGaussian(pixels=7, latent=4, std=1.0, dtype=torch.float64)
     mean, factor = gaussians(6, 4, 1.0)

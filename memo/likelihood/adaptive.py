@@ -29,10 +29,6 @@ two thirds of the time of 128.
 HALF = 16
 """Draws of the first two halves that judge each other."""
 
-HALF_OF_HARD = 32
-POOR_FIT = 1.0
-FIRST_COMPONENT = 2
-
 PRECISE = 0.75
 """Share of the tolerance that a half's standard error must keep to.
 
@@ -51,10 +47,10 @@ def adaptive_log_likelihood(
 
     Two independent halves of the draws judge each other: where one is precise enough, by its own
     standard error, the other's mean weight is half of the estimate. What is left open, all of the
-    estimate or half of it, goes to a better q, with one more Gaussian found from the heaviest draw
-    so far (as in Raftery & Bao 2010, Estimating and projecting trends in HIV/AIDS generalized
-    epidemics using incremental mixture importance sampling, section 2), and to halves twice as
-    large.
+    estimate or half of it, goes to halves twice as large and, from the third stage on, to a better
+    q, with one more Gaussian found from the heaviest draw so far (as in Raftery & Bao 2010,
+    Estimating and projecting trends in HIV/AIDS generalized epidemics using incremental mixture
+    importance sampling, section 2).
 
     So no draw has a say in whether it is averaged itself, none is thrown away where the first q
     serves, and the estimate of p(x) is unbiased (`tests/test_likelihood.py` has a thousand of
@@ -88,21 +84,10 @@ def _block(
 ) -> LogLikelihood:
     everything = np.arange(len(x))
     noise = streams.draw(torch.randn, (SEARCH_DRAWS, model.latent), everything, (0, 0, 0))
-    found = first_proposal(model, x, noise.to(x))
-    sampler = _Sampler(model, x, found.proposal, everything, streams)
+    proposal = first_proposal(model, x, noise.to(x))
+    sampler = _Sampler(model, x, proposal, everything, streams)
     estimate = _Estimate(len(x))
-    hard = (found.misfit > POOR_FIT).cpu().numpy()
-    for chosen, half in ((~hard, HALF), (hard, HALF_OF_HARD)):
-        if chosen.any():
-            _settle(sampler[chosen], estimate, half, tolerance, max_samples)
-    return estimate.result()
-
-
-def _settle(
-    sampler: "_Sampler", estimate: "_Estimate", half: int, tolerance: float, max_samples: int
-) -> None:
-    """Draw until no observation has a share of its estimate left open."""
-    stage, drawn = 1, 0
+    stage, drawn, half = 1, 0, HALF
     while sampler.positions.size:
         is_last = drawn + 2 * half + 4 * half > max_samples
         if is_last:
@@ -112,9 +97,10 @@ def _settle(
         unsettled = estimate.add(sampler.positions, log_weights, math.inf if is_last else tolerance)
         heaviest = _heaviest(z, log_weights)
         sampler = sampler[unsettled]
-        if sampler.positions.size and stage >= FIRST_COMPONENT:
+        if sampler.positions.size and stage > 1:
             sampler = sampler.with_component_at(heaviest[unsettled])
         stage, half = stage + 1, 2 * half
+    return estimate.result()
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,23 @@ class Linearization:
             score = score * layer.active
         return total
 
+    def score_correction(self, weighted: Tensor) -> Tensor:
+        """E[grad_u log p] less slopes @ E[score]: how slopes and score vary together, (n, d).
+
+        To first order in u it is -sum_p F_p E[d2f_p / du du^T] E[df_p / du], F the Fisher
+        information of the parameters.
+
+        Args:
+            weighted: slopes * F, (n, d, P).
+        """
+        total = self.mean.new_zeros(weighted.shape[:2])
+        for layer in reversed(self.hidden):
+            weighted = _product(weighted, layer.weight.T, layer.slopes.dtype)
+            along = (layer.slopes * weighted).sum(1, dtype=total.dtype) * layer.kinks
+            total -= (layer.slopes @ along.unsqueeze(-1).to(weighted.dtype)).squeeze(-1)
+            weighted = weighted * layer.active.unsqueeze(1).to(weighted.dtype)
+        return total
+
 
 def is_affine(model: LatentVariableModel, like: Tensor) -> bool:
     """Whether the decoder is affine: f(a) + f(b) = f(a + b) + f(0) for draws a, and b = -a or any.

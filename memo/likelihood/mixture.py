@@ -20,7 +20,7 @@ VAE that overfits; Student-t with 8, 16 or 32 degrees of freedom is no better (3
 5.3, 15 to 24). Pairs of draws at opposite sides of the mode are worse, by a tenth to a quarter.
 """
 
-PRIOR_SHARE = 1 / 32
+PRIOR_SHARE = 1 / 16
 """The share of draws from the prior."""
 
 

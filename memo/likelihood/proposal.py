@@ -18,6 +18,13 @@ MAX_STEPS = 12
 SETTLED = 1.0
 """Squared length of a step, in posterior standard deviations, that is the last one."""
 
+REFINED_MISFIT = 1.0
+"""Misfit above which the mean is refined.
+
+Measured on MNIST: the third of images whose estimates would scatter most; refining all of them
+costs more time than it saves draws.
+"""
+
 LEAST_PRECISION = 0.9
 """Share of the prior's precision that a Gaussian has to keep in every direction.
 
@@ -57,7 +64,7 @@ class Gaussian:
 
     def log_height(self) -> Tensor:
         """The logarithm of the density at the mean, (n,)."""
-        log_volume = torch.linalg.slogdet(self.factor).logabsdet
+        log_volume: Tensor = torch.linalg.slogdet(self.factor).logabsdet
         return -log_volume - 0.5 * self.mean.shape[-1] * math.log(2 * math.pi)
 
     def squared_distance(self, z: Tensor) -> Tensor:
@@ -89,16 +96,21 @@ class Approximation:
 
 
 def approximate_posterior(model: LatentVariableModel, x: Tensor, start: Gaussian) -> Approximation:
-    """Damped variational Gauss-Newton from `start` to the Gaussian q closest to p(z | x).
+    """Damped variational Newton steps from `start` to the Gaussian q closest to p(z | x).
 
-    Each step solves the linear-Gaussian model that the decoder's statistical linearization under
-    q and the mean Fisher information F of the pixels make: for z = m + L u, slopes J = E[df/du],
+    Each solves the quadratic model that the decoder f under q and the mean Fisher information F of
+    the pixels make: for z = m + L u, slopes J = E[df/du] and mean score s = E[d log p(x | f) / df],
 
-        precision of u = L^T L + J F J^T,    precision x step = J E[grad log p(x | z)] - L^T m.
+        precision of u = L^T L + J F J^T - sum_p s_p E[d2f_p / du du^T],
+        precision x step = J s - L^T m.
 
-    Its fixed point is that of variational inference with a Gauss-Newton Hessian (Opper &
-    Archambeau 2009, The variational Gaussian approximation revisited, section 2). Whenever a step
-    is longer than the one before, that observation's further steps are halved.
+    These are Newton's steps on E_q[log p(x, z)] (Opper & Archambeau 2009, The variational Gaussian
+    approximation revisited, section 2), up to how J and s vary together under q: a last step takes
+    that in where x fits poorly (`Linearization.score_correction`). Where the precision is not
+    positive enough, the last term, which Gauss-Newton neglects, is left out; where it is, it
+    matters: measured on MNIST, it halves the variance of the weights, and takes two thirds of it
+    off held out under a VAE that overfits. Whenever a step is longer than the one before, that
+    observation's further steps are halved.
 
     Args:
         model: The latent-variable model.
@@ -118,6 +130,11 @@ def approximate_posterior(model: LatentVariableModel, x: Tensor, start: Gaussian
         active = active[step.length > SETTLED]
         if not len(active):
             break
+    poor = misfit > REFINED_MISFIT
+    if poor.any():
+        step = _steps(model, x[poor], q[poor], refined=True)
+        q.mean[poor] += step.mean
+        q.factor[poor] = step.factor
     return Approximation(q, misfit)
 
 
@@ -134,21 +151,25 @@ class _Step(NamedTuple):
     misfit: Tensor
 
 
-def _steps(model: LatentVariableModel, x: Tensor, q: Gaussian) -> _Step:
+def _steps(model: LatentVariableModel, x: Tensor, q: Gaussian, *, refined: bool = False) -> _Step:
     floats = q.mean.shape[-1] * x[0].numel() // PASSES
-    parts = [_step(model, x[rows], q[rows]) for rows in pieces(len(x), floats, x.device)]
+    parts = [
+        _step(model, x[rows], q[rows], refined=refined) for rows in pieces(len(x), floats, x.device)
+    ]
     return _Step(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-def _step(model: LatentVariableModel, x: Tensor, q: Gaussian) -> _Step:
+def _step(model: LatentVariableModel, x: Tensor, q: Gaussian, *, refined: bool) -> _Step:
     decoded = linearize(model, q.mean, q.factor)
     std = decoded.slopes.square().sum(1, dtype=x.dtype).sqrt()
     score, information = _moments(model.observation, x, decoded.mean, std)
     dtype = decoded.slopes.dtype
     weighted = decoded.slopes * information.unsqueeze(1).to(dtype)
     products = torch.cat([weighted, score.unsqueeze(1).to(dtype)], 1) @ decoded.slopes.mT
-    fisher, gradient = products.to(x.dtype).split([q.mean.shape[-1], 1], 1)
-    gradient = gradient.mT - q.factor.mT @ q.mean.unsqueeze(-1)
+    fisher, gradient = products[:, :-1].to(x.dtype), products[:, -1:].to(x.dtype).mT
+    gradient = gradient - q.factor.mT @ q.mean.unsqueeze(-1)
+    if refined:
+        gradient = gradient + decoded.score_correction(weighted).unsqueeze(-1)
     prior = q.factor.mT @ q.factor
     bent = fisher - decoded.curvature(score)
     _, failed = torch.linalg.cholesky_ex(bent + (1 - LEAST_PRECISION) * prior)
