@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
-__all__ = ["NotRecordedError", "Program", "record"]
+__all__ = ["NotRecordedError", "Program", "is_view", "record"]
 
 Program: TypeAlias = GraphModule
 """Its `forward` takes and gives tensors of the shapes, types and device that were recorded."""
@@ -92,18 +92,18 @@ def _unchanged(node: Node) -> Node | None:
         (of,) = node.all_input_nodes
         return of if _layout(of) == _layout(node) else None
     of = node
-    while _is_view(of):
+    while is_view(of):
         (of,) = of.all_input_nodes
         if _layout(of) == _layout(node):
             return of
     return None
 
 
-def _is_view(node: Node) -> bool:
+def is_view(node: Node) -> bool:
     """Whether its value is a tensor that shares the memory of its first argument."""
     return (
         isinstance(node.target, torch._ops.OpOverload)
-        and isinstance(node.meta["val"], Tensor)
+        and isinstance(node.meta.get("val"), Tensor)
         and (bool(node.target.is_view) or node.target is torch.ops.aten._unsafe_view.default)
     )
 

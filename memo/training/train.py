@@ -184,7 +184,7 @@ def _steps(
     order = [seed["order"] for seed in seeds]
     if plan.privacy is None:
         batches = Minibatches(members, order, plan.batch_size)
-        gradient = Gradient(stack, plan.epochs * batches.steps)
+        gradient = Gradient(stack, plan.epochs * batches.steps, plan.precision)
         return batches, partial(_descend, gradient, optimizer)
     (own,), (seed,) = members, seeds
     device = stack.parameters[0].device
