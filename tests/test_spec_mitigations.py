@@ -241,7 +241,7 @@ def test_a_precision_is_in_fingerprints_where_it_is_not_float32(tmp_path):
 def test_private_gradients_are_not_in_bfloat16(tmp_path):
     training = {"epochs": 4, "precision": "bfloat16"}
     file = write(tmp_path, {"x": experiment(mitigations=[DP], training=training)})
-    with pytest.raises(SpecError, match="mitigations.0.kind: .*training.precision .bfloat16."):
+    with pytest.raises(SpecError, match=r"mitigations.0.kind: .*training.precision .bfloat16."):
         read_project(file)
 
 
