@@ -104,7 +104,7 @@ def settings(mnist: Path | None, images: int) -> list[Setting]:
         large = VAESpec(kind="vae", network=MLPSpec(kind="mlp", hidden=[512, 256]), latent=16)
         size = stack_size(parameters(large, (32, 32)), FOLDS)
         result += [
-            Setting("mnist", large, mnist, images, size, 1, how)
+            Setting("mnist", large, mnist, images, size, 4, how)
             for how in ("plain", "float32", "bfloat16")
         ]
     return result
