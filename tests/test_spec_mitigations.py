@@ -227,12 +227,31 @@ def test_what_acts_on_the_released_density_leaves_fingerprints_alone(tmp_path):
         "background": [{"kind": "background", "density": "frequencies"}],
         "decay": [{"kind": "weight-decay", "decay": 0.1}],
     }
-    file = write(tmp_path, {n: experiment(mitigations=m) for n, m in lists.items()})
-    project = read_project(file)
+    prints = fingerprints(tmp_path, {n: experiment(mitigations=m) for n, m in lists.items()})
+    assert prints["plain"] == prints["ensemble"] == prints["background"] != prints["decay"]
+
+
+def test_a_precision_is_in_fingerprints_where_it_is_not_float32(tmp_path):
+    own = {"plain": {}, "named": {"precision": "float32"}, "other": {"precision": "bfloat16"}}
+    trainings = {name: {"epochs": 4} | more for name, more in own.items()}
+    prints = fingerprints(tmp_path, {n: experiment(training=t) for n, t in trainings.items()})
+    assert prints["plain"] == prints["named"] != prints["other"]
+
+
+def test_private_gradients_are_not_in_bfloat16(tmp_path):
+    training = {"epochs": 4, "precision": "bfloat16"}
+    file = write(tmp_path, {"x": experiment(mitigations=[DP], training=training)})
+    with pytest.raises(SpecError, match=r"mitigations.0.kind: .*training.precision .bfloat16."):
+        read_project(file)
+
+
+def fingerprints(folder: Path, experiments: dict[str, Any]) -> dict[str, str]:
+    """Of the first fold model of each."""
+    project = read_project(write(folder, experiments))
     data = prepare_dataset(project.datasets["data"])
     prints = {}
     for name, spec in project.experiments.items():
         design = plan_design(spec.scoring.design, len(data), spec.seed)
-        loaded = Experiment(name, spec, Layout(tmp_path), data, content_hash(data), design)
+        loaded = Experiment(name, spec, Layout(folder), data, content_hash(data), design)
         prints[name] = loaded.fold_fingerprint(loaded.fold_models()[0])
-    assert prints["plain"] == prints["ensemble"] == prints["background"] != prints["decay"]
+    return prints

@@ -85,7 +85,7 @@ from memo.spec.scoring import (
     ScoringSpec,
     SubsetsSpec,
 )
-from memo.spec.training import TrainingSpec
+from memo.spec.training import Precision, TrainingSpec
 
 __all__ = [
     "BY_GRADIENT",
@@ -139,6 +139,7 @@ __all__ = [
     "ObservationVarianceSpec",
     "PixelSpaceSpec",
     "PosteriorVarianceSpec",
+    "Precision",
     "ProjectSpec",
     "RemoveSpec",
     "ScheduleSpec",

@@ -161,6 +161,12 @@ def mitigation_problems(
         if reason is not None:
             yield (place, "kind"), f"{second.kind!r} does not go with {first.kind!r}: {reason}"
     for place, mitigation in enumerate(mitigations):
+        if mitigation.kind == "dp-sgd" and experiment.training.precision != "float32":
+            yield (
+                (place, "kind"),
+                f"'dp-sgd' does not go with training.precision {experiment.training.precision!r}: "
+                "the gradient of each observation by itself is computed in float32",
+            )
         yield from _problems_with_design(place, mitigation, experiment.scoring.design)
         for path, problem in (
             *_problems_with_model(mitigation, experiment.model),

@@ -1,10 +1,14 @@
 """Spec of training."""
 
+from typing import Literal, TypeAlias
+
 from pydantic import Field
 
 from memo.spec.base import Positive, Spec
 
-__all__ = ["TrainingSpec"]
+__all__ = ["Precision", "TrainingSpec"]
+
+Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 
 class TrainingSpec(Spec):
@@ -17,3 +21,9 @@ class TrainingSpec(Spec):
         "whose sizes differ by at most one.",
     )
     learning_rate: float = Field(default=1e-3, gt=0, description="Adam's step size.")
+    precision: Precision = Field(
+        default="float32",
+        description="Of matrix products and convolutions in training steps; weights, losses and "
+        "the optimizer are in float32 all the same. bfloat16 rounds factors to 8 binary digits, "
+        "and is faster on processors that have it.",
+    )

@@ -112,12 +112,19 @@ class Experiment:
             {
                 "data": self.data_hash,
                 "model": self._model(),
-                "training": spec.training.model_dump(),
+                "training": self._training(),
                 "mitigations": self._mitigations(),
                 "seed": spec.seed,
                 "version": TRAINING_VERSION,
                 **position,
             }
+        )
+
+    def _training(self) -> dict[str, Any]:
+        """The spec; the precision only where it is another than that of all earlier models."""
+        training = self.spec.training
+        return training.model_dump(
+            exclude={"precision"} if training.precision == "float32" else set()
         )
 
     def _model(self) -> dict[str, Any]:

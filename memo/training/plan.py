@@ -8,6 +8,7 @@ from memo.spec import (
     DropoutSpec,
     EarlyStoppingSpec,
     MitigationSpec,
+    Precision,
     ScheduleSpec,
     TrainingSpec,
 )
@@ -22,6 +23,7 @@ class TrainingPlan:
     epochs: int
     batch_size: int
     learning_rate: float
+    precision: Precision = "float32"
     schedule: ScheduleSpec | None = None
     weight_decay: float = 0.0
     kl_weight: float = 1.0
@@ -35,7 +37,9 @@ class TrainingPlan:
 
 def training_plan(training: TrainingSpec, mitigations: list[MitigationSpec]) -> TrainingPlan:
     """Apply the mitigations that act on the loop; learning rates in the order of the spec."""
-    plan = TrainingPlan(training.epochs, training.batch_size, training.learning_rate)
+    plan = TrainingPlan(
+        training.epochs, training.batch_size, training.learning_rate, training.precision
+    )
     for mitigation in mitigations:
         match mitigation.kind:
             case "learning-rate":

@@ -64,6 +64,11 @@ class Stack:
         """What an optimizer changes: tensors that are contiguous in memory, as are gradients."""
         return list(self._parameters.values())
 
+    @property
+    def buffers(self) -> list[Tensor]:
+        """What else the models' losses depend on."""
+        return list(self._buffers.values())
+
     def matrices(self, prefix: str = "", exactly: bool = False) -> list[Tensor]:
         """Those of the parameters that are matrices or kernels in each model.
 
@@ -89,11 +94,29 @@ class Stack:
         Returns:
             (S, B), nats.
         """
-        return self._of_each(self._loss, x, noise)
+        return self._of_each(self._loss, self._parameters, self._buffers, x, noise)
 
-    def objective(self, x: Tensor, noise: Tensor) -> Tensor:
-        """What is minimized, as `loss`; the noise is (S, B, objective_noise_features)."""
-        return self._of_each(self._objective, x, noise)
+    def gradient(self, x: Tensor, noise: Tensor, weight: Tensor, *state: Tensor) -> list[Tensor]:
+        """Gradient of the weighted sum of objectives, for each of `parameters`.
+
+        Args:
+            x: (S, B, *shape).
+            noise: (S, B, objective_noise_features).
+            weight: Of each observation's objective, (S, B).
+            state: Values of `parameters`, then of `buffers`.
+        """
+        own, others = state[: len(self._parameters)], state[len(self._parameters) :]
+        with torch.enable_grad():
+            values = [value.detach().requires_grad_() for value in own]
+            objective = self._of_each(
+                self._objective,
+                dict(zip(self._parameters, values, strict=True)),
+                dict(zip(self._buffers, others, strict=True)),
+                x,
+                noise,
+            )
+            gradients = torch.autograd.grad(objective, values, weight, materialize_grads=True)
+        return [gradient.contiguous() for gradient in gradients]
 
     @torch.no_grad()  # of gradients; those that are asked for are computed all the same
     def gradients(self, x: Tensor, noise: Tensor) -> list[Tensor]:
@@ -129,12 +152,18 @@ class Stack:
             for model in range(self.size)
         ]
 
-    def _of_each(self, function: nn.Module, x: Tensor, noise: Tensor) -> Tensor:
+    def _of_each(
+        self,
+        function: nn.Module,
+        parameters: dict[str, Tensor],
+        buffers: dict[str, Tensor],
+        x: Tensor,
+        noise: Tensor,
+    ) -> Tensor:
         one = partial(self._one, function)
         if self.size == 1:
-            return one(self._parameters, self._buffers, x[0], noise[0])[None]
-        parameters, buffers = _oriented(self._parameters), _oriented(self._buffers)
-        return torch.vmap(one)(parameters, buffers, x, noise)
+            return one(parameters, buffers, x[0], noise[0])[None]
+        return torch.vmap(one)(_oriented(parameters), _oriented(buffers), x, noise)
 
     def _one(
         self,

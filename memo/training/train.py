@@ -19,8 +19,9 @@ from memo.spec import ModelSpec
 from memo.training.augment import augmented
 from memo.training.batches import Minibatches, Observations, drawn_apart, generators, padded
 from memo.training.early_stopping import EarlyStopping, validation_splits
+from memo.training.gradient import Gradient
 from memo.training.objective import Objective
-from memo.training.optimizer import build_optimizer, set_learning_rate
+from memo.training.optimizer import Adam, build_optimizer, set_learning_rate
 from memo.training.plan import TrainingPlan
 from memo.training.private import PoissonBatches, PrivateDescent
 from memo.training.spectral import project
@@ -177,12 +178,14 @@ def _steps(
     members: Sequence[IndexArray],
     seeds: Sequence[dict[str, np.random.SeedSequence]],
     stack: Stack,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Adam,
 ) -> tuple[Minibatches | PoissonBatches, Descent]:
     """Which batches, and what is done with each."""
     order = [seed["order"] for seed in seeds]
     if plan.privacy is None:
-        return Minibatches(members, order, plan.batch_size), partial(_descend, stack, optimizer)
+        batches = Minibatches(members, order, plan.batch_size)
+        gradient = Gradient(stack, plan.epochs * batches.steps, plan.precision)
+        return batches, partial(_descend, gradient, optimizer)
     (own,), (seed,) = members, seeds
     device = stack.parameters[0].device
     (stream,) = generators([seed["privacy"]], device)
@@ -192,13 +195,8 @@ def _steps(
     )
 
 
-def _descend(
-    stack: Stack, optimizer: torch.optim.Optimizer, x: Tensor, noise: Tensor, weight: Tensor
-) -> None:
-    loss = (stack.objective(x, noise) * weight).sum()
-    optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(loss)
-    optimizer.step()
+def _descend(gradient: Gradient, optimizer: Adam, x: Tensor, noise: Tensor, weight: Tensor) -> None:
+    optimizer.update(gradient(x, noise, weight))
 
 
 class _Evaluation:

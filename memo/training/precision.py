@@ -1,0 +1,80 @@
+"""Matrix products in bfloat16, in a program whose other numbers stay float32."""
+
+from operator import getitem
+
+import torch
+from torch import Tensor
+from torch.fx import Graph, Node
+
+from memo.training.recorded import Program, is_view
+
+__all__ = ["multiply_in_bfloat16"]
+
+_ATEN = torch.ops.aten
+_PRODUCTS = (_ATEN.mm.default, _ATEN.bmm.default)
+_SUMS_OF_PRODUCTS = {
+    _ATEN.addmm.default: _ATEN.mm.default,
+    _ATEN.baddbmm.default: _ATEN.bmm.default,
+}
+_CONVOLUTIONS = (_ATEN.convolution.default, _ATEN.convolution_backward.default)
+
+
+def multiply_in_bfloat16(program: Program) -> None:
+    """Round factors of matrix products and convolutions to bfloat16, forward and backward.
+
+    Sums are in float32 within a product; its result is rounded once more, and all that follows
+    (activations, losses, gradients, the optimizer) is in float32, as are the parameters.
+    """
+    graph = program.graph
+    rounded: dict[Node, Node] = {}
+    for node in list(graph.nodes):
+        if node.target in _SUMS_OF_PRODUCTS and not node.kwargs:
+            _split(graph, node)
+    for node in list(graph.nodes):
+        if node.target in (*_PRODUCTS, *_CONVOLUTIONS):
+            with graph.inserting_before(node):
+                node.args = tuple(_rounded(graph, value, rounded) for value in node.args)
+            _widen(graph, node)
+    graph.eliminate_dead_code()
+    program.recompile()
+
+
+def _split(graph: Graph, node: Node) -> None:
+    """A bias plus a product as two operations."""
+    bias, *factors = node.args
+    with graph.inserting_before(node):
+        product = graph.call_function(_SUMS_OF_PRODUCTS[node.target], tuple(factors))  # type: ignore[index]
+        total = graph.call_function(_ATEN.add.Tensor, (product, bias))
+    product.meta["val"] = total.meta["val"] = node.meta["val"]
+    node.replace_all_uses_with(total)
+    graph.erase_node(node)
+
+
+def _rounded(graph: Graph, value: object, rounded: dict[Node, Node]) -> object:
+    """The value in bfloat16; views of one tensor are views of what it was rounded to once."""
+    if not isinstance(value, Node) or value.meta["val"].dtype is not torch.float32:
+        return value
+    if value not in rounded:
+        if is_view(value):
+            of, *arguments = value.args
+            base = _rounded(graph, of, rounded)
+            rounded[value] = graph.call_function(value.target, (base, *arguments), value.kwargs)  # type: ignore[arg-type]
+        else:
+            rounded[value] = _cast(graph, value, torch.bfloat16)
+    return rounded[value]
+
+
+def _widen(graph: Graph, node: Node) -> None:
+    """The results of a product, one tensor or several, in float32 for whatever takes them."""
+    results = [node] if isinstance(node.meta["val"], Tensor) else list(node.users)
+    for result in results:
+        assert result is node or result.target is getitem
+        with graph.inserting_after(result):
+            wide = _cast(graph, result, torch.float32)
+        wide.meta["val"] = result.meta["val"]
+        result.replace_all_uses_with(wide)
+        wide.args = (result,)  # which was replaced, too
+
+
+def _cast(graph: Graph, value: Node, dtype: torch.dtype) -> Node:
+    return graph.call_function(_ATEN._to_copy.default, (value,), {"dtype": dtype})
