@@ -18,7 +18,14 @@ from memo.likelihood.decoding import bfloat16_is_fast, pieces
 from memo.models import LatentVariableModel
 from memo.models.networks import MLPDecoder
 
-__all__ = ["Linearization", "cubature", "is_affine", "linearize", "moment_propagation"]
+__all__ = [
+    "Linearization",
+    "cubature",
+    "curvature_is_known",
+    "is_affine",
+    "linearize",
+    "moment_propagation",
+]
 
 
 class Rectified(NamedTuple):
@@ -107,6 +114,16 @@ def linearize(model: LatentVariableModel, mean: Tensor, factor: Tensor) -> Linea
     return cubature(model, mean, factor)
 
 
+def curvature_is_known(model: LatentVariableModel) -> bool:
+    """Whether `linearize` says how the decoder bends, and it does."""
+    decoder = getattr(model, "decoder", None)
+    return isinstance(decoder, MLPDecoder) and _bends(decoder.layers)
+
+
+def _bends(layers: nn.Module) -> bool:
+    return any(isinstance(layer, nn.ReLU) for layer in layers.children())
+
+
 def moment_propagation(layers: nn.Module, mean: Tensor, factor: Tensor) -> Linearization:
     """Through linear and ReLU layers, the pre-activations taken as Gaussian.
 
@@ -115,9 +132,8 @@ def moment_propagation(layers: nn.Module, mean: Tensor, factor: Tensor) -> Linea
     E[relu''(b)] = phi(m / s) / s. As the covariance goes to 0 the slopes become the Jacobian times
     the factor.
     """
-    slopes, dtype = factor.mT, factor.dtype
-    if any(isinstance(layer, nn.ReLU) for layer in layers.children()):
-        dtype = _dtype_of_slopes(factor)
+    slopes = factor.mT
+    dtype = _dtype_of_slopes(factor) if _bends(layers) else factor.dtype
     hidden: list[tuple[Tensor, Tensor, Tensor]] = []
     read_by: list[Tensor] = []
     for layer in layers.children():

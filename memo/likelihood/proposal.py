@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from memo.likelihood.decoding import pieces
-from memo.likelihood.linearization import linearize
+from memo.likelihood.linearization import curvature_is_known, linearize
 from memo.models import LatentVariableModel, ObservationModel
 
 __all__ = ["Approximation", "Gaussian", "approximate_posterior", "encoder_gaussian"]
@@ -17,13 +17,6 @@ MAX_STEPS = 12
 
 SETTLED = 1.0
 """Squared length of a step, in posterior standard deviations, that is the last one."""
-
-REFINED_MISFIT = 1.0
-"""Misfit above which the mean is refined.
-
-Measured on MNIST: the third of images whose estimates would scatter most; refining all of them
-costs more time than it saves draws.
-"""
 
 LEAST_PRECISION = 0.9
 """Share of the prior's precision that a Gaussian has to keep in every direction.
@@ -130,11 +123,9 @@ def approximate_posterior(model: LatentVariableModel, x: Tensor, start: Gaussian
         active = active[step.length > SETTLED]
         if not len(active):
             break
-    poor = misfit > REFINED_MISFIT
-    if poor.any():
-        step = _steps(model, x[poor], q[poor], refined=True)
-        q.mean[poor] += step.mean
-        q.factor[poor] = step.factor
+    if curvature_is_known(model):
+        step = _steps(model, x, q, refined=True)
+        q = Gaussian(q.mean + step.mean, step.factor)
     return Approximation(q, misfit)
 
 

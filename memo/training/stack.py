@@ -94,7 +94,7 @@ class Stack:
         Returns:
             (S, B), nats.
         """
-        return self._of_each(self._loss, self._parameters, self._buffers, x, noise)
+        return self._of_each(self._loss, self._parameters | self._buffers, x, noise)
 
     def gradient(self, x: Tensor, noise: Tensor, weight: Tensor, *state: Tensor) -> list[Tensor]:
         """Gradient of the weighted sum of objectives, for each of `parameters`.
@@ -105,16 +105,13 @@ class Stack:
             weight: Of each observation's objective, (S, B).
             state: Values of `parameters`, then of `buffers`.
         """
-        own, others = state[: len(self._parameters)], state[len(self._parameters) :]
+        count = len(self._parameters)
         with torch.enable_grad():
-            values = [value.detach().requires_grad_() for value in own]
-            objective = self._of_each(
-                self._objective,
-                dict(zip(self._parameters, values, strict=True)),
-                dict(zip(self._buffers, others, strict=True)),
-                x,
-                noise,
+            values = [value.detach().requires_grad_() for value in state[:count]]
+            named = dict(
+                zip(self._parameters | self._buffers, values + list(state[count:]), strict=True)
             )
+            objective = self._of_each(self._objective, named, x, noise)
             gradients = torch.autograd.grad(objective, values, weight, materialize_grads=True)
         return [gradient.contiguous() for gradient in gradients]
 
@@ -133,7 +130,7 @@ class Stack:
             return [parameter.new_zeros(0, *parameter.shape) for parameter in self.parameters]
 
         def objective(parameters: dict[str, Tensor], one: Tensor, draw: Tensor) -> Tensor:
-            return self._one(self._objective, parameters, self._buffers, one[None], draw[None])[0]
+            return self._one(self._objective, parameters | self._buffers, one[None], draw[None])[0]
 
         gradient = torch.vmap(torch.func.grad(objective), in_dims=(None, 0, 0))
         return list(gradient(self._parameters, x, noise).values())
@@ -153,28 +150,18 @@ class Stack:
         ]
 
     def _of_each(
-        self,
-        function: nn.Module,
-        parameters: dict[str, Tensor],
-        buffers: dict[str, Tensor],
-        x: Tensor,
-        noise: Tensor,
+        self, function: nn.Module, state: dict[str, Tensor], x: Tensor, noise: Tensor
     ) -> Tensor:
         one = partial(self._one, function)
         if self.size == 1:
-            return one(parameters, buffers, x[0], noise[0])[None]
-        return torch.vmap(one)(_oriented(parameters), _oriented(buffers), x, noise)
+            return one(state, x[0], noise[0])[None]
+        return torch.vmap(one)(_oriented(state), x, noise)
 
     def _one(
-        self,
-        function: nn.Module,
-        parameters: dict[str, Tensor],
-        buffers: dict[str, Tensor],
-        x: Tensor,
-        noise: Tensor,
+        self, function: nn.Module, state: dict[str, Tensor], x: Tensor, noise: Tensor
     ) -> Tensor:
-        state = {f"model.{name}": tensor for name, tensor in (parameters | buffers).items()}
-        result: Tensor = torch.func.functional_call(function, state, (x, noise))
+        named = {f"model.{name}": tensor for name, tensor in state.items()}
+        result: Tensor = torch.func.functional_call(function, named, (x, noise))
         return result
 
 
