@@ -184,10 +184,10 @@ def prepare(
 @app.command()
 def train(experiment: Experiment, workers: Workers = None) -> None:
     """Train each model whose file is missing or out of date."""
-    loaded = _load(experiment)
+    loaded, executor = _load_to_run(experiment, "train", workers)
     from memo.stages import train as stage
 
-    trained = stage.train(loaded, _executor(workers))
+    trained = stage.train(loaded, executor)
     typer.echo(f"{experiment}: {trained} models trained")
 
 
@@ -263,10 +263,10 @@ def score(
         raise InputError("--dataset and --aggregate go with --from, not with experiments")
     if experiment is None:
         raise InputError("memo score: name an experiment, or a table by --from TABLE")
-    loaded = _load(experiment)
+    loaded, executor = _load_to_run(experiment, "score", workers)
     from memo.stages import score as stage
 
-    scores = stage.score(loaded, _executor(workers))
+    scores = stage.score(loaded, executor)
     typer.echo(f"{experiment}: {scores['index'].n_unique()} observations scored")
 
 
@@ -391,11 +391,11 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check the log-likelihoods behind the scores against a slower, independent method."""
-    loaded = _load(experiment)
+    loaded, executor = _load_to_run(experiment, "check", workers)
     from memo.stages import check as stage
     from memo.stages import terminal
 
-    found = stage.check(loaded, _executor(workers), observations=observations, epoch=epoch)
+    found = stage.check(loaded, executor, observations=observations, epoch=epoch)
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
     else:
@@ -460,18 +460,33 @@ def _scored_names(given: list[str] | None) -> tuple[ProjectSpec | None, list[str
 
 
 def _load(name: str) -> "LoadedExperiment":
+    return _loaded(_selected(name), name)
+
+
+def _load_to_run(
+    name: str, stage: str, workers: int | None
+) -> tuple["LoadedExperiment", "Executor"]:
+    """Also where the stage's tasks run, whose imports then go on beside this process's own."""
+    project = _selected(name)
+    from memo.execution import executor, nursery
+
+    started = nursery(f"memo.stages.{stage}", workers)
+    loaded = _loaded(project, name)
+    from memo.training import visible_gpus
+
+    return loaded, executor(workers, gpus=visible_gpus(), nursery=started)
+
+
+def _selected(name: str) -> ProjectSpec:
     project = _project.read()
     select_experiment(project, name)
+    return project
+
+
+def _loaded(project: ProjectSpec, name: str) -> "LoadedExperiment":
     from memo.stages.experiment import load_experiment
 
     return load_experiment(project, _project.layout, name)
-
-
-def _executor(workers: int | None) -> "Executor":
-    from memo.execution import executor
-    from memo.training import visible_gpus
-
-    return executor(workers, gpus=visible_gpus())
 
 
 def main() -> None:

@@ -1,12 +1,15 @@
 """Executors give the same results, and survive their workers."""
 
+import gc
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from memo.errors import InputError, WorkError
@@ -18,6 +21,7 @@ from tests.execution_tasks import (
     die,
     die_once,
     fail,
+    kill_parent_once,
     power,
     see_another_die,
     visible_gpu,
@@ -25,6 +29,13 @@ from tests.execution_tasks import (
 )
 
 
+@pytest.fixture(params=[True, False], ids=["forked", "spawned"])
+def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that are forked, as on Linux, and such that begin with nothing, as elsewhere."""
+    monkeypatch.setattr("memo.execution.processes.FORKS", request.param)
+
+
+@pytest.mark.usefixtures("either")
 def test_executors_agree() -> None:
     tasks = [3, 1, 2, 5]
     for one in (InProcess(), Processes(2)):
@@ -37,12 +48,14 @@ def test_processes_are_other_processes() -> None:
     assert os.getpid() not in pids
 
 
+@pytest.mark.usefixtures("either")
 def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
     found = dict(Processes(1).run(die_once, str(tmp_path), list(range(5))))
     assert {i: task for i, (task, _) in found.items()} == {i: i for i in range(5)}
     assert len({pid for _, pid in found.values()}) == 2
 
 
+@pytest.mark.usefixtures("either")
 def test_a_worker_that_dies_costs_only_its_own_task(tmp_path: Path) -> None:
     found = dict(Processes(2).run(see_another_die, str(tmp_path), ["bystander", "victim"]))
     assert [task for task, _ in found.values()].count("victim") == 1
@@ -50,15 +63,77 @@ def test_a_worker_that_dies_costs_only_its_own_task(tmp_path: Path) -> None:
     assert started == ["bystander", "victim", "victim"]
 
 
+@pytest.mark.usefixtures("either")
 def test_workers_that_keep_dying_are_an_error_that_names_the_task() -> None:
     with pytest.raises(WorkError, match=r"fold 7: its worker died 4 times \(exit code SIGKILL"):
         list(Processes(2).run(die, None, [1], ["fold 7"]))
 
 
+@pytest.mark.usefixtures("either")
 def test_an_error_in_a_task_comes_back_as_itself() -> None:
     for one in (InProcess(), Processes(2)):
         with pytest.raises(WorkError, match="task 7 cannot be done"):
             list(one.run(fail, None, [7]))
+
+
+def test_what_no_module_holds_goes_to_workers_too() -> None:
+    offset = 3
+
+    def shifted(shared: int, task: int) -> int:
+        return shared + task + offset
+
+    assert dict(Processes(2).run(shifted, 10, [1, 2])) == {0: 14, 1: 15}
+
+
+def test_a_script_without_a_main_guard_is_run_once(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from memo.execution import Processes\n"
+        "from tests.execution_tasks import power\n"
+        "print(sorted(r for r, _ in dict(Processes(2).run(power, 2, [1, 2])).values()))\n"
+    )
+    found = subprocess.run(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout == "[2, 4]\n"
+
+
+def test_workers_die_with_what_they_are_forked_from_and_are_replaced(tmp_path: Path) -> None:
+    found = dict(Processes(2).run(kill_parent_once, str(tmp_path), [0, 1, 2]))
+    assert {task: answer for task, (answer, _) in found.items()} == {0: 0, 1: 1, 2: 2}
+    assert len({parent for _, parent in found.values()}) == 1  # the one that came later
+
+
+def test_nothing_is_left_of_a_run_nor_of_one_that_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import os, signal\n"
+        "from memo.execution import Processes\n"
+        "from tests.execution_tasks import power\n"
+        "results = Processes(2).run(power, 2, [1, 2, 3])\n"
+        "print(next(results)[1][1], flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    deadline = time.monotonic() + 10
+    while psutil.pid_exists(int(ended.stdout)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert not list(tmp_path.iterdir())
+    before = set(psutil.Process().children(recursive=True))
+    list(Processes(2).run(power, 2, [1, 2]))
+    gc.collect()
+    assert set(psutil.Process().children(recursive=True)) <= before
 
 
 def test_leaving_early_kills_the_workers() -> None:
@@ -84,6 +159,7 @@ def test_tasks_are_made_when_a_worker_is_free_for_them() -> None:
     assert list(tasks[6:]) == [7, 8]
 
 
+@pytest.mark.usefixtures("either")
 def test_each_worker_sees_one_gpu() -> None:
     gpus = ["GPU-a", "GPU-b"]
     found = [seen for _, seen in Processes(3, gpus).run(visible_gpu, None, list(range(6)))]
@@ -91,6 +167,7 @@ def test_each_worker_sees_one_gpu() -> None:
     assert len(set(found)) == len({pid for _, pid in found})  # always the same one
 
 
+@pytest.mark.usefixtures("either")
 def test_the_worker_that_replaces_a_dead_one_takes_its_gpu(tmp_path: Path) -> None:
     run = Processes(2, ["0", "1"]).run(visible_gpu_of_survivors, str(tmp_path), [0, 1])
     assert dict(run) == {0: "0", 1: "1"}

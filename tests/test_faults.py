@@ -101,8 +101,8 @@ def test_one_at_a_time_and_no_lock_outlives_its_holder(own: Path, tmp_path: Path
         found = []
         for child in psutil.Process(first.pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):  # it has ended, as may the one that is killed
-                if "popen_loky_posix" in " ".join(child.cmdline()):
-                    found.append(child)
+                if child.ppid() != first.pid and "tend(" in " ".join(child.cmdline()):
+                    found.append(child)  # a fork of what all workers are forked from
         return found
 
     wait_for_more_than(0)

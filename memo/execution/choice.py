@@ -5,18 +5,40 @@ import math
 import os
 from collections.abc import Sequence
 
-import loky
+import joblib
 
 from memo.errors import InputError
+from memo.execution.nursery import FORKS, Nursery
 from memo.execution.processes import InProcess, Processes
 from memo.execution.protocol import Executor
 
-__all__ = ["EXECUTORS", "executor"]
+__all__ = ["EXECUTORS", "executor", "nursery"]
 
 EXECUTORS = ("in-process", "processes", "ray")
 
 
-def executor(workers: int | None = None, *, gpus: Sequence[str] = ()) -> Executor:
+def nursery(module: str, workers: int | None = None) -> Nursery | None:
+    """What to fork workers from, if there are to be any: it is started now.
+
+    Args:
+        module: What tasks need; it is imported there while this process does something else.
+        workers: As of `executor`.
+
+    Raises:
+        InputError: As of `executor`.
+    """
+    kind = _named_executor()
+    several = (workers or _positive_int("MEMO_WORKERS") or _cores()) > 1
+    wanted = kind == "processes" or (kind is None and several)
+    return Nursery(module) if wanted and FORKS else None
+
+
+def executor(
+    workers: int | None = None,
+    *,
+    gpus: Sequence[str] = (),
+    nursery: Nursery | None = None,
+) -> Executor:
     """The executor that MEMO_EXECUTOR names.
 
     By default tasks run in worker processes, or in this one where there is to be one worker.
@@ -25,6 +47,7 @@ def executor(workers: int | None = None, *, gpus: Sequence[str] = ()) -> Executo
         workers: The most tasks at once. By default MEMO_WORKERS; without it, one for each GPU, or
             for each core that this process may use; with Ray, as many as the cluster has room for.
         gpus: This machine's, by their names in CUDA_VISIBLE_DEVICES.
+        nursery: What worker processes are forked from, where there are any.
 
     Raises:
         InputError: A setting is not one that it may be, or Ray is not installed.
@@ -33,10 +56,15 @@ def executor(workers: int | None = None, *, gpus: Sequence[str] = ()) -> Executo
     count = workers if workers is not None else _positive_int("MEMO_WORKERS")
     if kind == "ray":
         return _ray(count)
-    local = count or len(gpus) or int(loky.cpu_count())
+    local = count or len(gpus) or _cores()
     if kind == "in-process" or (kind is None and local == 1):
         return InProcess()
-    return Processes(local, gpus)
+    return Processes(local, gpus, nursery)
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return int(joblib.cpu_count())
 
 
 def _named_executor() -> str | None:

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, TypeVar
 
-import loky
+import joblib
 import ray
 from ray.exceptions import (
     NodeDiedError,
@@ -163,7 +163,7 @@ class Ray:
             stack.callback(ray.shutdown)
             own = {
                 "address": "local",
-                "num_cpus": self.workers or loky.cpu_count(),
+                "num_cpus": self.workers or joblib.cpu_count(),
                 "include_dashboard": False,
                 "_temp_dir": folder,
             }
