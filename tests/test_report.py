@@ -1,12 +1,16 @@
 """Pages and charts: what they show, what they weigh, and that they need nothing else."""
 
 import io
+import json
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
+import altair as alt
+import jsonschema
 import numpy as np
 import polars as pl
 import pytest
@@ -381,6 +385,22 @@ def test_one_observation_has_no_distribution() -> None:
     assert {Path(file).stem for file in files if file.endswith(".svg")} == {"training"}
 
 
+def test_every_chart_is_valid_vega_lite(
+    digits: dict[str, bytes], comparison: dict[str, bytes]
+) -> None:
+    """`to_dict` leaves that out, since it takes longer than drawing."""
+    specs = [
+        {key: part for key, part in spec.items() if key != "config"}  # a look, not a chart
+        for page in (digits, comparison)
+        for spec in _embedded(page["index.html"])["charts"].values()
+    ]
+    assert len(specs) > 8
+    for spec in specs:
+        alt.Chart.from_dict(spec, validate=True)
+    with pytest.raises(jsonschema.ValidationError):
+        alt.Chart.from_dict(specs[0] | {"data": "nonsense"}, validate=True)
+
+
 def test_charts_are_also_files(digits: dict[str, bytes], comparison: dict[str, bytes]) -> None:
     for files in (digits, comparison):
         drawings = [name for name in files if name.endswith(".svg")]
@@ -487,6 +507,12 @@ def test_small_images_are_embedded_exactly(shape: tuple[int, ...]) -> None:
 def test_large_images_are_made_small() -> None:
     image = np.tile(np.arange(218, dtype=np.uint8)[:, None, None], (1, 178, 3))
     assert max(_decoded(data_uri(image)).shape[:2]) == 64
+
+
+def _embedded(page: bytes) -> dict[str, Any]:
+    found = re.search(rb'<script[^>]* type="application/json"[^>]*>(.*?)</script>', page, re.S)
+    assert found is not None
+    return json.loads(found[1])  # type: ignore[no-any-return]
 
 
 def _decoded(uri: str) -> np.ndarray:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from memo.neighbors.search import FloatArray
 
@@ -91,7 +91,7 @@ def _rank_correlation(x: FloatArray, y: FloatArray) -> Interval | None:
     n = len(x)
     if n <= 3 or len(np.unique(x)) == 1 or len(np.unique(y)) == 1:
         return None
-    r = float(stats.spearmanr(x, y).statistic)
+    r = float(scipy.stats.spearmanr(x, y).statistic)
     if abs(r) >= 1:
         return Interval(r, None, None)
     half = _normal_quantile() * np.sqrt((1 + r**2 / 2) / (n - 3))
@@ -145,8 +145,8 @@ def _bins(memorization: FloatArray, ratio: FloatArray) -> list[MemorizationBin]:
 
 
 def _student_quantile(freedom: float) -> float:
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
+    return float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
 
 
 def _normal_quantile() -> float:
-    return float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+    return float(scipy.stats.norm.ppf((1 + CONFIDENCE) / 2))

@@ -1,17 +1,25 @@
 """One self-contained HTML page: templates filled, scripts and data inside, nothing to load."""
 
 import json
+import subprocess
+import sys
 from functools import cache
 from typing import Any
 
-import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from memo.report.numbers import difference_in_words, estimate, number
 from memo.report.themes import VEGA_LITE
 
-__all__ = ["render_page"]
+__all__ = ["begin_bundle", "render_page"]
+
+BUNDLE = """
+import sys
+import vl_convert
+script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", sys.argv[1])
+sys.stdout.buffer.write(script.encode())
+"""
 
 
 def render_page(template: str, data: dict[str, Any], **context: Any) -> bytes:
@@ -51,7 +59,23 @@ def _inert_json(data: dict[str, Any]) -> Markup:
 
 
 @cache
+def begin_bundle() -> "subprocess.Popen[bytes]":
+    """Have Vega, Vega-Lite and Vega-Embed made into one script, while this process draws charts.
+
+    It takes as long as they do, and `vl_convert` lets no other thread run meanwhile.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-I", "-c", BUNDLE, VEGA_LITE],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+@cache
 def _bundle() -> Markup:
-    """Vega, Vega-Lite and Vega-Embed as one script."""
-    script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", VEGA_LITE)
-    return Markup(script.replace("</script", "<\\/script").replace("<!--", "<\\!--"))
+    """The script, as an element of the page may hold it."""
+    output, errors = begin_bundle().communicate()
+    if not output:
+        raise RuntimeError(f"the page's scripts could not be made: {errors.decode()}")
+    return Markup(output.decode().replace("</script", "<\\/script").replace("<!--", "<\\!--"))

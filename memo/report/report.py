@@ -16,7 +16,7 @@ from memo.report.illustration import illustrated_figure
 from memo.report.images import is_tiny, thumbnails
 from memo.report.neighbors import Beside, nearest_samples, neighbor_figures
 from memo.report.numbers import estimate, number, percent
-from memo.report.page import render_page
+from memo.report.page import begin_bundle, render_page
 from memo.report.records import MemorizedRecord, memorized_records
 from memo.report.themes import Chart
 
@@ -65,6 +65,7 @@ def render_report(data: ReportData) -> dict[str, bytes]:
     """
     ranked = _last_epoch(data.scores)
     _check(ranked, data.images)
+    begin_bundle()
     drawn = _drawn_at_random(ranked)
     figures = [
         *([] if data.illustration is None else [illustrated_figure(data.illustration)]),
@@ -78,6 +79,7 @@ def render_report(data: ReportData) -> dict[str, bytes]:
     galleries = _galleries(ranked) if data.images is not None else []
     examples = _examples(ranked) if data.images is not None else []
     seen = {row["index"] for row in listed} | set(drawn["index"].to_list())
+    files = chart_files(figures)
     page = render_page(
         "report.html.j2",
         {
@@ -101,7 +103,7 @@ def render_report(data: ReportData) -> dict[str, bytes]:
         no_gallery=_why_no_gallery(ranked, data.images),
         pixelated=data.images is not None and is_tiny(data.images),
     )
-    return {"index.html": page} | chart_files(figures)
+    return {"index.html": page} | files
 
 
 def _last_epoch(scores: pl.DataFrame) -> pl.DataFrame:

@@ -105,7 +105,7 @@ def _joined(panels: list[Chart], *, beside: bool) -> Chart:
 
 
 def _finished(chart: Chart, background: str | None) -> dict[str, Any]:
-    spec: dict[str, Any] = chart.to_dict()
+    spec: dict[str, Any] = chart.to_dict(validate=False)  # which takes longer than to draw it
     spec["config"] = CONFIG | {"background": background}
     if background is None:
         spec["autosize"] = {"type": "fit-x", "contains": "padding"}

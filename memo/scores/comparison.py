@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from scipy import stats
+import scipy
 
 from memo.errors import WorkError
-from memo.scores.aggregate import jackknife_std_error
+from memo.scores.aggregate import FloatArray, jackknife_std_error
 from memo.scores.summaries import (
     STATISTICS,
     Estimate,
@@ -59,7 +59,6 @@ def compare_scores(a: pl.DataFrame, b: pl.DataFrame, *, same_partitions: bool) -
         raise ScoringError("the two experiments were scored on different observations")
     m_a, m_b = a["memorization"].to_numpy(), b["memorization"].to_numpy()
     held_out = (b["mean_log_likelihood_out"] - a["mean_log_likelihood_out"]).to_numpy()
-    constant = np.ptp(m_a) == 0 or np.ptp(m_b) == 0
     return Comparison(
         mean_memorization=mean_estimate(m_b - m_a),
         statistics={
@@ -67,9 +66,15 @@ def compare_scores(a: pl.DataFrame, b: pl.DataFrame, *, same_partitions: bool) -
             for name, statistic in STATISTICS.items()
         },
         held_out_log_likelihood=mean_estimate(held_out),
-        rank_correlation=float("nan") if constant else float(stats.spearmanr(m_a, m_b).statistic),
+        rank_correlation=_rank_correlation(m_a, m_b),
         repeats=min(len(without_repeat(a)), len(without_repeat(b))),
     )
+
+
+def _rank_correlation(a: FloatArray, b: FloatArray) -> float:
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return math.nan
+    return float(scipy.stats.spearmanr(a, b).statistic)
 
 
 def _difference(

@@ -1,8 +1,8 @@
 """Which trades between two quantities nothing beats, and which differences are more than chance."""
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from memo.scores.aggregate import FloatArray
 from memo.scores.summaries import Estimate
@@ -28,7 +28,7 @@ def p_value(difference: Estimate, freedom: float) -> float | None:
         return None
     if difference.std_error == 0:
         return float(difference.value == 0)
-    return float(2 * stats.t.sf(abs(difference.value) / difference.std_error, freedom))
+    return float(2 * scipy.stats.t.sf(abs(difference.value) / difference.std_error, freedom))
 
 
 def holm(p_values: list[float]) -> list[float]:

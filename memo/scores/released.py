@@ -22,8 +22,8 @@ M_i <= -log w - V_i(b).
 from dataclasses import replace
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import optimize
 from scipy.special import expit, logsumexp
 
 from memo.scores.aggregate import Aggregate, FloatArray, jackknife_std_error
@@ -94,7 +94,7 @@ def fitted_weight(
     def loss(weight: float) -> float:
         return -float(np.logaddexp(np.log1p(-weight), np.log(weight) + gain).mean())
 
-    found = optimize.minimize_scalar(
+    found = scipy.optimize.minimize_scalar(
         loss, bounds=(SMALLEST, 1 - SMALLEST), method="bounded", options={"xatol": SMALLEST / 10}
     )
     return float(found.x)

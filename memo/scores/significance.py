@@ -1,8 +1,9 @@
 """Which scores are above zero by more than chance."""
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import optimize, special, stats
+from scipy import special
 
 from memo.scores.aggregate import FloatArray
 
@@ -24,8 +25,8 @@ def significantly_positive(
         rate: Expected share of false ones among those named.
     """
     moderated, freedom = moderated_std_error(std_error, blocks - 1)
-    p_values = np.asarray(stats.t.sf(memorization / moderated, freedom))
-    adjusted = stats.false_discovery_control(p_values, method="bh")
+    p_values = np.asarray(scipy.stats.t.sf(memorization / moderated, freedom))
+    adjusted = scipy.stats.false_discovery_control(p_values, method="bh")
     return np.asarray(adjusted <= rate)
 
 
@@ -61,4 +62,4 @@ def moderated_std_error(std_error: FloatArray, freedom: int) -> tuple[FloatArray
 
 def _inverse_trigamma(value: float) -> float:
     low, high = 1e-6, max(10.0, 2 / value + 1)
-    return float(optimize.brentq(lambda y: special.polygamma(1, y) - value, low, high))
+    return float(scipy.optimize.brentq(lambda y: special.polygamma(1, y) - value, low, high))
