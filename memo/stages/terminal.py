@@ -1,7 +1,9 @@
 """Results as terminal tables and as Markdown."""
 
+import os
+import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 from rich import box
@@ -22,7 +24,15 @@ __all__ = [
 if TYPE_CHECKING:
     from memo.likelihood import EstimatorCheck
 
-_output = Console(highlight=False, markup=False, emoji=False)
+LOG_WIDTH = 110
+"""Of tables that go to a file or a pipe, which have no width of their own."""
+
+_output = Console(
+    highlight=False,
+    markup=False,
+    emoji=False,
+    width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else LOG_WIDTH,
+)
 
 Rows = list[list[str]]
 
@@ -115,7 +125,7 @@ def _trades(data: ComparisonData) -> list[tuple[str, list[str], Rows]]:
             ]
             for point in data.frontier.points
         ]
-        tables.append((title, header, rows))
+        tables.append((title, *_without_empty_columns(header, rows)))
     tables += [
         (
             " ".join(remainder.sentences),
@@ -125,6 +135,12 @@ def _trades(data: ComparisonData) -> list[tuple[str, list[str], Rows]]:
         for remainder in data.remainders
     ]
     return tables
+
+
+def _without_empty_columns(header: list[str], rows: Rows) -> tuple[list[str], Rows]:
+    """Without those that no row has anything in."""
+    kept = [k for k in range(len(header)) if any(row[k] != "–" for row in rows)]
+    return [header[k] for k in kept], [[row[k] for k in kept] for row in rows]
 
 
 def _differences(data: ComparisonData) -> list[tuple[str, list[str], Rows]]:
@@ -177,7 +193,8 @@ def _print(title: str, header: Sequence[str], rows: Rows) -> None:
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     for position, name in enumerate(header):
         words = name in ("meaning", "verdict")
-        table.add_column(name, justify="left" if position == 0 or words else "right")
+        justify: Literal["left", "right"] = "left" if position == 0 or words else "right"
+        table.add_column(name, justify=justify, no_wrap=not words)
     for row in rows:
         table.add_row(*row)
     _output.print(table)
