@@ -61,7 +61,7 @@ class Nursery:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **ENVIRONMENT},
-                start_new_session=True,  # this process decides when work ends, not the terminal
+                process_group=0,  # this process decides when work ends, not the terminal
             )
         self._control = Connection(ours.detach())
         weakref.finalize(self, _end, self._control, self._process)
