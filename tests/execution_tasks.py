@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from memo.errors import WorkError
-from memo.execution.worker import PARENT_INTERVAL
 
 
 def power(shared: int, task: int) -> tuple[int, int]:
@@ -40,13 +39,11 @@ def die(_: None, __: int) -> None:
 
 def kill_parent_once(shared: str, task: int) -> tuple[int, int]:
     marker = Path(shared) / "killed"
-    if task == 0 and not marker.exists():
-        marker.touch()
-        os.kill(os.getppid(), signal.SIGKILL)
+    if not marker.exists():
+        if task == 0:
+            marker.touch()
+            os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(60)  # until it sees that it is alone
-    while not marker.exists():
-        time.sleep(0.01)
-    time.sleep(2 * PARENT_INTERVAL)
     return task, os.getppid()
 
 
