@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from memo.datasets import prepare_dataset
 from memo.errors import InputError
 from memo.models import initial_model
+from memo.models.vae import divergence_from_prior
 from memo.spec import DigitsSpec, DropoutSpec, MLPSpec, VAESpec
 from memo.training import TrainingPlan, TrainingSet, train_stack
 from memo.training.gradient import RECORDED_STEPS, Gradient
+from memo.training.memory import plan_memory
 from memo.training.objective import Objective
 from memo.training.recorded import NotRecordedError, record
 from memo.training.stack import Stack
@@ -67,6 +69,53 @@ def test_every_family_is_recorded_and_gives_autograds_gradient_to_the_bit(
         assert a.stride() == parameter.stride()
 
 
+@pytest.mark.parametrize(("name", "size"), FAMILIES)
+def test_step_after_step_in_the_same_memory_gives_autograds_gradient_to_the_bit(
+    name: str, size: int
+) -> None:
+    stack, x = stack_of(name, size)
+    gradient = Gradient(stack, RECORDED_STEPS)
+    for seed in range(3):
+        own = batch(stack, x, seed)
+        found, expected = gradient(*own), stack.gradient(*own, *state(stack))
+        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+        with torch.no_grad():
+            for parameter in stack.parameters:  # is read where it lies
+                parameter.mul_(0.9)
+
+
+def test_memory_is_used_again_but_never_before_it_was_read() -> None:
+    """What is read late, through views, by several or beside its own transpose, stays until then;
+    a chain needs two places, one of which the result keeps."""
+
+    def tangled(x: Tensor, w: Tensor) -> list[Tensor]:
+        a = x * w
+        b = a.exp()
+        late = a.t()[1:]
+        c = b + 1
+        d = c * c.t()
+        kept = d.relu()
+        e = kept.sigmoid()
+        return [e + d, kept, late.exp(), torch.cat([late, e[:2]])]
+
+    def chain(x: Tensor) -> list[Tensor]:
+        for _ in range(20):
+            x = (x @ x).sigmoid()
+        return [x]
+
+    inputs = torch.rand(2, 3, 3, generator=torch.Generator().manual_seed(0))
+    program = record(tangled, [inputs[0]], [inputs[1]])
+    plan_memory(program, [inputs[1]])
+    for x in (inputs[0], inputs[1], -inputs[0]):
+        expected = tangled(x, inputs[1])
+        assert all(map(torch.equal, program.forward(x), expected))
+    program = record(chain, [inputs[0]])
+    plan_memory(program, [])
+    held = {t.data_ptr() for t in vars(program).values() if isinstance(t, Tensor)}
+    assert len(held) == 3  # with the argument's own
+    assert torch.equal(program.forward(inputs[1])[0], chain(inputs[1])[0])
+
+
 @pytest.mark.parametrize(
     ("name", "size"),
     [case for case in FAMILIES if "nsf" not in case[0]],  # whose gradient jumps between bins
@@ -80,6 +129,15 @@ def test_bfloat16_gradients_are_float32_ones_up_to_its_digits(name: str, size: i
     (a, b) = (torch.cat([g.flatten() for g in found]) for found in (exact, rounded))
     assert not torch.equal(a, b)
     assert (a - b).norm() < 20 * 2**-9 * a.norm()
+
+
+def test_the_divergence_has_the_gradient_of_its_formula() -> None:
+    mean, log_std = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0)).double()
+    inputs = (mean.requires_grad_(), log_std.requires_grad_())
+    assert torch.autograd.gradcheck(divergence_from_prior, inputs)
+    distribution = torch.distributions.Normal(mean, log_std.exp())
+    expected = torch.distributions.kl_divergence(distribution, torch.distributions.Normal(0.0, 1.0))
+    assert torch.allclose(divergence_from_prior(*inputs), expected)
 
 
 def test_what_a_mitigation_makes_of_a_loss_is_recorded_as_well() -> None:

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from memo.errors import InputError
 from memo.spec import Precision
+from memo.training.memory import plan_memory
 from memo.training.precision import multiply_in_bfloat16
 from memo.training.recorded import NotRecordedError, Program, record
 from memo.training.stack import Stack
@@ -32,24 +33,38 @@ class Gradient:
 
     @torch.no_grad()  # the gradient that is asked for is computed all the same
     def __call__(self, x: Tensor, noise: Tensor, weight: Tensor) -> list[Tensor]:
-        """As `Stack.gradient`, at the stack's weights.
+        """As `Stack.gradient`, at the stack's weights. Holds until the next call.
 
         Raises:
             InputError: Products are to be in bfloat16, and the model cannot be recorded.
         """
-        parameters, buffers = self._stack.parameters, self._stack.buffers
+        state = [*self._stack.parameters, *self._stack.buffers]
         if self._records and x.shape not in self._programs:
-            try:
-                program = record(self._stack.gradient, [x, noise, weight, *parameters], buffers)
-            except NotRecordedError as error:
-                if self._precision == "bfloat16":
-                    raise InputError(
-                        f"training.precision 'bfloat16' cannot train this model: {error}"
-                    ) from error
-                self._records = False
-            else:
-                if self._precision == "bfloat16":
-                    multiply_in_bfloat16(program)
-                self._programs[x.shape] = program
-        gradient = self._programs[x.shape].forward if self._records else self._stack.gradient
-        return gradient(x, noise, weight, *parameters, *buffers)
+            self._record(x, noise, weight)
+        if not self._records:
+            return self._stack.gradient(x, noise, weight, *state)
+        program = self._programs[x.shape].forward
+        gradient: list[Tensor] = program(x, noise, weight, *([] if _planned(x) else state))
+        return gradient
+
+    def _record(self, x: Tensor, noise: Tensor, weight: Tensor) -> None:
+        parameters, buffers = self._stack.parameters, self._stack.buffers
+        try:
+            program = record(self._stack.gradient, [x, noise, weight, *parameters], buffers)
+        except NotRecordedError as error:
+            if self._precision == "bfloat16":
+                raise InputError(
+                    f"training.precision 'bfloat16' cannot train this model: {error}"
+                ) from error
+            self._records = False
+            return
+        if self._precision == "bfloat16":
+            multiply_in_bfloat16(program)
+        if _planned(x):
+            plan_memory(program, [*parameters, *buffers])
+        self._programs[x.shape] = program
+
+
+def _planned(x: Tensor) -> bool:
+    """Other devices set memory aside by themselves."""
+    return x.device.type == "cpu"
