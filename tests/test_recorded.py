@@ -13,10 +13,11 @@ from memo.models import initial_model
 from memo.models.vae import divergence_from_prior
 from memo.spec import DigitsSpec, DropoutSpec, MLPSpec, VAESpec
 from memo.training import TrainingPlan, TrainingSet, train_stack
-from memo.training.gradient import RECORDED_STEPS, Gradient
+from memo.training.gradient import Gradient
 from memo.training.memory import plan_memory
 from memo.training.objective import Objective
 from memo.training.recorded import NotRecordedError, record
+from memo.training.repeated import RECORDED_CALLS
 from memo.training.stack import Stack
 from tests.test_models_contract import TRAINED, observations
 
@@ -74,7 +75,7 @@ def test_step_after_step_in_the_same_memory_gives_autograds_gradient_to_the_bit(
     name: str, size: int
 ) -> None:
     stack, x = stack_of(name, size)
-    gradient = Gradient(stack, RECORDED_STEPS)
+    gradient = Gradient(stack, RECORDED_CALLS)
     for seed in range(3):
         own = batch(stack, x, seed)
         found, expected = gradient(*own), stack.gradient(*own, *state(stack))
@@ -161,7 +162,7 @@ def test_trainings_long_enough_to_be_recorded_are_those_of_short_ones() -> None:
         for fold, out in enumerate(np.split(np.arange(60), 3))
     ]
     spec = VAESpec(kind="vae", network=MLPSpec(kind="mlp", hidden=[12]), latent=2)
-    epochs = -(-RECORDED_STEPS // 5)
+    epochs = -(-RECORDED_CALLS // 5)
     short, long = (
         train_stack(spec, TrainingPlan(count, 8, 1e-3), digits, sets, [1], CPU)
         for count in (1, epochs)
@@ -213,7 +214,7 @@ class Branching(nn.Module):
 def test_a_model_that_is_not_recorded_is_trained_all_the_same_but_not_in_bfloat16() -> None:
     stack = Stack([Branching()], CPU)
     weight = torch.ones(1, 2)
-    gradient = Gradient(stack, RECORDED_STEPS)
+    gradient = Gradient(stack, RECORDED_CALLS)
     for x, factor in ((torch.ones(1, 2, 3), 1), (torch.zeros(1, 2, 3) + 0.1, 2)):
         (found,) = gradient(x, torch.empty(1, 2, 0), weight)
         assert torch.allclose(found, factor * 2 * x[0].square().sum(0))

@@ -94,7 +94,12 @@ class Stack:
         Returns:
             (S, B), nats.
         """
-        return self._of_each(self._loss, self._parameters | self._buffers, x, noise)
+        (losses,) = self.losses(x, noise, *self.parameters, *self.buffers)
+        return losses
+
+    def losses(self, x: Tensor, noise: Tensor, *state: Tensor) -> list[Tensor]:
+        """The same, alone in a list, at other values of `parameters`, then of `buffers`."""
+        return [self._of_each(self._loss, self._named(state), x, noise)]
 
     def gradient(self, x: Tensor, noise: Tensor, weight: Tensor, *state: Tensor) -> list[Tensor]:
         """Gradient of the weighted sum of objectives, for each of `parameters`.
@@ -108,9 +113,7 @@ class Stack:
         count = len(self._parameters)
         with torch.enable_grad():
             values = [value.detach().requires_grad_() for value in state[:count]]
-            named = dict(
-                zip(self._parameters | self._buffers, values + list(state[count:]), strict=True)
-            )
+            named = self._named([*values, *state[count:]])
             objective = self._of_each(self._objective, named, x, noise)
             gradients = torch.autograd.grad(objective, values, weight, materialize_grads=True)
         return [gradient.contiguous() for gradient in gradients]
@@ -148,6 +151,9 @@ class Stack:
             }
             for model in range(self.size)
         ]
+
+    def _named(self, state: Sequence[Tensor]) -> dict[str, Tensor]:
+        return dict(zip(self._parameters | self._buffers, state, strict=True))
 
     def _of_each(
         self, function: nn.Module, state: dict[str, Tensor], x: Tensor, noise: Tensor
