@@ -1,5 +1,7 @@
 """Recorded gradients: those of autograd, for every family, in a stack and alone."""
 
+import math
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -12,7 +14,7 @@ from memo.errors import InputError
 from memo.models import initial_model
 from memo.models.vae import divergence_from_prior
 from memo.spec import DigitsSpec, DropoutSpec, MLPSpec, VAESpec
-from memo.training import TrainingPlan, TrainingSet, train_stack
+from memo.training import TrainingPlan, TrainingSet, memory, train_stack
 from memo.training.gradient import Gradient
 from memo.training.memory import plan_memory
 from memo.training.objective import Objective
@@ -83,6 +85,28 @@ def test_step_after_step_in_the_same_memory_gives_autograds_gradient_to_the_bit(
         with torch.no_grad():
             for parameter in stack.parameters:  # is read where it lies
                 parameter.mul_(0.9)
+
+
+@pytest.mark.parametrize(("name", "size"), FAMILIES)
+def test_a_gradient_is_taken_when_nothing_reads_it_or_its_parameter_any_more(
+    name: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever takes it may overwrite both."""
+    monkeypatch.setattr(memory, "TAKEN_ALONE", 1)
+    stack, x = stack_of(name, size)
+    own = batch(stack, x, 0)
+    expected = stack.gradient(*own, *state(stack))
+    found: dict[int, Tensor] = {}
+
+    def take(positions: Sequence[int], gradients: Sequence[Tensor]) -> None:
+        for position, gradient in zip(positions, gradients, strict=True):
+            assert position not in found
+            found[position] = gradient.clone()
+            gradient.fill_(math.nan)
+            stack.parameters[position].detach().fill_(math.nan)
+
+    assert not Gradient(stack, RECORDED_CALLS, take=take)(*own)
+    assert all(torch.equal(found[i], gradient) for i, gradient in enumerate(expected))
 
 
 def test_memory_is_used_again_but_never_before_it_was_read() -> None:

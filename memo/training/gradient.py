@@ -6,6 +6,7 @@ from torch import Tensor
 
 from memo.errors import InputError
 from memo.spec import Precision
+from memo.training.memory import Take
 from memo.training.precision import multiply_in_bfloat16
 from memo.training.recorded import NotRecordedError
 from memo.training.repeated import Repeated
@@ -21,14 +22,22 @@ class Gradient:
         stack: Whose objective.
         steps: How many are to come.
         precision: Of products.
+        take: Is given the gradients in place of the caller, by their positions among the stack's
+            parameters, some before others are there; it may then change those parameters.
     """
 
-    def __init__(self, stack: Stack, steps: int, precision: Precision = "float32") -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        steps: int,
+        precision: Precision = "float32",
+        take: Take | None = None,
+    ) -> None:
         change = multiply_in_bfloat16 if precision == "bfloat16" else None
-        self._repeated = Repeated(stack.gradient, stack, steps, change)
+        self._repeated = Repeated(stack.gradient, stack, steps, change, take)
 
     def __call__(self, x: Tensor, noise: Tensor, weight: Tensor) -> Sequence[Tensor]:
-        """As `Stack.gradient`, at the stack's weights. Holds until the next call.
+        """As `Stack.gradient`, at the stack's weights; nothing where it is taken.
 
         Raises:
             InputError: Products are to be in bfloat16, and the model cannot be recorded.

@@ -6,7 +6,8 @@ known beforehand, and places that are used again soon are still in cache. Operat
 stay what they were, and so do results, to the bit.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from operator import getitem
 from typing import Any, TypeAlias
@@ -33,7 +34,14 @@ _DIRECT = {
 _COPIES = (_ATEN.clone.default, _ATEN._to_copy.default)
 
 
-def plan_memory(program: Program, constants: Sequence[Tensor]) -> None:
+TAKEN_ALONE = 1 << 16
+"""A result of so many numbers is taken by itself: it would not stay in cache until the end."""
+
+Take: TypeAlias = Callable[[Sequence[int], Sequence[Tensor]], None]
+"""Takes results in, by their positions; each constant may then change at a result's position."""
+
+
+def plan_memory(program: Program, constants: Sequence[Tensor], take: Take | None = None) -> None:
     """Have a program on the CPU write into memory of its own, the same in each run.
 
     From then on it takes the arguments before the constants alone, and the tensors that it gives
@@ -42,17 +50,21 @@ def plan_memory(program: Program, constants: Sequence[Tensor]) -> None:
     Args:
         program: As it was recorded.
         constants: Its last arguments: the same memory in each run, whatever it holds.
+        take: Is given the results, in place of who runs the program: large ones as soon as they are
+            there and the constant of the same position was read for the last time. Their memory is
+            then used again.
     """
-    plan = _Plan(program)
     nodes = list(program.graph.nodes)
     arguments = [node for node in nodes if node.op == "placeholder"]
     changing = len(arguments) - len(constants)
+    plan = _Plan(program, take, {} if take is None else _due(nodes, arguments[changing:]))
     for node in arguments[:changing]:
         plan.copy_in(node)
     for node, constant in zip(arguments[changing:], constants, strict=True):
         plan.know(node, constant.detach())
-    for node in nodes[len(arguments) :]:
+    for node in nodes[len(arguments) : -1]:
         plan.add(node)
+    plan.finish()
     program.graph = plan.graph
 
 
@@ -61,12 +73,20 @@ class _Plan:
 
     Args:
         program: Whose operations; it holds the memory.
+        take: What takes its results in.
+        due: Positions of results to be taken in right after a node.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(
+        self, program: Program, take: Take | None, due: Mapping[Node, Sequence[int]]
+    ) -> None:
         self.graph = Graph()
         self._program = program
-        self._origins, self._last = _lifetimes(list(program.graph.nodes))
+        self._take_in = take
+        self._due = due
+        nodes = list(program.graph.nodes)
+        self._results: Any = nodes[-1].args[0]
+        self._origins, self._last = _lifetimes(nodes)
         self._known: dict[Node, Any] = {}
         """Values that lie in the same memory in each run: tensors, or several of them."""
         self._nodes: dict[Node, Node] = {}
@@ -87,20 +107,38 @@ class _Plan:
         self.graph.call_method("copy_", (self._now(node), argument))
 
     def add(self, node: Node) -> None:
-        """The next operation, or the program's output."""
+        """The next operation, and the taking of results that it lets."""
         target: Any = node.target
         if _shares_memory(node) and all(of in self._known for of in node.all_input_nodes):
             arguments, options = _with(node, self._known.__getitem__)
             self.know(node, target(*arguments, **options))
-            return
-        arguments, options = _with(node, self._now)
-        if node.op == "output":
-            self.graph.output(*arguments)
-        elif (write := _writing(node)) is not None:
-            self.know(node, self._place(node))
-            write(self.graph, arguments, options, self._now(node))
         else:
-            self._nodes[node] = self.graph.call_function(target, arguments, options)
+            arguments, options = _with(node, self._now)
+            write = _writing(node)
+            if write is None:
+                self._nodes[node] = self.graph.call_function(target, arguments, options)
+            else:
+                self.know(node, self._place(node))
+                write(self.graph, arguments, options, self._now(node))
+        if node in self._due:
+            self._give(self._due[node])
+            taken = {
+                o for position in self._due[node] for o in self._origins[self._results[position]]
+            }
+            self._free += [self._places.pop(origin) for origin in taken]
+
+    def finish(self) -> None:
+        """The program's output: its results, or nothing where they are taken in."""
+        if self._take_in is None:
+            self.graph.output([self._now(result) for result in self._results])
+            return
+        early = {position for positions in self._due.values() for position in positions}
+        self._give([p for p in range(len(self._results)) if p not in early])
+        self.graph.output([])
+
+    def _give(self, positions: Sequence[int]) -> None:
+        results = [self._now(self._results[position]) for position in positions]
+        self.graph.call_function(self._take_in, (list(positions), results))  # type: ignore[arg-type]
 
     def _now(self, node: Node) -> Node:
         if node not in self._nodes:
@@ -155,9 +193,30 @@ def _lifetimes(nodes: Sequence[Node]) -> tuple[dict[Node, frozenset[Node]], dict
     for node in nodes:
         read = frozenset(origin for of in node.all_input_nodes for origin in origins[of])
         last |= dict.fromkeys(read, node)
-        written = node.op == "call_function" and _writing(node) is not None
-        origins[node] = frozenset({node}) if written else read
+        own = node.op == "placeholder" or (
+            node.op == "call_function" and _writing(node) is not None
+        )
+        origins[node] = frozenset({node}) if own else read
     return origins, last
+
+
+def _due(nodes: Sequence[Node], constants: Sequence[Node]) -> dict[Node, list[int]]:
+    """After which nodes large results can be taken in, and their memory used again.
+
+    Nothing then reads a result, or the constant of its position; and no other result lies there.
+    """
+    results: Any = nodes[-1].args[0]
+    origins, last = _lifetimes(nodes[:-1])
+    order = {node: position for position, node in enumerate(nodes)}
+    places = Counter(origin for result in results for origin in origins[result])
+    due: dict[Node, list[int]] = {}
+    for position, (result, constant) in enumerate(zip(results, constants, strict=False)):
+        own = origins[result]
+        written = all(o.op != "placeholder" and places[o] == 1 for o in own)
+        if own and written and result.meta["val"].numel() >= TAKEN_ALONE:
+            after = [result, *(last[o] for o in (*own, constant) if o in last)]
+            due.setdefault(max(after, key=order.__getitem__), []).append(position)
+    return due
 
 
 def _with(node: Node, value: Callable[[Node], Any]) -> tuple[Any, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from memo.training.memory import plan_memory
+from memo.training.memory import Take, plan_memory
 from memo.training.recorded import NotRecordedError, Program, record
 from memo.training.stack import Stack
 
@@ -23,6 +23,8 @@ class Repeated:
         stack: Whose.
         calls: How many are to come.
         change: What is made of the program, so that it is recorded whatever the number of calls.
+        take: Is given the values in place of the caller; it may then change the parameter at each
+            one's position.
     """
 
     def __init__(
@@ -31,16 +33,18 @@ class Repeated:
         stack: Stack,
         calls: int,
         change: Callable[[Program], None] | None = None,
+        take: Take | None = None,
     ) -> None:
         self._function = function
         self._stack = stack
         self._change = change
+        self._take = take
         self._records = change is not None or calls >= RECORDED_CALLS
         self._programs: dict[torch.Size, Callable[..., Sequence[Tensor]]] = {}
 
     @torch.no_grad()  # a gradient that is asked for is computed all the same
     def __call__(self, *arguments: Tensor) -> Sequence[Tensor]:
-        """The function's values, which hold until the next call.
+        """The function's values, which hold until the next call; none where they are taken.
 
         Args:
             arguments: Tensors whose shapes depend on that of the first.
@@ -56,9 +60,11 @@ class Repeated:
                 if self._change is not None:
                     raise
                 self._records = False
-        if not self._records:
-            return self._function(*arguments, *self._stack.parameters, *self._stack.buffers)
-        return self._programs[shape](*arguments)
+        if self._records:
+            return self._programs[shape](*arguments)
+        return self._given(
+            self._function(*arguments, *self._stack.parameters, *self._stack.buffers)
+        )
 
     def _recorded(self, arguments: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
         parameters, buffers = self._stack.parameters, self._stack.buffers
@@ -66,6 +72,12 @@ class Repeated:
         if self._change is not None:
             self._change(program)
         if arguments[0].device.type == "cpu":  # others set memory aside by themselves
-            plan_memory(program, [*parameters, *buffers])
+            plan_memory(program, [*parameters, *buffers], self._take)
             return program.forward
-        return lambda *given: program.forward(*given, *parameters, *buffers)
+        return lambda *given: self._given(program.forward(*given, *parameters, *buffers))
+
+    def _given(self, values: Sequence[Tensor]) -> Sequence[Tensor]:
+        if self._take is None:
+            return values
+        self._take(range(len(values)), values)
+        return []

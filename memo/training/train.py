@@ -192,7 +192,8 @@ def _steps(
     order = [seed["order"] for seed in seeds]
     if plan.privacy is None:
         batches = Minibatches(members, order, plan.batch_size)
-        gradient = Gradient(stack, plan.epochs * batches.steps, plan.precision)
+        steps = plan.epochs * batches.steps
+        gradient = Gradient(stack, steps, plan.precision, optimizer.apply)
         return batches, partial(_descend, gradient, optimizer)
     (own,), (seed,) = members, seeds
     device = stack.parameters[0].device
@@ -204,7 +205,8 @@ def _steps(
 
 
 def _descend(gradient: Gradient, optimizer: Adam, x: Tensor, noise: Tensor, weight: Tensor) -> None:
-    optimizer.update(gradient(x, noise, weight))
+    optimizer.begin()
+    gradient(x, noise, weight)
 
 
 class _Evaluation:
