@@ -235,7 +235,7 @@ class Branching(nn.Module):
         return scaled if x.sum() > 1 else 2 * scaled
 
 
-def test_a_model_that_is_not_recorded_is_trained_all_the_same_but_not_in_bfloat16() -> None:
+def test_a_model_that_is_not_recorded_is_trained_all_the_same_but_not_changed() -> None:
     stack = Stack([Branching()], CPU)
     weight = torch.ones(1, 2)
     gradient = Gradient(stack, RECORDED_CALLS)
@@ -244,3 +244,5 @@ def test_a_model_that_is_not_recorded_is_trained_all_the_same_but_not_in_bfloat1
         assert torch.allclose(found, factor * 2 * x[0].square().sum(0))
     with pytest.raises(InputError, match="'bfloat16' cannot train this model"):
         Gradient(stack, 1, "bfloat16")(x, torch.empty(1, 2, 0), weight)
+    with pytest.raises(InputError, match=r"training\.compile cannot train this model"):
+        Gradient(stack, 1, compiles=True)(x, torch.empty(1, 2, 0), weight)

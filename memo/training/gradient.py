@@ -6,6 +6,7 @@ from torch import Tensor
 
 from memo.errors import InputError
 from memo.spec import Precision
+from memo.training.compiled import NotCompiledError
 from memo.training.memory import Take
 from memo.training.precision import multiply_in_bfloat16
 from memo.training.recorded import NotRecordedError
@@ -22,6 +23,7 @@ class Gradient:
         stack: Whose objective.
         steps: How many are to come.
         precision: Of products.
+        compiles: Whether steps are compiled.
         take: Is given the gradients in place of the caller, by their positions among the stack's
             parameters, some before others are there; it may then change those parameters.
     """
@@ -31,20 +33,25 @@ class Gradient:
         stack: Stack,
         steps: int,
         precision: Precision = "float32",
+        compiles: bool = False,
         take: Take | None = None,
     ) -> None:
         change = multiply_in_bfloat16 if precision == "bfloat16" else None
-        self._repeated = Repeated(stack.gradient, stack, steps, change, take)
+        self._repeated = Repeated(stack.gradient, stack, steps, change, compiles, take)
+        self._option = "training.compile" if compiles else f"training.precision {precision!r}"
 
     def __call__(self, x: Tensor, noise: Tensor, weight: Tensor) -> Sequence[Tensor]:
         """As `Stack.gradient`, at the stack's weights; nothing where it is taken.
 
         Raises:
-            InputError: Products are to be in bfloat16, and the model cannot be recorded.
+            InputError: Products are to be in bfloat16 or steps compiled, and the model cannot be
+                recorded; or there is no compiler.
         """
         try:
             return self._repeated(x, noise, weight)
         except NotRecordedError as error:
+            raise InputError(f"{self._option} cannot train this model: {error}") from error
+        except NotCompiledError as error:
             raise InputError(
-                f"training.precision 'bfloat16' cannot train this model: {error}"
+                f"{self._option}: this model's training steps do not compile here: {error}"
             ) from error

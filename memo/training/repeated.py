@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from memo.training.compiled import compiled
 from memo.training.memory import Take, plan_memory
 from memo.training.recorded import NotRecordedError, Program, record
 from memo.training.stack import Stack
@@ -23,6 +24,7 @@ class Repeated:
         stack: Whose.
         calls: How many are to come.
         change: What is made of the program, so that it is recorded whatever the number of calls.
+        compiles: Whether the program is compiled; it is then recorded as well.
         take: Is given the values in place of the caller; it may then change the parameter at each
             one's position.
     """
@@ -33,13 +35,16 @@ class Repeated:
         stack: Stack,
         calls: int,
         change: Callable[[Program], None] | None = None,
+        compiles: bool = False,
         take: Take | None = None,
     ) -> None:
         self._function = function
         self._stack = stack
         self._change = change
+        self._compiles = compiles
         self._take = take
-        self._records = change is not None or calls >= RECORDED_CALLS
+        self._must_be_recorded = compiles or change is not None
+        self._records = self._must_be_recorded or calls >= RECORDED_CALLS
         self._programs: dict[torch.Size, Callable[..., Sequence[Tensor]]] = {}
 
     @torch.no_grad()  # a gradient that is asked for is computed all the same
@@ -50,14 +55,15 @@ class Repeated:
             arguments: Tensors whose shapes depend on that of the first.
 
         Raises:
-            NotRecordedError: The program is to be changed, and there is none.
+            NotRecordedError: The program is to be changed or compiled, and there is none.
+            NotCompiledError: It does not compile.
         """
         shape = arguments[0].shape
         if self._records and shape not in self._programs:
             try:
                 self._programs[shape] = self._recorded(arguments)
             except NotRecordedError:
-                if self._change is not None:
+                if self._must_be_recorded:
                     raise
                 self._records = False
         if self._records:
@@ -71,10 +77,14 @@ class Repeated:
         program = record(self._function, [*arguments, *parameters], buffers)
         if self._change is not None:
             self._change(program)
-        if arguments[0].device.type == "cpu":  # others set memory aside by themselves
+        if arguments[0].device.type == "cpu" and not self._compiles:
             plan_memory(program, [*parameters, *buffers], self._take)
             return program.forward
-        return lambda *given: self._given(program.forward(*given, *parameters, *buffers))
+        # compiled programs, and other devices, set memory aside by themselves
+        run = program.forward
+        if self._compiles:
+            run = compiled(program, [*arguments, *parameters, *buffers])
+        return lambda *given: self._given(run(*given, *parameters, *buffers))
 
     def _given(self, values: Sequence[Tensor]) -> Sequence[Tensor]:
         if self._take is None:

@@ -24,10 +24,18 @@ STACKED_PARAMETERS = 1 << 19
 """Parameters that a stack may have: with Adam's moments and gradients they fill a core's cache."""
 
 
+ENOUGH_PARAMETERS = 200_000
+"""Stacks of so many parameters are hardly faster, a model, when they grow."""
+
+
 def stack_size(parameters: int, models: int) -> int:
-    """How many of `models` equal models with so many parameters to train as one stack."""
+    """How many of `models` equal models with so many parameters to train as one stack.
+
+    As many as fill a cache; but two stacks where one would do and half of it is enough, so that two
+    workers can share a repeat.
+    """
     most = max(1, STACKED_PARAMETERS // parameters)
-    stacks = -(-models // most)
+    stacks = max(-(-models // most), min(2, models * parameters // (2 * ENOUGH_PARAMETERS) + 1))
     return -(-models // stacks)
 
 

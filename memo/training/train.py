@@ -30,7 +30,7 @@ from memo.training.stack import Stack, Weights
 
 __all__ = ["TRAINING_VERSION", "Trained", "TrainingError", "TrainingSet", "train_stack"]
 
-TRAINING_VERSION = 2
+TRAINING_VERSION = 3
 """Raised whenever the same spec would give other weights: it is a part of every fingerprint."""
 
 SUMMED_ROWS = 4096
@@ -193,7 +193,7 @@ def _steps(
     if plan.privacy is None:
         batches = Minibatches(members, order, plan.batch_size)
         steps = plan.epochs * batches.steps
-        gradient = Gradient(stack, steps, plan.precision, optimizer.apply)
+        gradient = Gradient(stack, steps, plan.precision, plan.compiled, optimizer.apply)
         return batches, partial(_descend, gradient, optimizer)
     (own,), (seed,) = members, seeds
     device = stack.parameters[0].device
