@@ -33,7 +33,6 @@ _DIRECT = {
 
 _COPIES = (_ATEN.clone.default, _ATEN._to_copy.default)
 
-
 TAKEN_ALONE = 1 << 16
 """A result of so many numbers is taken by itself: it would not stay in cache until the end."""
 
@@ -82,7 +81,7 @@ class _Plan:
     ) -> None:
         self.graph = Graph()
         self._program = program
-        self._take_in = take
+        self._take = take
         self._due = due
         nodes = list(program.graph.nodes)
         self._results: Any = nodes[-1].args[0]
@@ -120,16 +119,13 @@ class _Plan:
             else:
                 self.know(node, self._place(node))
                 write(self.graph, arguments, options, self._now(node))
-        if node in self._due:
-            self._give(self._due[node])
-            taken = {
-                o for position in self._due[node] for o in self._origins[self._results[position]]
-            }
-            self._free += [self._places.pop(origin) for origin in taken]
+        for position in self._due.get(node, ()):
+            self._give([position])
+            self._free += [self._places.pop(o) for o in self._origins[self._results[position]]]
 
     def finish(self) -> None:
         """The program's output: its results, or nothing where they are taken in."""
-        if self._take_in is None:
+        if self._take is None:
             self.graph.output([self._now(result) for result in self._results])
             return
         early = {position for positions in self._due.values() for position in positions}
@@ -138,7 +134,7 @@ class _Plan:
 
     def _give(self, positions: Sequence[int]) -> None:
         results = [self._now(self._results[position]) for position in positions]
-        self.graph.call_function(self._take_in, (list(positions), results))  # type: ignore[arg-type]
+        self.graph.call_function(self._take, (list(positions), results))  # type: ignore[arg-type]
 
     def _now(self, node: Node) -> Node:
         if node not in self._nodes:
@@ -156,7 +152,7 @@ class _Plan:
         same = next((o for o in done if self._overwritable(o, node)), None)
         extent = sum((n - 1) * s for n, s in zip(value.shape, value.stride(), strict=True)) + 1
         size = max(extent, 1) * value.element_size()
-        place = self._take(size) if same is None else self._places[same]
+        place = self._room(size) if same is None else self._places[same]
         freed = {o: self._places.pop(o) for o in done}
         self._free += [memory for o, memory in freed.items() if o is not same]
         self._places[node] = place
@@ -175,7 +171,7 @@ class _Plan:
             if origin in self._origins[of]
         )
 
-    def _take(self, size: int) -> Tensor:
+    def _room(self, size: int) -> Tensor:
         """The smallest free place that is large enough, of several the one freed last; or new."""
         fitting = [i for i in reversed(range(len(self._free))) if len(self._free[i]) >= size]
         if not fitting:

@@ -24,7 +24,7 @@ STACKED_PARAMETERS = 1 << 19
 """Parameters that a stack may have: with Adam's moments and gradients they fill a core's cache."""
 
 
-ENOUGH_PARAMETERS = 200_000
+ENOUGH_PARAMETERS = 150_000
 """Stacks of so many parameters are hardly faster, a model, when they grow."""
 
 

@@ -37,7 +37,7 @@ SUMMED_ROWS = 4096
 """Losses of so many observations, over the models of a stack, are summed at a time."""
 
 EVALUATED_FLOATS = 1 << 19
-"""Observations of about so many numbers are evaluated at a time: activations stay in cache."""
+"""On a processor, observations of so many numbers are evaluated at a time, which stay in cache."""
 
 
 class TrainingError(WorkError):
@@ -231,14 +231,16 @@ class _Evaluation:
         models, width = self._index.shape
         if width == 0:
             return np.full(models, np.nan)
-        rows = max(1, EVALUATED_FLOATS // (models * math.prod(self._values.shape)))
+        summed_rows = rows = max(1, SUMMED_ROWS // models)
+        if self._values.device.type == "cpu":
+            rows = max(1, min(rows, EVALUATED_FLOATS // (models * math.prod(self._values.shape))))
         parts = [torch.split(t, rows, 1) for t in (self._index, self._noise, self._weight)]
         weighted = [
             self._losses(self._values.scored(index), noise)[0] * weight
             for index, noise, weight in zip(*parts, strict=True)
         ]
         total = torch.zeros(models, device=self._values.device)
-        for summed in torch.split(torch.cat(weighted, 1), max(1, SUMMED_ROWS // models), 1):
+        for summed in torch.split(torch.cat(weighted, 1), summed_rows, 1):
             total += summed.sum(1)
         return total.cpu().numpy().astype(np.float64)
 
