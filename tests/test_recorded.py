@@ -1,5 +1,7 @@
 """Recorded gradients: those of autograd, for every family, in a stack and alone."""
 
+import math
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -10,11 +12,14 @@ from torch import Tensor, nn
 from memo.datasets import prepare_dataset
 from memo.errors import InputError
 from memo.models import initial_model
+from memo.models.vae import divergence_from_prior
 from memo.spec import DigitsSpec, DropoutSpec, MLPSpec, VAESpec
-from memo.training import TrainingPlan, TrainingSet, train_stack
-from memo.training.gradient import RECORDED_STEPS, Gradient
+from memo.training import TrainingPlan, TrainingSet, memory, train_stack
+from memo.training.gradient import Gradient
+from memo.training.memory import plan_memory
 from memo.training.objective import Objective
 from memo.training.recorded import NotRecordedError, record
+from memo.training.repeated import RECORDED_CALLS
 from memo.training.stack import Stack
 from tests.test_models_contract import TRAINED, observations
 
@@ -67,6 +72,75 @@ def test_every_family_is_recorded_and_gives_autograds_gradient_to_the_bit(
         assert a.stride() == parameter.stride()
 
 
+@pytest.mark.parametrize(("name", "size"), FAMILIES)
+def test_step_after_step_in_the_same_memory_gives_autograds_gradient_to_the_bit(
+    name: str, size: int
+) -> None:
+    stack, x = stack_of(name, size)
+    gradient = Gradient(stack, RECORDED_CALLS)
+    for seed in range(3):
+        own = batch(stack, x, seed)
+        found, expected = gradient(*own), stack.gradient(*own, *state(stack))
+        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+        with torch.no_grad():
+            for parameter in stack.parameters:  # is read where it lies
+                parameter.mul_(0.9)
+
+
+@pytest.mark.parametrize(("name", "size"), FAMILIES)
+def test_a_gradient_is_taken_when_nothing_reads_it_or_its_parameter_any_more(
+    name: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever takes it may overwrite both."""
+    monkeypatch.setattr(memory, "TAKEN_ALONE", 1)
+    stack, x = stack_of(name, size)
+    own = batch(stack, x, 0)
+    expected = stack.gradient(*own, *state(stack))
+    found: dict[int, Tensor] = {}
+
+    def take(positions: Sequence[int], gradients: Sequence[Tensor]) -> None:
+        for position, gradient in zip(positions, gradients, strict=True):
+            assert position not in found
+            found[position] = gradient.clone()
+            gradient.fill_(math.nan)
+            stack.parameters[position].detach().fill_(math.nan)
+
+    assert not Gradient(stack, RECORDED_CALLS, take=take)(*own)
+    assert all(torch.equal(found[i], gradient) for i, gradient in enumerate(expected))
+
+
+def test_memory_is_used_again_but_never_before_it_was_read() -> None:
+    """What is read late, through views, by several or beside its own transpose, stays until then;
+    a chain needs two places, one of which the result keeps."""
+
+    def tangled(x: Tensor, w: Tensor) -> list[Tensor]:
+        a = x * w
+        b = a.exp()
+        late = a.t()[1:]
+        c = b + 1
+        d = c * c.t()
+        kept = d.relu()
+        e = kept.sigmoid()
+        return [e + d, kept, late.exp(), torch.cat([late, e[:2]])]
+
+    def chain(x: Tensor) -> list[Tensor]:
+        for _ in range(20):
+            x = (x @ x).sigmoid()
+        return [x]
+
+    inputs = torch.rand(2, 3, 3, generator=torch.Generator().manual_seed(0))
+    program = record(tangled, [inputs[0]], [inputs[1]])
+    plan_memory(program, [inputs[1]])
+    for x in (inputs[0], inputs[1], -inputs[0]):
+        expected = tangled(x, inputs[1])
+        assert all(map(torch.equal, program.forward(x), expected))
+    program = record(chain, [inputs[0]])
+    plan_memory(program, [])
+    held = {t.data_ptr() for t in vars(program).values() if isinstance(t, Tensor)}
+    assert len(held) == 3  # with the argument's own
+    assert torch.equal(program.forward(inputs[1])[0], chain(inputs[1])[0])
+
+
 @pytest.mark.parametrize(
     ("name", "size"),
     [case for case in FAMILIES if "nsf" not in case[0]],  # whose gradient jumps between bins
@@ -80,6 +154,15 @@ def test_bfloat16_gradients_are_float32_ones_up_to_its_digits(name: str, size: i
     (a, b) = (torch.cat([g.flatten() for g in found]) for found in (exact, rounded))
     assert not torch.equal(a, b)
     assert (a - b).norm() < 20 * 2**-9 * a.norm()
+
+
+def test_the_divergence_has_the_gradient_of_its_formula() -> None:
+    mean, log_std = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0)).double()
+    inputs = (mean.requires_grad_(), log_std.requires_grad_())
+    assert torch.autograd.gradcheck(divergence_from_prior, inputs)
+    distribution = torch.distributions.Normal(mean, log_std.exp())
+    expected = torch.distributions.kl_divergence(distribution, torch.distributions.Normal(0.0, 1.0))
+    assert torch.allclose(divergence_from_prior(*inputs), expected)
 
 
 def test_what_a_mitigation_makes_of_a_loss_is_recorded_as_well() -> None:
@@ -103,7 +186,7 @@ def test_trainings_long_enough_to_be_recorded_are_those_of_short_ones() -> None:
         for fold, out in enumerate(np.split(np.arange(60), 3))
     ]
     spec = VAESpec(kind="vae", network=MLPSpec(kind="mlp", hidden=[12]), latent=2)
-    epochs = -(-RECORDED_STEPS // 5)
+    epochs = -(-RECORDED_CALLS // 5)
     short, long = (
         train_stack(spec, TrainingPlan(count, 8, 1e-3), digits, sets, [1], CPU)
         for count in (1, epochs)
@@ -152,12 +235,14 @@ class Branching(nn.Module):
         return scaled if x.sum() > 1 else 2 * scaled
 
 
-def test_a_model_that_is_not_recorded_is_trained_all_the_same_but_not_in_bfloat16() -> None:
+def test_a_model_that_is_not_recorded_is_trained_all_the_same_but_not_changed() -> None:
     stack = Stack([Branching()], CPU)
     weight = torch.ones(1, 2)
-    gradient = Gradient(stack, RECORDED_STEPS)
+    gradient = Gradient(stack, RECORDED_CALLS)
     for x, factor in ((torch.ones(1, 2, 3), 1), (torch.zeros(1, 2, 3) + 0.1, 2)):
         (found,) = gradient(x, torch.empty(1, 2, 0), weight)
         assert torch.allclose(found, factor * 2 * x[0].square().sum(0))
     with pytest.raises(InputError, match="'bfloat16' cannot train this model"):
         Gradient(stack, 1, "bfloat16")(x, torch.empty(1, 2, 0), weight)
+    with pytest.raises(InputError, match=r"training\.compile cannot train this model"):
+        Gradient(stack, 1, compiles=True)(x, torch.empty(1, 2, 0), weight)

@@ -254,6 +254,19 @@ def test_stacks_are_even_and_small_enough() -> None:
     assert stack_size(200_000, 5) in (2, 3)
 
 
+def test_two_workers_share_a_repeat_where_half_of_it_is_enough_for_a_stack() -> None:
+    for parameters in (1, 10_000, 29_000, 31_000, 52_000, 200_000, 10_000_000):
+        for models in range(1, 12):
+            size = stack_size(parameters, models)
+            stacks = -(-models // size)
+            assert 1 <= size <= models
+            if models > 1 and models * parameters >= 300_000:
+                assert stacks >= 2
+            elif models * parameters < 300_000:
+                assert stacks == 1
+    assert stack_size(34_768, 10) == 5  # the demo's
+
+
 def test_mitigations_are_applied_in_order() -> None:
     training = TrainingSpec(epochs=5, learning_rate=0.1)
     halved = LearningRateSpec(kind="learning-rate", scale=0.5)

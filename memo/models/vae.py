@@ -1,7 +1,7 @@
 """Variational autoencoder."""
 
 import math
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -62,4 +62,33 @@ class VAE(nn.Module):
 
 def divergence_from_prior(mean: Tensor, log_std: Tensor) -> Tensor:
     """KL(N(mean, std^2) || N(0, 1)) of each latent variable: (..., d)."""
+    if torch.is_grad_enabled():
+        return cast(Tensor, _Divergence.apply(mean, log_std))
+    return _divergence(mean, log_std)
+
+
+def _divergence(mean: Tensor, log_std: Tensor) -> Tensor:
     return 0.5 * (mean.square() + torch.exp(2 * log_std) - 1 - 2 * log_std)
+
+
+class _Divergence(torch.autograd.Function):
+    """The divergence with its derivatives, m and s^2 - 1, written out.
+
+    Autograd would go through each of its terms, in a dozen operations where five give the same to
+    the bit.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(mean: Tensor, log_std: Tensor) -> Tensor:
+        return _divergence(mean, log_std)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_std = ctx.saved_tensors
+        return gradient * mean, gradient * torch.exp(2 * log_std) - gradient

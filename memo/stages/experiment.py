@@ -121,11 +121,13 @@ class Experiment:
         )
 
     def _training(self) -> dict[str, Any]:
-        """The spec; the precision only where it is another than that of all earlier models."""
-        training = self.spec.training
-        return training.model_dump(
-            exclude={"precision"} if training.precision == "float32" else set()
-        )
+        """The spec; what earlier models were trained without only where it is asked for."""
+        own = self.spec.training.model_dump()
+        return {
+            name: value
+            for name, value in own.items()
+            if (name, value) not in (("precision", "float32"), ("compile", False))
+        }
 
     def _model(self) -> dict[str, Any]:
         """The spec; of a model of the user's own, with what its code says, not where it lies."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from memo.datasets import Prepared, Rows
@@ -60,7 +61,9 @@ def _read(rows: Rows, device: torch.device) -> Callable[[Tensor], Tensor]:
     """From an index to its rows on the device: held there, or fetched where they are too many."""
     if math.prod(rows.shape) * rows.dtype.itemsize <= HELD_BYTES:
         held = torch.from_numpy(np.array(rows[:])).to(device)
-        return lambda index: held[index]
+        return lambda index: held.index_select(0, index.flatten()).reshape(
+            *index.shape, *rows.shape[1:]
+        )
     return lambda index: torch.from_numpy(rows[index.cpu().numpy()]).to(device)
 
 
@@ -98,23 +101,33 @@ class Minibatches:
         Yields:
             Both tensors; a model's weights in one step sum to one.
         """
-        dealt = [
-            np.array_split(stream.permutation(members), self.steps)
-            for stream, members in zip(self._streams, self._sets, strict=True)
-        ]
-        steps = [padded(batches) for batches in zip(*dealt, strict=True)]
-        width = max(index.shape[1] for index, _ in steps)
-        indices, weights = (
-            torch.stack(
-                [
-                    torch.nn.functional.pad(pair[part], (0, width - pair[part].shape[1]))
-                    for pair in steps
-                ]
-            ).to(device, non_blocking=True)
-            for part in (0, 1)
-        )
+        width = -(-max(map(len, self._sets)) // self.steps)
+        indices = np.zeros((self.steps, len(self._sets), width), np.int64)
+        weights = np.zeros(indices.shape, np.float32)
+        for model, (stream, members) in enumerate(zip(self._streams, self._sets, strict=True)):
+            _deal(stream.permutation(members), indices[:, model], weights[:, model])
         span = max(1, SPAN_FLOATS // (width * floats))
-        return zip(torch.split(indices, span), torch.split(weights, span), strict=True)
+        tensors = (torch.from_numpy(array).to(device) for array in (indices, weights))
+        return zip(*(torch.split(tensor, span) for tensor in tensors), strict=True)
+
+
+def _deal(order: IndexArray, index: IndexArray, weight: NDArray[np.float32]) -> None:
+    """Cut an order of observations into batches whose sizes differ by at most one, larger first.
+
+    Args:
+        order: (n,).
+        index: Zeros (T, B), for T batches.
+        weight: Zeros (T, B): 1 / size where there is an observation.
+    """
+    size, larger = divmod(len(order), len(index))
+    parts = np.split(order, [larger * (size + 1)])
+    for rows, batches, count in (
+        (slice(0, larger), parts[0], size + 1),
+        (slice(larger, None), parts[1], size),
+    ):
+        if len(batches):
+            index[rows, :count] = batches.reshape(-1, count)
+            weight[rows, :count] = 1 / count
 
 
 def padded(sets: Sequence[IndexArray]) -> tuple[Tensor, Tensor]:

@@ -1,55 +1,57 @@
 """Gradients of a stack's objective, for one step after another."""
 
-import torch
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from memo.errors import InputError
 from memo.spec import Precision
+from memo.training.compiled import NotCompiledError
+from memo.training.memory import Take
 from memo.training.precision import multiply_in_bfloat16
-from memo.training.recorded import NotRecordedError, Program, record
+from memo.training.recorded import NotRecordedError
+from memo.training.repeated import Repeated
 from memo.training.stack import Stack
 
 __all__ = ["Gradient"]
 
-RECORDED_STEPS = 200
-"""Recording a step takes as long as it saves in about so many."""
-
 
 class Gradient:
-    """Recorded where that pays and the model lets it, which the results do not show.
+    """Of a stack's objective at its weights.
 
     Args:
         stack: Whose objective.
         steps: How many are to come.
-        precision: Of products; in bfloat16, gradients are recorded whatever their number.
+        precision: Of products.
+        compiles: Whether steps are compiled.
+        take: Is given the gradients in place of the caller, by their positions among the stack's
+            parameters, some before others are there; it may then change those parameters.
     """
 
-    def __init__(self, stack: Stack, steps: int, precision: Precision = "float32") -> None:
-        self._stack = stack
-        self._precision = precision
-        self._records = precision == "bfloat16" or steps >= RECORDED_STEPS
-        self._programs: dict[torch.Size, Program] = {}
+    def __init__(
+        self,
+        stack: Stack,
+        steps: int,
+        precision: Precision = "float32",
+        compiles: bool = False,
+        take: Take | None = None,
+    ) -> None:
+        change = multiply_in_bfloat16 if precision == "bfloat16" else None
+        self._repeated = Repeated(stack.gradient, stack, steps, change, compiles, take)
+        self._option = "training.compile" if compiles else f"training.precision {precision!r}"
 
-    @torch.no_grad()  # the gradient that is asked for is computed all the same
-    def __call__(self, x: Tensor, noise: Tensor, weight: Tensor) -> list[Tensor]:
-        """As `Stack.gradient`, at the stack's weights.
+    def __call__(self, x: Tensor, noise: Tensor, weight: Tensor) -> Sequence[Tensor]:
+        """As `Stack.gradient`, at the stack's weights; nothing where it is taken.
 
         Raises:
-            InputError: Products are to be in bfloat16, and the model cannot be recorded.
+            InputError: Products are to be in bfloat16 or steps compiled, and the model cannot be
+                recorded; or there is no compiler.
         """
-        parameters, buffers = self._stack.parameters, self._stack.buffers
-        if self._records and x.shape not in self._programs:
-            try:
-                program = record(self._stack.gradient, [x, noise, weight, *parameters], buffers)
-            except NotRecordedError as error:
-                if self._precision == "bfloat16":
-                    raise InputError(
-                        f"training.precision 'bfloat16' cannot train this model: {error}"
-                    ) from error
-                self._records = False
-            else:
-                if self._precision == "bfloat16":
-                    multiply_in_bfloat16(program)
-                self._programs[x.shape] = program
-        gradient = self._programs[x.shape].forward if self._records else self._stack.gradient
-        return gradient(x, noise, weight, *parameters, *buffers)
+        try:
+            return self._repeated(x, noise, weight)
+        except NotRecordedError as error:
+            raise InputError(f"{self._option} cannot train this model: {error}") from error
+        except NotCompiledError as error:
+            raise InputError(
+                f"{self._option}: this model's training steps do not compile here: {error}"
+            ) from error

@@ -26,43 +26,54 @@ class Adam(torch.optim.AdamW):
     """
 
     def __init__(self, parameters: Sequence[Tensor], decays: Sequence[float], rate: float) -> None:
-        self._positions = [
+        positions = [
             [position for position, decay in enumerate(decays) if decay == of_group]
             for of_group in dict.fromkeys(decays)
         ]
         super().__init__(
             [
                 {"params": [parameters[p] for p in own], "weight_decay": decays[own[0]]}
-                for own in self._positions
+                for own in positions
             ],
             lr=rate,
             fused=True,
         )
-        self._moments = [
-            [[torch.zeros_like(parameters[p]) for p in own] for _ in range(2)]
-            for own in self._positions
-        ]
+        self._parameters = list(parameters)
+        self._moments = [[torch.zeros_like(p) for p in parameters] for _ in range(2)]
         self._steps = torch.zeros((), device=parameters[0].device)
+        self._groups = list(zip(positions, self.param_groups, strict=True))
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update every parameter by its `grad`."""
-        found = {
-            position: parameter.grad
-            for own, group in zip(self._positions, self.param_groups, strict=True)
-            for position, parameter in zip(own, group["params"], strict=True)
-        }
-        self.update([found[position] for position in range(len(found))])
+        gradients = [parameter.grad for parameter in self._parameters]
+        assert all(gradient is not None for gradient in gradients)
+        self.update(gradients)  # type: ignore[arg-type]
 
-    @torch.no_grad()
     def update(self, gradients: Sequence[Tensor]) -> None:
         """Update every parameter by its gradient, in the same layout."""
+        self.begin()
+        self.apply(range(len(gradients)), gradients)
+
+    @torch.no_grad()
+    def begin(self) -> None:
+        """Count a step, in which `apply` is then to update each parameter once."""
         self._steps += 1
-        for own, group, (first, second) in zip(
-            self._positions, self.param_groups, self._moments, strict=True
-        ):
+
+    @torch.no_grad()
+    def apply(self, positions: Sequence[int], gradients: Sequence[Tensor]) -> None:
+        """Update the parameters at these positions by their gradients, in the same layout."""
+        for of_group, group in self._groups:
+            own = [i for i, position in enumerate(positions) if position in of_group]
+            if not own:
+                continue
+            chosen = [positions[i] for i in own]
+            parameters, first, second = (
+                [tensors[position] for position in chosen]
+                for tensors in (self._parameters, *self._moments)
+            )
             torch._fused_adamw_(
-                group["params"],
-                [gradients[position] for position in own],
+                parameters,
+                [gradients[i] for i in own],
                 first,
                 second,
                 [],

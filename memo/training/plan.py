@@ -24,6 +24,7 @@ class TrainingPlan:
     batch_size: int
     learning_rate: float
     precision: Precision = "float32"
+    compiled: bool = False
     schedule: ScheduleSpec | None = None
     weight_decay: float = 0.0
     kl_weight: float = 1.0
@@ -38,7 +39,11 @@ class TrainingPlan:
 def training_plan(training: TrainingSpec, mitigations: list[MitigationSpec]) -> TrainingPlan:
     """Apply the mitigations that act on the loop; learning rates in the order of the spec."""
     plan = TrainingPlan(
-        training.epochs, training.batch_size, training.learning_rate, training.precision
+        training.epochs,
+        training.batch_size,
+        training.learning_rate,
+        training.precision,
+        training.compile,
     )
     for mitigation in mitigations:
         match mitigation.kind:

@@ -58,7 +58,9 @@ def _rounded(graph: Graph, value: object, rounded: dict[Node, Node]) -> object:
         if is_view(value):
             of, *arguments = value.args
             base = _rounded(graph, of, rounded)
-            rounded[value] = graph.call_function(value.target, (base, *arguments), value.kwargs)  # type: ignore[arg-type]
+            view = graph.call_function(value.target, (base, *arguments), value.kwargs)  # type: ignore[arg-type]
+            view.meta["val"] = value.target(base.meta["val"], *arguments, **value.kwargs)  # type: ignore
+            rounded[value] = view
         else:
             rounded[value] = _cast(graph, value, torch.bfloat16)
     return rounded[value]
@@ -71,10 +73,12 @@ def _widen(graph: Graph, node: Node) -> None:
         assert result is node or result.target is getitem
         with graph.inserting_after(result):
             wide = _cast(graph, result, torch.float32)
-        wide.meta["val"] = result.meta["val"]
+        result.meta["val"] = result.meta["val"].to(torch.bfloat16)
         result.replace_all_uses_with(wide)
         wide.args = (result,)  # which was replaced, too
 
 
 def _cast(graph: Graph, value: Node, dtype: torch.dtype) -> Node:
-    return graph.call_function(_ATEN._to_copy.default, (value,), {"dtype": dtype})
+    copy = graph.call_function(_ATEN._to_copy.default, (value,), {"dtype": dtype})
+    copy.meta["val"] = value.meta["val"].to(dtype)
+    return copy

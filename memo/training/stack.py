@@ -24,10 +24,18 @@ STACKED_PARAMETERS = 1 << 19
 """Parameters that a stack may have: with Adam's moments and gradients they fill a core's cache."""
 
 
+ENOUGH_PARAMETERS = 150_000
+"""Stacks of so many parameters are hardly faster, a model, when they grow."""
+
+
 def stack_size(parameters: int, models: int) -> int:
-    """How many of `models` equal models with so many parameters to train as one stack."""
+    """How many of `models` equal models with so many parameters to train as one stack.
+
+    As many as fill a cache; but two stacks where one would do and half of it is enough, so that two
+    workers can share a repeat.
+    """
     most = max(1, STACKED_PARAMETERS // parameters)
-    stacks = -(-models // most)
+    stacks = max(-(-models // most), min(2, models * parameters // (2 * ENOUGH_PARAMETERS) + 1))
     return -(-models // stacks)
 
 
@@ -94,7 +102,12 @@ class Stack:
         Returns:
             (S, B), nats.
         """
-        return self._of_each(self._loss, self._parameters | self._buffers, x, noise)
+        (losses,) = self.losses(x, noise, *self.parameters, *self.buffers)
+        return losses
+
+    def losses(self, x: Tensor, noise: Tensor, *state: Tensor) -> list[Tensor]:
+        """The same, alone in a list, at other values of `parameters`, then of `buffers`."""
+        return [self._of_each(self._loss, self._named(state), x, noise)]
 
     def gradient(self, x: Tensor, noise: Tensor, weight: Tensor, *state: Tensor) -> list[Tensor]:
         """Gradient of the weighted sum of objectives, for each of `parameters`.
@@ -108,9 +121,7 @@ class Stack:
         count = len(self._parameters)
         with torch.enable_grad():
             values = [value.detach().requires_grad_() for value in state[:count]]
-            named = dict(
-                zip(self._parameters | self._buffers, values + list(state[count:]), strict=True)
-            )
+            named = self._named([*values, *state[count:]])
             objective = self._of_each(self._objective, named, x, noise)
             gradients = torch.autograd.grad(objective, values, weight, materialize_grads=True)
         return [gradient.contiguous() for gradient in gradients]
@@ -148,6 +159,9 @@ class Stack:
             }
             for model in range(self.size)
         ]
+
+    def _named(self, state: Sequence[Tensor]) -> dict[str, Tensor]:
+        return dict(zip(self._parameters | self._buffers, state, strict=True))
 
     def _of_each(
         self, function: nn.Module, state: dict[str, Tensor], x: Tensor, noise: Tensor

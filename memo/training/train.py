@@ -24,15 +24,20 @@ from memo.training.objective import Objective
 from memo.training.optimizer import Adam, build_optimizer, set_learning_rate
 from memo.training.plan import TrainingPlan
 from memo.training.private import PoissonBatches, PrivateDescent
+from memo.training.repeated import Repeated
 from memo.training.spectral import project
 from memo.training.stack import Stack, Weights
 
 __all__ = ["TRAINING_VERSION", "Trained", "TrainingError", "TrainingSet", "train_stack"]
 
-TRAINING_VERSION = 2
+TRAINING_VERSION = 3
 """Raised whenever the same spec would give other weights: it is a part of every fingerprint."""
 
-EVALUATION_ROWS = 4096
+SUMMED_ROWS = 4096
+"""Losses of so many observations, over the models of a stack, are summed at a time."""
+
+EVALUATED_FLOATS = 1 << 19
+"""On a processor, observations of so many numbers are evaluated at a time, which stay in cache."""
 
 
 class TrainingError(WorkError):
@@ -99,19 +104,22 @@ def train_stack(
         device,
         partial(Objective, plan=plan),
     )
+    losses_of = Repeated(torch.func.functionalize(stack.losses), stack, 2 * plan.epochs)
     members = [s.members for s in training_sets]
     stopping: EarlyStopping | None = None
     if plan.early_stopping is not None:
         validated, members = validation_splits(
             members, plan.early_stopping.fraction, [seed["split"] for seed in seeds]
         )
-        validation = _Evaluation(validated, stack, values, [seed["validation"] for seed in seeds])
+        validation = _Evaluation(
+            validated, stack, values, [seed["validation"] for seed in seeds], losses_of
+        )
         stopping = EarlyStopping(plan.early_stopping.patience, stack.size)
     streams, changes = (
         generators([seed[stream] for seed in seeds], device) for stream in ("noise", "augmentation")
     )
     evaluations = [
-        _Evaluation(sets, stack, values, [seed["evaluation"] for seed in seeds])
+        _Evaluation(sets, stack, values, [seed["evaluation"] for seed in seeds], losses_of)
         for sets in (
             [
                 _like_held_out(own, s.held_out, seed["subset"])
@@ -184,7 +192,8 @@ def _steps(
     order = [seed["order"] for seed in seeds]
     if plan.privacy is None:
         batches = Minibatches(members, order, plan.batch_size)
-        gradient = Gradient(stack, plan.epochs * batches.steps, plan.precision)
+        steps = plan.epochs * batches.steps
+        gradient = Gradient(stack, steps, plan.precision, plan.compiled, optimizer.apply)
         return batches, partial(_descend, gradient, optimizer)
     (own,), (seed,) = members, seeds
     device = stack.parameters[0].device
@@ -196,7 +205,8 @@ def _steps(
 
 
 def _descend(gradient: Gradient, optimizer: Adam, x: Tensor, noise: Tensor, weight: Tensor) -> None:
-    optimizer.update(gradient(x, noise, weight))
+    optimizer.begin()
+    gradient(x, noise, weight)
 
 
 class _Evaluation:
@@ -208,25 +218,30 @@ class _Evaluation:
         stack: Stack,
         values: Observations,
         seeds: Sequence[np.random.SeedSequence],
+        losses: Repeated,
     ) -> None:
-        self._stack = stack
+        self._losses = losses
         self._values = values
         self._index, self._weight = (t.to(values.device) for t in padded(sets))
         streams = generators(seeds, values.device)
         self._noise = _normal(stack.noise_features, self._index, streams)
 
-    @torch.no_grad()
     def mean_loss(self) -> NDArray[np.float64]:
         """(S,), nats; NaN for an empty set."""
-        if self._index.shape[1] == 0:
-            return np.full(self._stack.size, np.nan)
-        rows = max(1, EVALUATION_ROWS // self._stack.size)
-        total = torch.zeros(self._stack.size, device=self._values.device)
-        for start in range(0, self._index.shape[1], rows):
-            part = slice(start, start + rows)
-            x = self._values.scored(self._index[:, part])
-            loss = self._stack.loss(x, self._noise[:, part])
-            total += (loss * self._weight[:, part]).sum(1)
+        models, width = self._index.shape
+        if width == 0:
+            return np.full(models, np.nan)
+        summed_rows = rows = max(1, SUMMED_ROWS // models)
+        if self._values.device.type == "cpu":
+            rows = max(1, min(rows, EVALUATED_FLOATS // (models * math.prod(self._values.shape))))
+        parts = [torch.split(t, rows, 1) for t in (self._index, self._noise, self._weight)]
+        weighted = [
+            self._losses(self._values.scored(index), noise)[0] * weight
+            for index, noise, weight in zip(*parts, strict=True)
+        ]
+        total = torch.zeros(models, device=self._values.device)
+        for summed in torch.split(torch.cat(weighted, 1), summed_rows, 1):
+            total += summed.sum(1)
         return total.cpu().numpy().astype(np.float64)
 
 
