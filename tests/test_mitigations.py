@@ -39,7 +39,7 @@ from memo.training import (
 from memo.training.augment import augmented
 from memo.training.early_stopping import EarlyStopping
 from memo.training.objective import Objective
-from memo.training.optimizer import build_optimizer, rate_factor
+from memo.training.optimizer import Adam, build_optimizer, rate_factor
 from memo.training.private import PoissonBatches, PrivateDescent, require_private
 from memo.training.spectral import project
 from memo.training.stack import Stack
@@ -109,14 +109,37 @@ def test_decoupled_weight_decay_is_a_step_by_hand() -> None:
     optimizer = build_optimizer(stack, replace(PLAN, learning_rate=0.01, weight_decay=3.0))
     before = [parameter.detach().clone() for parameter in stack.parameters]
     generator = torch.Generator().manual_seed(0)
-    for parameter in stack.parameters:
-        parameter.grad = torch.randn(parameter.shape, generator=generator)
-    optimizer.step()
-    for parameter, start in zip(stack.parameters, before, strict=True):
+    gradients = [torch.randn(p.shape, generator=generator) for p in stack.parameters]
+    optimizer.update(gradients)
+    for parameter, gradient, start in zip(stack.parameters, gradients, before, strict=True):
         decay = 3.0 if parameter.ndim == 3 else 0.0
-        step = 0.01 * parameter.grad / (parameter.grad.abs() + 1e-8)
+        step = 0.01 * gradient / (gradient.abs() + 1e-8)
         assert torch.allclose(parameter, start - 0.01 * decay * start - step, atol=1e-6)
     assert {parameter.ndim for parameter in stack.parameters} == {2, 3}
+
+
+def test_the_optimizer_is_torchs_to_the_bit() -> None:
+    """Over steps whose gradients come in parts, in any order, and whose rate changes."""
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = ([torch.ones(3, 70), torch.ones(5)] for _ in range(2))
+    adam = Adam(ours, [0.5, 0.0], 0.01)
+    torchs = torch.optim.AdamW(
+        [{"params": theirs[:1], "weight_decay": 0.5}, {"params": theirs[1:], "weight_decay": 0.0}],
+        lr=0.01,
+        fused=True,
+    )
+    for rate in (0.01, 0.01, 0.002):
+        gradients = [torch.randn(p.shape, generator=generator) for p in ours]
+        adam.rate = rate
+        adam.begin()
+        adam.apply([1], gradients[1:])
+        adam.apply([0], gradients[:1])
+        for group in torchs.param_groups:
+            group["lr"] = rate
+        for parameter, gradient in zip(theirs, gradients, strict=True):
+            parameter.grad = gradient
+        torchs.step()
+        assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
 
 
 def test_schedules() -> None:

@@ -13,11 +13,15 @@ from memo.training.stack import Stack
 __all__ = ["Adam", "build_optimizer", "rate_factor", "set_learning_rate"]
 
 
-class Adam(torch.optim.AdamW):
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
+
+
+class Adam:
     """Adam (Kingma & Ba 2015) whose weights decay as in AdamW, by one fused operation a group.
 
-    torch's own step comes to the same operations, and takes longer to gather what they are called
-    with than a small stack takes for all of its arithmetic.
+    `torch.optim.AdamW` comes to the same operations, takes longer to gather what they are called
+    with than a small stack takes for all of its arithmetic, and imports a compiler when it is made.
 
     Args:
         parameters: What is optimized.
@@ -26,28 +30,14 @@ class Adam(torch.optim.AdamW):
     """
 
     def __init__(self, parameters: Sequence[Tensor], decays: Sequence[float], rate: float) -> None:
-        positions = [
-            [position for position, decay in enumerate(decays) if decay == of_group]
-            for of_group in dict.fromkeys(decays)
-        ]
-        super().__init__(
-            [
-                {"params": [parameters[p] for p in own], "weight_decay": decays[own[0]]}
-                for own in positions
-            ],
-            lr=rate,
-            fused=True,
-        )
-        self._parameters = list(parameters)
+        self.parameters = list(parameters)
+        self.rate = rate
         self._moments = [[torch.zeros_like(p) for p in parameters] for _ in range(2)]
         self._steps = torch.zeros((), device=parameters[0].device)
-        self._groups = list(zip(positions, self.param_groups, strict=True))
-
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update every parameter by its `grad`."""
-        gradients = [parameter.grad for parameter in self._parameters]
-        assert all(gradient is not None for gradient in gradients)
-        self.update(gradients)  # type: ignore[arg-type]
+        self._groups = {
+            decay: [position for position, other in enumerate(decays) if other == decay]
+            for decay in decays
+        }
 
     def update(self, gradients: Sequence[Tensor]) -> None:
         """Update every parameter by its gradient, in the same layout."""
@@ -62,14 +52,14 @@ class Adam(torch.optim.AdamW):
     @torch.no_grad()
     def apply(self, positions: Sequence[int], gradients: Sequence[Tensor]) -> None:
         """Update the parameters at these positions by their gradients, in the same layout."""
-        for of_group, group in self._groups:
+        for decay, of_group in self._groups.items():
             own = [i for i, position in enumerate(positions) if position in of_group]
             if not own:
                 continue
             chosen = [positions[i] for i in own]
             parameters, first, second = (
                 [tensors[position] for position in chosen]
-                for tensors in (self._parameters, *self._moments)
+                for tensors in (self.parameters, *self._moments)
             )
             torch._fused_adamw_(
                 parameters,
@@ -78,11 +68,11 @@ class Adam(torch.optim.AdamW):
                 second,
                 [],
                 [self._steps] * len(own),
-                lr=group["lr"],
-                beta1=group["betas"][0],
-                beta2=group["betas"][1],
-                weight_decay=group["weight_decay"],
-                eps=group["eps"],
+                lr=self.rate,
+                beta1=BETAS[0],
+                beta2=BETAS[1],
+                weight_decay=decay,
+                eps=EPSILON,
                 amsgrad=False,
                 maximize=False,
             )
@@ -99,13 +89,10 @@ def build_optimizer(stack: Stack, plan: TrainingPlan) -> Adam:
     return Adam(stack.parameters, decays, plan.learning_rate)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, plan: TrainingPlan, epoch: int) -> None:
+def set_learning_rate(optimizer: Adam, plan: TrainingPlan, epoch: int) -> None:
     """Set the rate of an epoch, counted from 1."""
-    if plan.schedule is None:
-        return
-    rate = plan.learning_rate * rate_factor(plan.schedule, epoch, plan.epochs)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    if plan.schedule is not None:
+        optimizer.rate = plan.learning_rate * rate_factor(plan.schedule, epoch, plan.epochs)
 
 
 def rate_factor(schedule: ScheduleSpec, epoch: int, epochs: int) -> float:

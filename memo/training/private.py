@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from memo.design import IndexArray
 from memo.errors import InputError
 from memo.spec import DPSGDSpec
+from memo.training.optimizer import Adam
 from memo.training.plan import TrainingPlan
 from memo.training.stack import Stack
 
@@ -65,7 +66,7 @@ class PrivateDescent:
     def __init__(
         self,
         stack: Stack,
-        optimizer: torch.optim.Optimizer,
+        optimizer: Adam,
         plan: TrainingPlan,
         members: int,
         noise: torch.Generator,
@@ -77,7 +78,7 @@ class PrivateDescent:
         self._stack = stack
         rate, _ = sample_rate(members, plan.batch_size)
         self.optimizer = DPOptimizer(
-            optimizer,
+            _AsTorch(optimizer),
             noise_multiplier=noise_multiplier(plan.privacy, members, plan.batch_size, plan.epochs),
             max_grad_norm=plan.privacy.clip,
             expected_batch_size=rate * members,
@@ -91,6 +92,20 @@ class PrivateDescent:
             parameter.grad_sample = gradient  # type: ignore[attr-defined]
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+
+
+class _AsTorch(torch.optim.Optimizer):
+    """What Opacus takes for an optimizer, which hands gradients on."""
+
+    def __init__(self, optimizer: Adam) -> None:
+        super().__init__(optimizer.parameters, {})
+        self._optimizer = optimizer
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update every parameter by its `grad`."""
+        gradients = [parameter.grad for parameter in self._optimizer.parameters]
+        assert all(gradient is not None for gradient in gradients)
+        self._optimizer.update(gradients)  # type: ignore[arg-type]
 
 
 def sample_rate(members: int, batch_size: int) -> tuple[float, int]:
