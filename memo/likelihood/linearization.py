@@ -25,6 +25,7 @@ __all__ = [
     "is_affine",
     "linearize",
     "moment_propagation",
+    "moments_are_known",
 ]
 
 
@@ -112,6 +113,11 @@ def linearize(model: LatentVariableModel, mean: Tensor, factor: Tensor) -> Linea
     if isinstance(decoder, MLPDecoder):
         return moment_propagation(decoder.layers, mean, factor)
     return cubature(model, mean, factor)
+
+
+def moments_are_known(model: LatentVariableModel) -> bool:
+    """Whether `linearize` has the decoder's moments in closed form."""
+    return isinstance(getattr(model, "decoder", None), MLPDecoder)
 
 
 def curvature_is_known(model: LatentVariableModel) -> bool:

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 
 from memo.likelihood.decoding import log_joint
+from memo.likelihood.gaussian import Gaussian, encoder_gaussian
 from memo.likelihood.linearization import is_affine
 from memo.likelihood.mixture import Mixture
-from memo.likelihood.proposal import Gaussian, approximate_posterior, encoder_gaussian
+from memo.likelihood.proposal import approximate_posterior
 from memo.likelihood.weights import log_mean_exp
 from memo.models import LatentVariableModel
 
