@@ -17,7 +17,7 @@ from memo.likelihood.decoding import log_joint
 from memo.likelihood.gradients import refined
 from memo.likelihood.mixture import Mixture
 from memo.likelihood.proposal import gradients_serve
-from memo.likelihood.search import SEARCH_DRAWS, component_at, first_proposal
+from memo.likelihood.search import BANK, TRIAL_DRAWS, component_at, first_proposal
 from memo.likelihood.streams import ROWS, Streams
 from memo.likelihood.weights import LogLikelihood, concatenate, log_mean_exp, pareto_k
 from memo.models import LatentVariableModel
@@ -52,10 +52,15 @@ STEP_SIZE = 1.4
 LEAPFROG_STEPS = 2
 """Between two temperatures."""
 
-TEMPERATURES = (5, 9, 17)
-"""Of the third, fourth, and further stages, where a gradient is known."""
+WITHOUT_CHAINS = 3
+"""Stages before those of chains, where a gradient is known."""
 
-REFINE, FROM, PLAIN = 2, 3, 3
+TEMPERATURES = (5, 9, 17)
+"""Of the first, second, and further stages of chains."""
+
+REFINED_AFTER = 2
+"""The stage after which the Gaussian is refined, where a gradient is known."""
+
 Distribution = Callable[..., Tensor]
 
 
@@ -83,7 +88,7 @@ def _stages(has_gradient: bool) -> Iterator[_Stage]:
     """Each of about twice the cost of the one before."""
     if not has_gradient:
         yield from (_Stage(HALF << number) for number in itertools.count())
-    yield from (_Stage(HALF << number) for number in range(PLAIN))
+    yield from (_Stage(HALF << number) for number in range(WITHOUT_CHAINS))
     yield from (_Stage(HALF, temperatures) for temperatures in TEMPERATURES)
     yield from (_Stage(HALF << number, TEMPERATURES[-1]) for number in itertools.count(1))
 
@@ -101,6 +106,14 @@ def adaptive_log_likelihood(
     Estimating and projecting trends in HIV/AIDS generalized epidemics using incremental mixture
     importance sampling, section 2).
 
+    A decoder of which only gradients are known makes a q costly to find: there the first is made
+    better before the third stage (`gradients.refined`), others are added from the fifth on; from
+    the fourth on draws become chains that move from q to the posterior (`chains.anneal`), whose
+    weights vary less. Measured on 48 colour images under a convolutional decoder with 32 latents,
+    of which 4,096 evaluations of the decoder leave 6% above a standard error of 0.4 or with an
+    unknown one: without chains it is 15%, without other Gaussians 13%, with neither a better first
+    one 19%.
+
     So no draw has a say in whether it is averaged itself, none is thrown away where the first q
     serves, and the estimate of p(x) is unbiased (`tests/test_likelihood.py` has a thousand of
     one). To stop as soon as the draws themselves look precise reads log p(x) too low, since draws
@@ -113,7 +126,8 @@ def adaptive_log_likelihood(
         tolerance: Standard error in nats that estimates keep to, but for few.
         max_samples: The most draws for an observation; where they do not suffice, its standard
             error stays above the tolerance.
-        seed: Draws depend on it and on an observation's position in x, and on nothing else.
+        seed: Draws depend on it and on an observation's position in x, and on nothing else; the
+            bank in which other modes are looked for depends on the block.
     """
     groups = max(1, min(LARGEST_BLOCK, BLOCK_FLOATS // x[0].numel()) // ROWS)
     return concatenate(
@@ -132,8 +146,9 @@ def _block(
     streams: Streams,
 ) -> LogLikelihood:
     everything = np.arange(len(x))
-    noise = streams.draw(torch.randn, (SEARCH_DRAWS, model.latent), everything, (0, 0, 0))
-    proposal = first_proposal(model, x, noise.to(x))
+    bank = streams.draw(torch.randn, (BANK, model.latent), everything[:1], (0, 1, 0))
+    noise = streams.draw(torch.randn, (TRIAL_DRAWS, model.latent), everything, (0, 0, 0))
+    proposal = first_proposal(model, x, bank[:, 0].to(x), noise.to(x))
     has_gradient = gradients_serve(model, x, proposal.components[0].mean)
     step_size = x.new_full((len(x),), STEP_SIZE * model.latent**-0.25)
     sampler = _Sampler(model, x, proposal, everything, streams, has_gradient, step_size)
@@ -150,9 +165,11 @@ def _block(
         sampler = sampler[unsettled]
         if not sampler.positions.size:
             break
-        if number == REFINE and sampler.has_gradient:
+        if not sampler.has_gradient:
+            sampler = sampler.with_component_at(heaviest[unsettled]) if number > 1 else sampler
+        elif number == REFINED_AFTER:
             sampler = sampler.refined()
-        elif number > FROM or (number > 1 and not sampler.has_gradient):
+        elif number > REFINED_AFTER + 1:
             sampler = sampler.with_component_at(heaviest[unsettled])
     return estimate.result()
 

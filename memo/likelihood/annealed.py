@@ -7,7 +7,7 @@ from torch import Tensor
 from memo.likelihood.chains import Path, anneal
 from memo.likelihood.decoding import pieces
 from memo.likelihood.gaussian import Gaussian, encoder_gaussian
-from memo.likelihood.gradients import climbed
+from memo.likelihood.gradients import approximate
 from memo.likelihood.weights import LogLikelihood, concatenate, log_mean_exp, pareto_k
 from memo.models import LatentVariableModel
 
@@ -18,8 +18,8 @@ LEAPFROG_STEPS = 5
 STEERING = 0.1
 """How fast each observation's step size follows the share of its chains' moves that is accepted."""
 
-WIDENING = 1.5
-"""Of the encoder's standard deviations, so that chains start with more spread than they need."""
+WIDENING = 1.2
+"""Of the Gaussian's standard deviations, so that chains start with more spread than they need."""
 
 
 def annealed_log_likelihood(
@@ -28,9 +28,9 @@ def annealed_log_likelihood(
     """log p(x) from chains that move from a wide Gaussian to the posterior, see `anneal`.
 
     Of many temperatures it is the reference of Wu et al. 2017, On the quantitative analysis of
-    decoder-based generative models, section 3. The Gaussian has the encoder's standard deviations,
-    widened, about where a climb from its mean leads: the encoder's mean itself may lie hundreds of
-    nats below the posterior's mass (ConvDecoder on colour images: 250), which chains do not climb.
+    decoder-based generative models, section 3. The Gaussian is found from gradients, `adaptive`'s
+    for MLP decoders from moments. From the encoder's, which on colour images under a convolutional
+    decoder lies hundreds of nats below the posterior's mass, chains do not get there.
 
     Args:
         model: The latent-variable model.
@@ -59,7 +59,7 @@ def _anneal(
 ) -> Tensor:
     """Logarithms of the chains' weights, (chains, n)."""
     with torch.no_grad():
-        start = climbed(model, x, encoder_gaussian(model, x))
+        start = approximate(model, x, encoder_gaussian(model, x))
     q = Gaussian(start.mean, WIDENING * start.factor)
     path = Path(model, x, q, q.factor, LEAPFROG_STEPS)
     shape = (chains, *q.mean.shape)

@@ -13,7 +13,7 @@ from memo.likelihood.decoding import log_joint_gradient
 from memo.likelihood.gaussian import Gaussian
 from memo.models import LatentVariableModel
 
-__all__ = ["approximate", "climbed", "has_gradient", "refined"]
+__all__ = ["approximate", "has_gradient", "refined"]
 
 CLIMBS = 40
 """Gradients in which a mode is approached; 30 to 80 make equally good proposals."""
@@ -80,7 +80,7 @@ def approximate(model: LatentVariableModel, x: Tensor, start: Gaussian) -> Gauss
         x: Observations, (n, *shape).
         start: Where to start, for each observation.
     """
-    q = climbed(model, x, start)
+    q = _climbed(model, x, start)
     short = x.new_zeros(len(x))
     active = torch.arange(len(x), device=x.device)
     for number in range(STEPS):
@@ -136,7 +136,7 @@ def _newton_step(
     return moved, length, change
 
 
-def climbed(model: LatentVariableModel, x: Tensor, start: Gaussian) -> Gaussian:
+def _climbed(model: LatentVariableModel, x: Tensor, start: Gaussian) -> Gaussian:
     """`start` moved towards a maximum of log p(x, z), by BFGS steps (Nocedal & Wright 2006, ch. 6).
 
     In units of `start`, and no longer than 2 sqrt(d) of them. A step that leads down is not taken,
