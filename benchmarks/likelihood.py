@@ -42,7 +42,7 @@ from memo.spec import (
 
 REFERENCE = AdaptiveSpec(kind="adaptive", tolerance=0.015, max_samples=32_768)
 
-CONV_REFERENCE = AdaptiveSpec(kind="adaptive", tolerance=0.1, max_samples=16_384)
+CONV_REFERENCE = AdaptiveSpec(kind="adaptive", tolerance=0.1, max_samples=12_288)
 
 Estimator = Callable[[VAE, Tensor, int], LogLikelihood]
 
@@ -147,7 +147,7 @@ def settings(mnist: Path | None, colour: Path | None) -> list[Setting]:
             observation=DiagonalGaussianSpec(kind="diagonal-gaussian"),
         )
         images = lambda: colour_images(colour, 2_200)  # noqa: E731
-        result.append(Setting("colour-conv", conv, images, 2_000, 20, CONV_REFERENCE, (100, 16)))
+        result.append(Setting("colour-conv", conv, images, 2_000, 20, CONV_REFERENCE, (60, 16)))
     return result
 
 

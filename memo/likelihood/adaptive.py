@@ -107,8 +107,8 @@ def adaptive_log_likelihood(
     importance sampling, section 2).
 
     A decoder of which only gradients are known makes a q costly to find: there the first is made
-    better before the third stage (`gradients.refined`), others are added from the fifth on; from
-    the fourth on draws become chains that move from q to the posterior (`chains.anneal`), whose
+    better before the third stage (`gradients.refined`), others are added from the fourth on, where
+    draws become chains that move from q to the posterior (`chains.anneal`), whose
     weights vary less. Measured on 48 colour images under a convolutional decoder with 32 latents,
     of which 4,096 evaluations of the decoder leave 6% above a standard error of 0.4 or with an
     unknown one: without chains it is 15%, without other Gaussians 13%, with neither a better first
@@ -169,7 +169,7 @@ def _block(
             sampler = sampler.with_component_at(heaviest[unsettled]) if number > 1 else sampler
         elif number == REFINED_AFTER:
             sampler = sampler.refined()
-        elif number > REFINED_AFTER + 1:
+        elif number > REFINED_AFTER:
             sampler = sampler.with_component_at(heaviest[unsettled])
     return estimate.result()
 

@@ -64,7 +64,7 @@ def approximate(model: LatentVariableModel, x: Tensor, start: Gaussian) -> Gauss
 
         precision of u = A = -E_q[d2 log p / du du^T],    A step = E_q[d log p / du],
 
-    where the precision is averaged over steps, once they are short, as in Khan & Rue 2023, The
+    where the precision is averaged over steps, once they change little, as in Khan & Rue 2023, The
     Bayesian learning rule, section 4.1. Both means are those of the spherical-radial rule of degree
     3 (Arasaratnam & Haykin 2009, Cubature Kalman filters, IEEE TAC 54), its points +- sqrt(d) q_i
     along an orthonormal basis, another one at each step; second derivatives are taken by Stein's
@@ -81,14 +81,14 @@ def approximate(model: LatentVariableModel, x: Tensor, start: Gaussian) -> Gauss
         start: Where to start, for each observation.
     """
     q = _climbed(model, x, start)
-    short = x.new_zeros(len(x))
+    near = x.new_zeros(len(x))
     active = torch.arange(len(x), device=x.device)
     for number in range(STEPS):
         basis = _basis(q.mean.shape[1], number).to(q.mean)
-        rate = 1 / (1 + short[active] / 2)
-        moved, length, change = _newton_step(model, x[active], q[active], basis, rate)
+        rate = 1 / (1 + near[active] / 2)
+        moved, change = _newton_step(model, x[active], q[active], basis, rate)
         q = q.replaced(active, moved)
-        short[active] += length < q.mean.shape[1] / 2
+        near[active] += change < q.mean.shape[1] / 4
         active = active[change > SAME]
         if not len(active):
             break
@@ -100,7 +100,7 @@ def refined(model: LatentVariableModel, x: Tensor, q: Gaussian) -> Gaussian:
     rate = x.new_full((len(x),), REFINING_RATE)
     for number in range(REFINEMENTS):
         basis = _basis(q.mean.shape[1], STEPS + number).to(q.mean)
-        q, _, _ = _newton_step(model, x, q, basis, rate)
+        q, _ = _newton_step(model, x, q, basis, rate)
     return q
 
 
@@ -114,8 +114,8 @@ def _basis(latent: int, number: int) -> Tensor:
 
 def _newton_step(
     model: LatentVariableModel, x: Tensor, q: Gaussian, basis: Tensor, rate: Tensor
-) -> tuple[Gaussian, Tensor, Tensor]:
-    """The next Gaussian; the step's squared length in q's standard deviations; KL, nats: (n,)."""
+) -> tuple[Gaussian, Tensor]:
+    """The next Gaussian, and its Kullback-Leibler divergence from the last in nats, (n,)."""
     latent = len(basis)
     points = math.sqrt(latent) * torch.cat([basis, -basis]).unsqueeze(1)
     _, gradient = log_joint_gradient(model, x, q.draw(points.expand(-1, len(x), -1)))
@@ -130,10 +130,9 @@ def _newton_step(
     values = values.abs().clamp(*EIGENVALUES)
     step = torch.einsum("nij,nj->ni", vectors, torch.einsum("nij,ni->nj", vectors, mean) / values)
     step = _shortened(step.nan_to_num(0, 0, 0), math.sqrt(latent))
-    length = step.square().sum(-1)
-    change = 0.5 * ((values - 1 - values.log()).sum(-1) + length)
+    change = 0.5 * (values - 1 - values.log() + step.square()).sum(-1)
     moved = Gaussian(q.draw(step[None])[0], q.factor @ (vectors / values.sqrt().unsqueeze(1)))
-    return moved, length, change
+    return moved, change
 
 
 def _climbed(model: LatentVariableModel, x: Tensor, start: Gaussian) -> Gaussian:
