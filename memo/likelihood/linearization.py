@@ -179,7 +179,8 @@ def cubature(model: LatentVariableModel, mean: Tensor, factor: Tensor) -> Linear
     """Mean and slopes of any decoder from its values at 2 d points, m +- sqrt(d) L e_i.
 
     The spherical-radial rule of degree 3 (Arasaratnam & Haykin 2009, Cubature Kalman filters, IEEE
-    TAC 54): exact for linear decoders, and no derivatives are needed.
+    TAC 54): exact for linear decoders, and no derivatives are needed. For decoders that have none;
+    `gradients.approximate` serves the others better.
     """
     count, latent = mean.shape
     offsets = (
