@@ -20,7 +20,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmarks.data import colour_images, digits, mnist_images
-from memo.likelihood import LogLikelihood, concatenate, estimate_log_likelihood
+from memo.likelihood import (
+    LogLikelihood,
+    annealed_log_likelihood,
+    concatenate,
+    estimate_log_likelihood,
+)
 from memo.likelihood.weights import log_mean_exp
 from memo.models import initial_model
 from memo.models.observations import Bernoulli
@@ -36,6 +41,8 @@ from memo.spec import (
 )
 
 REFERENCE = AdaptiveSpec(kind="adaptive", tolerance=0.015, max_samples=32_768)
+
+CONV_REFERENCE = AdaptiveSpec(kind="adaptive", tolerance=0.1, max_samples=12_288)
 
 Estimator = Callable[[VAE, Tensor, int], LogLikelihood]
 
@@ -99,6 +106,11 @@ class Setting:
     trained: int
     epochs: int
 
+    reference: AdaptiveSpec = REFERENCE
+
+    annealed: tuple[int, int] | None = None
+    """Temperatures and chains of a second reference, which the first is compared with."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -135,7 +147,7 @@ def settings(mnist: Path | None, colour: Path | None) -> list[Setting]:
             observation=DiagonalGaussianSpec(kind="diagonal-gaussian"),
         )
         images = lambda: colour_images(colour, 2_200)  # noqa: E731
-        result.append(Setting("colour-conv", conv, images, 2_000, 20))
+        result.append(Setting("colour-conv", conv, images, 2_000, 20, CONV_REFERENCE, (60, 16)))
     return result
 
 
@@ -166,7 +178,7 @@ def reference(setting: Setting, model: VAE, group: str, x: Tensor, cache: Path) 
     """log p(x) by up to 32,768 draws from mixtures made for each x."""
     file = cache / f"{setting.name}-{group}-{len(x)}.npz"
     if not file.exists():
-        estimate = estimate_log_likelihood(model, x, REFERENCE, seed=2**31)
+        estimate = estimate_log_likelihood(model, x, setting.reference, seed=2**31)
         size, error = estimate.effective_sample_size, estimate.std_error
         print(
             f"{setting.name}, {group}: reference effective sample size {np.median(size):.0f}, "
@@ -174,8 +186,25 @@ def reference(setting: Setting, model: VAE, group: str, x: Tensor, cache: Path) 
             f"{error.max():.3f}; Pareto k at most {estimate.pareto_k.max():.2f}",
             flush=True,
         )
+        if setting.annealed is not None:
+            other = annealed_log_likelihood(model, x, *setting.annealed, seed=2**31)
+            print_agreement(estimate, other)
         np.savez(file, value=estimate.value, std_error=error)
     return np.load(file)["value"]
+
+
+def print_agreement(reference: LogLikelihood, other: LogLikelihood) -> None:
+    """Their differences, each log p(x) with the delta method's bias, half its variance, undone."""
+    values = [part.value + part.std_error**2 / 2 for part in (reference, other)]
+    difference = values[1] - values[0]
+    z = difference / np.hypot(reference.std_error, other.std_error)
+    print(
+        f"annealed importance sampling less the reference: {difference.mean():.3f} "
+        f"± {difference.std(ddof=1) / len(z) ** 0.5:.3f}, at most {np.abs(difference).max():.2f}; "
+        f"in standard errors {z.mean():.2f} ± {z.std(ddof=1):.2f}; its std error "
+        f"{np.median(other.std_error):.3f} in the median",
+        flush=True,
+    )
 
 
 def measure(setting: Setting, cache: Path, images: int, repeats: int) -> None:

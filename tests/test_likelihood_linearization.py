@@ -118,7 +118,7 @@ def test_both_ways_agree_on_perceptrons():
     torch.testing.assert_close(by_cubature.slopes, by_layers.slopes, rtol=1e-5, atol=1e-10)
 
 
-def test_convolutional_decoders_are_linearized_by_cubature():
+def test_decoders_that_are_no_perceptrons_are_linearized_by_cubature():
     model = Convolutional()
     mean, factor = gaussians(4, 2, 1e-3, torch.float32)
     result = linearize(model, mean, factor)

@@ -1,7 +1,10 @@
 """log p(x) by importance sampling from proposals made for each x, until it is precise enough."""
 
+import itertools
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -9,9 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from memo.likelihood.chains import Path, anneal
 from memo.likelihood.decoding import log_joint
+from memo.likelihood.gradients import refined
 from memo.likelihood.mixture import Mixture
-from memo.likelihood.search import SEARCH_DRAWS, component_at, first_proposal
+from memo.likelihood.proposal import gradients_serve
+from memo.likelihood.search import BANK, TRIAL_DRAWS, component_at, first_proposal
 from memo.likelihood.streams import ROWS, Streams
 from memo.likelihood.weights import LogLikelihood, concatenate, log_mean_exp, pareto_k
 from memo.models import LatentVariableModel
@@ -40,6 +46,53 @@ TAIL_WORTH_FITTING = 256
 """Draws from one proposal from which on the Pareto k of their weights is fitted."""
 
 
+STEP_SIZE = 1.4
+"""Of a leapfrog step at first, in posterior standard deviations, over the fourth root of d."""
+
+LEAPFROG_STEPS = 2
+"""Between two temperatures."""
+
+WITHOUT_CHAINS = 3
+"""Stages before those of chains, where a gradient is known."""
+
+TEMPERATURES = (5, 9, 17)
+"""Of the first, second, and further stages of chains."""
+
+REFINED_AFTER = 2
+"""The stage after which the Gaussian is refined, where a gradient is known."""
+
+Distribution = Callable[..., Tensor]
+
+
+class _Stage(NamedTuple):
+    """Two halves of draws, each of which becomes a chain where there are several temperatures."""
+
+    half: int
+    temperatures: int = 1
+
+    @property
+    def evaluations(self) -> int:
+        """Latent draws that the decoder is evaluated at for an observation."""
+        return 2 * self.half * self._each
+
+    @property
+    def _each(self) -> int:
+        return 1 + LEAPFROG_STEPS * (self.temperatures - 1)
+
+    def of_evaluations(self, count: int) -> "_Stage":
+        """As many draws as come to `count`."""
+        return self._replace(half=count // (2 * self._each))
+
+
+def _stages(has_gradient: bool) -> Iterator[_Stage]:
+    """Each of about twice the cost of the one before."""
+    if not has_gradient:
+        yield from (_Stage(HALF << number) for number in itertools.count())
+    yield from (_Stage(HALF << number) for number in range(WITHOUT_CHAINS))
+    yield from (_Stage(HALF, temperatures) for temperatures in TEMPERATURES)
+    yield from (_Stage(HALF << number, TEMPERATURES[-1]) for number in itertools.count(1))
+
+
 @torch.no_grad()
 def adaptive_log_likelihood(
     model: LatentVariableModel, x: Tensor, tolerance: float, max_samples: int, seed: int
@@ -53,6 +106,14 @@ def adaptive_log_likelihood(
     Estimating and projecting trends in HIV/AIDS generalized epidemics using incremental mixture
     importance sampling, section 2).
 
+    A decoder of which only gradients are known makes a q costly to find: there the first is made
+    better before the third stage (`gradients.refined`), others are added from the fourth on, where
+    draws become chains that move from q to the posterior (`chains.anneal`), whose
+    weights vary less. Measured on 48 colour images under a convolutional decoder with 32 latents,
+    of which 4,096 evaluations of the decoder leave 6% above a standard error of 0.4 or with an
+    unknown one: without chains it is 15%, without other Gaussians 13%, with neither a better first
+    one 19%.
+
     So no draw has a say in whether it is averaged itself, none is thrown away where the first q
     serves, and the estimate of p(x) is unbiased (`tests/test_likelihood.py` has a thousand of
     one). To stop as soon as the draws themselves look precise reads log p(x) too low, since draws
@@ -65,7 +126,8 @@ def adaptive_log_likelihood(
         tolerance: Standard error in nats that estimates keep to, but for few.
         max_samples: The most draws for an observation; where they do not suffice, its standard
             error stays above the tolerance.
-        seed: Draws depend on it and on an observation's position in x, and on nothing else.
+        seed: Draws depend on it and on an observation's position in x, and on nothing else; the
+            bank in which other modes are looked for depends on the block.
     """
     groups = max(1, min(LARGEST_BLOCK, BLOCK_FLOATS // x[0].numel()) // ROWS)
     return concatenate(
@@ -84,23 +146,31 @@ def _block(
     streams: Streams,
 ) -> LogLikelihood:
     everything = np.arange(len(x))
-    noise = streams.draw(torch.randn, (SEARCH_DRAWS, model.latent), everything, (0, 0, 0))
-    proposal = first_proposal(model, x, noise.to(x))
-    sampler = _Sampler(model, x, proposal, everything, streams)
+    bank = streams.draw(torch.randn, (BANK, model.latent), everything[:1], (0, 1, 0))
+    noise = streams.draw(torch.randn, (TRIAL_DRAWS, model.latent), everything, (0, 0, 0))
+    proposal = first_proposal(model, x, bank[:, 0].to(x), noise.to(x))
+    has_gradient = gradients_serve(model, x, proposal.components[0].mean)
+    step_size = x.new_full((len(x),), STEP_SIZE * model.latent**-0.25)
+    sampler = _Sampler(model, x, proposal, everything, streams, has_gradient, step_size)
     estimate = _Estimate(len(x))
-    stage, drawn, half = 1, 0, HALF
-    while sampler.positions.size:
-        is_last = drawn + 2 * half + 4 * half > max_samples
-        if is_last:
-            half = (max_samples - drawn) // 2
-        z, log_weights = sampler.draw(2 * half, stage)
-        drawn += 2 * half
-        unsettled = estimate.add(sampler.positions, log_weights, math.inf if is_last else tolerance)
+    drawn = 0
+    for number, (stage, following) in enumerate(pairwise(_stages(sampler.has_gradient)), 1):
+        is_last = drawn + stage.evaluations + following.evaluations > max_samples
+        size = stage.of_evaluations(max_samples - drawn) if is_last else stage
+        drawn += size.evaluations
+        z, log_weights, sampler = sampler.draw(size, number)
+        allowed = math.inf if is_last else tolerance
+        unsettled = estimate.add(sampler.positions, log_weights, size.evaluations, allowed)
         heaviest = _heaviest(z, log_weights)
         sampler = sampler[unsettled]
-        if sampler.positions.size and stage > 1:
+        if not sampler.positions.size:
+            break
+        if not sampler.has_gradient:
+            sampler = sampler.with_component_at(heaviest[unsettled]) if number > 1 else sampler
+        elif number == REFINED_AFTER:
+            sampler = sampler.refined()
+        elif number > REFINED_AFTER:
             sampler = sampler.with_component_at(heaviest[unsettled])
-        stage, half = stage + 1, 2 * half
     return estimate.result()
 
 
@@ -116,23 +186,57 @@ class _Sampler:
     """Of the observations in the block."""
 
     streams: Streams
+    has_gradient: bool
+    """Whether chains can be used where draws do not do."""
+
+    step_size: Tensor
+    """Of the chains, in units of the proposal's first Gaussian, (n,)."""
 
     def __getitem__(self, chosen: NDArray[np.bool_]) -> "_Sampler":
         rows = torch.from_numpy(chosen).to(self.x.device)
         positions = self.positions[chosen]
-        return _Sampler(self.model, self.x[rows], self.proposal[rows], positions, self.streams)
+        return replace(
+            self,
+            x=self.x[rows],
+            proposal=self.proposal[rows],
+            positions=positions,
+            step_size=self.step_size[rows],
+        )
 
-    def draw(self, size: int, stage: int) -> tuple[Tensor, Tensor]:
-        """Latent draws and the logarithms of their weights: (S, n, d), (S, n)."""
-        shape = (size, self.model.latent)
-        noise = self.streams.draw(torch.randn, shape, self.positions, (stage, 1, 0))
-        uniform = self.streams.draw(torch.rand, shape[:1], self.positions, (stage, 1, 1))
-        z = self.proposal.draw(noise.to(self.x), uniform.to(self.x))
-        return z, log_joint(self.model, self.x, z) - self.proposal.log_prob(z)
+    def draw(self, stage: _Stage, number: int) -> tuple[Tensor, Tensor, "_Sampler"]:
+        """Latent draws, the logarithms of their weights, and the sampler for the next stage.
+
+        Returns:
+            (S, n, d), (S, n), and the sampler.
+        """
+        shape = (2 * stage.half, self.model.latent)
+        noise = self._random(torch.randn, shape, (number, 1, 0))
+        z = self.proposal.draw(noise, self._random(torch.rand, shape[:1], (number, 1, 1)))
+        if stage.temperatures == 1:
+            return z, log_joint(self.model, self.x, z) - self.proposal.log_prob(z), self
+        factor = self.proposal.components[0].factor
+        path = Path(self.model, self.x, self.proposal, factor, LEAPFROG_STEPS)
+
+        def draws(step: int) -> tuple[Tensor, Tensor]:
+            momentum = self._random(torch.randn, shape, (number, 2, step))
+            return momentum, self._random(torch.rand, shape[:1], (number, 3, step))
+
+        z, log_weights, next_size = anneal(path, z, stage.temperatures, self.step_size, draws)
+        return z, log_weights, replace(self, step_size=next_size)
+
+    def _random(
+        self, distribution: Distribution, shape: tuple[int, ...], purpose: tuple[int, int, int]
+    ) -> Tensor:
+        return self.streams.draw(distribution, shape, self.positions, purpose).to(self.x)
+
+    def refined(self) -> "_Sampler":
+        first, *others = self.proposal.components
+        better = refined(self.model, self.x, first)
+        return replace(self, proposal=replace(self.proposal, components=(better, *others)))
 
     def with_component_at(self, z: Tensor) -> "_Sampler":
         proposal = component_at(self.model, self.x, self.proposal, z)
-        return _Sampler(self.model, self.x, proposal, self.positions, self.streams)
+        return replace(self, proposal=proposal)
 
 
 class _Estimate:
@@ -147,13 +251,18 @@ class _Estimate:
         self.pareto_k = np.zeros(count)
 
     def add(
-        self, positions: NDArray[np.int64], log_weights: Tensor, tolerance: float
+        self,
+        positions: NDArray[np.int64],
+        log_weights: Tensor,
+        evaluations: int,
+        tolerance: float,
     ) -> NDArray[np.bool_]:
         """Enter each half if the other is precise enough.
 
         Args:
             positions: Of the observations in the block, (n,).
             log_weights: Of both halves, one after the other, (S, n).
+            evaluations: Latent draws that the decoder was evaluated at for them.
             tolerance: Standard error in nats; infinite to enter everything.
 
         Returns:
@@ -168,7 +277,7 @@ class _Estimate:
             _add(self.variance, where, 2 * part + 2 * _log(half.std_error[entered]))
             _add(self.squares, where, 2 * part - np.log(half.effective_sample_size[entered]))
         self.open[positions] += _log(1 - precise.mean(0))
-        self.samples[positions] += len(log_weights)
+        self.samples[positions] += evaluations
         if len(log_weights) >= TAIL_WORTH_FITTING or tolerance == math.inf:
             used = precise.any(0)
             self.pareto_k[positions[used]] = pareto_k(log_weights[:, torch.from_numpy(used)])

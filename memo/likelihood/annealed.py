@@ -1,13 +1,13 @@
 """log p(x) by annealed importance sampling: slow, and independent of `adaptive`'s proposals."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from memo.likelihood.decoding import log_joint, pieces
-from memo.likelihood.proposal import Gaussian, encoder_gaussian
+from memo.likelihood.chains import Path, anneal
+from memo.likelihood.decoding import pieces
+from memo.likelihood.gaussian import Gaussian, encoder_gaussian
+from memo.likelihood.gradients import approximate
 from memo.likelihood.weights import LogLikelihood, concatenate, log_mean_exp, pareto_k
 from memo.models import LatentVariableModel
 
@@ -15,22 +15,22 @@ __all__ = ["annealed_log_likelihood"]
 
 LEAPFROG_STEPS = 5
 
-ACCEPTANCE = 0.8
-"""Share of accepted moves that each observation's step size is steered to."""
+STEERING = 0.1
+"""How fast each observation's step size follows the share of its chains' moves that is accepted."""
 
-WIDENING = 1.5
-"""Of the encoder's standard deviations, so that chains start with more spread than they need."""
+WIDENING = 1.2
+"""Of the Gaussian's standard deviations, so that chains start with more spread than they need."""
 
 
 def annealed_log_likelihood(
     model: LatentVariableModel, x: Tensor, temperatures: int, chains: int, seed: int
 ) -> LogLikelihood:
-    """log p(x) from chains that move from the encoder's Gaussian q to the posterior.
+    """log p(x) from chains that move from a wide Gaussian to the posterior, see `anneal`.
 
-    Chain by chain, sum_t (b_t - b_{t-1}) log [p(x, z_{t-1}) / q(z_{t-1})] is the logarithm of a
-    weight whose mean is p(x); between temperatures Hamiltonian Monte Carlo leaves
-    q(z)^(1 - b) p(x, z)^b invariant (Neal 2001, Annealed importance sampling; Wu et al. 2017, On
-    the quantitative analysis of decoder-based generative models, section 3).
+    Of many temperatures it is the reference of Wu et al. 2017, On the quantitative analysis of
+    decoder-based generative models, section 3. The Gaussian is found from gradients, `adaptive`'s
+    for MLP decoders from moments. From the encoder's, which on colour images under a convolutional
+    decoder lies hundreds of nats below the posterior's mass, chains do not get there.
 
     Args:
         model: The latent-variable model.
@@ -50,62 +50,6 @@ def annealed_log_likelihood(
     return concatenate(estimates)
 
 
-@dataclass(frozen=True)
-class _State:
-    """Chains at u, z = m + L u: log N(u), log p(x, z) / q(z) and its gradient in u."""
-
-    u: Tensor
-    log_ratio: Tensor
-    gradient: Tensor
-
-    def log_density(self, beta: float) -> Tensor:
-        return beta * self.log_ratio - 0.5 * self.u.square().sum(-1)
-
-    def force(self, beta: float) -> Tensor:
-        return beta * self.gradient - self.u
-
-    def where(self, accepted: Tensor, other: "_State") -> "_State":
-        return _State(
-            torch.where(accepted.unsqueeze(-1), other.u, self.u),
-            torch.where(accepted, other.log_ratio, self.log_ratio),
-            torch.where(accepted.unsqueeze(-1), other.gradient, self.gradient),
-        )
-
-
-@dataclass(frozen=True)
-class _Path:
-    """From q, the encoder's Gaussian made wider, to log p(x, z)."""
-
-    model: LatentVariableModel
-    x: Tensor
-    q: Gaussian
-
-    def state(self, u: Tensor) -> _State:
-        with torch.enable_grad():
-            u = u.detach().requires_grad_()
-            z = self.q.draw(u)
-            log_ratio = log_joint(self.model, self.x, z) - self.q.log_prob(z)
-            (gradient,) = torch.autograd.grad(log_ratio.sum(), u)
-        return _State(u.detach(), log_ratio.detach(), gradient)
-
-    def leap(
-        self, start: _State, momentum: Tensor, step_size: Tensor, beta: float
-    ) -> tuple[_State, Tensor]:
-        """Where leapfrog steps lead, and the log of the probability to accept it.
-
-        Neal 2011, MCMC using Hamiltonian dynamics, section 2.3.
-        """
-        size = step_size[:, None]
-        state, p = start, momentum
-        for _ in range(LEAPFROG_STEPS):
-            p = p + 0.5 * size * state.force(beta)
-            state = self.state(state.u + size * p)
-            p = p + 0.5 * size * state.force(beta)
-        energy = 0.5 * (momentum.square() - p.square()).sum(-1)
-        change = state.log_density(beta) - start.log_density(beta) + energy
-        return state, torch.nan_to_num(change, nan=-torch.inf)
-
-
 def _anneal(
     model: LatentVariableModel,
     x: Tensor,
@@ -115,18 +59,16 @@ def _anneal(
 ) -> Tensor:
     """Logarithms of the chains' weights, (chains, n)."""
     with torch.no_grad():
-        encoder = encoder_gaussian(model, x)
-    path = _Path(model, x, Gaussian(encoder.mean, WIDENING * encoder.factor))
-    shape = (chains, *encoder.mean.shape)
-    state = path.state(torch.randn(shape, generator=generator).to(x))
-    log_weights = torch.zeros_like(state.log_ratio)
+        start = approximate(model, x, encoder_gaussian(model, x))
+    q = Gaussian(start.mean, WIDENING * start.factor)
+    path = Path(model, x, q, q.factor, LEAPFROG_STEPS)
+    shape = (chains, *q.mean.shape)
+
+    def draws(_: int) -> tuple[Tensor, Tensor]:
+        momentum = torch.randn(shape, generator=generator)
+        return momentum.to(x), torch.rand(shape[:2], generator=generator).to(x)
+
+    z = q.draw(torch.randn(shape, generator=generator).to(x))
     step_size = x.new_full((len(x),), 0.2)
-    for step in range(1, temperatures + 1):
-        log_weights += state.log_ratio / temperatures
-        momentum = torch.randn(shape, generator=generator).to(x)
-        threshold = torch.rand(shape[:2], generator=generator).to(x).log()
-        moved, log_acceptance = path.leap(state, momentum, step_size, step / temperatures)
-        state = state.where(threshold < log_acceptance, moved)
-        rate = log_acceptance.exp().clamp(max=1).mean(0)
-        step_size = step_size * torch.exp(0.1 * (rate - ACCEPTANCE))
+    _, log_weights, _ = anneal(path, z, temperatures, step_size, draws, STEERING)
     return log_weights

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from memo.models import LatentVariableModel
 from memo.models.networks import MLPDecoder
 
-__all__ = ["bfloat16_is_fast", "log_joint", "pieces"]
+__all__ = ["bfloat16_is_fast", "log_joint", "log_joint_gradient", "pieces"]
 
 CACHE_FLOATS = 1 << 20
 """Decoder outputs held at a time on a CPU, in floats: a part of the cores' common cache.
@@ -51,6 +51,19 @@ def log_joint(model: LatentVariableModel, x: Tensor, z: Tensor) -> Tensor:
         for rows in pieces(len(x), len(z[draws]) * x[0].numel(), x.device):
             result[draws, rows] = model.observation.log_prob(x[rows], decode(z[draws, rows]))
     return result - 0.5 * z.square().sum(-1) - 0.5 * z.shape[-1] * math.log(2 * math.pi)
+
+
+def log_joint_gradient(model: LatentVariableModel, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """log p(x, z) and its gradient in z: x (n, *shape), z (S, n, d) -> (S, n), (S, n, d)."""
+    values, gradients = [], []
+    with torch.enable_grad():
+        for rows in pieces(len(x), len(z) * x[0].numel(), x.device):
+            at = z[:, rows].detach().requires_grad_()
+            value = log_joint(model, x[rows], at)
+            (gradient,) = torch.autograd.grad(value.sum(), at)
+            values.append(value.detach())
+            gradients.append(gradient)
+    return torch.cat(values, 1), torch.cat(gradients, 1)
 
 
 def _decoding(model: LatentVariableModel, z: Tensor) -> Callable[[Tensor], Tensor]:

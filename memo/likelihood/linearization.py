@@ -25,6 +25,7 @@ __all__ = [
     "is_affine",
     "linearize",
     "moment_propagation",
+    "moments_are_known",
 ]
 
 
@@ -114,6 +115,11 @@ def linearize(model: LatentVariableModel, mean: Tensor, factor: Tensor) -> Linea
     return cubature(model, mean, factor)
 
 
+def moments_are_known(model: LatentVariableModel) -> bool:
+    """Whether `linearize` has the decoder's moments in closed form."""
+    return isinstance(getattr(model, "decoder", None), MLPDecoder)
+
+
 def curvature_is_known(model: LatentVariableModel) -> bool:
     """Whether `linearize` says how the decoder bends, and it does."""
     decoder = getattr(model, "decoder", None)
@@ -173,7 +179,8 @@ def cubature(model: LatentVariableModel, mean: Tensor, factor: Tensor) -> Linear
     """Mean and slopes of any decoder from its values at 2 d points, m +- sqrt(d) L e_i.
 
     The spherical-radial rule of degree 3 (Arasaratnam & Haykin 2009, Cubature Kalman filters, IEEE
-    TAC 54): exact for linear decoders, and no derivatives are needed.
+    TAC 54): exact for linear decoders, and no derivatives are needed. For decoders that have none;
+    `gradients.approximate` serves the others better.
     """
     count, latent = mean.shape
     offsets = (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from memo.likelihood.proposal import Gaussian
+from memo.likelihood.gaussian import Gaussian
 
 __all__ = ["Mixture"]
 

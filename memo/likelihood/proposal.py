@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from memo.likelihood.decoding import pieces
-from memo.likelihood.linearization import curvature_is_known, linearize
+from memo.likelihood.gaussian import Gaussian
+from memo.likelihood.gradients import approximate, has_gradient
+from memo.likelihood.linearization import curvature_is_known, linearize, moments_are_known
 from memo.models import LatentVariableModel, ObservationModel
 
-__all__ = ["Approximation", "Gaussian", "approximate_posterior", "encoder_gaussian"]
+__all__ = ["Approximation", "approximate_posterior"]
 
 MAX_STEPS = 12
 
@@ -26,50 +28,6 @@ Otherwise the curvature of the likelihood says little about its shape.
 
 PASSES = 4
 """Cache-fuls of slopes made at once: a step is many small operations, whose overhead they share."""
-
-
-@dataclass(frozen=True)
-class Gaussian:
-    """N(mean, factor factor^T) for each of n observations: (n, d), (n, d, d)."""
-
-    mean: Tensor
-    factor: Tensor
-
-    def __getitem__(self, rows: Tensor | slice) -> "Gaussian":
-        return Gaussian(self.mean[rows], self.factor[rows])
-
-    def clone(self) -> "Gaussian":
-        return Gaussian(self.mean.clone(), self.factor.clone())
-
-    def replaced(self, rows: Tensor, other: "Gaussian") -> "Gaussian":
-        """`other` in the chosen rows, these elsewhere."""
-        result = self.clone()
-        result.mean[rows], result.factor[rows] = other.mean, other.factor
-        return result
-
-    def draw(self, noise: Tensor) -> Tensor:
-        """Standard normal draws -> draws: (S, n, d) -> (S, n, d)."""
-        return self.mean + torch.einsum("nij,snj->sni", self.factor, noise)
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """(S, n, d) -> (S, n)."""
-        return torch.add(self.log_height(), self.squared_distance(z), alpha=-0.5)
-
-    def log_height(self) -> Tensor:
-        """The logarithm of the density at the mean, (n,)."""
-        log_volume: Tensor = torch.linalg.slogdet(self.factor).logabsdet
-        return -log_volume - 0.5 * self.mean.shape[-1] * math.log(2 * math.pi)
-
-    def squared_distance(self, z: Tensor) -> Tensor:
-        """From the mean, in standard deviations: (S, n, d) -> (S, n)."""
-        inverse = torch.linalg.inv(self.factor)
-        return torch.einsum("nij,snj->sni", inverse, z - self.mean).square().sum(-1)
-
-
-def encoder_gaussian(model: LatentVariableModel, x: Tensor) -> Gaussian:
-    """What the encoder takes for the posterior."""
-    mean, log_std = model.encode(x)
-    return Gaussian(mean, torch.diag_embed(torch.exp(log_std)))
 
 
 @dataclass(frozen=True)
@@ -89,6 +47,29 @@ class Approximation:
 
 
 def approximate_posterior(model: LatentVariableModel, x: Tensor, start: Gaussian) -> Approximation:
+    """The Gaussian closest to p(z | x) that steps from `start` lead to.
+
+    By moments of the decoder's outputs where they are known in closed form, or where there is no
+    gradient; by gradients elsewhere.
+
+    Args:
+        model: The latent-variable model.
+        x: Observations, (n, *shape).
+        start: Where to start, for each observation.
+    """
+    if not gradients_serve(model, x, start.mean):
+        return _by_moments(model, x, start)
+    q = approximate(model, x, start)
+    parameters = model.decode(q.mean).flatten(1)
+    moments = _moments(model.observation, x, parameters, torch.zeros_like(parameters))
+    return Approximation(q, _misfit(*moments))
+
+
+def gradients_serve(model: LatentVariableModel, x: Tensor, z: Tensor) -> bool:
+    return not moments_are_known(model) and has_gradient(model, x, z)
+
+
+def _by_moments(model: LatentVariableModel, x: Tensor, start: Gaussian) -> Approximation:
     """Damped variational Newton steps from `start` to the Gaussian q closest to p(z | x).
 
     Each solves the quadratic model that the decoder f under q and the mean Fisher information F of
@@ -104,11 +85,6 @@ def approximate_posterior(model: LatentVariableModel, x: Tensor, start: Gaussian
     median variance of the weights is 1.31 with Gauss-Newton, 0.78 with Newton's steps and 0.55
     with the last one; under a VAE that overfits 6.2, 2.2 and 1.4. Whenever a step is longer than
     the one before, that observation's further steps are halved.
-
-    Args:
-        model: The latent-variable model.
-        x: Observations, (n, *shape).
-        start: Where to start, for each observation.
     """
     q = start.clone()
     misfit, damping = x.new_zeros(len(x)), x.new_ones(len(x))
@@ -171,8 +147,12 @@ def _step(model: LatentVariableModel, x: Tensor, q: Gaussian, *, refined: bool) 
         mean=(q.factor @ step).squeeze(-1),
         factor=torch.linalg.solve_triangular(triangle.mT, q.factor, upper=True, left=False),
         length=(step * gradient).sum((1, 2)),
-        misfit=score.square().sum(-1) / information.sum(-1),
+        misfit=_misfit(score, information),
     )
+
+
+def _misfit(score: Tensor, information: Tensor) -> Tensor:
+    return score.square().sum(-1) / information.sum(-1)
 
 
 def _moments(
