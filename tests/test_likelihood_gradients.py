@@ -14,7 +14,13 @@ from memo.likelihood.gradients import approximate, has_gradient
 from memo.models.networks import MLPDecoder
 from memo.models.observations import Bernoulli
 from memo.spec import AdaptiveSpec
-from tests.likelihood_models import Convolutional, LinearGaussian, draw, quadrature
+from tests.likelihood_models import (
+    Convolutional,
+    LinearGaussian,
+    TwoModes,
+    draw,
+    quadrature,
+)
 
 
 class Unlayered(nn.Module):
@@ -116,6 +122,7 @@ def test_the_mean_weight_of_few_short_chains_is_p(temperatures):
 def test_the_mean_of_p_hat_is_p_through_all_stages(monkeypatch):
     """Of chains, a refined Gaussian and further ones; none can be precise enough here."""
     monkeypatch.setattr(adaptive, "HALF", 2)
+    monkeypatch.setattr(adaptive, "FEW_LATENTS", 0)
     model = Convolutional().requires_grad_(False)
     x = draw(model, 1, seed=3).expand(300, -1, -1, -1)
     spec = AdaptiveSpec(kind="adaptive", tolerance=1e-9, max_samples=512)
@@ -125,7 +132,8 @@ def test_the_mean_of_p_hat_is_p_through_all_stages(monkeypatch):
     assert abs(ratio.mean() - 1) < 4 * ratio.std() / 300**0.5
 
 
-def test_chains_bring_standard_errors_that_are_right():
+def test_chains_bring_standard_errors_that_are_right(monkeypatch):
+    monkeypatch.setattr(adaptive, "FEW_LATENTS", 0)
     model = Convolutional().requires_grad_(False)
     x = draw(model, 8, seed=0).repeat_interleave(25, 0)
     spec = AdaptiveSpec(kind="adaptive", tolerance=1e-9, max_samples=600)
@@ -134,6 +142,23 @@ def test_chains_bring_standard_errors_that_are_right():
     scores = (error + estimate.std_error**2 / 2) / estimate.std_error
     assert scores.std() == pytest.approx(1, abs=0.2)
     assert abs(scores.mean()) < 4 / len(scores) ** 0.5
+
+
+def test_of_few_latents_draws_find_modes_that_chains_would_not(monkeypatch):
+    """Chains take the evaluations of which some, as draws from the prior, lead to other modes."""
+    model = TwoModes(10)
+    x = draw(model, 200, seed=0)
+    exact = quadrature(model, x).numpy()
+    spec = AdaptiveSpec(kind="adaptive", tolerance=1e-9, max_samples=600)
+
+    def error(few, seed):
+        monkeypatch.setattr(adaptive, "FEW_LATENTS", few)
+        estimate = estimate_log_likelihood(model, x, spec, seed=seed)
+        return np.sqrt(np.mean((estimate.value - exact) ** 2))
+
+    with_draws, with_chains = (np.mean([error(few, s) for s in range(3)]) for few in (4, 0))
+    assert with_draws < 0.15
+    assert with_draws < 0.7 * with_chains
 
 
 def test_decoders_without_a_gradient_are_told_and_served():

@@ -52,6 +52,10 @@ STEP_SIZE = 1.4
 LEAPFROG_STEPS = 2
 """Between two temperatures."""
 
+FEW_LATENTS = 4
+"""So many latent variables, or fewer, have no need of chains: draws from the prior reach modes that
+no Gaussian covers, as long as the evaluations go into draws."""
+
 WITHOUT_CHAINS = 3
 """Stages before those of chains, where a gradient is known."""
 
@@ -84,9 +88,9 @@ class _Stage(NamedTuple):
         return self._replace(half=count // (2 * self._each))
 
 
-def _stages(has_gradient: bool) -> Iterator[_Stage]:
+def _stages(has_chains: bool) -> Iterator[_Stage]:
     """Each of about twice the cost of the one before."""
-    if not has_gradient:
+    if not has_chains:
         yield from (_Stage(HALF << number) for number in itertools.count())
     yield from (_Stage(HALF << number) for number in range(WITHOUT_CHAINS))
     yield from (_Stage(HALF, temperatures) for temperatures in TEMPERATURES)
@@ -149,12 +153,13 @@ def _block(
     bank = streams.draw(torch.randn, (BANK, model.latent), everything[:1], (0, 1, 0))
     noise = streams.draw(torch.randn, (TRIAL_DRAWS, model.latent), everything, (0, 0, 0))
     proposal = first_proposal(model, x, bank[:, 0].to(x), noise.to(x))
-    has_gradient = gradients_serve(model, x, proposal.components[0].mean)
+    many = model.latent > FEW_LATENTS
+    has_chains = many and gradients_serve(model, x, proposal.components[0].mean)
     step_size = x.new_full((len(x),), STEP_SIZE * model.latent**-0.25)
-    sampler = _Sampler(model, x, proposal, everything, streams, has_gradient, step_size)
+    sampler = _Sampler(model, x, proposal, everything, streams, has_chains, step_size)
     estimate = _Estimate(len(x))
     drawn = 0
-    for number, (stage, following) in enumerate(pairwise(_stages(sampler.has_gradient)), 1):
+    for number, (stage, following) in enumerate(pairwise(_stages(sampler.has_chains)), 1):
         is_last = drawn + stage.evaluations + following.evaluations > max_samples
         size = stage.of_evaluations(max_samples - drawn) if is_last else stage
         drawn += size.evaluations
@@ -165,7 +170,7 @@ def _block(
         sampler = sampler[unsettled]
         if not sampler.positions.size:
             break
-        if not sampler.has_gradient:
+        if not sampler.has_chains:
             sampler = sampler.with_component_at(heaviest[unsettled]) if number > 1 else sampler
         elif number == REFINED_AFTER:
             sampler = sampler.refined()
@@ -186,8 +191,8 @@ class _Sampler:
     """Of the observations in the block."""
 
     streams: Streams
-    has_gradient: bool
-    """Whether chains can be used where draws do not do."""
+    has_chains: bool
+    """Whether chains are used where draws do not do."""
 
     step_size: Tensor
     """Of the chains, in units of the proposal's first Gaussian, (n,)."""
