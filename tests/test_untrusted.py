@@ -1,11 +1,13 @@
 """Files that somebody else wrote: none is run, none leads out, none takes the memory."""
 
 import hashlib
+import io
 import json
 import re
 import resource
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from memo.artifacts import (
 )
 from memo.artifacts.mapped import map_tensors
 from memo.execution import InProcess
+from memo.parquet.trial import _Trials
 from memo.spec import ImportanceSpec, SpecError
 from memo.stages.fsck import fsck
 from memo.stages.neighbors import neighbors, read_neighbors
@@ -263,6 +266,24 @@ def test_tables_that_blow_up_are_refused(tmp_path: Path) -> None:
             read_table(bomb, OBSERVATIONS)
         assert read_table(good, OBSERVATIONS)[0].equals(table)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
+
+
+def test_whole_tables_are_decoded_however_busy_the_machine_is() -> None:
+    """Each in a process that is just starting its threads, and all at once."""
+    draws = np.random.default_rng(0).random((3000, 12))
+    table = pl.DataFrame(draws).with_columns(id=pl.Series([f"mnist-{i}" for i in range(3000)]))
+    content = io.BytesIO()
+    table.with_columns(without=pl.Series(draws[:, :3].tolist())).write_parquet(content)
+
+    def problem(_: int) -> str | None:
+        trials = _Trials()
+        try:
+            return trials.problem(content.getvalue())
+        finally:
+            trials.end()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(problem, range(24))) == [None] * 24
 
 
 def test_names_are_never_paths_and_never_steer_a_terminal(

@@ -17,6 +17,15 @@ __all__ = ["LENGTH_BYTES", "problem_on_trial"]
 LENGTH_BYTES = 8
 """A table's length stands before it, little-endian."""
 
+ENVIRONMENT = {
+    "POLARS_MAX_THREADS": "1",
+    "MALLOC_ARENA_MAX": "1",
+    "_RJEM_MALLOC_CONF": "narenas:1,background_thread:false",
+}
+"""One thread that decodes, and one arena for each of the two allocators. Each thread's own would
+set aside a hundred megabytes of addresses that nobody uses, and the limit on memory is one on
+addresses: whether a whole table was decoded would depend on which thread was first."""
+
 
 def problem_on_trial(content: bytes) -> str | None:
     """Why a Parquet file must not be decoded in this process; None where it may."""
@@ -70,7 +79,7 @@ def _start() -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,  # its end is the process's end, too
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # what a panic prints would look like memo's own error
-        env={**os.environ, "POLARS_MAX_THREADS": "1"},
+        env={**os.environ, **ENVIRONMENT},
     )
 
 
