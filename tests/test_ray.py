@@ -44,6 +44,8 @@ def cluster() -> Iterator[Cluster]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         folder = tempfile.mkdtemp(prefix="ray-")  # names of sockets must be short
+        patch.setenv("RAY_TMPDIR", folder)
+        (Path(folder) / "ray").mkdir()  # where Ray notes the cluster, and has not yet made a place
         head = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False}
         started = Cluster(initialize_head=True, head_node_args={**head, "temp_dir": folder})
         try:
