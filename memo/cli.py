@@ -468,13 +468,13 @@ def _load_to_run(
 ) -> tuple["LoadedExperiment", "Executor"]:
     """Also where the stage's tasks run, whose imports then go on beside this process's own."""
     project = _selected(name)
-    from memo.execution import executor, nursery
+    from memo.execution import executor, start_nursery
 
-    started = nursery(f"memo.stages.{stage}", workers)
+    nursery = start_nursery(f"memo.stages.{stage}", workers)
     loaded = _loaded(project, name)
     from memo.training import visible_gpus
 
-    return loaded, executor(workers, gpus=visible_gpus(), nursery=started)
+    return loaded, executor(workers, gpus=visible_gpus(), nursery=nursery)
 
 
 def _selected(name: str) -> ProjectSpec:

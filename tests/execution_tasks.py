@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,10 @@ def see_another_die(shared: str, task: str) -> tuple[str, int]:
 
 def die(_: None, __: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def imported(_: None, task: str) -> tuple[bool, int]:
+    return task in sys.modules, os.getsid(0)
 
 
 def kill_parent_once(shared: str, task: int) -> tuple[int, int]:

@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from memo.errors import InputError, WorkError
-from memo.execution import InProcess, Lazy, Processes, executor
+from memo.execution import InProcess, Lazy, Processes, executor, start_nursery
+from memo.execution.nursery import FORKS, Nursery
 from memo.execution.parcels import packed, unpacked
 from memo.execution.processes import gpu_of
 from memo.training.device import gpu_names
@@ -21,6 +22,7 @@ from tests.execution_tasks import (
     die,
     die_once,
     fail,
+    imported,
     kill_parent_once,
     power,
     see_another_die,
@@ -74,6 +76,31 @@ def test_an_error_in_a_task_comes_back_as_itself() -> None:
     for one in (InProcess(), Processes(2)):
         with pytest.raises(WorkError, match="task 7 cannot be done"):
             list(one.run(fail, None, [7]))
+
+
+def test_workers_have_what_the_nursery_imported_and_are_of_our_session() -> None:
+    """The session, since `nice` holds for all of it."""
+    for module in ("wave", "chunk"):
+        nursery = Nursery(module)
+        found = dict(Processes(2, nursery=nursery).run(imported, None, ["wave", "chunk"]))
+        assert [has for _, (has, _) in sorted(found.items())] == [
+            module == "wave",
+            module == "chunk",
+        ]
+        assert {session for _, session in found.values()} == {os.getsid(0)}
+
+
+@pytest.mark.parametrize(
+    ("setting", "workers", "wanted"),
+    [(None, 2, True), (None, 1, False), ("processes", 1, True), ("in-process", 2, False)],
+)
+def test_a_nursery_is_started_where_workers_are_to_be(
+    setting: str | None, workers: int, wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MEMO_EXECUTOR", raising=False)
+    if setting is not None:
+        monkeypatch.setenv("MEMO_EXECUTOR", setting)
+    assert (start_nursery("wave", workers) is not None) == (wanted and FORKS)
 
 
 def test_what_no_module_holds_goes_to_workers_too() -> None:

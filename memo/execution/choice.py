@@ -12,12 +12,12 @@ from memo.execution.nursery import FORKS, Nursery
 from memo.execution.processes import InProcess, Processes
 from memo.execution.protocol import Executor
 
-__all__ = ["EXECUTORS", "executor", "nursery"]
+__all__ = ["EXECUTORS", "executor", "start_nursery"]
 
 EXECUTORS = ("in-process", "processes", "ray")
 
 
-def nursery(module: str, workers: int | None = None) -> Nursery | None:
+def start_nursery(module: str, workers: int | None = None) -> Nursery | None:
     """What to fork workers from, if there are to be any: it is started now.
 
     Args:

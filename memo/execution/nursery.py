@@ -2,8 +2,9 @@
 
 To import torch takes seconds, longer than many a task. So there is one process that imports the
 module of the tasks and does nothing else, while this one is still at its own imports; each worker
-is a fork of it. It has run nothing, so that no lock is held when it is forked, as one could be
-here. Where forks are not safe at all (macOS, Windows), each worker imports for itself.
+is a fork of it. It has run nothing: the threads that it has by then are an allocator's, which
+expects forks, and no lock is held, as one could be here. Where forks are not safe at all (macOS,
+Windows), each worker imports for itself.
 
 The fork server of `multiprocessing` would run the user's script once more in each worker, and leave
 a folder behind when it is killed.
@@ -35,8 +36,8 @@ ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
 }
-"""No threads before the fork; and glibc keeps memory for the next tensors, rather than give it
-back: measured on the digits' scoring, a seventh of the page faults and 6 of 43 CPU seconds less."""
+"""No threads of BLAS before the fork; and glibc keeps memory for the next tensors, rather than give
+it back: measured on the digits' scoring, a seventh of the page faults and 6 of 43 CPU seconds."""
 
 PATIENCE = 0.5
 """Seconds for an orderly end."""

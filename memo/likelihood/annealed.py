@@ -1,4 +1,4 @@
-"""log p(x) by annealed importance sampling: slow, and independent of `adaptive`'s proposals."""
+"""log p(x) by annealed importance sampling: slow, and by weights of its own."""
 
 import numpy as np
 import torch

@@ -66,6 +66,7 @@ def approximate_posterior(model: LatentVariableModel, x: Tensor, start: Gaussian
 
 
 def gradients_serve(model: LatentVariableModel, x: Tensor, z: Tensor) -> bool:
+    """Whether proposals are found from gradients: x (n, *shape), z (n, d)."""
     return not moments_are_known(model) and has_gradient(model, x, z)
 
 
