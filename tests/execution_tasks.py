@@ -46,7 +46,7 @@ def kill_parent_once(shared: str, task: int) -> tuple[int, int]:
     marker = Path(shared) / "killed"
     if not marker.exists():
         if task == 0:
-            marker.touch()
+            marker.write_text(str(os.getppid()))
             os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(60)  # until it sees that it is alone
     return task, os.getppid()
