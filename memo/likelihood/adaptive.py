@@ -36,12 +36,6 @@ together nine tenths.
 HALF = 16
 """Draws of the first two halves that judge each other."""
 
-PRECISE = 0.75
-"""Share of the tolerance that a half's standard error must keep to.
-
-Two such halves together have half of the tolerance; a precise one and a poor one mostly keep to it.
-"""
-
 TAIL_WORTH_FITTING = 256
 """Draws from one proposal from which on the Pareto k of their weights is fitted."""
 
@@ -150,9 +144,9 @@ def _block(
     streams: Streams,
 ) -> LogLikelihood:
     everything = np.arange(len(x))
-    bank = streams.draw(torch.randn, (BANK, model.latent), everything[:1], (0, 1, 0))
+    bank = streams.shared(torch.randn, (BANK, model.latent), (0, 1, 0))
     noise = streams.draw(torch.randn, (TRIAL_DRAWS, model.latent), everything, (0, 0, 0))
-    proposal = first_proposal(model, x, bank[:, 0].to(x), noise.to(x))
+    proposal = first_proposal(model, x, bank.to(x), noise.to(x))
     many = model.latent > FEW_LATENTS
     has_chains = many and gradients_serve(model, x, proposal.components[0].mean)
     step_size = x.new_full((len(x),), STEP_SIZE * model.latent**-0.25)
@@ -274,7 +268,7 @@ class _Estimate:
             Which observations have a share left open, (n,).
         """
         halves = [_moments(half) for half in log_weights.chunk(2)]
-        precise = np.stack([half.std_error <= PRECISE * tolerance for half in halves])
+        precise = np.stack([half.std_error <= tolerance for half in halves])
         share = self.open[positions] + math.log(0.5)
         for half, entered in zip(halves, precise[::-1], strict=True):
             where, part = positions[entered], (share + half.value)[entered]

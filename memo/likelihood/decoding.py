@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from memo.models import LatentVariableModel
 from memo.models.networks import MLPDecoder
 
-__all__ = ["bfloat16_is_fast", "log_joint", "log_joint_gradient", "pieces"]
+__all__ = ["bfloat16_is_fast", "log_joint", "log_joint_gradient", "pieces", "rounded_decoding"]
 
 CACHE_FLOATS = 1 << 20
 """Decoder outputs held at a time on a CPU, in floats: a part of the cores' common cache.
@@ -44,26 +44,62 @@ def bfloat16_is_fast(device: str) -> bool:
 
 def log_joint(model: LatentVariableModel, x: Tensor, z: Tensor) -> Tensor:
     """log p(x | z) + log N(z; 0, I) in nats: x (n, *shape), z (S, n, d) -> (S, n)."""
+    return _log_joint(model, x, z, _decoding(model, z))
+
+
+def log_joint_gradient(
+    model: LatentVariableModel, x: Tensor, z: Tensor, *, rounded: bool = False
+) -> tuple[Tensor, Tensor]:
+    """log p(x, z) and its gradient in z: x (n, *shape), z (S, n, d) -> (S, n), (S, n, d).
+
+    Args:
+        model: The latent-variable model.
+        x: Observations.
+        z: Latent draws.
+        rounded: Whether the decoder's products may be rounded to bfloat16, where that is fast.
+    """
+    decode = rounded_decoding(model, z) if rounded else model.decode
+    values, gradients = [], []
+    with torch.enable_grad():
+        for rows in pieces(len(x), len(z) * x[0].numel(), x.device):
+            at = z[:, rows].detach().requires_grad_()
+            value = _log_joint(model, x[rows], at, decode)
+            (gradient,) = torch.autograd.grad(value.sum(), at)
+            values.append(value.detach())
+            gradients.append(gradient)
+    return torch.cat(values, 1), torch.cat(gradients, 1)
+
+
+def rounded_decoding(model: LatentVariableModel, like: Tensor) -> Callable[[Tensor], Tensor]:
+    """The model's decoder, its products in bfloat16 where that is fast.
+
+    For what only shapes a proposal. Measured on MNIST, log p(x, z) is off by 0.1 nats and its
+    gradient by 2%; both take two thirds of the time.
+
+    Args:
+        model: The latent-variable model.
+        like: A tensor of the type, and on the device, of latent variables.
+    """
+    device = like.device.type
+    if like.dtype != torch.float32 or not bfloat16_is_fast(device):
+        return model.decode
+
+    def decode(z: Tensor) -> Tensor:
+        with torch.autocast(device, torch.bfloat16):
+            return model.decode(z).float()
+
+    return decode
+
+
+def _log_joint(
+    model: LatentVariableModel, x: Tensor, z: Tensor, decode: Callable[[Tensor], Tensor]
+) -> Tensor:
     result = z.new_empty(z.shape[:2])
-    decode = _decoding(model, z)
     for start in range(0, len(z), DRAWS):
         draws = slice(start, start + DRAWS)
         for rows in pieces(len(x), len(z[draws]) * x[0].numel(), x.device):
             result[draws, rows] = model.observation.log_prob(x[rows], decode(z[draws, rows]))
     return result - 0.5 * z.square().sum(-1) - 0.5 * z.shape[-1] * math.log(2 * math.pi)
-
-
-def log_joint_gradient(model: LatentVariableModel, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """log p(x, z) and its gradient in z: x (n, *shape), z (S, n, d) -> (S, n), (S, n, d)."""
-    values, gradients = [], []
-    with torch.enable_grad():
-        for rows in pieces(len(x), len(z) * x[0].numel(), x.device):
-            at = z[:, rows].detach().requires_grad_()
-            value = log_joint(model, x[rows], at)
-            (gradient,) = torch.autograd.grad(value.sum(), at)
-            values.append(value.detach())
-            gradients.append(gradient)
-    return torch.cat(values, 1), torch.cat(gradients, 1)
 
 
 def _decoding(model: LatentVariableModel, z: Tensor) -> Callable[[Tensor], Tensor]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from memo.models import LatentVariableModel
 
-__all__ = ["Gaussian", "encoder_gaussian"]
+__all__ = ["Gaussian", "encoder_gaussian", "shortened"]
 
 
 @dataclass(frozen=True)
@@ -53,3 +53,9 @@ def encoder_gaussian(model: LatentVariableModel, x: Tensor) -> Gaussian:
     """What the encoder takes for the posterior."""
     mean, log_std = model.encode(x)
     return Gaussian(mean, torch.diag_embed(torch.exp(log_std)))
+
+
+def shortened(steps: Tensor, most: float) -> Tensor:
+    """(n, d), those longer than `most` scaled to it."""
+    length: Tensor = steps.norm(dim=-1, keepdim=True)
+    return steps * (most / length).clamp(max=1)

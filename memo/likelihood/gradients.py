@@ -1,7 +1,7 @@
 """The Gaussian closest to each x's posterior, from gradients of log p(x, z).
 
-For decoders of which nothing is known but that they can be differentiated: `approximate` first
-climbs from the encoder's mean to where the posterior's mass is, then fits mean and covariance.
+`climbed` leads from the encoder's mean to where the posterior's mass is. `approximate` then fits
+mean and covariance, for decoders of which nothing is known but that they can be differentiated.
 """
 
 import math
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from memo.likelihood.decoding import log_joint_gradient
-from memo.likelihood.gaussian import Gaussian
+from memo.likelihood.gaussian import Gaussian, shortened
 from memo.models import LatentVariableModel
 
-__all__ = ["approximate", "has_gradient", "refined"]
+__all__ = ["approximate", "climbed", "has_gradient", "refined"]
 
 CLIMBS = 40
 """Gradients in which a mode is approached; 30 to 80 make equally good proposals."""
@@ -78,7 +78,7 @@ def approximate(model: LatentVariableModel, x: Tensor, start: Gaussian) -> Gauss
         x: Observations, (n, *shape).
         start: Where to start, for each observation.
     """
-    q = _climbed(model, x, start)
+    q, _ = climbed(model, x, start, CLIMBS, rounded=False)
     near = x.new_zeros(len(x))
     active = torch.arange(len(x), device=x.device)
     for number in range(STEPS):
@@ -127,38 +127,49 @@ def _newton_step(
     values, vectors = (part.to(q.mean) for part in torch.linalg.eigh(precision.cpu()))
     values = values.abs().clamp(*EIGENVALUES)
     step = torch.einsum("nij,nj->ni", vectors, torch.einsum("nij,ni->nj", vectors, mean) / values)
-    step = _shortened(step.nan_to_num(0, 0, 0), math.sqrt(latent))
+    step = shortened(step.nan_to_num(0, 0, 0), math.sqrt(latent))
     change = 0.5 * (values - 1 - values.log() + step.square()).sum(-1)
     moved = Gaussian(q.draw(step[None])[0], q.factor @ (vectors / values.sqrt().unsqueeze(1)))
     return moved, change
 
 
-def _climbed(model: LatentVariableModel, x: Tensor, start: Gaussian) -> Gaussian:
-    """`start` moved towards a maximum of log p(x, z), by BFGS steps (Nocedal & Wright 2006, ch. 6).
+def climbed(
+    model: LatentVariableModel, x: Tensor, start: Gaussian, gradients: int, *, rounded: bool = True
+) -> tuple[Gaussian, Tensor]:
+    """`start` moved towards a maximum of log p(x, z), by BFGS steps (Nocedal & Wright 2006, ch. 6),
+    and log p(x, z) there, (n,).
 
     In units of `start`, and no longer than 2 sqrt(d) of them. A step that leads down is not taken,
     and the next is a quarter as long.
+
+    Args:
+        model: The latent-variable model.
+        x: Observations, (n, *shape).
+        start: Where to start, for each observation.
+        gradients: The most that are taken for an observation, beside the first.
+        rounded: Whether products may be rounded, see `rounded_decoding`; a climb then ends where
+            the rounding hides what is left of it.
     """
     u = torch.zeros_like(start.mean)
-    value, gradient = _at(model, x, start, u)
+    value, gradient = _at(model, x, start, u, rounded=rounded)
     inverse = torch.diag_embed(torch.ones_like(u))
     size = torch.ones_like(value)
     active = torch.arange(len(x), device=x.device)
-    for number in range(CLIMBS):
+    for number in range(gradients):
         along = torch.einsum("nij,nj->ni", inverse[active], gradient[active])
         promise = (along * gradient[active]).sum(-1)
         active, along = active[promise > NEAR], along[promise > NEAR]
         if not len(active):
             break
-        step = size[active, None] * _shortened(along, 2 * math.sqrt(u.shape[1]))
-        reached, slope = _at(model, x[active], start[active], u[active] + step)
+        step = size[active, None] * shortened(along, 2 * math.sqrt(u.shape[1]))
+        reached, slope = _at(model, x[active], start[active], u[active] + step, rounded=rounded)
         inverse[active] = _updated(inverse[active], step, gradient[active] - slope, number == 0)
         better = reached > value[active]
         size[active] = torch.where(better, (2 * size[active]).clamp(max=1), size[active] / 4)
         taken = active[better]
         u[taken] += step[better]
         value[taken], gradient[taken] = reached[better], slope[better]
-    return Gaussian(start.draw(u[None])[0], start.factor)
+    return Gaussian(start.draw(u[None])[0], start.factor), value
 
 
 def _updated(inverse: Tensor, step: Tensor, change: Tensor, first: bool) -> Tensor:
@@ -178,13 +189,9 @@ def _updated(inverse: Tensor, step: Tensor, change: Tensor, first: bool) -> Tens
     return torch.where(concave, inverse + (stretch - cross - cross.mT) / curvature, inverse)
 
 
-def _shortened(steps: Tensor, most: float) -> Tensor:
-    """(n, d), those longer than `most` scaled to it."""
-    length: Tensor = steps.norm(dim=-1, keepdim=True)
-    return steps * (most / length).clamp(max=1)
-
-
-def _at(model: LatentVariableModel, x: Tensor, q: Gaussian, u: Tensor) -> tuple[Tensor, Tensor]:
+def _at(
+    model: LatentVariableModel, x: Tensor, q: Gaussian, u: Tensor, *, rounded: bool
+) -> tuple[Tensor, Tensor]:
     """log p(x, z) at z = m + L u and its gradient in u: (n, d) -> (n,), (n, d)."""
-    value, gradient = log_joint_gradient(model, x, q.draw(u[None]))
+    value, gradient = log_joint_gradient(model, x, q.draw(u[None]), rounded=rounded)
     return value[0], torch.einsum("nij,ni->nj", q.factor, gradient[0])

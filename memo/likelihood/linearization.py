@@ -58,6 +58,11 @@ class Linearization:
     hidden: tuple[Rectified, ...] = ()
     """The hidden layers; empty where the curvature is zero, or not known."""
 
+    @property
+    def std(self) -> Tensor:
+        """Standard deviations of f(z) to first order: (n, P)."""
+        return _norms(self.slopes).to(self.mean)
+
     def curvature(self, score: Tensor) -> Tensor:
         """sum_p score_p E[d2f_p / du du^T]: (n, P) -> (n, d, d).
 
@@ -147,7 +152,7 @@ def moment_propagation(layers: nn.Module, mean: Tensor, factor: Tensor) -> Linea
             mean, slopes = layer(mean), _product(slopes, layer.weight, dtype)
             read_by.append(layer.weight)
         elif isinstance(layer, nn.ReLU):
-            std = slopes.square().sum(1, dtype=mean.dtype).sqrt()
+            std = _norms(slopes).to(mean)
             std = std.clamp_min(torch.finfo(mean.dtype).tiny ** 0.5)
             active = torch.special.ndtr(mean / std)
             density = torch.exp(-0.5 * (mean / std).square()) / math.sqrt(2 * math.pi)
@@ -168,6 +173,11 @@ def _dtype_of_slopes(like: Tensor) -> torch.dtype:
     """
     fast = like.dtype == torch.float32 and bfloat16_is_fast(like.device.type)
     return torch.bfloat16 if fast else like.dtype
+
+
+def _norms(slopes: Tensor) -> Tensor:
+    """Of the columns: (n, d, H) -> (n, H)."""
+    return slopes.square().sum(1).sqrt()
 
 
 def _product(values: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:

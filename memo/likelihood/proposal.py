@@ -8,14 +8,24 @@ import torch
 from torch import Tensor
 
 from memo.likelihood.decoding import pieces
-from memo.likelihood.gaussian import Gaussian
-from memo.likelihood.gradients import approximate, has_gradient
+from memo.likelihood.gaussian import Gaussian, shortened
+from memo.likelihood.gradients import approximate, climbed, has_gradient
 from memo.likelihood.linearization import curvature_is_known, linearize, moments_are_known
 from memo.models import LatentVariableModel, ObservationModel
 
 __all__ = ["Approximation", "approximate_posterior"]
 
+CLIMBS = 6
+"""Gradients of the climb before the steps.
+
+Each costs a ninth of a step. Measured on MNIST, it saves 0.9 of 2.5 steps in training, and 2 of 4
+held out under a VAE that overfits; of more gradients few observations have any use.
+"""
+
+STEPS_AFTER_CLIMB = 4
+
 MAX_STEPS = 12
+"""Where there is no climb."""
 
 SETTLED = 1.0
 """Squared length of a step, in posterior standard deviations, that is the last one."""
@@ -57,12 +67,15 @@ def approximate_posterior(model: LatentVariableModel, x: Tensor, start: Gaussian
         x: Observations, (n, *shape).
         start: Where to start, for each observation.
     """
-    if not gradients_serve(model, x, start.mean):
-        return _by_moments(model, x, start)
-    q = approximate(model, x, start)
-    parameters = model.decode(q.mean).flatten(1)
-    moments = _moments(model.observation, x, parameters, torch.zeros_like(parameters))
-    return Approximation(q, _misfit(*moments))
+    if gradients_serve(model, x, start.mean):
+        q = approximate(model, x, start)
+        parameters = model.decode(q.mean).flatten(1)
+        moments = _moments(model.observation, x, parameters, torch.zeros_like(parameters))
+        return Approximation(q, _misfit(*moments))
+    if curvature_is_known(model) and has_gradient(model, x, start.mean):
+        start, _ = climbed(model, x, start, CLIMBS)
+        return _by_moments(model, x, start, STEPS_AFTER_CLIMB, math.sqrt(model.latent))
+    return _by_moments(model, x, start, MAX_STEPS)
 
 
 def gradients_serve(model: LatentVariableModel, x: Tensor, z: Tensor) -> bool:
@@ -70,7 +83,13 @@ def gradients_serve(model: LatentVariableModel, x: Tensor, z: Tensor) -> bool:
     return not moments_are_known(model) and has_gradient(model, x, z)
 
 
-def _by_moments(model: LatentVariableModel, x: Tensor, start: Gaussian) -> Approximation:
+def _by_moments(
+    model: LatentVariableModel,
+    x: Tensor,
+    start: Gaussian,
+    steps: int,
+    longest: float = math.inf,
+) -> Approximation:
     """Damped variational Newton steps from `start` to the Gaussian q closest to p(z | x).
 
     Each solves the quadratic model that the decoder f under q and the mean Fisher information F of
@@ -86,13 +105,20 @@ def _by_moments(model: LatentVariableModel, x: Tensor, start: Gaussian) -> Appro
     median variance of the weights is 1.31 with Gauss-Newton, 0.78 with Newton's steps and 0.55
     with the last one; under a VAE that overfits 6.2, 2.2 and 1.4. Whenever a step is longer than
     the one before, that observation's further steps are halved.
+
+    Args:
+        model: The latent-variable model.
+        x: Observations, (n, *shape).
+        start: Where to start, for each observation.
+        steps: The most that are taken before the last one.
+        longest: A step's length, in standard deviations of q, above which it is shortened.
     """
     q = start.clone()
     misfit, damping = x.new_zeros(len(x)), x.new_ones(len(x))
     previous = x.new_full((len(x),), math.inf)
     active = torch.arange(len(x), device=x.device)
-    for _ in range(MAX_STEPS):
-        step = _steps(model, x[active], q[active])
+    for _ in range(steps):
+        step = _steps(model, x[active], q[active], longest)
         damping[active] *= torch.where(step.length > previous[active], 0.5, 1.0)
         q.mean[active] += damping[active].unsqueeze(-1) * step.mean
         q.factor[active] = step.factor
@@ -101,7 +127,7 @@ def _by_moments(model: LatentVariableModel, x: Tensor, start: Gaussian) -> Appro
         if not len(active):
             break
     if curvature_is_known(model):
-        step = _steps(model, x, q, refined=True)
+        step = _steps(model, x, q, longest, refined=True)
         q = Gaussian(q.mean + step.mean, step.factor)
     return Approximation(q, misfit)
 
@@ -119,22 +145,31 @@ class _Step(NamedTuple):
     misfit: Tensor
 
 
-def _steps(model: LatentVariableModel, x: Tensor, q: Gaussian, *, refined: bool = False) -> _Step:
+def _steps(
+    model: LatentVariableModel,
+    x: Tensor,
+    q: Gaussian,
+    longest: float,
+    *,
+    refined: bool = False,
+) -> _Step:
     floats = q.mean.shape[-1] * x[0].numel() // PASSES
     parts = [
-        _step(model, x[rows], q[rows], refined=refined) for rows in pieces(len(x), floats, x.device)
+        _step(model, x[rows], q[rows], longest, refined=refined)
+        for rows in pieces(len(x), floats, x.device)
     ]
     return _Step(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-def _step(model: LatentVariableModel, x: Tensor, q: Gaussian, *, refined: bool) -> _Step:
+def _step(
+    model: LatentVariableModel, x: Tensor, q: Gaussian, longest: float, *, refined: bool
+) -> _Step:
     decoded = linearize(model, q.mean, q.factor)
-    std = decoded.slopes.square().sum(1, dtype=x.dtype).sqrt()
-    score, information = _moments(model.observation, x, decoded.mean, std)
+    score, information = _moments(model.observation, x, decoded.mean, decoded.std)
     dtype = decoded.slopes.dtype
     weighted = decoded.slopes * information.unsqueeze(1).to(dtype)
-    products = torch.cat([weighted, score.unsqueeze(1).to(dtype)], 1) @ decoded.slopes.mT
-    fisher, gradient = products[:, :-1].to(x.dtype), products[:, -1:].to(x.dtype).mT
+    fisher = (weighted @ decoded.slopes.mT).to(x.dtype)
+    gradient = (score.unsqueeze(1).to(dtype) @ decoded.slopes.mT).to(x.dtype).mT
     gradient = gradient - q.factor.mT @ q.mean.unsqueeze(-1)
     if refined:
         gradient = gradient + decoded.score_correction(weighted).unsqueeze(-1)
@@ -144,8 +179,9 @@ def _step(model: LatentVariableModel, x: Tensor, q: Gaussian, *, refined: bool) 
     precision = prior + torch.where((failed == 0)[:, None, None], bent, fisher)
     triangle = torch.linalg.cholesky(precision)
     step = torch.cholesky_solve(gradient, triangle)
+    taken = shortened(step.squeeze(-1), longest)
     return _Step(
-        mean=(q.factor @ step).squeeze(-1),
+        mean=(q.factor @ taken.unsqueeze(-1)).squeeze(-1),
         factor=torch.linalg.solve_triangular(triangle.mT, q.factor, upper=True, left=False),
         length=(step * gradient).sum((1, 2)),
         misfit=_misfit(score, information),

@@ -34,11 +34,21 @@ class Streams:
         size, *rest = shape
         parts = []
         for group in np.unique(positions // ROWS):
-            sequence = np.random.SeedSequence(
-                self.seed, spawn_key=(self.first + int(group), *purpose)
-            )
-            (state,) = sequence.generate_state(1, np.uint64)
-            source = torch.Generator().manual_seed(int(state))
+            source = self._source(int(group), purpose)
             draws = distribution(size, ROWS, *rest, generator=source)
             parts.append(draws[:, positions[positions // ROWS == group] % ROWS])
         return torch.cat(parts, 1)
+
+    def shared(
+        self,
+        distribution: Callable[..., Tensor],
+        shape: tuple[int, ...],
+        purpose: tuple[int, int, int],
+    ) -> Tensor:
+        """Draws of a `shape` that all observations of the block have in common."""
+        return distribution(*shape, generator=self._source(0, purpose))
+
+    def _source(self, group: int, purpose: tuple[int, int, int]) -> torch.Generator:
+        sequence = np.random.SeedSequence(self.seed, spawn_key=(self.first + group, *purpose))
+        (state,) = sequence.generate_state(1, np.uint64)
+        return torch.Generator().manual_seed(int(state))
