@@ -127,10 +127,10 @@ def _centred(decoder: MLPDecoder) -> Callable[[Tensor], Tensor]:
         values: Tensor = first(z)
         for layer, rounded in products:
             if rounded is None:
-                values = layer(values)
+                values.clamp_(min=0)  # MLPDecoder has ReLU layers and no others
             else:
                 centre = values.mean(0)
-                deviation = (values - centre).bfloat16() @ rounded
+                deviation = values.sub_(centre).bfloat16() @ rounded
                 values = deviation.float().add_(layer(centre))
         return values.unflatten(-1, decoder.shape)  # type: ignore[no-any-return,no-untyped-call]
 
