@@ -11,6 +11,7 @@ a folder behind when it is killed.
 """
 
 import contextlib
+import gc
 import importlib
 import multiprocessing
 import os
@@ -122,8 +123,10 @@ def tend(descriptor: int, module: str) -> None:
         module: What it imports.
     """
     control = Connection(descriptor)
+    gc.disable()  # what is imported stays, and no look for cycles touches the pages that forks share
     with contextlib.suppress(ImportError):  # the worker that needs it will say so
         importlib.import_module(module)
+    gc.freeze()
     children: dict[int, BaseProcess] = {}
     while True:
         try:
@@ -154,6 +157,7 @@ def _forked(control: Connection, descriptor: int, start: Start) -> BaseProcess:
 
 
 def _work(control: Connection, connection: Connection, start: Start) -> None:
+    gc.enable()
     control.close()  # else the nursery's end would not be seen where it was held
     work(connection, start)
 
