@@ -123,7 +123,7 @@ def tend(descriptor: int, module: str) -> None:
         module: What it imports.
     """
     control = Connection(descriptor)
-    gc.disable()  # what is imported stays, and no look for cycles touches the pages that forks share
+    gc.disable()  # what is imported stays, and looks for cycles would touch what forks share
     with contextlib.suppress(ImportError):  # the worker that needs it will say so
         importlib.import_module(module)
     gc.freeze()
