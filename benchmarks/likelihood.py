@@ -130,7 +130,7 @@ def main() -> None:
 
 
 def settings(mnist: Path | None, colour: Path | None) -> list[Setting]:
-    """Digits; two settings of MNIST, and a convolutional one, where their files are given."""
+    """Digits; two settings of MNIST, and two convolutional ones, where their files are given."""
     small = VAESpec(kind="vae", network=MLPSpec(kind="mlp", hidden=[256, 128]), latent=8)
     result = [Setting("digits", small, digits, 1437, 100)]
     if mnist is not None:
@@ -140,14 +140,16 @@ def settings(mnist: Path | None, colour: Path | None) -> list[Setting]:
             Setting("mnist-5400", large, lambda: mnist_images(mnist, 6_000), 5_400, 100),
         ]
     if colour is not None:
-        conv = VAESpec(
-            kind="vae",
-            network=ConvSpec(kind="conv", features=32),
-            latent=32,
-            observation=DiagonalGaussianSpec(kind="diagonal-gaussian"),
-        )
         images = lambda: colour_images(colour, 2_200)  # noqa: E731
-        result.append(Setting("colour-conv", conv, images, 2_000, 20, CONV_REFERENCE, (60, 16)))
+        for latent in (32, 64):
+            conv = VAESpec(
+                kind="vae",
+                network=ConvSpec(kind="conv", features=32),
+                latent=latent,
+                observation=DiagonalGaussianSpec(kind="diagonal-gaussian"),
+            )
+            name = f"colour-conv-{latent}"
+            result.append(Setting(name, conv, images, 2_000, 20, CONV_REFERENCE, (60, 16)))
     return result
 
 
