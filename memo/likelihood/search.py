@@ -156,12 +156,12 @@ def _likeliest(model: LatentVariableModel, x: Tensor, bank: Tensor) -> Tensor:
     for some in pieces(len(bank), x[0].numel(), x.device):
         likelihood = _of_pairs(model.observation, x, decode(bank[some]))
         parts.append(likelihood - 0.5 * bank[some].square().sum(-1))
-    log_joint = torch.cat(parts, 1)
+    height = torch.cat(parts, 1)
     starts = []
     for _ in range(STARTS):
-        starts.append(bank[log_joint.argmax(1)])
+        starts.append(bank[height.argmax(1)])
         near = torch.cdist(starts[-1], bank).square() < bank.shape[1]  # half of the mean of it
-        log_joint = log_joint.masked_fill(near, -torch.inf)
+        height = height.masked_fill(near, -torch.inf)
     return torch.stack(starts)
 
 
