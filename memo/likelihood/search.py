@@ -1,7 +1,5 @@
 """The search for the modes of each x's posterior, and the mixture of what it finds."""
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
@@ -98,24 +96,26 @@ def _modes(
         Gaussians of all n observations, and (n, number of them): where an observation has fewer
         modes, `first` stands in, of no evidence.
     """
-    gaussians, evidence = [first], [_evidence(model, x, first, noise)]
-    for z, there in _other_modes(model, x, first, bank):
-        if there.any():
-            start = Gaussian(z[there], first.factor[there])
-            found = approximate_posterior(model, x[there], start).gaussian
-            gaussians.append(first.replaced(there, found))
-            its = _evidence(model, x[there], found, noise[:, there])
-            evidence.append(torch.full_like(evidence[0], -torch.inf).index_put((there,), its))
-    return gaussians, torch.stack(evidence, 1)
+    evidence = _evidence(model, x, first, noise).unsqueeze(1)
+    z, there = _other_modes(model, x, first, bank)
+    if not there.any():
+        return [first], evidence
+    mode, rows = there.nonzero(as_tuple=True)
+    start = Gaussian(z[mode, rows], first.factor[rows])
+    found = approximate_posterior(model, x[rows], start).gaussian
+    others = torch.full_like(there, -torch.inf, dtype=x.dtype)
+    others[mode, rows] = _evidence(model, x[rows], found, noise[:, rows])
+    gaussians = [first.replaced(rows[mode == k], found[mode == k]) for k in range(FOUND)]
+    return [first, *gaussians], torch.cat([evidence, others.T], 1)
 
 
 def _other_modes(
     model: LatentVariableModel, x: Tensor, first: Gaussian, bank: Tensor
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> tuple[Tensor, Tensor]:
     """The highest modes of p(x, z) that the bank leads to, and not where `first` is.
 
-    Yields:
-        `FOUND` times, (n, d) and for which observations there is one, (n,).
+    Returns:
+        (FOUND, n, d), and whether there is one, (FOUND, n).
     """
     z, height = _climbed(model, x, first.factor, _likeliest(model, x, bank))
     inverse = torch.linalg.inv(first.factor)
@@ -127,11 +127,13 @@ def _other_modes(
 
     least = log_joint(model, x, first.mean[None])[0] - WORTHLESS
     height = height.masked_fill(same_as(first.mean) | (height < least), -torch.inf)
+    modes, there = [], []
     for _ in range(FOUND):
         highest, which = height.max(0)
-        mode = z[which, torch.arange(len(x), device=x.device)]
-        yield mode, highest > -torch.inf
-        height = height.masked_fill(same_as(mode), -torch.inf)
+        modes.append(z[which, torch.arange(len(x), device=x.device)])
+        there.append(highest > -torch.inf)
+        height = height.masked_fill(same_as(modes[-1]), -torch.inf)
+    return torch.stack(modes), torch.stack(there)
 
 
 def _climbed(
