@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from memo.likelihood import LogLikelihood, estimate_log_likelihood
 from memo.likelihood.weights import log_mean_exp
-from memo.models import Density, LatentVariableModel
+from memo.models import Density, is_latent_variable_model
 from memo.spec import ImportanceSpec
 
 OBSERVATIONS, WIDTH, LATENT = 1000, 8, 3
@@ -137,6 +137,6 @@ def test_a_density_in_closed_form_is_exact() -> None:
 
 
 def test_a_model_that_fills_no_protocol_is_refused(model: LinearGaussian) -> None:
-    assert isinstance(model, LatentVariableModel)
+    assert is_latent_variable_model(model)
     with pytest.raises(TypeError, match="Linear is no Density, LatentVariableModel or Estimated"):
         estimate(nn.Linear(3, 2), np.zeros((2, 3)), 2)

@@ -10,7 +10,7 @@ from memo.likelihood.adaptive import adaptive_log_likelihood
 from memo.likelihood.draws import drawn_log_likelihood
 from memo.likelihood.importance import importance_log_likelihood
 from memo.likelihood.weights import LogLikelihood
-from memo.models import ClosedForm, Density, Estimated, LatentVariableModel
+from memo.models import ClosedForm, Density, Estimated, is_latent_variable_model
 from memo.spec import AdaptiveSpec, ImportanceSpec, LikelihoodSpec
 
 __all__ = ["draws_of_its_own", "estimate_log_likelihood", "left_out_log_likelihood"]
@@ -36,7 +36,7 @@ def estimate_log_likelihood(
             return _exact(model.log_prob(x))
     if draws_of_its_own(model):
         return drawn_log_likelihood(cast(Estimated, model), x, spec, seed)
-    if not isinstance(model, LatentVariableModel):
+    if not is_latent_variable_model(model):
         raise TypeError(f"{type(model).__name__} is no Density, LatentVariableModel or Estimated")
     match spec:
         case AdaptiveSpec():
@@ -50,7 +50,11 @@ def estimate_log_likelihood(
 
 def draws_of_its_own(model: nn.Module) -> bool:
     """Whether log p(x) is a mean of the model's own draws, which all models then have in common."""
-    return isinstance(model, Estimated) and not isinstance(model, Density | LatentVariableModel)
+    return (
+        isinstance(model, Estimated)
+        and not isinstance(model, Density)
+        and not is_latent_variable_model(model)
+    )
 
 
 @torch.no_grad()

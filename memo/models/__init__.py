@@ -11,6 +11,7 @@ from memo.models.protocols import (
     LatentVariableModel,
     ObservationModel,
     Trainable,
+    is_latent_variable_model,
 )
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "Trainable",
     "build_model",
     "initial_model",
+    "is_latent_variable_model",
 ]

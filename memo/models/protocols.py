@@ -8,7 +8,7 @@ draws). All families here are `Generative`; a model of the user's own need not b
 `memo.training.contract` a model of the user's own.
 """
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ __all__ = [
     "LatentVariableModel",
     "ObservationModel",
     "Trainable",
+    "is_latent_variable_model",
 ]
 
 
@@ -132,7 +133,6 @@ class Generative(Protocol):
         ...
 
 
-@runtime_checkable
 class LatentVariableModel(Protocol):
     """A density p(x) = E_{p(z)}[p(x | z)] with a standard normal prior and an encoder q(z | x)."""
 
@@ -149,6 +149,14 @@ class LatentVariableModel(Protocol):
     def decode(self, z: Tensor) -> Tensor:
         """Parameters of p(x | z): (..., d) -> (..., *parameter shape)."""
         ...
+
+
+def is_latent_variable_model(model: object) -> TypeGuard[LatentVariableModel]:
+    """Whether it has what a `LatentVariableModel` has.
+
+    From Python 3.12 on `isinstance` would look for `observation` where a module keeps no modules.
+    """
+    return all(hasattr(model, name) for name in ("latent", "observation", "encode", "decode"))
 
 
 @runtime_checkable

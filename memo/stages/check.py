@@ -22,7 +22,7 @@ from memo.likelihood import (
     concatenate,
     draws_of_its_own,
 )
-from memo.models import LatentVariableModel
+from memo.models import is_latent_variable_model
 from memo.spec import ModelSpec, source_of
 from memo.stages.densities import ScoredDensity, scored_densities
 from memo.stages.experiment import Experiment
@@ -62,7 +62,7 @@ def check(
     """
     at = experiment.scored_epoch(epoch)
     model = experiment.blank_model
-    if not isinstance(model, LatentVariableModel):
+    if not is_latent_variable_model(model):
         reason = (
             "a mean of its own draws, which nothing else can be compared with"
             if draws_of_its_own(model)
@@ -169,7 +169,7 @@ def _estimates(experiment: Experiment, table: pl.DataFrame, rows: IndexArray) ->
 def _reference(shared: _Shared, task: _Task) -> LogLikelihood:
     device = default_device()
     x = torch.from_numpy(np.array(shared.scored[task.rows])).to(device, torch.float32)
-    model = loaded_model(task.weights, shared.model, x.shape[1:], task.file).to(device)
-    assert isinstance(model, LatentVariableModel)
+    model = loaded_model(task.weights, shared.model, x.shape[1:], task.file).to(device).eval()
+    assert is_latent_variable_model(model)
     with one_thread(), errors_of(source_of(shared.model)):
-        return annealed_log_likelihood(model.eval(), x, TEMPERATURES, CHAINS, task.seed)
+        return annealed_log_likelihood(model, x, TEMPERATURES, CHAINS, task.seed)

@@ -27,7 +27,7 @@ from memo.code import errors_of
 from memo.datasets import observed_pixels, sampled_pictures, sampled_pixels
 from memo.design import IndexArray, Stream, seed_sequence, substreams, torch_seed
 from memo.errors import InputError, WorkError
-from memo.models import Generative, LatentVariableModel
+from memo.models import Generative, is_latent_variable_model
 from memo.neighbors import (
     Embedding,
     EmbeddingError,
@@ -210,7 +210,7 @@ def _space(experiment: Experiment, model: nn.Module) -> _Space:
 
 
 def _encoder(model: nn.Module) -> Embedding:
-    if not isinstance(model, LatentVariableModel):
+    if not is_latent_variable_model(model):
         raise EmbeddingError("'encoder' needs a model that has one")
     device = default_device()
     return lambda x: model.encode(x.to(device))[0]

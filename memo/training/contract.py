@@ -19,10 +19,10 @@ from memo.models import (
     FitError,
     Fitted,
     Generative,
-    LatentVariableModel,
     ObservationModel,
     Trainable,
     initial_model,
+    is_latent_variable_model,
 )
 from memo.spec import BY_GRADIENT, CustomSpec, MitigationSpec
 from memo.training.private import require_private
@@ -136,7 +136,7 @@ def _protocols(trial: _Trial) -> Problems:
             "`noise_features` must be a number, 0 or more: how many standard normal draws `loss` "
             "and `log_prob_draw` take for each observation"
         )
-    latent = isinstance(model, LatentVariableModel)
+    latent = is_latent_variable_model(model)
     if not has & {"log_prob", "log_prob_draw"} and not latent:
         yield (
             "says nothing of log p(x): it needs `log_prob(x)`; or `log_prob_draw(x, noise)`, whose "
@@ -277,7 +277,7 @@ def _density(trial: _Trial) -> Problems:
     with torch.no_grad():
         if isinstance(model, Density):
             yield from _values("log_prob", lambda rows: model.log_prob(x[rows]), x, [])
-        elif isinstance(model, Estimated) and not isinstance(model, LatentVariableModel):
+        elif isinstance(model, Estimated) and not is_latent_variable_model(model):
             yield from _values(
                 "log_prob_draw", lambda rows: model.log_prob_draw(x[rows], noise[rows]), x, []
             )
@@ -288,7 +288,7 @@ def _density(trial: _Trial) -> Problems:
 @torch.no_grad()
 def _latent_variables(trial: _Trial) -> Problems:
     model, x = trial.model, trial.x
-    if isinstance(model, Density) or not isinstance(model, LatentVariableModel):
+    if isinstance(model, Density) or not is_latent_variable_model(model):
         return
     if not _is_count(model, "latent") or model.latent < 1:
         yield "`latent` must be a number, 1 or more: how many latent variables there are"

@@ -7,7 +7,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from memo.models import LatentVariableModel
+from memo.models import is_latent_variable_model
 from memo.models.vae import divergence_from_prior
 from memo.spec import DropoutSpec
 from memo.training.plan import TrainingPlan
@@ -48,7 +48,7 @@ class Objective(nn.Module):
     def _weighted_bound(self, x: Tensor, noise: Tensor) -> Tensor:
         """weight * sum_j max(KL_j, free) - log p(x | z), one draw of z."""
         model = self.model
-        assert isinstance(model, LatentVariableModel)
+        assert is_latent_variable_model(model)
         mean, log_std = model.encode(x)
         z = mean + torch.exp(log_std) * noise
         reconstruction = model.observation.log_prob(x, model.decode(z))
