@@ -10,6 +10,7 @@ from memo.likelihood import estimate_log_likelihood
 from memo.likelihood.decoding import bfloat16_is_fast, log_joint, rounded_decoding
 from memo.likelihood.gaussian import encoder_gaussian
 from memo.likelihood.gradients import climbed
+from memo.likelihood.proposal import _step
 from memo.likelihood.search import BANK, TRIAL_DRAWS, first_proposal
 from memo.likelihood.streams import Streams
 from memo.models.networks import MLPDecoder
@@ -82,6 +83,22 @@ def test_climbs_end_within_a_nat_of_the_mode():
     assert (value > highest - 1).all()
     assert (value <= highest + 1e-9).all()
     torch.testing.assert_close(reached.factor, start.factor)
+
+
+def test_steps_from_a_climb_are_no_longer_than_allowed():
+    """Else one observation in thousands ends far from where its climb led."""
+    model = Perceptron(40, 6.0, latent=2)
+    x = draw(model, 50, seed=0)
+    with torch.no_grad():
+        q = encoder_gaussian(model, x)
+        free, short = (_step(model, x, q, longest, refined=False) for longest in (math.inf, 0.5))
+    free_u, short_u = (
+        torch.linalg.solve(q.factor, step.mean.unsqueeze(-1)).squeeze(-1) for step in (free, short)
+    )
+    assert (free_u.norm(dim=1) > 1).any()
+    length = free_u.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(short_u, free_u * (0.5 / length).clamp(max=1))
+    torch.testing.assert_close(short.length, free.length)  # it still says that more are needed
 
 
 def test_rounded_products_change_little():

@@ -15,6 +15,7 @@ from memo.models import (
     Density,
     Fitted,
     Generative,
+    LatentVariableModel,
     ObservationModel,
     Trainable,
     build_model,
@@ -162,6 +163,8 @@ def test_fills_its_protocols_as_python_3_12_looks_at_them(spec, shape):
         for protocol in filled:
             for name in PROTOCOLS[protocol]:
                 inspect.getattr_static(part, name)
+    with pytest.raises(TypeError, match="runtime_checkable"):  # it would be false from 3.12 on
+        isinstance(model, LatentVariableModel)
 
 
 @each(CASES)

@@ -18,7 +18,7 @@ __all__ = ["Approximation", "approximate_posterior"]
 CLIMBS = 6
 """Gradients of the climb before the steps.
 
-Each costs a ninth of a step. Measured on MNIST, it saves 0.9 of 2.5 steps in training, and 2 of 4
+Each costs a seventh of a step. Measured on MNIST, it saves 0.9 of 2.5 steps in training, and 2 of 4
 held out under a VAE that overfits; of more gradients few observations have any use.
 """
 
