@@ -1,6 +1,8 @@
 """Recorded gradients: those of autograd, for every family, in a stack and alone."""
 
 import math
+import subprocess
+import sys
 from collections.abc import Sequence
 from functools import partial
 
@@ -208,17 +210,87 @@ def selecting(x: Tensor) -> list[Tensor]:
 
 
 def writing(x: Tensor) -> list[Tensor]:
-    return [x.clone().add_(1)]
+    return [x.add_(1)]
+
+
+def writing_into_what_is_read(x: Tensor) -> list[Tensor]:
+    doubled = 2 * x
+    view = doubled[1:]
+    doubled.add_(1)
+    return [view]
+
+
+def writing_elsewhere(x: Tensor) -> list[Tensor]:
+    LOG.add_(x)
+    return [2 * x]
+
+
+LOG = torch.zeros(3)
 
 
 def drawing(x: Tensor) -> list[Tensor]:
     return [x + torch.rand(x.shape)]
 
 
-@pytest.mark.parametrize("function", [stateful, branching, selecting, writing, drawing])
-def test_what_values_decide_is_not_recorded(function) -> None:
+@pytest.mark.parametrize(
+    "function",
+    [
+        stateful,
+        branching,
+        selecting,
+        writing,
+        writing_into_what_is_read,
+        writing_elsewhere,
+        drawing,
+    ],
+)
+def test_what_values_decide_or_what_is_seen_elsewhere_is_not_recorded(function) -> None:
     with pytest.raises(NotRecordedError):
         record(function, [torch.ones(3)])
+
+
+def test_what_no_argument_decides_is_recorded_and_so_are_writes_that_nobody_else_sees() -> None:
+    """Numbers taken out of constants; constants as they are by then; sums in place, whose earlier
+    values were read; shapes of tensors whose values nothing needs."""
+    scale = torch.tensor([2.0, 3.0])
+    table = torch.zeros(3, 3)
+
+    def function(x: Tensor) -> list[Tensor]:
+        factor = float(scale[1])
+        total = x * factor
+        before = total.exp()
+        total.add_(x).neg_().mul_(table.sum() + 1)
+        logs = torch.full((3,), 0.5)
+        logs[:] = x
+        unused = (x.cosh() + 1).sum()
+        return [total, before, logs + torch.tensor([1.0, 2.0, 3.0]), torch.ones_like(unused)]
+
+    program = record(function, [torch.ones(3)])
+    assert not any(node.target is torch.ops.aten.cosh.default for node in program.graph.nodes)
+    table.fill_(0.25)
+    x = torch.tensor([0.1, -0.2, 0.3])
+    assert all(map(torch.equal, program.forward(x), function(x)))
+    plan_memory(program, [])
+    assert all(map(torch.equal, program.forward(-x), function(-x)))
+
+
+def test_recording_imports_no_compiler() -> None:
+    """Which takes a second or two of every worker, for nothing that is used."""
+    script = """
+import sys, numpy as np, torch
+from memo.datasets import prepare_dataset
+from memo.spec import DigitsSpec, MLPSpec, VAESpec
+from memo.training import TrainingPlan, TrainingSet, train_stack
+rows = np.arange(60)
+sets = [TrainingSet(rows[20:], rows[:20], np.random.SeedSequence(i)) for i in range(2)]
+spec = VAESpec(kind="vae", network=MLPSpec(kind="mlp", hidden=[4]), latent=2)
+digits = prepare_dataset(DigitsSpec(kind="digits", limit=60))
+before = set(sys.modules)
+train_stack(spec, TrainingPlan(40, 10, 1e-3), digits, sets, [40], torch.device("cpu"))
+print(*{name for name in set(sys.modules) - before if name.startswith(("sympy", "torch._"))})
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []
 
 
 class Branching(nn.Module):

@@ -108,7 +108,9 @@ class _Plan:
     def add(self, node: Node) -> None:
         """The next operation, and the taking of results that it lets."""
         target: Any = node.target
-        if _shares_memory(node) and all(of in self._known for of in node.all_input_nodes):
+        if node.op == "get_attr":  # a constant of the function's own
+            self.know(node, getattr(self._program, target))
+        elif _shares_memory(node) and all(of in self._known for of in node.all_input_nodes):
             arguments, options = _with(node, self._known.__getitem__)
             self.know(node, target(*arguments, **options))
         else:

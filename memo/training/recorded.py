@@ -6,21 +6,22 @@ recorded is what they come to, without what no result needs: where only the grad
 asked for, most of what its value takes. Results are the same to the bit.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from operator import getitem
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor
-from torch._guards import TracingContext, tracing
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx import GraphModule, Node
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch import Tensor, nn
+from torch.fx import Graph, GraphModule, Node
+from torch.fx.node import map_aggregate
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 __all__ = ["NotRecordedError", "Program", "is_view", "record"]
 
 Program: TypeAlias = GraphModule
-"""Its `forward` takes and gives tensors of the shapes, types and device that were recorded."""
+"""Its `forward` takes and gives tensors of the shapes, types and device that were recorded. Of each
+node, `meta["val"]` is its value's shape, type and layout, without numbers."""
 
 
 class NotRecordedError(Exception):
@@ -47,38 +48,139 @@ def record(
             into tensors; or it draws at random.
     """
     zeros = [torch.zeros_like(argument) for argument in arguments]
+    zeros += [constant.clone() for constant in constants]
+    recorder = _Recorder(zeros)
     try:
-        with tracing(TracingContext(FakeTensorMode())):  # one; else it makes one for each operation
-            program = make_fx(function)(*zeros, *[constant.clone() for constant in constants])
+        with recorder:
+            results = function(*zeros)
     except Exception as error:
         raise NotRecordedError(" ".join(str(error).split())) from error
+    program = recorder.program(results)
     _require_repeatable(program)
     _simplify(program)
     _require_equal(program, function, [*arguments, *constants])
     return program
 
 
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Writes down operations while they are done, below autograd, `vmap` and modules.
+
+    `torch.fx.experimental.proxy_tensor.make_fx` writes down the same, and imports torch's compiler,
+    for longer than ten small models are trained.
+
+    Args:
+        arguments: The function's, which become the program's.
+    """
+
+    def __init__(self, arguments: Sequence[Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._graph = Graph()
+        self._constants = nn.Module()
+        self._nodes: MutableMapping[Tensor, Node] = WeakTensorKeyDictionary()
+        for position, argument in enumerate(arguments):
+            self._know(argument, self._graph.placeholder(f"argument_{position}"))
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Whether the compiler is to be kept from the method below, which imports it."""
+        return False
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        options = dict(kwargs or {})
+        with self:  # what is but a name for several operations
+            result = func.decompose(*args, **options)
+        if result is not NotImplemented:
+            return result
+        operation = self._pure(func, args[0]) if func._schema.is_mutable else func
+        node = self._graph.call_function(operation, self._named(tuple(args)), self._named(options))
+        result = func(*args, **options)
+        self._know(result, node)
+        return result
+
+    def _pure(self, func: Any, written: Any) -> Any:
+        """The operation that gives what this one writes into a tensor."""
+        name, overload = func._schema.name, func._overloadname
+        pure = getattr(torch.ops.aten, name.removeprefix("aten::").removesuffix("_"), None)
+        if overload not in getattr(pure, "overloads", list)() or pure is func.overloadpacket:
+            raise NotRecordedError(f"{name} writes into a tensor")
+        memory = written.untyped_storage().data_ptr()
+        known = [n for t, n in self._nodes.items() if t.untyped_storage().data_ptr() == memory]
+        if known != [self._nodes.get(written)] or known[0].op != "call_function":
+            raise NotRecordedError(f"{name} writes into a tensor that others may read")
+        return getattr(pure, overload)
+
+    def program(self, results: Sequence[Tensor]) -> Program:
+        """What was written down, as far as it gives these."""
+        self._graph.output(self._named(list(results)))
+        return GraphModule(self._constants, self._graph)
+
+    def _know(self, value: Any, node: Node) -> None:
+        """That a value, a tensor or several of them, is a node's."""
+        node.meta["val"] = map_aggregate(value, _described)
+        if isinstance(value, Tensor):
+            node.meta["device"] = value.device
+            self._nodes[value] = node
+        elif isinstance(value, list | tuple):
+            for position, part in enumerate(value):
+                self._know(part, self._graph.call_function(getitem, (node, position)))
+
+    def _named(self, arguments: Any) -> Any:
+        """Nodes in place of tensors."""
+        return map_aggregate(arguments, lambda a: self._node(a) if isinstance(a, Tensor) else a)
+
+    def _node(self, tensor: Tensor) -> Node:
+        """That of a tensor; one that comes from elsewhere is a constant."""
+        if tensor not in self._nodes:
+            name = f"constant_{len(list(self._constants.buffers()))}"
+            self._constants.register_buffer(name, tensor.detach())
+            self._know(tensor, self._graph.get_attr(name))
+        return self._nodes[tensor]
+
+
+def _described(value: Any) -> Any:
+    """A tensor of the same shape, type and layout that holds no numbers; else the value."""
+    if not isinstance(value, Tensor):
+        return value
+    layout = (value.shape, value.stride(), value.storage_offset())
+    extent = value.untyped_storage().size() // value.element_size()
+    return torch.empty(extent, dtype=value.dtype, device="meta").as_strided(*layout)
+
+
 _UNREPEATABLE = {
+    torch.Tag.nondeterministic_seeded: "draws at random",
     torch.Tag.data_dependent_output: "takes a number out of a tensor",
     torch.Tag.dynamic_output_shape: "gives as many values as its input's values decide",
-    torch.Tag.nondeterministic_seeded: "draws at random",
 }
 
 
 def _require_repeatable(program: Program) -> None:
-    for node in _operations(program):
-        if not isinstance(node.target, torch._ops.OpOverload):
-            raise NotRecordedError(f"{node.target} is not a single operation")
-        if node.target._schema.is_mutable:
-            raise NotRecordedError(f"{node.target} writes into a tensor")
-        for tag in node.target.tags:
-            if tag in _UNREPEATABLE:
-                raise NotRecordedError(f"{node.target} {_UNREPEATABLE[tag]}")
+    changing = {node for node in program.graph.nodes if node.op == "placeholder"}
+    for node in program.graph.nodes:
+        if node.op != "call_function":
+            continue
+        changes = not changing.isdisjoint(node.all_input_nodes)
+        if changes:
+            changing.add(node)
+        if node.target is getitem:
+            continue
+        for tag, does in _UNREPEATABLE.items():
+            if tag in node.target.tags and (changes or tag is torch.Tag.nondeterministic_seeded):
+                raise NotRecordedError(f"{node.target} {does}")
 
 
 def _simplify(program: Program) -> None:
-    """Leave out what changes nothing: views like what they view, factors of one."""
+    """Leave out what changes nothing: views like what they view, factors of one; and values of
+    which only the shape is asked."""
     graph = program.graph
+    for node in _operations(program):
+        if node.target in _FILLED:
+            _fill(graph, node)
     graph.eliminate_dead_code()
     for node in _operations(program):
         same = _unchanged(node)
@@ -87,6 +189,26 @@ def _simplify(program: Program) -> None:
             graph.erase_node(node)
     graph.eliminate_dead_code()
     program.recompile()
+
+
+_FILLED: dict[Any, int] = {
+    torch.ops.aten.ones_like.default: 1,
+    torch.ops.aten.zeros_like.default: 0,
+}
+
+
+def _fill(graph: Graph, node: Node) -> None:
+    """Give a tensor that is filled with one number without the tensor that it is shaped like."""
+    value = node.meta["val"]
+    if not value.is_contiguous():
+        return
+    options = {"dtype": value.dtype, "device": node.meta["device"]}
+    with graph.inserting_before(node):
+        filled = graph.call_function(
+            torch.ops.aten.full.default, (list(value.shape), _FILLED[node.target]), options
+        )
+    filled.meta.update(node.meta)
+    node.replace_all_uses_with(filled)
 
 
 def _unchanged(node: Node) -> Node | None:
@@ -129,7 +251,10 @@ def _require_equal(
     program: Program, function: Callable[..., Sequence[Tensor]], arguments: Sequence[Tensor]
 ) -> None:
     with torch.no_grad():
-        repeated = program.forward(*arguments)
+        try:
+            repeated = program.forward(*arguments)
+        except Exception as error:
+            raise NotRecordedError(f"repeated, it fails: {error}") from error
     for one, other in zip(repeated, function(*arguments), strict=True):
         if not torch.equal(one, other) and not torch.allclose(
             one, other, rtol=1e-3, atol=1e-5, equal_nan=True

@@ -122,8 +122,9 @@ class Stack:
         with torch.enable_grad():
             values = [value.detach().requires_grad_() for value in state[:count]]
             named = self._named([*values, *state[count:]])
-            objective = self._of_each(self._objective, named, x, noise)
-            gradients = torch.autograd.grad(objective, values, weight, materialize_grads=True)
+            total = (self._of_each(self._objective, named, x, noise) * weight).sum()
+            # `grad_outputs` for the weights would import sympy
+            gradients = torch.autograd.grad(total, values, materialize_grads=True)
         return [gradient.contiguous() for gradient in gradients]
 
     @torch.no_grad()  # of gradients; those that are asked for are computed all the same

@@ -104,7 +104,7 @@ def train_stack(
         device,
         partial(Objective, plan=plan),
     )
-    losses_of = Repeated(torch.func.functionalize(stack.losses), stack, 2 * plan.epochs)
+    losses_of = Repeated(stack.losses, stack, 2 * plan.epochs)
     members = [s.members for s in training_sets]
     stopping: EarlyStopping | None = None
     if plan.early_stopping is not None:
