@@ -41,7 +41,7 @@ def annealed_log_likelihood(
     """
     generator = torch.Generator().manual_seed(seed)
     estimates = []
-    for rows in pieces(len(x), chains * x[0].numel(), x.device):
+    for rows in pieces(len(x), chains, x[0].numel(), x.device):
         log_weights = _anneal(model, x[rows], temperatures, chains, generator)
         value, std_error, effective = (part.numpy() for part in log_mean_exp(log_weights))
         samples = np.full(len(value), chains, dtype=np.int64)

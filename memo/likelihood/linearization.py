@@ -199,7 +199,7 @@ def cubature(model: LatentVariableModel, mean: Tensor, factor: Tensor) -> Linear
     points = mean[:, None, None] + offsets
     means, slopes = [], []
     pixels = model.decode(mean[:1]).numel()
-    for rows in pieces(count, 2 * latent * pixels, mean.device):
+    for rows in pieces(count, 2 * latent, pixels, mean.device):
         values = model.decode(points[rows]).flatten(3)
         means.append(values.mean((1, 2)))
         slopes.append((values[:, 0] - values[:, 1]) / (2 * math.sqrt(latent)))

@@ -153,10 +153,10 @@ def _steps(
     *,
     refined: bool = False,
 ) -> _Step:
-    floats = q.mean.shape[-1] * x[0].numel() // PASSES
+    vectors = max(1, q.mean.shape[-1] // PASSES)
     parts = [
         _step(model, x[rows], q[rows], longest, refined=refined)
-        for rows in pieces(len(x), floats, x.device)
+        for rows in pieces(len(x), vectors, x[0].numel(), x.device)
     ]
     return _Step(*(torch.cat(part) for part in zip(*parts, strict=True)))
 

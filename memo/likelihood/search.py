@@ -156,7 +156,7 @@ def _likeliest(model: LatentVariableModel, x: Tensor, bank: Tensor) -> Tensor:
     """The latents of the largest p(x, z), each far from those before: (STARTS, n, d)."""
     decode = rounded_decoding(model, bank)
     parts = []
-    for some in pieces(len(bank), x[0].numel(), x.device):
+    for some in pieces(len(bank), 1, x[0].numel(), x.device):
         likelihood = _of_pairs(model.observation, x, decode(bank[some]))
         parts.append(likelihood - 0.5 * bank[some].square().sum(-1))
     height = torch.cat(parts, 1)
