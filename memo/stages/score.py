@@ -55,7 +55,7 @@ __all__ = [
     "scores_table",
 ]
 
-SCORING_VERSION = 9
+SCORING_VERSION = 10
 """Raised whenever the same weights would give other log-likelihoods."""
 
 CHUNK = 8192
