@@ -8,7 +8,7 @@ from torch import nn
 
 from memo.likelihood import estimate_log_likelihood
 from memo.likelihood.decoding import bfloat16_is_fast, log_joint, rounded_decoding
-from memo.likelihood.gaussian import encoder_gaussian
+from memo.likelihood.gaussian import Gaussian, encoder_gaussian
 from memo.likelihood.gradients import climbed
 from memo.likelihood.proposal import _step
 from memo.likelihood.search import BANK, TRIAL_DRAWS, first_proposal
@@ -83,6 +83,23 @@ def test_climbs_end_within_a_nat_of_the_mode():
     assert (value > highest - 1).all()
     assert (value <= highest + 1e-9).all()
     torch.testing.assert_close(reached.factor, start.factor)
+
+
+def test_climbs_that_come_to_a_known_mode_end_there_and_others_do_not_notice():
+    model = TwoHills(here=0.0, there=1.0)
+    x = torch.ones(2, 40)
+    with torch.no_grad():
+        encoder = encoder_gaussian(model, x)
+        start = Gaussian(torch.tensor([[0.4], [-1.4]]), encoder.factor)
+        free, height = climbed(model, x, start, 40, rounded=False)
+        known = torch.stack([free.mean[0]] * 2)
+        ended, lower = climbed(model, x, start, 40, known=known, rounded=False)
+    assert (free.mean[0] - 1).abs() < 0.1
+    assert (free.mean[1] + 2).abs() < 0.1
+    assert (ended.mean[0] - known[0]).abs() <= encoder.factor[0, 0, 0]
+    assert lower[0] <= height[0]
+    assert torch.equal(ended.mean[1], free.mean[1])
+    assert lower[1] == height[1]
 
 
 def test_steps_from_a_climb_are_no_longer_than_allowed():

@@ -15,6 +15,7 @@ from torch import Tensor
 from memo.likelihood.chains import Path, anneal
 from memo.likelihood.decoding import log_joint
 from memo.likelihood.gradients import refined
+from memo.likelihood.informative import factor_of_others, informative
 from memo.likelihood.mixture import Mixture
 from memo.likelihood.proposal import gradients_serve
 from memo.likelihood.search import BANK, TRIAL_DRAWS, component_at, first_proposal
@@ -132,8 +133,9 @@ def adaptive_log_likelihood(
         tolerance: Standard error in nats that estimates keep to, but for few.
         max_samples: The most draws for an observation; where they do not suffice, its standard
             error stays above the tolerance.
-        seed: Draws depend on it and on an observation's position in x, and on nothing else; the
-            bank in which other modes are looked for depends on the block.
+        seed: Draws depend on it and on an observation's position in x, and on nothing else; which
+            pixels are left out of proposals, and the bank in which other modes are looked for,
+            depend on the block.
     """
     groups = max(1, min(LARGEST_BLOCK, BLOCK_FLOATS // x[0].numel()) // ROWS)
     return concatenate(
@@ -154,11 +156,12 @@ def _block(
     everything = np.arange(len(x))
     bank = streams.shared(torch.randn, (BANK, model.latent), (0, 1, 0))
     noise = streams.draw(torch.randn, (TRIAL_DRAWS, model.latent), everything, (0, 0, 0))
+    model, x, others = informative(model, x, bank.to(x))
     proposal = first_proposal(model, x, bank.to(x), noise.to(x))
     may_need_chains = model.latent > FEW_LATENTS and not proposal.affine
     has_chains = may_need_chains and gradients_serve(model, x, proposal.components[0].mean)
     step_size = x.new_full((len(x),), STEP_SIZE * model.latent**-0.25)
-    sampler = _Sampler(model, x, proposal, everything, streams, has_chains, step_size)
+    sampler = _Sampler(model, x, others, proposal, everything, streams, has_chains, step_size)
     estimate = _Estimate(len(x))
     drawn = 0
     for number, (stage, following) in enumerate(pairwise(_stages(sampler.has_chains)), 1):
@@ -187,6 +190,9 @@ class _Sampler:
 
     model: LatentVariableModel
     x: Tensor
+    others: Callable[[Tensor], Tensor] | None
+    """See `Informative`."""
+
     proposal: Mixture
 
     positions: NDArray[np.int64]
@@ -220,7 +226,8 @@ class _Sampler:
         noise = self._random(torch.randn, shape, (number, 1, 0))
         z = self.proposal.draw(noise, self._random(torch.rand, shape[:1], (number, 1, 1)))
         if stage.temperatures == 1:
-            return z, log_joint(self.model, self.x, z) - self.proposal.log_prob(z), self
+            log_weights = log_joint(self.model, self.x, z) - self.proposal.log_prob(z)
+            return z, self._with_others(z, log_weights, number), self
         factor = self.proposal.components[0].factor
         path = Path(self.model, self.x, self.proposal, factor, LEAPFROG_STEPS)
 
@@ -230,6 +237,14 @@ class _Sampler:
 
         z, log_weights, next_size = anneal(path, z, stage.temperatures, self.step_size, draws)
         return z, log_weights, replace(self, step_size=next_size)
+
+    def _with_others(self, z: Tensor, log_weights: Tensor, number: int) -> Tensor:
+        """Weights with a factor for the other pixels, one for each half."""
+        if self.others is None:
+            return log_weights
+        uniform = self._random(torch.rand, (2,), (number, 4, 0))
+        halves = zip(z.chunk(2), log_weights.chunk(2), uniform, strict=True)
+        return torch.cat([w + factor_of_others(self.others, z, w, u) for z, w, u in halves])
 
     def _random(
         self, distribution: Distribution, shape: tuple[int, ...], purpose: tuple[int, int, int]

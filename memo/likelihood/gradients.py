@@ -134,7 +134,13 @@ def _newton_step(
 
 
 def climbed(
-    model: LatentVariableModel, x: Tensor, start: Gaussian, gradients: int, *, rounded: bool = True
+    model: LatentVariableModel,
+    x: Tensor,
+    start: Gaussian,
+    gradients: int,
+    *,
+    known: Tensor | None = None,
+    rounded: bool = True,
 ) -> tuple[Gaussian, Tensor]:
     """`start` moved towards a maximum of log p(x, z), by BFGS steps (Nocedal & Wright 2006, ch. 6),
     and log p(x, z) there, (n,).
@@ -147,6 +153,8 @@ def climbed(
         x: Observations, (n, *shape).
         start: Where to start, for each observation.
         gradients: The most that are taken for an observation, beside the first.
+        known: A mode for each observation, (n, d): a climb that comes nearer to it than sqrt(d)
+            units leads there, and ends.
         rounded: Whether products may be rounded, see `rounded_decoding`; a climb then ends where
             the rounding hides what is left of it.
     """
@@ -156,6 +164,8 @@ def climbed(
     size = torch.ones_like(value)
     active = torch.arange(len(x), device=x.device)
     for number in range(gradients):
+        if known is not None:
+            active = active[_away(start[active], u[active], known[active])]
         along = torch.einsum("nij,nj->ni", inverse[active], gradient[active])
         promise = (along * gradient[active]).sum(-1)
         active, along = active[promise > NEAR], along[promise > NEAR]
@@ -170,6 +180,12 @@ def climbed(
         u[taken] += step[better]
         value[taken], gradient[taken] = reached[better], slope[better]
     return Gaussian(start.draw(u[None])[0], start.factor), value
+
+
+def _away(start: Gaussian, u: Tensor, known: Tensor) -> Tensor:
+    """Whether m + L u is sqrt(d) units or more from a point: (n, d), (n, d) -> (n,)."""
+    offset: Tensor = torch.linalg.solve(start.factor, known - start.mean) - u
+    return offset.square().sum(-1) >= u.shape[1]
 
 
 def _updated(inverse: Tensor, step: Tensor, change: Tensor, first: bool) -> Tensor:

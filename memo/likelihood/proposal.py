@@ -12,6 +12,7 @@ from memo.likelihood.gaussian import Gaussian, shortened
 from memo.likelihood.gradients import approximate, climbed, has_gradient
 from memo.likelihood.linearization import curvature_is_known, linearize, moments_are_known
 from memo.models import LatentVariableModel, ObservationModel
+from memo.models.observations import Bernoulli
 
 __all__ = ["Approximation", "approximate_posterior"]
 
@@ -202,8 +203,16 @@ def _moments(
     shape = observation.parameter_shape
     parameters = torch.stack([mean + std, mean - std]).view(2, -1, *shape)
     information = observation.fisher_information(parameters)
+    score = _score(observation, x, parameters)
+    return score.mean(0).flatten(1), information.mean(0).flatten(1)
+
+
+def _score(observation: ObservationModel, x: Tensor, parameters: Tensor) -> Tensor:
+    """d log p(x | parameters) / d parameters, as the model has it written out, or by autograd."""
+    if isinstance(observation, Bernoulli):
+        return observation.score(x, parameters)
     with torch.enable_grad():
-        parameters.requires_grad_()
+        parameters = parameters.detach().requires_grad_()
         log_likelihood = observation.log_prob(x, parameters).sum()
         (score,) = torch.autograd.grad(log_likelihood, parameters)
-    return score.mean(0).flatten(1), information.mean(0).flatten(1)
+    return score

@@ -1,5 +1,7 @@
 """The search for the modes of each x's posterior, and the mixture of what it finds."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -118,13 +120,11 @@ def _other_modes(
     Returns:
         (FOUND, n, d), and whether there is one, (FOUND, n).
     """
-    z, height = _climbed(model, x, first.factor, _likeliest(model, x, bank))
-    inverse = torch.linalg.inv(first.factor)
+    z, height = _climbed(model, x, first, _likeliest(model, x, bank))
 
     def same_as(centre: Tensor) -> Tensor:
         """Which are within the square root of d standard deviations of `first`, (STARTS, n)."""
-        away = torch.einsum("nij,snj->sni", inverse, z - centre)
-        return away.square().sum(-1) < z.shape[-1]
+        return replace(first, mean=centre).squared_distance(z) < z.shape[-1]
 
     least = log_joint(model, x, first.mean[None])[0] - WORTHLESS
     height = height.masked_fill(same_as(first.mean) | (height < least), -torch.inf)
@@ -138,17 +138,19 @@ def _other_modes(
 
 
 def _climbed(
-    model: LatentVariableModel, x: Tensor, factor: Tensor, starts: Tensor
+    model: LatentVariableModel, x: Tensor, first: Gaussian, starts: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Where climbs from (S, n, d) lead, and log p(x, z) there, (S, n).
+    """Where climbs from (S, n, d) lead, and log p(x, z) there, (S, n); those that come to `first`
+    end on the way, three of four.
 
     Without gradients there are no climbs, and every start may be worth following.
     """
     if not has_gradient(model, x, starts[0]):
         return starts, torch.full_like(starts[..., 0], torch.inf)
     repeated = x.repeat(len(starts), *[1] * (x.ndim - 1))
-    start = Gaussian(starts.flatten(0, 1), factor.repeat(len(starts), 1, 1))
-    reached, height = climbed(model, repeated, start, CLIMBS)
+    start = Gaussian(starts.flatten(0, 1), first.factor.repeat(len(starts), 1, 1))
+    known = first.mean.repeat(len(starts), 1)
+    reached, height = climbed(model, repeated, start, CLIMBS, known=known)
     return reached.mean.view_as(starts), height.view(starts.shape[:2])
 
 

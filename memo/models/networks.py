@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
 
+import torch
 from torch import Tensor, nn
 
 from memo.spec import ConvSpec, MLPSpec, NetworkSpec
@@ -62,6 +63,21 @@ class MLPDecoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         return self.layers(z).unflatten(-1, self.shape)  # type: ignore[no-any-return]
+
+    def of_outputs(self, outputs: Tensor) -> "MLPDecoder":
+        """A decoder to some of its outputs, (count,), made one axis; hidden layers are shared."""
+        *hidden, last = self.layers.children()
+        assert isinstance(last, nn.Linear)
+        part: nn.Linear = nn.utils.skip_init(  # type: ignore[no-untyped-call]
+            nn.Linear, last.in_features, len(outputs), device=last.weight.device
+        )
+        part.weight, part.bias = (
+            nn.Parameter(whole.detach()[outputs]) for whole in (last.weight, last.bias)
+        )
+        with torch.device("meta"):  # whose weights are not drawn
+            decoder = MLPDecoder(1, [], (len(outputs),))
+        decoder.layers = nn.Sequential(*hidden, part)
+        return decoder
 
 
 class ConvEncoder(nn.Module):
