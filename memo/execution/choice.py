@@ -5,8 +5,6 @@ import math
 import os
 from collections.abc import Sequence
 
-import joblib
-
 from memo.errors import InputError
 from memo.execution.nursery import FORKS, Nursery
 from memo.execution.processes import InProcess, Processes
@@ -64,6 +62,8 @@ def executor(
 
 def _cores() -> int:
     """Those that this process may use."""
+    import joblib  # noqa: PLC0415 -- a tenth of a second, which workers need not wait for
+
     return int(joblib.cpu_count())
 
 
