@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 from torch import nn
 
 from memo.code import errors_of
@@ -185,7 +185,7 @@ class _Densities:
     def _mean_log_p(self, models: Sequence[FoldModel]) -> FloatArray:
         files = [fold_file(self._experiment, model) for model in models]
         each = [self._log_p(file.read().weights[self._epoch], file.path) for file in files]
-        return np.asarray(logsumexp(each, axis=0) - np.log(len(each)))
+        return np.asarray(scipy.special.logsumexp(each, axis=0) - np.log(len(each)))
 
     def _log_p(self, weights: Weights, file: Path) -> FloatArray:
         experiment = self._experiment

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from memo.neighbors import relate
 from memo.report import NeighborData, highly_memorized
+from memo.scores import relate
 from memo.spec import CustomSpaceSpec, SpaceSpec
 from memo.stages.experiment import OF_THE_RELEASED_DENSITY, Experiment
 from memo.stages.neighbors import read_neighbors
