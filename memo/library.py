@@ -57,7 +57,8 @@ from memo.stages.experiment import Experiment
 from memo.stages.headlines import difference_headlines, summary_headlines
 from memo.stages.neighbors import neighbors
 from memo.stages.report import report
-from memo.stages.score import score, scores_table
+from memo.stages.score import score
+from memo.stages.score_tables import scores_table
 from memo.stages.show import most_memorized
 from memo.stages.train import train
 from memo.training import visible_gpus

@@ -26,11 +26,12 @@ from memo.spec import (
     read_project,
 )
 from memo.stages.experiment import load_experiment
+from memo.stages.model_files import full_model_file
 from memo.stages.neighbors import neighbors
 from memo.stages.prepare import prepare
 from memo.stages.report import report
 from memo.stages.score import score
-from memo.stages.train import full_model_file, train
+from memo.stages.train import train
 from memo.training import ContractError, check_contract, why_not_stacked
 from tests.conftest import ROOT, command, contents, edit, make_repository
 from tests.in_process import scored_experiments

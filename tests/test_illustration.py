@@ -7,9 +7,8 @@ from scipy.special import logsumexp
 
 from memo.report import Overfitted
 from memo.report.illustration import illustrated_figure
-from memo.stages.densities import scored_densities
+from memo.stages.densities import read_log_likelihoods, scored_densities
 from memo.stages.illustration import illustrate
-from memo.stages.score import read_log_likelihoods
 from tests.in_process import scored_experiments
 
 SPEC = """\

@@ -10,7 +10,15 @@ from opacus.accountants import RDPAccountant
 from torch import nn
 
 from memo.datasets import Prepared, prepare_dataset
-from memo.design import Stream, k_fold_models, seed_sequence, substreams, torch_seed
+from memo.design import (
+    Stream,
+    duplicate_pairs,
+    k_fold_models,
+    seed_sequence,
+    substreams,
+    torch_seed,
+    without_duplicates,
+)
 from memo.errors import InputError
 from memo.models import build_model, initial_model
 from memo.spec import (
@@ -31,10 +39,8 @@ from memo.training import (
     Trained,
     TrainingPlan,
     TrainingSet,
-    duplicate_pairs,
     epsilon_spent,
     train_stack,
-    without_duplicates,
 )
 from memo.training.augment import augmented
 from memo.training.early_stopping import EarlyStopping

@@ -19,9 +19,9 @@ from memo.neighbors import (
     flattened,
     imported_embedding,
     nearest,
-    relate,
     search,
 )
+from memo.scores import relate
 
 torch.set_num_threads(1)
 

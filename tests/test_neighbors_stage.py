@@ -14,12 +14,14 @@ from memo.errors import InputError
 from memo.execution import InProcess
 from memo.spec import SpecError, read_project
 from memo.stages.experiment import load_experiment
-from memo.stages.model_files import loaded_model
-from memo.stages.neighbors import neighbors, read_neighbors
+from memo.stages.model_files import full_model_file
+from memo.stages.neighbor_files import read_neighbors
+from memo.stages.neighbors import neighbors
 from memo.stages.prepare import prepare
 from memo.stages.relation import neighbor_metrics, related_neighbors
 from memo.stages.score import score
-from memo.stages.train import full_model_file, train
+from memo.stages.train import train
+from memo.stages.weights import loaded_model
 
 torch.set_num_threads(1)
 

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -78,6 +79,21 @@ def test_repro_runs_everything_once_and_dvc_shows_it(results: Path) -> None:
     wrong = command(repository, "memo", "compare", "fast", "--rev", "nowhere", check=False)
     assert wrong.returncode == 2
     assert "nowhere" in wrong.stderr
+
+
+@pytest.mark.parametrize("arguments", [("report", "fast"), ("compare",)])
+def test_a_page_is_made_without_what_takes_long_to_import(
+    results: Path, arguments: tuple[str, ...]
+) -> None:
+    script = """
+import sys
+from memo.cli import app
+app(sys.argv[1:], standalone_mode=False)
+slow = {"torch", "sklearn", "scipy.stats", "scipy.optimize"}
+print("imported:", *slow & set(sys.modules))
+"""
+    result = command(results, sys.executable, "-c", script, *arguments)
+    assert result.stdout.splitlines()[-1] == "imported:"
 
 
 def test_each_change_runs_only_what_reads_it(results: Path) -> None:

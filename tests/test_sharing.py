@@ -8,8 +8,8 @@ import pytest
 
 from memo.errors import InputError
 from memo.stages.adopt import adopt
+from memo.stages.model_files import model_files
 from memo.stages.revision import Revision
-from memo.stages.train import model_files
 from tests.conftest import SMALL, Remote, command, contents, edit, files, make_repository
 from tests.in_process import load, scored_experiments
 

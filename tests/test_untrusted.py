@@ -34,13 +34,15 @@ from memo.execution import InProcess
 from memo.parquet.trial import _Trials
 from memo.spec import ImportanceSpec, SpecError
 from memo.stages.fsck import fsck
-from memo.stages.neighbors import neighbors, read_neighbors
+from memo.stages.model_files import fold_file
+from memo.stages.neighbor_files import read_neighbors
+from memo.stages.neighbors import neighbors
 from memo.stages.prepare import read_prepared
 from memo.stages.report import read_scores
 from memo.stages.score import score
 from memo.stages.seconds import read_seconds
 from memo.stages.terminal import print_observations
-from memo.stages.train import fold_file, train
+from memo.stages.train import train
 from tests.conftest import command, contents
 from tests.in_process import load
 

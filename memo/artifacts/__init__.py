@@ -1,4 +1,4 @@
-"""Files: paths, atomic writes, fingerprints, schemas of tables."""
+"""Files: paths, atomic writes, fingerprints and versions, schemas of tables."""
 
 from memo.artifacts.facts import parse_facts, read_facts
 from memo.artifacts.files import ArtifactError, make_folder, remove_leftovers, write_whole
@@ -19,12 +19,16 @@ from memo.artifacts.tables import (
     write_table,
 )
 from memo.artifacts.tensors import Tensors, read_tensors, write_tensors
+from memo.artifacts.versions import NEIGHBORS_VERSION, SCORING_VERSION, TRAINING_VERSION
 
 __all__ = [
     "LOG_LIKELIHOODS",
     "NEIGHBORS",
+    "NEIGHBORS_VERSION",
     "OBSERVATIONS",
     "SCORES",
+    "SCORING_VERSION",
+    "TRAINING_VERSION",
     "ArtifactError",
     "Facts",
     "Layout",

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import expit
 
 __all__ = ["Index", "Logits", "Rows", "Shares", "chunks"]
 
@@ -82,7 +82,7 @@ class Logits(_Converted):
 
     def nearest_levels(self, logits: NDArray[Any]) -> NDArray[np.uint8]:
         """Levels that real numbers lie in; beyond the first or the last, that one."""
-        share = expit(logits.astype(np.float64))
+        share = scipy.special.expit(logits.astype(np.float64))
         level = np.floor(self.depth * (share - self.logit_lambda) / (1 - 2 * self.logit_lambda))
         levels: NDArray[np.uint8] = level.clip(0, self.depth - 1).astype(np.uint8)
         return levels

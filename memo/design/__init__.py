@@ -1,6 +1,7 @@
 """Which observations each model is trained on, and from which seeds."""
 
 from memo.design.blocks import MOST_BLOCKS, blocks
+from memo.design.duplicates import duplicate_pairs, without_duplicates
 from memo.design.k_fold import FoldModel, IndexArray, k_fold_models, partition
 from memo.design.plan import Design, plan_design
 from memo.design.seeds import Stream, seed_sequence, substreams, torch_seed
@@ -13,6 +14,7 @@ __all__ = [
     "IndexArray",
     "Stream",
     "blocks",
+    "duplicate_pairs",
     "k_fold_models",
     "partition",
     "plan_design",
@@ -21,4 +23,5 @@ __all__ = [
     "subset_round",
     "substreams",
     "torch_seed",
+    "without_duplicates",
 ]

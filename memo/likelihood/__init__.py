@@ -7,10 +7,9 @@ from memo.likelihood.estimate import (
     estimate_log_likelihood,
     left_out_log_likelihood,
 )
-from memo.likelihood.weights import LARGEST_PARETO_K, LogLikelihood, concatenate
+from memo.likelihood.weights import LogLikelihood, concatenate
 
 __all__ = [
-    "LARGEST_PARETO_K",
     "EstimatorCheck",
     "GroupCheck",
     "LogLikelihood",

@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from memo.spec import LARGEST_PARETO_K
+
 __all__ = [
-    "LARGEST_PARETO_K",
     "TAIL_DRAWS",
     "LogLikelihood",
     "concatenate",
@@ -20,9 +21,6 @@ __all__ = [
 
 TAIL_DRAWS = 25
 """The fewest draws whose largest fifth, five weights, has a tail to fit."""
-
-LARGEST_PARETO_K = 0.7
-"""Above it, standard errors are not to be trusted (Vehtari et al. 2024, section 3.2.4)."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Nearest-neighbour tests on samples: arrays and an embedding in, distances and ratios out."""
 
 from memo.neighbors.held_out import Neighbors, find_neighbors
-from memo.neighbors.relation import Interval, MemorizationBin, Relation, relate
 from memo.neighbors.search import Nearest, nearest
 from memo.neighbors.spaces import (
     Embedding,
@@ -15,16 +14,12 @@ from memo.neighbors.spaces import (
 __all__ = [
     "Embedding",
     "EmbeddingError",
-    "Interval",
-    "MemorizationBin",
     "Nearest",
     "Neighbors",
-    "Relation",
     "downsampled",
     "embed",
     "find_neighbors",
     "flattened",
     "imported_embedding",
     "nearest",
-    "relate",
 ]

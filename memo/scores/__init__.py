@@ -3,6 +3,7 @@
 from memo.scores.aggregate import Aggregate, Method, memorization_scores
 from memo.scores.comparison import Comparison, ScoringError, compare_scores
 from memo.scores.frontier import holm, p_value, undominated
+from memo.scores.relation import Interval, MemorizationBin, Relation, relate
 from memo.scores.released import (
     ensemble_scores,
     fitted_weight,
@@ -24,7 +25,10 @@ __all__ = [
     "Aggregate",
     "Comparison",
     "Estimate",
+    "Interval",
+    "MemorizationBin",
     "Method",
+    "Relation",
     "ScoringError",
     "Summary",
     "compare_scores",
@@ -36,6 +40,7 @@ __all__ = [
     "mixture_bound",
     "p_value",
     "quantile_curve",
+    "relate",
     "scored_epoch",
     "significantly_positive",
     "summarize",

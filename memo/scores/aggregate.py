@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 __all__ = ["Aggregate", "FloatArray", "Method", "memorization_scores"]
 
@@ -205,7 +205,7 @@ def _over_groups(
     groupings, used = orders.shape
     groups = used // size
     grouped = values[orders].reshape(groupings, groups, size, -1)
-    total = logsumexp(grouped, axis=2)
+    total = scipy.special.logsumexp(grouped, axis=2)
     mean = (total - math.log(size)).mean(1).sum(0) / groupings
     shares = np.exp(grouped - total[:, :, None]).reshape(groupings, used, -1) / groups
     gradient = np.zeros_like(values)

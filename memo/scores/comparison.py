@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-import scipy
 
 from memo.errors import WorkError
 from memo.scores.aggregate import FloatArray, jackknife_std_error
+from memo.scores.ranks import rank_correlation
 from memo.scores.summaries import (
     STATISTICS,
     Estimate,
@@ -74,7 +74,7 @@ def compare_scores(a: pl.DataFrame, b: pl.DataFrame, *, same_partitions: bool) -
 def _rank_correlation(a: FloatArray, b: FloatArray) -> float:
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return math.nan
-    return float(scipy.stats.spearmanr(a, b).statistic)
+    return rank_correlation(a, b)
 
 
 def _difference(

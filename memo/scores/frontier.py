@@ -28,7 +28,7 @@ def p_value(difference: Estimate, freedom: float) -> float | None:
         return None
     if difference.std_error == 0:
         return float(difference.value == 0)
-    return float(2 * scipy.stats.t.sf(abs(difference.value) / difference.std_error, freedom))
+    return float(2 * scipy.special.stdtr(freedom, -abs(difference.value) / difference.std_error))
 
 
 def holm(p_values: list[float]) -> list[float]:

@@ -24,7 +24,6 @@ from dataclasses import replace
 import numpy as np
 import scipy
 from numpy.typing import NDArray
-from scipy.special import expit, logsumexp
 
 from memo.scores.aggregate import Aggregate, FloatArray, jackknife_std_error
 
@@ -65,8 +64,9 @@ def ensemble_scores(
         memorization=memorization,
         std_error=std_error,
         estimator_std_error=estimator,
-        mean_log_likelihood_in=(logsumexp(repeats, axis=1) - np.log(members)).mean(0),
-        mean_log_likelihood_out=logsumexp(held_out, axis=0) - np.log((~in_training).sum(0)),
+        mean_log_likelihood_in=(scipy.special.logsumexp(repeats, axis=1) - np.log(members)).mean(0),
+        mean_log_likelihood_out=scipy.special.logsumexp(held_out, axis=0)
+        - np.log((~in_training).sum(0)),
         without_block=without,
     )
 
@@ -76,7 +76,7 @@ def mixed_log_likelihood(
 ) -> tuple[FloatArray, FloatArray]:
     """log((1 - w) p + w b) and its standard error, by the delta method; all of one shape."""
     model, broad = np.log1p(-weight) + log_likelihood, np.log(weight) + background
-    return np.logaddexp(model, broad), expit(model - broad) * std_error
+    return np.logaddexp(model, broad), scipy.special.expit(model - broad) * std_error
 
 
 def fitted_weight(

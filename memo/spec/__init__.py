@@ -76,6 +76,7 @@ from memo.spec.read import (
     spec_schema,
 )
 from memo.spec.scoring import (
+    LARGEST_PARETO_K,
     AdaptiveSpec,
     DesignSpec,
     ImportanceSpec,
@@ -89,6 +90,7 @@ from memo.spec.training import Precision, TrainingSpec
 
 __all__ = [
     "BY_GRADIENT",
+    "LARGEST_PARETO_K",
     "AdaptiveSpec",
     "ArraySpec",
     "AugmentationSpec",

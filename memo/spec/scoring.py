@@ -10,6 +10,7 @@ from memo.spec.base import Positive, Spec
 from memo.spec.neighbors import NeighborsSpec
 
 __all__ = [
+    "LARGEST_PARETO_K",
     "AdaptiveSpec",
     "DesignSpec",
     "ImportanceSpec",
@@ -19,6 +20,10 @@ __all__ = [
     "ScoringSpec",
     "SubsetsSpec",
 ]
+
+LARGEST_PARETO_K = 0.7
+"""Above it, standard errors of importance sampling are not to be trusted (Vehtari et al. 2024,
+section 3.2.4)."""
 
 
 class KFoldSpec(Spec):

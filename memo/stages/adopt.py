@@ -8,14 +8,12 @@ from tempfile import TemporaryDirectory
 
 from memo.artifacts import write_whole
 from memo.errors import InputError
-from memo.stages.densities import ScoredDensity, scored_densities
+from memo.stages.densities import ScoredDensity, log_likelihoods_problem, scored_densities
 from memo.stages.exclusive import exclusive
 from memo.stages.experiment import Experiment
-from memo.stages.model_files import ModelFile
+from memo.stages.model_files import ModelFile, model_files
 from memo.stages.revision import Revision
-from memo.stages.score import log_likelihoods_problem
 from memo.stages.seconds import parse_seconds, read_seconds, write_seconds
-from memo.stages.train import model_files
 
 __all__ = ["Adopted", "adopt"]
 

@@ -24,11 +24,10 @@ from memo.likelihood import (
 )
 from memo.models import is_latent_variable_model
 from memo.spec import ModelSpec, source_of
-from memo.stages.densities import ScoredDensity, scored_densities
+from memo.stages.densities import ScoredDensity, read_log_likelihoods, scored_densities
 from memo.stages.experiment import Experiment
-from memo.stages.model_files import loaded_model
 from memo.stages.progress import progress
-from memo.stages.score import read_log_likelihoods
+from memo.stages.weights import loaded_model
 from memo.training import Weights, default_device, one_thread
 
 __all__ = ["check"]

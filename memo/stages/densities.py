@@ -1,17 +1,31 @@
-"""Under which densities observations are scored: one table of log-likelihoods each."""
+"""Under which densities observations are scored, and each one's table of log-likelihoods."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
-from memo.artifacts import fingerprint
+from memo.artifacts import (
+    LOG_LIKELIHOODS,
+    SCORING_VERSION,
+    ArtifactError,
+    fingerprint,
+    read_table,
+    require_keys,
+    write_table,
+)
 from memo.design import IndexArray
 from memo.stages.experiment import Experiment
-from memo.stages.model_files import ModelFile
-from memo.stages.train import fold_file, full_model_file
+from memo.stages.model_files import ModelFile, fold_file, full_model_file
 
-__all__ = ["ScoredDensity", "scored_densities"]
+__all__ = [
+    "ScoredDensity",
+    "log_likelihoods_problem",
+    "read_log_likelihoods",
+    "scored_densities",
+    "write_log_likelihoods",
+]
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,55 @@ def scored_densities(experiment: Experiment) -> list[ScoredDensity]:
         )
         for m in experiment.fold_models()
     ]
+
+
+def read_log_likelihoods(experiment: Experiment, density: ScoredDensity) -> pl.DataFrame:
+    """The table of log-likelihoods under a density.
+
+    Raises:
+        ArtifactError: It is missing, damaged, or from another spec.
+    """
+    n, epochs = len(experiment.data), experiment.spec.scoring.epochs
+    table, facts = read_table(density.table, LOG_LIKELIHOODS, n * len(epochs))
+    if facts.get("fingerprint") != _fingerprint(experiment, density):
+        raise ArtifactError(f"{density.table}: belongs to another spec")
+    require_keys(density.table, table, n, epochs)
+    held_out = np.tile(np.isin(np.arange(n), density.held_out), len(epochs))
+    if not np.array_equal(table["held_out"].to_numpy(), held_out):
+        raise ArtifactError(f"{density.table}: other observations are held out")
+    return table
+
+
+def log_likelihoods_problem(experiment: Experiment, density: ScoredDensity) -> str | None:
+    """Why the table cannot be read; None where it can."""
+    try:
+        read_log_likelihoods(experiment, density)
+    except ArtifactError as error:
+        return str(error)
+    return None
+
+
+def write_log_likelihoods(
+    experiment: Experiment, density: ScoredDensity, table: pl.DataFrame
+) -> None:
+    """Write the table of log-likelihoods under a density, whole or not at all.
+
+    Raises:
+        ArtifactError: The file cannot be written.
+    """
+    facts = {"fingerprint": _fingerprint(experiment, density)}
+    write_table(density.table, table, LOG_LIKELIHOODS, facts)
+
+
+def _fingerprint(experiment: Experiment, density: ScoredDensity) -> str:
+    return fingerprint(
+        {
+            "fold": density.fingerprint,
+            "epochs": experiment.spec.scoring.epochs,
+            "likelihood": experiment.spec.scoring.likelihood.model_dump(),
+            "version": SCORING_VERSION,
+        }
+    )
 
 
 def _closed_form(experiment: Experiment) -> list[ScoredDensity]:

@@ -3,18 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
-from memo.artifacts import Layout, fingerprint
+from memo.artifacts import TRAINING_VERSION, Layout, fingerprint
 from memo.code import read_code
 from memo.datasets import Column, Prepared, category_counts
-from memo.design import Design, FoldModel, IndexArray, plan_design
+from memo.design import (
+    Design,
+    FoldModel,
+    IndexArray,
+    duplicate_pairs,
+    plan_design,
+    without_duplicates,
+)
 from memo.errors import InputError
-from memo.models import build_model
 from memo.scores import scored_epoch
 from memo.spec import (
     CustomSpec,
@@ -29,7 +34,9 @@ from memo.spec import (
 )
 from memo.stages.prepare import read_prepared
 from memo.stages.removal import NOTHING, removed_observations
-from memo.training import TRAINING_VERSION, duplicate_pairs, without_duplicates
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["OF_THE_RELEASED_DENSITY", "Experiment", "load_experiment"]
 
@@ -66,8 +73,10 @@ class Experiment:
         return duplicate_pairs(self.data.scored, specs[0].distance)
 
     @cached_property
-    def blank_model(self) -> nn.Module:
+    def blank_model(self) -> "nn.Module":
         """The model of the spec, with weights to be set."""
+        from memo.models import build_model  # noqa: PLC0415 -- torch takes a second
+
         return build_model(self.spec.model, self.data.shape)
 
     def fold_models(self) -> list[FoldModel]:

@@ -7,9 +7,8 @@ import polars as pl
 
 from memo.artifacts import write_whole
 from memo.errors import InputError
-from memo.stages.densities import ScoredDensity, scored_densities
+from memo.stages.densities import ScoredDensity, read_log_likelihoods, scored_densities
 from memo.stages.experiment import OF_THE_RELEASED_DENSITY, Experiment
-from memo.stages.score import read_log_likelihoods
 
 __all__ = ["export"]
 

@@ -29,7 +29,7 @@ from memo.stages.from_table import FROM_TABLE
 from memo.stages.headlines import metrics, summary_headlines
 from memo.stages.prepare import read_prepared
 from memo.stages.report import write_report
-from memo.stages.score import scores_table
+from memo.stages.score_tables import scores_table
 
 __all__ = ["TableScores", "score_table", "scored_table"]
 

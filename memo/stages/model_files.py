@@ -1,22 +1,25 @@
 """Trained models in files: written whole, and read only where the fingerprint holds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from torch import nn
 
 from memo.artifacts import ArtifactError, Tensors, read_tensors, write_tensors, write_whole
 from memo.artifacts.tensors import read_header
-from memo.models import build_model
-from memo.spec import ModelSpec
-from memo.training import Trained, Weights
+from memo.design import FoldModel
+from memo.stages.experiment import Experiment
 
-__all__ = ["ModelFile", "load_weights", "loaded_model"]
+if TYPE_CHECKING:
+    from torch import nn
+
+    from memo.training import Trained, Weights
+
+__all__ = ["ModelFile", "fold_file", "full_model_file", "model_files"]
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,10 @@ class ModelFile:
     """What it must carry."""
     epochs: Sequence[int]
     """Epochs whose weights it must have."""
-    model: nn.Module
-    """What the weights must fit; they are loaded into it."""
+    model: "Callable[[], nn.Module]"
+    """Gives what the weights must fit; they are loaded into it."""
 
-    def write(self, trained: Trained, held_out: np.ndarray) -> None:
+    def write(self, trained: "Trained", held_out: np.ndarray) -> None:
         """Write a trained model, whole or not at all."""
         arrays = {
             f"epoch-{epoch}/{name}": array
@@ -47,22 +50,32 @@ class ModelFile:
             ),
         )
 
-    def read(self) -> Trained:
+    def read(self) -> "Trained":
         """The trained model.
 
         Raises:
             ArtifactError: The file is missing, damaged, from another spec, or does not hold what
                 its fingerprint says.
         """
-        tensors = read_tensors(self.path)
-        if tensors.facts.get("fingerprint") != self.fingerprint:
-            raise ArtifactError(f"{self.path}: belongs to another spec")
+        # Imported here: it takes a second, and reports want losses alone.
+        from memo.stages.weights import load_weights  # noqa: PLC0415
+        from memo.training import Trained  # noqa: PLC0415
+
+        tensors = self._tensors()
         weights = {epoch: _weights_of(tensors, epoch) for epoch in self.epochs}
         for epoch in self.epochs:
             if not weights[epoch]:
                 raise ArtifactError(f"{self.path}: has no weights of epoch {epoch}")
-            load_weights(self.model, weights[epoch], self.path)
+            load_weights(self.model(), weights[epoch], self.path)
         return Trained(weights, self._losses(tensors))
+
+    def read_losses(self) -> NDArray[np.float64]:
+        """The loss history alone, (epochs, 2): in training, and held out where something is.
+
+        Raises:
+            ArtifactError: The file is missing, damaged, from another spec, or has none.
+        """
+        return self._losses(self._tensors())
 
     def adopt(self, folder: Path, pattern: str) -> Path | None:
         """Copy a file of another experiment that holds as this model; returns which one.
@@ -102,8 +115,13 @@ class ModelFile:
             return str(error)
         return None
 
+    def _tensors(self) -> Tensors:
+        tensors = read_tensors(self.path)
+        if tensors.facts.get("fingerprint") != self.fingerprint:
+            raise ArtifactError(f"{self.path}: belongs to another spec")
+        return tensors
+
     def _losses(self, tensors: Tensors) -> NDArray[np.float64]:
-        """(epochs, 2): in training, and held out where something is."""
         losses = tensors.arrays.get("losses", np.empty(0))
         rows, columns = losses.shape if losses.ndim == 2 else (0, 0)
         fit = rows >= max(self.epochs) and columns == 2 and losses.dtype == np.float64
@@ -112,41 +130,33 @@ class ModelFile:
         return losses
 
 
-def loaded_model(
-    weights: Weights, model: ModelSpec, shape: tuple[int, ...], file: Path
-) -> nn.Module:
-    """The model with weights from a file, once they are seen to be its own, and finite.
-
-    Raises:
-        ArtifactError: A name, a shape or a value is wrong.
-    """
-    built = build_model(model, shape)
-    load_weights(built, weights, file)
-    return built
+def fold_file(experiment: Experiment, model: FoldModel) -> ModelFile:
+    """The file of a fold model."""
+    return ModelFile(
+        experiment.layout.fold(experiment.name, model.repeat, model.fold),
+        experiment.fold_fingerprint(model),
+        experiment.spec.scoring.epochs,
+        lambda: experiment.blank_model,
+    )
 
 
-def load_weights(model: nn.Module, weights: Weights, file: Path) -> None:
-    """Set a model's weights to those of a file, once they are seen to be its own, and finite.
-
-    Raises:
-        ArtifactError: A name, a type, a shape or a value is wrong.
-    """
-    own = model.state_dict()
-    for name, array in weights.items():
-        if name in own and str(own[name].dtype) != f"torch.{array.dtype}":
-            raise ArtifactError(
-                f"{file}: does not fit the model of the spec: {name!r} is {array.dtype}"
-            )
-        if not np.isfinite(array).all():
-            raise ArtifactError(f"{file}: weights {name!r} are not finite")
-    try:
-        model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise ArtifactError(f"{file}: does not fit the model of the spec: {reason}") from error
+def full_model_file(experiment: Experiment) -> ModelFile:
+    """The file of the model that is trained on everything."""
+    return ModelFile(
+        experiment.layout.full_model(experiment.name),
+        experiment.full_fingerprint(),
+        experiment.spec.scoring.epochs,
+        lambda: experiment.blank_model,
+    )
 
 
-def _weights_of(tensors: Tensors, epoch: int) -> Weights:
+def model_files(experiment: Experiment) -> list[ModelFile]:
+    """The files of all models that an experiment trains."""
+    folds = [fold_file(experiment, model) for model in experiment.fold_models()]
+    return [*folds, full_model_file(experiment)]
+
+
+def _weights_of(tensors: Tensors, epoch: int) -> "Weights":
     prefix = f"epoch-{epoch}/"
     return {
         name.removeprefix(prefix): array

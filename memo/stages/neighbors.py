@@ -13,16 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from memo.artifacts import (
-    NEIGHBORS,
-    ArtifactError,
-    Tensors,
-    fingerprint,
-    read_table,
-    read_tensors,
-    write_table,
-    write_tensors,
-)
+from memo.artifacts import NEIGHBORS, ArtifactError
 from memo.code import errors_of
 from memo.datasets import observed_pixels, sampled_pictures, sampled_pixels
 from memo.design import IndexArray, Stream, seed_sequence, substreams, torch_seed
@@ -47,15 +38,13 @@ from memo.spec import (
 )
 from memo.stages.exclusive import exclusive
 from memo.stages.experiment import Experiment
-from memo.stages.model_files import loaded_model
+from memo.stages.model_files import full_model_file
+from memo.stages.neighbor_files import read_neighbors, write_neighbors
 from memo.stages.progress import progress
-from memo.stages.train import full_model_file
+from memo.stages.weights import loaded_model
 from memo.training import default_device, one_thread
 
-__all__ = ["NEIGHBORS_VERSION", "neighbors", "read_neighbors"]
-
-NEIGHBORS_VERSION = 1
-"""Raised whenever the same full model would give other neighbours."""
+__all__ = ["neighbors"]
 
 BATCH = 512
 """Samples drawn, and rows embedded, at a time."""
@@ -90,57 +79,6 @@ def neighbors(experiment: Experiment) -> pl.DataFrame:
     stream = np.random.Generator(np.random.PCG64(order))
     found = _found(experiment, model, samples, stream.permutation(len(experiment.data)))
     return _write(experiment, found, samples)
-
-
-def read_neighbors(experiment: Experiment) -> tuple[pl.DataFrame, Values]:
-    """The table of neighbours, and what its nearest samples look like.
-
-    Returns:
-        The table, and the samples that are nearest to an observation, by their rows: for display
-        as `pictures` has them where observations are images, else their columns.
-
-    Raises:
-        ArtifactError: A file is missing, damaged, or from another spec.
-    """
-    table_file = experiment.layout.neighbors(experiment.name)
-    samples_file = experiment.layout.nearest_samples(experiment.name)
-    n = len(experiment.data)
-    table, facts = read_table(table_file, NEIGHBORS)
-    tensors = read_tensors(samples_file)
-    for file, found in ((table_file, facts), (samples_file, tensors.facts)):
-        if found.get("fingerprint") != _fingerprint(experiment):
-            raise ArtifactError(
-                f"{file}: belongs to another spec; run: memo neighbors {experiment.name}"
-            )
-    samples = tensors.arrays.get("samples", np.empty(0))
-    if samples.ndim < 2 or not np.isfinite(samples).all():
-        raise ArtifactError(f"{samples_file}: has no samples")
-    if len(table) or len(samples):  # both are empty of a model that cannot be sampled from
-        _check_neighbors(table_file, table, n, len(samples))
-    return table, samples
-
-
-def _check_neighbors(file: Path, table: pl.DataFrame, observations: int, samples: int) -> None:
-    """See that neighbours are among what there is, at distances."""
-    counts = {"nearest_sample": samples, "nearest_held_out": observations}
-    inside = all(table[name].is_between(0, n - 1).all() for name, n in counts.items())
-    distances = ("distance_sample", "distance_held_out", "ratio")
-    if not inside or any((table[name] < 0).any() for name in distances):
-        raise ArtifactError(f"{file}: names neighbours that are not there")
-    if table["index"].to_list() != list(range(observations)):
-        raise ArtifactError(f"{file}: column 'index' does not go through all observations")
-
-
-def _fingerprint(experiment: Experiment) -> str:
-    scoring = experiment.spec.scoring
-    return fingerprint(
-        {
-            "full": experiment.full_fingerprint(),
-            "epoch": scoring.epochs[-1],
-            "neighbors": scoring.neighbors.model_dump(),
-            "version": NEIGHBORS_VERSION,
-        }
-    )
 
 
 def _sample_count(experiment: Experiment) -> int:
@@ -265,7 +203,8 @@ def _importable(folder: Path) -> Iterator[None]:
 def _write_nothing(experiment: Experiment) -> pl.DataFrame:
     columns = pl.DataFrame(schema=NEIGHBORS)
     samples = np.empty((0, *experiment.data.shape))
-    return _write_files(experiment, columns, samples)
+    write_neighbors(experiment, columns, samples)
+    return columns
 
 
 def _write(experiment: Experiment, found: Neighbors, samples: Values) -> pl.DataFrame:
@@ -283,13 +222,5 @@ def _write(experiment: Experiment, found: Neighbors, samples: Values) -> pl.Data
     )
     shown = sampled_pictures(experiment.data, samples[used])
     kept = sampled_pixels(experiment.data, samples[used]) if shown is None else shown
-    return _write_files(experiment, table, kept)
-
-
-def _write_files(experiment: Experiment, table: pl.DataFrame, samples: Values) -> pl.DataFrame:
-    facts = {"fingerprint": _fingerprint(experiment)}
-    write_tensors(
-        experiment.layout.nearest_samples(experiment.name), Tensors({"samples": samples}, facts)
-    )
-    write_table(experiment.layout.neighbors(experiment.name), table, NEIGHBORS, facts)
+    write_neighbors(experiment, table, kept)
     return table

@@ -8,7 +8,6 @@ import polars as pl
 from memo.artifacts import Facts
 from memo.spec import DPSGDSpec
 from memo.stages.experiment import Experiment
-from memo.training import epsilon_spent
 
 __all__ = ["privacy_facts", "privacy_words"]
 
@@ -18,6 +17,8 @@ def privacy_facts(experiment: Experiment) -> Facts:
     spec = _private(experiment)
     if spec is None:
         return {}
+    from memo.training import epsilon_spent  # noqa: PLC0415 -- torch takes a second
+
     training = experiment.spec.training
     sizes = {len(experiment.training_members(m.held_out)) for m in experiment.fold_models()}
     last = experiment.spec.scoring.epochs[-1]

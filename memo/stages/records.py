@@ -5,7 +5,7 @@ import polars as pl
 from memo.datasets import Column, blocks, records
 from memo.report import RecordData
 from memo.stages.experiment import Experiment
-from memo.stages.neighbors import read_neighbors
+from memo.stages.neighbor_files import read_neighbors
 
 __all__ = ["column_facts", "record_data"]
 

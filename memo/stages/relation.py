@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from memo.neighbors import relate
 from memo.report import NeighborData, highly_memorized
+from memo.scores import relate
 from memo.spec import CustomSpaceSpec, SpaceSpec
 from memo.stages.experiment import OF_THE_RELEASED_DENSITY, Experiment
-from memo.stages.neighbors import read_neighbors
+from memo.stages.neighbor_files import read_neighbors
 
 __all__ = ["neighbor_metrics", "related_neighbors"]
 

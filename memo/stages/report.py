@@ -15,20 +15,18 @@ from memo.artifacts import (
     write_whole,
 )
 from memo.datasets import pictures
-from memo.likelihood import LARGEST_PARETO_K, draws_of_its_own
 from memo.report import UNRELIABLE, ReportData, render_report
 from memo.scores import Summary, quantile_curve, summarize
-from memo.spec import AdaptiveSpec, LikelihoodSpec
-from memo.stages.densities import scored_densities
+from memo.spec import LARGEST_PARETO_K, AdaptiveSpec, CustomSpec, LikelihoodSpec
+from memo.stages.densities import read_log_likelihoods, scored_densities
 from memo.stages.experiment import Experiment
 from memo.stages.headlines import metrics, summary_headlines
 from memo.stages.illustration import illustrate
+from memo.stages.model_files import fold_file, full_model_file
 from memo.stages.privacy import privacy_words
 from memo.stages.records import column_facts, record_data
 from memo.stages.relation import neighbor_metrics, related_neighbors
-from memo.stages.score import read_log_likelihoods
 from memo.stages.score_tables import read_scores_file
-from memo.stages.train import fold_file, full_model_file
 
 __all__ = ["read_scores", "report", "write_report"]
 
@@ -127,11 +125,11 @@ def _quantile(values: pl.Series, level: float) -> float:
 def _losses(experiment: Experiment, scores: pl.DataFrame) -> pl.DataFrame:
     """Means over fold models; of a closed form, whose loss is -log p, over observations."""
     if experiment.design.closed_form:
-        train = full_model_file(experiment).read().losses[:, 0]
+        train = full_model_file(experiment).read_losses()[:, 0]
         held_out = np.full_like(train, _closed_form_loss(experiment, scores))
     else:
-        models = [fold_file(experiment, m).read() for m in experiment.fold_models()]
-        train, held_out = np.mean([model.losses for model in models], axis=0).T
+        losses = [fold_file(experiment, m).read_losses() for m in experiment.fold_models()]
+        train, held_out = np.mean(losses, axis=0).T
     return pl.DataFrame(
         {"epoch": np.arange(1, len(train) + 1), "train": train, "held_out": held_out}
     )
@@ -200,6 +198,10 @@ def _facts(experiment: Experiment) -> dict[str, str]:
 
 def _own_draws(experiment: Experiment) -> str:
     """What scores are about where a model has log p(x) as a mean of its own draws."""
+    if not isinstance(experiment.spec.model, CustomSpec):
+        return ""
+    from memo.likelihood import draws_of_its_own  # noqa: PLC0415 -- torch takes a second
+
     if not draws_of_its_own(experiment.blank_model):
         return ""
     return "; the mean of the model's own draws: of a bound, if that is what they are draws of"

@@ -13,13 +13,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from memo.artifacts import (
-    LOG_LIKELIHOODS,
     SCORES,
     ArtifactError,
-    fingerprint,
-    read_table,
     remove_leftovers,
-    require_keys,
     write_table,
     write_whole,
 )
@@ -36,27 +32,24 @@ from memo.likelihood import (
     left_out_log_likelihood,
 )
 from memo.models import FitError
-from memo.scores import Aggregate
 from memo.spec import LikelihoodSpec, ModelSpec, source_of
-from memo.stages.densities import ScoredDensity, scored_densities
+from memo.stages.densities import (
+    ScoredDensity,
+    log_likelihoods_problem,
+    read_log_likelihoods,
+    scored_densities,
+    write_log_likelihoods,
+)
 from memo.stages.exclusive import exclusive
 from memo.stages.experiment import Experiment
-from memo.stages.model_files import loaded_model
 from memo.stages.privacy import privacy_facts
 from memo.stages.progress import progress, telling_kept
 from memo.stages.released import Released, background_log_likelihoods, released_scores
+from memo.stages.score_tables import scores_table
+from memo.stages.weights import loaded_model
 from memo.training import Weights, default_device, one_thread
 
-__all__ = [
-    "SCORING_VERSION",
-    "log_likelihoods_problem",
-    "read_log_likelihoods",
-    "score",
-    "scores_table",
-]
-
-SCORING_VERSION = 10
-"""Raised whenever the same weights would give other log-likelihoods."""
+__all__ = ["score"]
 
 CHUNK = 8192
 """About as many observations are in memory at a time."""
@@ -170,43 +163,6 @@ def _values(scored: Rows, rows: IndexArray, device: torch.device) -> torch.Tenso
     return torch.from_numpy(np.array(scored[rows])).to(device, torch.float32)
 
 
-def read_log_likelihoods(experiment: Experiment, density: ScoredDensity) -> pl.DataFrame:
-    """The table of log-likelihoods under a density.
-
-    Raises:
-        ArtifactError: It is missing, damaged, or from another spec.
-    """
-    n, epochs = len(experiment.data), experiment.spec.scoring.epochs
-    table, facts = read_table(density.table, LOG_LIKELIHOODS, n * len(epochs))
-    if facts.get("fingerprint") != _fingerprint(experiment, density):
-        raise ArtifactError(f"{density.table}: belongs to another spec")
-    require_keys(density.table, table, n, epochs)
-    held_out = np.tile(np.isin(np.arange(n), density.held_out), len(epochs))
-    if not np.array_equal(table["held_out"].to_numpy(), held_out):
-        raise ArtifactError(f"{density.table}: other observations are held out")
-    return table
-
-
-def log_likelihoods_problem(experiment: Experiment, density: ScoredDensity) -> str | None:
-    """Why the table cannot be read; None where it can."""
-    try:
-        read_log_likelihoods(experiment, density)
-    except ArtifactError as error:
-        return str(error)
-    return None
-
-
-def _fingerprint(experiment: Experiment, density: ScoredDensity) -> str:
-    return fingerprint(
-        {
-            "fold": density.fingerprint,
-            "epochs": experiment.spec.scoring.epochs,
-            "likelihood": experiment.spec.scoring.likelihood.model_dump(),
-            "version": SCORING_VERSION,
-        }
-    )
-
-
 def _found(experiment: Experiment, density: ScoredDensity) -> bool:
     """Whether the table holds; it is copied from another experiment that has the same fold model.
 
@@ -261,8 +217,7 @@ def _write(
         )
         for epoch, estimate in sorted(estimates.items())
     )
-    facts = {"fingerprint": _fingerprint(experiment, density)}
-    write_table(density.table, table, LOG_LIKELIHOODS, facts)
+    write_log_likelihoods(experiment, density, table)
 
 
 def _aggregate(
@@ -300,33 +255,3 @@ def _scores_at(
     released = released_scores(experiment, log_likelihood, std_error, held_out, block, background)
     counts = unreliable.sum(0, dtype=np.int64)
     return released, scores_table(experiment.data.observations, epoch, released.scores, counts)
-
-
-def scores_table(
-    observations: pl.DataFrame, epoch: int, result: Aggregate, unreliable: NDArray[np.int64]
-) -> pl.DataFrame:
-    """Scores at an epoch, columns as in `SCORES`; null where there is none.
-
-    Args:
-        observations: `index`, `id` and `label` of each.
-        epoch: When the models were scored.
-        result: Their scores.
-        unreliable: Under how many models each one's log-likelihood is.
-    """
-    columns = (
-        "log_p_in",
-        "log_p_out",
-        "memorization",
-        "std_error",
-        "estimator_std_error",
-        "mean_log_likelihood_in",
-        "mean_log_likelihood_out",
-    )
-    return observations.with_columns(
-        pl.lit(epoch, pl.Int64).alias("epoch"),
-        *(pl.Series(name, getattr(result, name), nan_to_null=True) for name in columns),
-        unreliable_models=unreliable,
-        memorization_without_repeat=pl.Series(
-            [row.tolist() for row in result.without_block.T], dtype=pl.List(pl.Float64)
-        ),
-    ).select(*SCORES)

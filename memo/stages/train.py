@@ -14,14 +14,14 @@ import torch
 from memo.artifacts import make_folder, remove_leftovers
 from memo.code import errors_of
 from memo.datasets import Prepared
-from memo.design import FoldModel, IndexArray, Stream, seed_sequence
+from memo.design import IndexArray, Stream, seed_sequence
 from memo.errors import WorkError
 from memo.execution import Executor
 from memo.models import FitError, Fitted, build_model
 from memo.spec import CustomSpec, ModelSpec, source_of
 from memo.stages.exclusive import exclusive
 from memo.stages.experiment import Experiment
-from memo.stages.model_files import ModelFile
+from memo.stages.model_files import ModelFile, fold_file, full_model_file
 from memo.stages.progress import console, progress, telling_kept
 from memo.stages.seconds import read_seconds, write_seconds
 from memo.training import (
@@ -40,7 +40,7 @@ from memo.training import (
     why_not_stacked,
 )
 
-__all__ = ["fold_file", "full_model_file", "model_files", "require_contract", "train"]
+__all__ = ["require_contract", "train"]
 
 
 @exclusive
@@ -95,26 +95,6 @@ def train(experiment: Experiment, executor: Executor) -> int:
     return missing
 
 
-def fold_file(experiment: Experiment, model: FoldModel) -> ModelFile:
-    """The file of a fold model."""
-    return ModelFile(
-        experiment.layout.fold(experiment.name, model.repeat, model.fold),
-        experiment.fold_fingerprint(model),
-        experiment.spec.scoring.epochs,
-        experiment.blank_model,
-    )
-
-
-def full_model_file(experiment: Experiment) -> ModelFile:
-    """The file of the model that is trained on everything."""
-    return ModelFile(
-        experiment.layout.full_model(experiment.name),
-        experiment.full_fingerprint(),
-        experiment.spec.scoring.epochs,
-        experiment.blank_model,
-    )
-
-
 def require_contract(experiment: Experiment) -> None:
     """See that a model of the user's own offers what it must.
 
@@ -135,12 +115,6 @@ def require_contract(experiment: Experiment) -> None:
 def _tried(experiment: Experiment) -> torch.Tensor:
     rows = np.array(experiment.data.scored[np.arange(min(TRIED, len(experiment.data)))])
     return torch.from_numpy(rows).to(default_device(), torch.float32)
-
-
-def model_files(experiment: Experiment) -> list[ModelFile]:
-    """The files of all models that an experiment trains."""
-    folds = [fold_file(experiment, model) for model in experiment.fold_models()]
-    return [*folds, full_model_file(experiment)]
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,10 @@ from memo.training.device import default_device, one_thread, visible_gpus
 from memo.training.fit import fit_model
 from memo.training.plan import TrainingPlan, training_plan
 from memo.training.private import epsilon_spent
-from memo.training.selection import duplicate_pairs, without_duplicates
 from memo.training.stack import Weights, stack_size
-from memo.training.train import TRAINING_VERSION, Trained, TrainingError, TrainingSet, train_stack
+from memo.training.train import Trained, TrainingError, TrainingSet, train_stack
 
 __all__ = [
-    "TRAINING_VERSION",
     "TRIED",
     "ContractError",
     "Trained",
@@ -20,7 +18,6 @@ __all__ = [
     "Weights",
     "check_contract",
     "default_device",
-    "duplicate_pairs",
     "epsilon_spent",
     "fit_model",
     "one_thread",
@@ -29,5 +26,4 @@ __all__ = [
     "training_plan",
     "visible_gpus",
     "why_not_stacked",
-    "without_duplicates",
 ]

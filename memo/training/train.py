@@ -28,10 +28,7 @@ from memo.training.repeated import Repeated
 from memo.training.spectral import project
 from memo.training.stack import Stack, Weights
 
-__all__ = ["TRAINING_VERSION", "Trained", "TrainingError", "TrainingSet", "train_stack"]
-
-TRAINING_VERSION = 3
-"""Raised whenever the same spec would give other weights: it is a part of every fingerprint."""
+__all__ = ["Trained", "TrainingError", "TrainingSet", "train_stack"]
 
 SUMMED_ROWS = 4096
 """Losses of so many observations, over the models of a stack, are summed at a time."""

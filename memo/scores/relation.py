@@ -7,7 +7,8 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from memo.neighbors.search import FloatArray
+from memo.scores.aggregate import FloatArray
+from memo.scores.ranks import rank_correlation
 
 __all__ = ["Interval", "MemorizationBin", "Relation", "relate"]
 
@@ -91,7 +92,7 @@ def _rank_correlation(x: FloatArray, y: FloatArray) -> Interval | None:
     n = len(x)
     if n <= 3 or len(np.unique(x)) == 1 or len(np.unique(y)) == 1:
         return None
-    r = float(scipy.stats.spearmanr(x, y).statistic)
+    r = rank_correlation(x, y)
     if abs(r) >= 1:
         return Interval(r, None, None)
     half = _normal_quantile() * np.sqrt((1 + r**2 / 2) / (n - 3))
@@ -145,8 +146,8 @@ def _bins(memorization: FloatArray, ratio: FloatArray) -> list[MemorizationBin]:
 
 
 def _student_quantile(freedom: float) -> float:
-    return float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
+    return float(scipy.special.stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
 def _normal_quantile() -> float:
-    return float(scipy.stats.norm.ppf((1 + CONFIDENCE) / 2))
+    return float(scipy.special.ndtri((1 + CONFIDENCE) / 2))

@@ -1,10 +1,10 @@
-"""Which observations of a training set are trained on."""
+"""Which observations of a training set duplicate others, and are not trained on."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memo.datasets import Rows
-from memo.design import IndexArray
+from memo.design.k_fold import IndexArray
 
 __all__ = ["duplicate_pairs", "without_duplicates"]
 

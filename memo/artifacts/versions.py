@@ -1,0 +1,12 @@
+"""Versions of what computes files: a part of every fingerprint, next to the spec."""
+
+__all__ = ["NEIGHBORS_VERSION", "SCORING_VERSION", "TRAINING_VERSION"]
+
+TRAINING_VERSION = 3
+"""Raised whenever the same spec would give other weights."""
+
+SCORING_VERSION = 10
+"""Raised whenever the same weights would give other log-likelihoods."""
+
+NEIGHBORS_VERSION = 1
+"""Raised whenever the same full model would give other neighbours."""
