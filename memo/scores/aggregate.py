@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
 __all__ = ["Aggregate", "FloatArray", "Method", "memorization_scores"]
@@ -205,9 +204,12 @@ def _over_groups(
     groupings, used = orders.shape
     groups = used // size
     grouped = values[orders].reshape(groupings, groups, size, -1)
-    total = scipy.special.logsumexp(grouped, axis=2)
-    mean = (total - math.log(size)).mean(1).sum(0) / groupings
-    shares = np.exp(grouped - total[:, :, None]).reshape(groupings, used, -1) / groups
+    top = grouped.max(2, keepdims=True)
+    parts = np.exp(grouped - np.where(np.isfinite(top), top, 0))
+    total = parts.sum(2, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):  # of log p = -inf under all of a group
+        mean = (np.log(total / size) + top).mean((1, 2)).sum(0) / groupings
+        shares = (parts / total).reshape(groupings, used, -1) / groups
     gradient = np.zeros_like(values)
     for order, share in zip(orders, shares, strict=True):
         gradient[order] += share
