@@ -298,7 +298,11 @@ def neighbors(experiment: Experiment) -> None:
 @app.command()
 def report(experiment: Experiment) -> None:
     """Write metrics, plots, charts and the page of an experiment."""
-    loaded = _load(experiment)
+    project = _selected(experiment)
+    from memo import vega
+
+    vega.start()
+    loaded = _loaded(project, experiment)
     from memo.stages import report as stage
 
     stage.report(loaded)
@@ -327,6 +331,9 @@ def compare(
     """Compare experiments (all of them by default), each with the baseline."""
     project, names = _scored_names(experiments)
     _require_among(baseline, names, "--baseline")
+    from memo import vega
+
+    vega.start()
     from memo.scores import STATISTICS
     from memo.stages import compare as stage
     from memo.stages import terminal
@@ -432,6 +439,9 @@ def _score_table(file: Path, name: str | None, dataset: str | None, aggregate: s
     _require_among(aggregate, ["balanced", "paper"], "--aggregate")
     if project is not None and dataset is not None:
         select_dataset(project, dataset)
+    from memo import vega
+
+    vega.start()
     from memo.stages import likelihoods as stage
     from memo.stages import terminal
     from memo.stages.headlines import summary_headlines

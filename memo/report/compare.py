@@ -7,11 +7,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from memo import vega
 from memo.report import comparison_charts as charts
 from memo.report.data import ComparedExperiment, ComparisonData, Difference, Headline
-from memo.report.figures import Figure, chart_files, page_specs
+from memo.report.figures import Figure, chart_files, draw_figures, page_specs
 from memo.report.images import thumbnails
-from memo.report.page import begin_bundle, render_page
+from memo.report.page import render_page
 
 __all__ = ["render_comparison"]
 
@@ -26,15 +27,15 @@ def render_comparison(data: ComparisonData) -> dict[str, bytes]:
     """
     scores = {e.name: _scores(e) for e in data.experiments}
     _check(data, scores)
-    begin_bundle()
+    vega.start()
     figures = [_distributions(scores), _curves(data.experiments)]
     trade = _frontier(data)
     agreements = [_agreement(place, d, data) for place, d in enumerate(data.differences)]
-    drawn = [*trade, *figures, *agreements]
-    files = chart_files(drawn)
+    every = [*trade, *figures, *agreements]
+    drawn = draw_figures(every)
     page = render_page(
         "compare.html.j2",
-        {"charts": page_specs(drawn)},
+        {"charts": page_specs(every)},
         comparison=data,
         trade=trade,
         thumbnails=_thumbnails(data),
@@ -43,7 +44,7 @@ def render_comparison(data: ComparisonData) -> dict[str, bytes]:
         differences=list(zip(data.differences, agreements, strict=True)),
         correlation=_correlation,
     )
-    return {"index.html": page} | files
+    return {"index.html": page} | chart_files(drawn)
 
 
 def _frontier(data: ComparisonData) -> list[Figure]:

@@ -1,13 +1,13 @@
 """A figure: charts with the words that say what they show and what would contradict them."""
 
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-import vl_convert
-
 from memo.report.themes import VEGA_LITE, Chart, file_spec, page_spec
+from memo.vega import Drawing, draw
 
-__all__ = ["Figure", "chart_files", "page_specs"]
+__all__ = ["Figure", "chart_files", "draw_figures", "page_specs"]
 
 PNG_SCALE = 2.0
 
@@ -38,14 +38,25 @@ def page_specs(figures: list[Figure]) -> dict[str, dict[str, Any]]:
     }
 
 
-def chart_files(figures: list[Figure]) -> dict[str, bytes]:
-    """`charts/<name>.svg` and `.png` of each figure that has a chart."""
+def draw_figures(figures: list[Figure]) -> list[tuple[str, Future[Drawing]]]:
+    """Have each figure that has a chart drawn, by its name, while this process goes on."""
+    return [
+        (
+            figure.name,
+            draw(file_spec(figure.panels, beside=figure.beside), VEGA_LITE, PNG_SCALE),
+        )
+        for figure in figures
+        if figure.panels
+    ]
+
+
+def chart_files(drawn: list[tuple[str, Future[Drawing]]]) -> dict[str, bytes]:
+    """`charts/<name>.svg` and `.png` of each figure, once they are drawn.
+
+    Raises:
+        RuntimeError: One cannot be drawn.
+    """
     files: dict[str, bytes] = {}
-    for figure in figures:
-        if figure.panels:
-            svg = vl_convert.vegalite_to_svg(
-                file_spec(figure.panels, beside=figure.beside), vl_version=VEGA_LITE
-            )
-            files[f"charts/{figure.name}.svg"] = svg.encode()
-            files[f"charts/{figure.name}.png"] = vl_convert.svg_to_png(svg, scale=PNG_SCALE)
+    for name, drawing in drawn:
+        files[f"charts/{name}.svg"], files[f"charts/{name}.png"] = drawing.result()
     return files

@@ -1,8 +1,6 @@
 """One self-contained HTML page: templates filled, scripts and data inside, nothing to load."""
 
 import json
-import subprocess
-import sys
 from functools import cache
 from typing import Any
 
@@ -11,15 +9,9 @@ from markupsafe import Markup
 
 from memo.report.numbers import difference_in_words, estimate, number
 from memo.report.themes import VEGA_LITE
+from memo.vega import page_script
 
-__all__ = ["begin_bundle", "render_page"]
-
-BUNDLE = """
-import sys
-import vl_convert
-script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", sys.argv[1])
-sys.stdout.buffer.write(script.encode())
-"""
+__all__ = ["render_page"]
 
 
 def render_page(template: str, data: dict[str, Any], **context: Any) -> bytes:
@@ -31,7 +23,7 @@ def render_page(template: str, data: dict[str, Any], **context: Any) -> bytes:
         context: What the template reads; escaped.
     """
     page = _environment().get_template(template)
-    return page.render(**context, data=_inert_json(data), bundle=_bundle()).encode()
+    return page.render(**context, data=_inert_json(data), bundle=_script()).encode()
 
 
 @cache
@@ -59,23 +51,7 @@ def _inert_json(data: dict[str, Any]) -> Markup:
 
 
 @cache
-def begin_bundle() -> "subprocess.Popen[bytes]":
-    """Have Vega, Vega-Lite and Vega-Embed made into one script, while this process draws charts.
-
-    It takes as long as they do, and `vl_convert` lets no other thread run meanwhile.
-    """
-    return subprocess.Popen(
-        [sys.executable, "-I", "-c", BUNDLE, VEGA_LITE],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
-
-@cache
-def _bundle() -> Markup:
-    """The script, as an element of the page may hold it."""
-    output, errors = begin_bundle().communicate()
-    if not output:
-        raise RuntimeError(f"the page's scripts could not be made: {errors.decode()}")
-    return Markup(output.decode().replace("</script", "<\\/script").replace("<!--", "<\\!--"))
+def _script() -> Markup:
+    """Vega's, as an element of the page may hold it."""
+    script = page_script(VEGA_LITE)
+    return Markup(script.replace("</script", "<\\/script").replace("<!--", "<\\!--"))

@@ -8,15 +8,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from memo import vega
 from memo.report import charts
 from memo.report.binning import HIGHLY, highly_memorized
 from memo.report.data import NeighborData, RecordData, ReportData
-from memo.report.figures import Figure, chart_files, page_specs
+from memo.report.figures import Figure, chart_files, draw_figures, page_specs
 from memo.report.illustration import illustrated_figure
 from memo.report.images import is_tiny, thumbnails
 from memo.report.neighbors import Beside, nearest_samples, neighbor_figures
 from memo.report.numbers import estimate, number, percent
-from memo.report.page import begin_bundle, render_page
+from memo.report.page import render_page
 from memo.report.records import MemorizedRecord, memorized_records
 from memo.report.themes import Chart
 
@@ -65,7 +66,7 @@ def render_report(data: ReportData) -> dict[str, bytes]:
     """
     ranked = _last_epoch(data.scores)
     _check(ranked, data.images)
-    begin_bundle()
+    vega.start()
     drawn = _drawn_at_random(ranked)
     figures = [
         *([] if data.illustration is None else [illustrated_figure(data.illustration)]),
@@ -75,11 +76,11 @@ def render_report(data: ReportData) -> dict[str, bytes]:
         _split_log_likelihood(ranked),
         *([] if data.neighbors is None else neighbor_figures(data.neighbors, ranked)),
     ]
+    drawn_figures = draw_figures(figures)
     listed = [_described(row) for row in ranked.head(LISTED).iter_rows(named=True)]
     galleries = _galleries(ranked) if data.images is not None else []
     examples = _examples(ranked) if data.images is not None else []
     seen = {row["index"] for row in listed} | set(drawn["index"].to_list())
-    files = chart_files(figures)
     page = render_page(
         "report.html.j2",
         {
@@ -103,7 +104,7 @@ def render_report(data: ReportData) -> dict[str, bytes]:
         no_gallery=_why_no_gallery(ranked, data.images),
         pixelated=data.images is not None and is_tiny(data.images),
     )
-    return {"index.html": page} | files
+    return {"index.html": page} | chart_files(drawn_figures)
 
 
 def _last_epoch(scores: pl.DataFrame) -> pl.DataFrame:
