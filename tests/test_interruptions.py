@@ -143,3 +143,16 @@ def test_a_training_that_diverges_names_where(project: Path) -> None:
         r"experiment fast, repeat \d+, fold \d: the loss is not finite after epoch 1", failed.stderr
     )
     assert "Traceback" not in failed.stderr
+
+
+def test_the_entry_point_ends_at_once_but_not_before_what_waits_for_its_end() -> None:
+    code = (
+        "import atexit, sys, memo.cli; atexit.register(print, 'last'); "
+        "sys.argv[1:] = {}; memo.cli.entry()"
+    )
+    for arguments, expected in ((["--version"], 0), (["train"], 2)):
+        run = subprocess.run(
+            [sys.executable, "-c", code.format(arguments)], capture_output=True, text=True
+        )
+        assert run.returncode == expected
+        assert run.stdout.endswith("last\n")

@@ -4,9 +4,9 @@ import io
 
 import polars as pl
 
-from memo.parquet.trial import problem_on_trial
+from memo.parquet.trial import problem_on_trial, start_trials
 
-__all__ = ["ParquetError", "read_parquet"]
+__all__ = ["ParquetError", "read_parquet", "start_trials"]
 
 
 class ParquetError(Exception):
