@@ -330,11 +330,12 @@ def compare(
     ] = "q99.9",
 ) -> None:
     """Compare experiments (all of them by default), each with the baseline."""
-    project, names = _scored_names(experiments)
-    _require_among(baseline, names, "--baseline")
+    project = _read_if_there()
     from memo import vega
 
     vega.start()
+    names = _scored_names(project, experiments)
+    _require_among(baseline, names, "--baseline")
     from memo.scores import STATISTICS
     from memo.stages import compare as stage
     from memo.stages import terminal
@@ -372,7 +373,8 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print headline numbers and the most memorized observations."""
-    project, _ = _scored_names([experiment])
+    project = _read_if_there()
+    _scored_names(project, [experiment])
     from memo.stages import show as stage
     from memo.stages import terminal
     from memo.stages.headlines import metrics, summary_headlines
@@ -455,21 +457,25 @@ def _score_table(file: Path, name: str | None, dataset: str | None, aggregate: s
     typer.echo(f"{found.scores}\n{found.page}")
 
 
-def _scored_names(given: list[str] | None) -> tuple[ProjectSpec | None, list[str]]:
-    """The project, where there is one, and experiments or tables' scores to compare."""
+def _read_if_there() -> ProjectSpec | None:
+    """The project; None in a folder that has only the scores of tables."""
+    return _project.read() if _project.spec.exists() else None
+
+
+def _scored_names(project: ProjectSpec | None, given: list[str] | None) -> list[str]:
+    """Experiments, or tables' scores, to compare."""
     from memo.stages.from_table import from_table
 
-    project = _project.read() if _project.spec.exists() else None
     experiments = [] if project is None else list(project.experiments)
     tables = from_table(_project.layout, experiments)
     if project is None and not tables:
-        project = _project.read()  # says that there is none
+        _project.read()  # says that there is none
     for name in given or ():
         if name not in tables and project is not None:
             select_experiment(project, name)
         else:
             _require_among(name, tables, "scores")
-    return project, given or [*experiments, *tables]
+    return given or [*experiments, *tables]
 
 
 def _load(name: str) -> "LoadedExperiment":
