@@ -82,6 +82,11 @@ def test_a_pixel_stays_where_an_observation_or_the_model_is_not_sure_of_it():
     assert torch.equal(some[:, 0], x[:, 0, 0])
     unsure = Bordered(certainty=6.0)  # p = 0.0025
     assert informative(unsure, x, BANK) == (unsure, x, None)
+    sure = model.whole(torch.zeros(3, INNER))
+    with torch.no_grad():
+        model.decoder.layers[-1].weight.zero_()
+        model.decoder.layers[-1].bias[BORDER // 2 : BORDER // 2 + INNER] = -20.0
+    assert informative(model, sure, BANK).x.shape == (3, INNER)  # never none
     dark = Perceptron(40, 3.0)  # too few to be worth it
     assert informative(dark, draw(dark, 5, seed=0), BANK[:, :1])[0] is dark
 

@@ -69,7 +69,8 @@ def informative(model: LatentVariableModel, x: Tensor, bank: Tensor) -> Informat
     value = values[0]
     unlike = torch.where(value > 0, 1 - probability, probability).amax(0)
     unlike = unlike.masked_fill((values != value).any(0), 1)
-    left = -(-int((unlike >= CERTAIN).sum()) // MULTIPLE) * MULTIPLE
+    unsure = int((~(unlike < CERTAIN)).sum())
+    left = max(1, -(-unsure // MULTIPLE)) * MULTIPLE
     if left > WORTHWHILE * len(unlike):
         return Informative(model, x, None)
     order = unlike.argsort(descending=True, stable=True)
