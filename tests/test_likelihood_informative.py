@@ -1,6 +1,8 @@
 """Pixels that are left out: what is left is exact, and log p(x) is that of all of them."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -144,3 +146,21 @@ def test_the_factor_keeps_the_estimate_of_p_unbiased():
     ratio = np.exp(estimates - exact)
     assert abs(ratio.mean() - 1) < 4 * ratio.std() / math.sqrt(count)
     assert 4 * ratio.std() / math.sqrt(count) < 0.1
+
+
+def test_scoring_imports_no_compiler():
+    script = """
+import sys, torch
+from memo.likelihood import estimate_log_likelihood
+from memo.spec import AdaptiveSpec
+from tests.test_likelihood_informative import BANK, Bordered, draw, informative
+model = Bordered(certainty=9.0)
+x = model.whole(draw(model.inner, 20, seed=0))
+before = set(sys.modules)
+with torch.no_grad():
+    assert informative(model, x, BANK).others is not None
+estimate_log_likelihood(model, x, AdaptiveSpec(kind="adaptive"), seed=0)
+print(*{name for name in set(sys.modules) - before if name.startswith(("sympy", "torch._"))})
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []

@@ -1,10 +1,10 @@
 """Encoders and decoders: from an observation to features and back."""
 
+import copy
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
 
-import torch
 from torch import Tensor, nn
 
 from memo.spec import ConvSpec, MLPSpec, NetworkSpec
@@ -65,18 +65,15 @@ class MLPDecoder(nn.Module):
         return self.layers(z).unflatten(-1, self.shape)  # type: ignore[no-any-return]
 
     def of_outputs(self, outputs: Tensor) -> "MLPDecoder":
-        """A decoder to some of its outputs, (count,), made one axis; hidden layers are shared."""
-        *hidden, last = self.layers.children()
+        """A copy that decodes to some of its outputs, (count,), as one axis."""
+        decoder = copy.deepcopy(self)
+        last = decoder.layers[-1]
         assert isinstance(last, nn.Linear)
-        part: nn.Linear = nn.utils.skip_init(  # type: ignore[no-untyped-call]
-            nn.Linear, last.in_features, len(outputs), device=last.weight.device
+        last.weight, last.bias = (
+            nn.Parameter(t.detach()[outputs]) for t in (last.weight, last.bias)
         )
-        part.weight, part.bias = (
-            nn.Parameter(whole.detach()[outputs]) for whole in (last.weight, last.bias)
-        )
-        with torch.device("meta"):  # whose weights are not drawn
-            decoder = MLPDecoder(1, [], (len(outputs),))
-        decoder.layers = nn.Sequential(*hidden, part)
+        last.out_features = len(outputs)
+        decoder.shape = (len(outputs),)
         return decoder
 
 
