@@ -25,6 +25,7 @@ import loky
 import numpy as np
 import polars as pl
 import torch
+import torch._dynamo  # which torch's optimizers import, not to be timed
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
