@@ -1,5 +1,6 @@
 """Charts from processes of their own: the same as from this one, and no process left behind."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -36,7 +37,14 @@ def test_charts_are_those_of_this_process_in_the_order_that_they_were_asked_for(
     for spec, drawing in zip(specs, drawn, strict=True):
         svg = vl_convert.vegalite_to_svg(spec, vl_version=version)
         png = vl_convert.svg_to_png(svg, scale=2.0)
-        assert drawing.result() == (svg.encode(), png)
+        found = drawing.result()
+        assert numberless(found.svg.decode()) == numberless(svg)
+        assert found.png == png
+
+
+def numberless(svg: str) -> str:
+    """Without the numbers of clip paths, which go on from one of a process's charts to the next."""
+    return re.sub(r"clip\d+", "clip", svg)
 
 
 @pytest.mark.parametrize("version", [NEWEST, OLDER])
