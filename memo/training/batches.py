@@ -32,14 +32,14 @@ class Observations:
         self.shape = data.shape
 
     def scored(self, index: Tensor) -> Tensor:
-        """The values that are scored: (...) -> (..., *shape), float32."""
+        """The values that are scored, of an index on the CPU: (...) -> (..., *shape), float32."""
         return self._scored(index).to(torch.float32)
 
     def drawn(self, index: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
         """Values to train on, drawn anew where the data set says so.
 
         Args:
-            index: (..., S, B).
+            index: (..., S, B), on the CPU.
             generators: One for each of the S models.
 
         Returns:
@@ -58,13 +58,21 @@ class Observations:
 
 
 def _read(rows: Rows, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """From an index to its rows on the device: held there, or fetched where they are too many."""
+    """From an index on the CPU to its rows on the device: held there, or fetched where they are too
+    many."""
     if math.prod(rows.shape) * rows.dtype.itemsize <= HELD_BYTES:
         held = torch.from_numpy(np.array(rows[:])).to(device)
-        return lambda index: held.index_select(0, index.flatten()).reshape(
+        return lambda index: held.index_select(0, _sent(index.flatten(), device)).reshape(
             *index.shape, *rows.shape[1:]
         )
-    return lambda index: torch.from_numpy(rows[index.cpu().numpy()]).to(device)
+    return lambda index: _sent(torch.from_numpy(rows[index.numpy()]), device)
+
+
+def _sent(values: Tensor, device: torch.device) -> Tensor:
+    """The values on the device; neither side waits for the other where they are copied to a GPU."""
+    if device.type == "cuda":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
 
 
 class Minibatches:
@@ -90,12 +98,12 @@ class Minibatches:
         self.steps = -(-max(map(len, training_sets)) // batch_size)
 
     def epoch(self, device: torch.device, floats: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Indices (T, S, B) and weights (T, S, B) of some T steps after some others.
+        """Indices (T, S, B), on the CPU, and weights (T, S, B) of some T steps after some others.
 
         T is a function of the batch size alone, since a model's draws for T steps are made at once.
 
         Args:
-            device: Where the tensors lie.
+            device: Where the weights lie.
             floats: Numbers in one observation.
 
         Yields:
@@ -107,7 +115,7 @@ class Minibatches:
         for model, (stream, members) in enumerate(zip(self._streams, self._sets, strict=True)):
             _deal(stream.permutation(members), indices[:, model], weights[:, model])
         span = max(1, SPAN_FLOATS // (width * floats))
-        tensors = (torch.from_numpy(array).to(device) for array in (indices, weights))
+        tensors = (torch.from_numpy(indices), _sent(torch.from_numpy(weights), device))
         return zip(*(torch.split(tensor, span) for tensor in tensors), strict=True)
 
 

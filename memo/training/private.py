@@ -44,7 +44,7 @@ class PoissonBatches:
         """
         for _ in range(self.steps):
             chosen = self._members[self._stream.random(len(self._members)) < self.rate]
-            index = torch.from_numpy(chosen)[None, None].to(device)
+            index = torch.from_numpy(chosen)[None, None]
             yield index, torch.ones(index.shape, device=device)
 
 

@@ -219,7 +219,8 @@ class _Evaluation:
     ) -> None:
         self._losses = losses
         self._values = values
-        self._index, self._weight = (t.to(values.device) for t in padded(sets))
+        self._index, weight = padded(sets)
+        self._weight = weight.to(values.device)
         streams = generators(seeds, values.device)
         self._noise = _normal(stack.noise_features, self._index, streams)
 
