@@ -86,20 +86,19 @@ def test_climbs_end_within_a_nat_of_the_mode():
 
 
 def test_climbs_that_come_to_a_known_mode_end_there_and_others_do_not_notice():
-    model = TwoHills(here=0.0, there=1.0)
-    x = torch.ones(2, 40)
+    model = Perceptron(40, 3.0, latent=2)
+    x = draw(model, 50, seed=0)
     with torch.no_grad():
-        encoder = encoder_gaussian(model, x)
-        start = Gaussian(torch.tensor([[0.4], [-1.4]]), encoder.factor)
+        start = encoder_gaussian(model, x)
         free, height = climbed(model, x, start, 40, rounded=False)
-        known = torch.stack([free.mean[0]] * 2)
-        ended, lower = climbed(model, x, start, 40, known=known, rounded=False)
-    assert (free.mean[0] - 1).abs() < 0.1
-    assert (free.mean[1] + 2).abs() < 0.1
-    assert (ended.mean[0] - known[0]).abs() <= encoder.factor[0, 0, 0]
-    assert lower[0] <= height[0]
-    assert torch.equal(ended.mean[1], free.mean[1])
-    assert lower[1] == height[1]
+        ended, lower = climbed(model, x, start, 40, known=free.mean, rounded=False)
+        far, as_high = climbed(model, x, start, 40, known=free.mean + 100, rounded=False)
+        near = Gaussian(free.mean, start.factor).squared_distance(ended.mean[None])[0]
+    assert (near < 2).all()  # sqrt(d) units
+    assert (lower <= height + 1e-4).all()
+    assert (lower < height - 0.01).sum() > 10  # they go no further
+    assert torch.equal(far.mean, free.mean)
+    assert torch.equal(as_high, height)
 
 
 def test_steps_from_a_climb_are_no_longer_than_allowed():

@@ -45,7 +45,7 @@ def record(
 
     Raises:
         NotRecordedError: Values decide which way the function goes or how many there are; it writes
-            into tensors; or it draws at random.
+            into tensors that others may read; or it draws at random.
     """
     zeros = [torch.zeros_like(argument) for argument in arguments]
     zeros += [constant.clone() for constant in constants]
@@ -65,8 +65,8 @@ def record(
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes down operations while they are done, below autograd, `vmap` and modules.
 
-    `torch.fx.experimental.proxy_tensor.make_fx` writes down the same, and imports torch's compiler,
-    for longer than ten small models are trained.
+    `torch.fx.experimental.proxy_tensor.make_fx` writes down the same in five times the time, and
+    imports torch's compiler, which takes as long as two of the demo's models.
 
     Args:
         arguments: The function's, which become the program's.
