@@ -145,7 +145,7 @@ def test_a_training_that_diverges_names_where(project: Path) -> None:
     assert "Traceback" not in failed.stderr
 
 
-def test_the_entry_point_ends_at_once_but_not_before_what_waits_for_its_end() -> None:
+def test_the_entry_point_keeps_exit_codes_and_waits_for_what_waits_for_its_end() -> None:
     code = (
         "import atexit, sys, memo.cli; atexit.register(print, 'last'); "
         "sys.argv[1:] = {}; memo.cli.entry()"
