@@ -25,9 +25,9 @@ from scipy import stats
 from sklearn.decomposition import PCA
 
 from benchmarks.data import digits
-from memo.design import plan_design
-from memo.scores import memorization_scores
-from memo.spec import DesignSpec, KFoldSpec, SubsetsSpec
+from memo.design.plan import plan_design
+from memo.scores.aggregate import memorization_scores
+from memo.spec.scoring_specs import DesignSpec, KFoldSpec, SubsetsSpec
 
 Array = NDArray[np.float64]
 

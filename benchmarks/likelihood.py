@@ -21,25 +21,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmarks.data import colour_images, digits, mnist_images
-from memo.likelihood import (
-    LogLikelihood,
-    annealed_log_likelihood,
-    concatenate,
-    estimate_log_likelihood,
-)
-from memo.likelihood.weights import log_mean_exp
-from memo.models import initial_model
-from memo.models.observations import Bernoulli
+from memo.likelihood.estimate import estimate_log_likelihood
+from memo.likelihood.estimators.annealed import annealed_log_likelihood
+from memo.likelihood.weights import LogLikelihood, concatenate, log_mean_exp
+from memo.models.build import initial_model
+from memo.models.observations.bernoulli import Bernoulli
 from memo.models.vae import VAE
-from memo.spec import (
-    AdaptiveSpec,
-    ConvSpec,
-    DiagonalGaussianSpec,
-    ImportanceSpec,
-    LikelihoodSpec,
-    MLPSpec,
-    VAESpec,
-)
+from memo.spec.model_specs import ConvSpec, DiagonalGaussianSpec, MLPSpec, VAESpec
+from memo.spec.scoring_specs import AdaptiveSpec, ImportanceSpec, LikelihoodSpec
 
 REFERENCE = AdaptiveSpec(kind="adaptive", tolerance=0.015, max_samples=32_768)
 

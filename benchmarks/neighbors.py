@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from benchmarks.data import digits, mnist_intensities
-from memo.neighbors import nearest
+from memo.samples.nearest import nearest
 
 Search = tuple[str, Tensor, Tensor]
 

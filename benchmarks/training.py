@@ -30,11 +30,15 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.data import digits, mnist_images
-from memo.datasets import Prepared
-from memo.design import Stream, partition, seed_sequence
-from memo.models import initial_model
-from memo.spec import MLPSpec, Precision, VAESpec
-from memo.training import TrainingPlan, TrainingSet, stack_size, train_stack
+from memo.datasets.prepared import Prepared
+from memo.design.k_fold import partition
+from memo.design.seeds import Stream, seed_sequence
+from memo.mitigations.training_plan import TrainingPlan
+from memo.models.build import initial_model
+from memo.spec.model_specs import MLPSpec, VAESpec
+from memo.spec.training_specs import Precision
+from memo.training.loop import TrainingSet, train_stack
+from memo.training.stack import stack_size
 
 FOLDS = 10
 BATCH = 64

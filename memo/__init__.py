@@ -8,28 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from memo.errors import InputError, MemoError, WorkError
-    from memo.library import (
-        Compared,
-        Measured,
-        compare,
-        measure,
-        scores_from_log_likelihoods,
-    )
-    from memo.scores import Comparison, Estimate, Summary, summarize
-    from memo.spec import (
-        AdaptiveSpec,
+    from memo.library import Compared, Measured, compare, measure, scores_from_log_likelihoods
+    from memo.project.reading import read_project
+    from memo.scores.comparison import Comparison
+    from memo.scores.summaries import Estimate, Summary, summarize
+    from memo.spec.model_specs import (
         FlowSpec,
         GaussianMixtureSpec,
-        ImportanceSpec,
         KDESpec,
-        KFoldSpec,
-        LeaveOneOutSpec,
         MLPSpec,
         NormalSpec,
-        TrainingSpec,
         VAESpec,
-        read_project,
     )
+    from memo.spec.scoring_specs import AdaptiveSpec, ImportanceSpec, KFoldSpec, LeaveOneOutSpec
+    from memo.spec.training_specs import TrainingSpec
 
 __all__ = [
     "AdaptiveSpec",
@@ -60,25 +52,27 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_ROOMS = {
+_MODULES = {
     "memo.errors": ("InputError", "MemoError", "WorkError"),
-    "memo.library": (
-        "Compared",
-        "Measured",
-        "compare",
-        "measure",
-        "scores_from_log_likelihoods",
-    ),
+    "memo.library": ("Compared", "Measured", "compare", "measure", "scores_from_log_likelihoods"),
+    "memo.project.reading": ("read_project",),
     "memo.scores": ("Comparison", "Estimate", "Summary", "summarize"),
+    "memo.spec.model_specs": (
+        *("FlowSpec", "GaussianMixtureSpec", "KDESpec", "MLPSpec", "NormalSpec", "VAESpec"),
+    ),
+    "memo.spec.scoring_specs": ("AdaptiveSpec", "ImportanceSpec", "KFoldSpec", "LeaveOneOutSpec"),
+    "memo.spec.training_specs": ("TrainingSpec",),
 }
-"""Where the public names are defined; those that are not here are specs."""
+"""The public names, by the module that defines each."""
+
+__all__ = [name for names in _MODULES.values() for name in names]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    module = next((module for module, names in _MODULES.items() if name in names), None)
+    if module is None:
         raise AttributeError(f"module 'memo' has no attribute {name!r}")
-    room = next((room for room, names in _ROOMS.items() if name in names), "memo.spec")
-    return getattr(import_module(room), name)
+    return getattr(import_module(module), name)
 
 
 def __dir__() -> list[str]:

@@ -17,9 +17,8 @@ import typer
 
 from memo import __version__
 from memo.errors import InputError, MemoError, WorkError, printable
-from memo.spec import (
-    CustomSpec,
-    ProjectSpec,
+from memo.project.project_spec import ProjectSpec
+from memo.project.reading import (
     expanded_experiments,
     read_project,
     require_expanded,
@@ -28,12 +27,13 @@ from memo.spec import (
     select_experiment,
     spec_schema,
 )
+from memo.spec.model_specs import CustomSpec
 
 if TYPE_CHECKING:
-    from memo.artifacts import Layout
-    from memo.execution import Executor
-    from memo.scores import Method
-    from memo.stages.experiment import Experiment as LoadedExperiment
+    from memo.artifacts.layout import Layout
+    from memo.execution.protocol import Executor
+    from memo.pipeline.experiment import Experiment as LoadedExperiment
+    from memo.scores.aggregate import Method
 
 # Stages are imported by the commands that run them, once the spec is seen to be right: help and
 # messages about a misspelt key must come at once, without torch.
@@ -78,7 +78,7 @@ class _Project:
 
     @property
     def layout(self) -> "Layout":
-        from memo.artifacts import Layout
+        from memo.artifacts.layout import Layout
 
         return Layout(self.root)
 
@@ -120,7 +120,7 @@ def init(
     ] = "digits",
 ) -> None:
     """Make a new project, ready for dvc repro: memo init DIR --data table FILE, for example."""
-    from memo.stages import init as stage
+    from memo.commands import init as stage
 
     _require_among(data, list(stage.KINDS), "--data")
     name = stage.init(folder, data, source).name
@@ -152,7 +152,7 @@ def validate(as_json: AsJson = False) -> None:
 def expand() -> None:
     """Write the experiments of params.yaml's `derived` to expanded.yaml, where DVC finds them."""
     experiments = expanded_experiments(_project.spec)
-    from memo.stages.expand import write_expanded
+    from memo.commands.expand import write_expanded
 
     write_expanded(_project.expanded, experiments)
     typer.echo(f"{_project.expanded}: {len(experiments)} experiments")
@@ -176,7 +176,7 @@ def prepare(
     """Read a data set and draw the values that are scored."""
     project = _project.read()
     select_dataset(project, dataset)
-    from memo.stages import prepare as stage
+    from memo.pipeline import prepare as stage
 
     facts = stage.prepare(project, _project.layout, dataset)
     typer.echo(f"{dataset}: {facts['observations']} observations of {facts['shape']}")
@@ -188,7 +188,7 @@ def prepare(
 def train(experiment: Experiment, workers: Workers = None) -> None:
     """Train each model whose file is missing or out of date."""
     loaded, executor = _load_to_run(experiment, "train", workers)
-    from memo.stages import train as stage
+    from memo.pipeline import train as stage
 
     trained = stage.train(loaded, executor)
     typer.echo(f"{experiment}: {trained} models trained")
@@ -203,8 +203,8 @@ def adopt(
 ) -> None:
     """Take over what another git revision has trained and scored, where its fingerprints hold."""
     loaded = _load(experiment)
-    from memo.stages import adopt as stage
-    from memo.stages.revision import Revision
+    from memo.commands import adopt as stage
+    from memo.commands.revision import Revision
 
     models, tables = stage.adopt(loaded, Revision(_project.root, revision))
     taken = f"{len(models.files)} models and {len(tables.files)} tables of log-likelihoods"
@@ -218,7 +218,7 @@ def adopt(
 @app.command()
 def fsck() -> None:
     """Remove from DVC's cache what is not what its name says: damaged files, and forged ones."""
-    from memo.stages import fsck as stage
+    from memo.commands import fsck as stage
 
     checked = stage.fsck(_project.root)
     for problem in checked.removed:
@@ -267,7 +267,7 @@ def score(
     if experiment is None:
         raise InputError("memo score: name an experiment, or a table by --from TABLE")
     loaded, executor = _load_to_run(experiment, "score", workers)
-    from memo.stages import score as stage
+    from memo.pipeline import score as stage
 
     scores = stage.score(loaded, executor)
     typer.echo(f"{experiment}: {scores['index'].n_unique()} observations scored")
@@ -280,7 +280,7 @@ def export(
 ) -> None:
     """Write an experiment's log-likelihoods as one table, as `memo score --from` reads it."""
     loaded = _load(experiment)
-    from memo.stages import export as stage
+    from memo.commands import export as stage
 
     rows = stage.export(loaded, output)
     typer.echo(f"{output}: {rows:,} rows")
@@ -290,7 +290,7 @@ def export(
 def neighbors(experiment: Experiment) -> None:
     """Find each observation's nearest sample and nearest held-out observation."""
     project = _selected(experiment)
-    from memo.stages import neighbors as stage
+    from memo.pipeline import neighbors as stage
 
     found = stage.neighbors(_loaded(project, experiment))
     typer.echo(f"{experiment}: {len(found)} observations compared with samples")
@@ -304,7 +304,7 @@ def report(experiment: Experiment) -> None:
 
     vega.start()
     loaded = _loaded(project, experiment)
-    from memo.stages import report as stage
+    from memo.pipeline import report as stage
 
     stage.report(loaded)
     typer.echo(f"{experiment}: {_project.layout.report(experiment) / 'index.html'}")
@@ -336,9 +336,9 @@ def compare(
     vega.start()
     names = _scored_names(project, experiments)
     _require_among(baseline, names, "--baseline")
-    from memo.scores import STATISTICS
-    from memo.stages import compare as stage
-    from memo.stages import terminal
+    from memo.commands import terminal
+    from memo.pipeline import compare as stage
+    from memo.scores.summaries import STATISTICS
 
     _require_among(statistic, list(STATISTICS), "--statistic")
     scored = stage.workspace_scores(project, _project.layout, names)
@@ -375,9 +375,9 @@ def show(
     """Print headline numbers and the most memorized observations."""
     project = _read_if_there()
     _scored_names(project, [experiment])
-    from memo.stages import show as stage
-    from memo.stages import terminal
-    from memo.stages.headlines import metrics, summary_headlines
+    from memo.commands import show as stage
+    from memo.commands import terminal
+    from memo.report.headlines import metrics, summary_headlines
 
     scores = stage.scores_of(project, _project.layout, experiment)
     summary, rows = stage.show(scores, top=top, label=label, epoch=epoch)
@@ -404,8 +404,8 @@ def check(
 ) -> None:
     """Check the log-likelihoods behind the scores against a slower, independent method."""
     loaded, executor = _load_to_run(experiment, "check", workers)
-    from memo.stages import check as stage
-    from memo.stages import terminal
+    from memo.commands import check as stage
+    from memo.commands import terminal
 
     found = stage.check(loaded, executor, observations=observations, epoch=epoch)
     if as_json:
@@ -423,7 +423,7 @@ def _try_custom(project: ProjectSpec) -> dict[str, str]:
         if not _project.layout.prepared(spec.dataset).is_dir():
             untried[name] = spec.dataset
             continue
-        from memo.stages.train import require_contract
+        from memo.pipeline.train import require_contract
 
         require_contract(_load(name))
     return untried
@@ -445,9 +445,9 @@ def _score_table(file: Path, name: str | None, dataset: str | None, aggregate: s
     from memo import vega
 
     vega.start()
-    from memo.stages import likelihoods as stage
-    from memo.stages import terminal
-    from memo.stages.headlines import summary_headlines
+    from memo.commands import score_table as stage
+    from memo.commands import terminal
+    from memo.report.headlines import summary_headlines
 
     method: Method = "paper" if aggregate == "paper" else "balanced"
     found = stage.score_table(file, _project.layout, name, method, dataset)
@@ -464,7 +464,7 @@ def _read_if_there() -> ProjectSpec | None:
 
 def _scored_names(project: ProjectSpec | None, given: list[str] | None) -> list[str]:
     """Experiments, or tables' scores, to compare."""
-    from memo.stages.from_table import from_table
+    from memo.commands.from_table import from_table
 
     experiments = [] if project is None else list(project.experiments)
     tables = from_table(_project.layout, experiments)
@@ -487,10 +487,12 @@ def _load_to_run(
 ) -> tuple["LoadedExperiment", "Executor"]:
     """Also where the stage's tasks run, whose imports then go on beside this process's own."""
     project = _selected(name)
-    from memo.execution import executor, start_nursery
+    from memo.execution.choice import executor, start_nursery
 
-    nursery = start_nursery(f"memo.stages.{stage}", workers)
-    from memo.training import visible_gpus
+    nursery = start_nursery(
+        f"memo.{'commands' if stage == 'check' else 'pipeline'}.{stage}", workers
+    )
+    from memo.training.device import visible_gpus
 
     loaded = _loaded(project, name)
     return loaded, executor(workers, gpus=visible_gpus(), nursery=nursery)
@@ -499,14 +501,14 @@ def _load_to_run(
 def _selected(name: str) -> ProjectSpec:
     project = _project.read()
     select_experiment(project, name)
-    from memo.parquet import start_trials
+    from memo.artifacts.parquet.trial import start_trials
 
     start_trials()  # which makes ready beside the imports that follow
     return project
 
 
 def _loaded(project: ProjectSpec, name: str) -> "LoadedExperiment":
-    from memo.stages.experiment import load_experiment
+    from memo.pipeline.experiment import load_experiment
 
     return load_experiment(project, _project.layout, name)
 

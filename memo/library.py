@@ -20,48 +20,38 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 from torch import nn
 
-from memo.artifacts import SCORES, Facts, Layout, read_table
-from memo.code import Code
-from memo.datasets import (
-    Prepared,
-    content_hash,
-    observation_table,
-    prepare_array,
-    support_of,
-)
-from memo.design import blocks, plan_design
+from memo.artifacts.layout import Layout
+from memo.artifacts.score_tables import scores_table
+from memo.artifacts.tables import SCORES, Facts, read_table
+from memo.commands.show import most_memorized
+from memo.datasets.arrays import observation_table, prepare_array, support_of
+from memo.datasets.prepared import Prepared, content_hash
+from memo.design.blocks import blocks
+from memo.design.plan import plan_design
 from memo.errors import InputError
-from memo.execution import executor as chosen_executor
-from memo.report import Chart, Headline, agreement, distribution, in_notebook
-from memo.scores import (
-    Comparison,
-    Method,
-    Summary,
-    compare_scores,
-    memorization_scores,
-    summarize,
-)
-from memo.spec import (
-    ArraySpec,
-    CustomSpec,
-    DesignSpec,
-    ExperimentSpec,
-    LikelihoodSpec,
-    MitigationSpec,
-    ModelSpec,
-    SpecError,
-    TrainingSpec,
-    experiment_on_array,
-)
-from memo.stages.experiment import Experiment
-from memo.stages.headlines import difference_headlines, summary_headlines
-from memo.stages.neighbors import neighbors
-from memo.stages.report import report
-from memo.stages.score import score
-from memo.stages.score_tables import scores_table
-from memo.stages.show import most_memorized
-from memo.stages.train import train
-from memo.training import visible_gpus
+from memo.execution.choice import executor as chosen_executor
+from memo.mitigations.specs import MitigationSpec
+from memo.pipeline.experiment import Experiment
+from memo.pipeline.neighbors import neighbors
+from memo.pipeline.report import report
+from memo.pipeline.score import score
+from memo.pipeline.train import train
+from memo.project.project_spec import ExperimentSpec, experiment_on_array
+from memo.project.reading import SpecError
+from memo.report.charts import distribution
+from memo.report.comparison_charts import agreement
+from memo.report.headlines import difference_headlines, summary_headlines
+from memo.report.page_data import Headline
+from memo.report.themes import Chart, in_notebook
+from memo.scores.aggregate import Method, memorization_scores
+from memo.scores.comparison import Comparison, compare_scores
+from memo.scores.summaries import Summary, summarize
+from memo.spec.dataset_specs import ArraySpec
+from memo.spec.model_specs import CustomSpec, ModelSpec
+from memo.spec.scoring_specs import DesignSpec, LikelihoodSpec
+from memo.spec.training_specs import TrainingSpec
+from memo.spec.user_code import Code
+from memo.training.device import visible_gpus
 
 __all__ = ["Compared", "Measured", "compare", "measure", "scores_from_log_likelihoods"]
 

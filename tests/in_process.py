@@ -4,13 +4,13 @@ from pathlib import Path
 
 import polars as pl
 
-from memo.artifacts import Layout
-from memo.execution import InProcess
-from memo.spec import read_project
-from memo.stages.experiment import Experiment, load_experiment
-from memo.stages.prepare import prepare
-from memo.stages.score import score
-from memo.stages.train import train
+from memo.artifacts.layout import Layout
+from memo.execution.processes import InProcess
+from memo.pipeline.experiment import Experiment, load_experiment
+from memo.pipeline.prepare import prepare
+from memo.pipeline.score import score
+from memo.pipeline.train import train
+from memo.project.reading import read_project
 
 Scored = tuple[Experiment, pl.DataFrame]
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from memo.models.networks import MLPDecoder
-from memo.models.observations import Bernoulli
+from memo.models.observations.bernoulli import Bernoulli
 
 
 class Gaussian(nn.Module):

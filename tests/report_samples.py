@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.neighbors import NearestNeighbors
 
-from memo.report import (
+from memo.report.binning import highly_memorized
+from memo.report.page_data import (
     ComparedExperiment,
     ComparisonData,
     Difference,
@@ -17,7 +18,6 @@ from memo.report import (
     NeighborData,
     Overfitted,
     ReportData,
-    highly_memorized,
 )
 
 EPOCHS = (10, 25, 50, 100, 200)

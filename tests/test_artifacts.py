@@ -9,19 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from memo.artifacts import (
-    OBSERVATIONS,
-    SCORES,
-    ArtifactError,
-    Tensors,
-    fingerprint,
-    read_table,
-    read_tensors,
-    remove_leftovers,
-    write_table,
-    write_tensors,
-    write_whole,
-)
+from memo.artifacts.files import ArtifactError, remove_leftovers, write_whole
+from memo.artifacts.fingerprints import fingerprint
+from memo.artifacts.tables import OBSERVATIONS, SCORES, read_table, write_table
+from memo.artifacts.tensors import Tensors, read_tensors, write_tensors
 
 TABLE = pl.DataFrame(
     {"index": [0, 1], "id": ["a", "b"], "label": [None, "x"]},

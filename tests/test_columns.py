@@ -6,9 +6,11 @@ import torch
 from scipy import stats
 from scipy.special import log_softmax
 
-from memo.models import ObservationModel, build_model
-from memo.models.observations import Columns
-from memo.spec import ColumnsSpec, VAESpec, completed_model
+from memo.models.build import build_model
+from memo.models.observations.mixed_columns import Columns
+from memo.models.protocols import ObservationModel
+from memo.project.combinations import completed_model
+from memo.spec.model_specs import ColumnsSpec, VAESpec
 
 NUMBERS, CATEGORIES = 2, [3, 2]
 SHAPE = (NUMBERS + sum(CATEGORIES),)

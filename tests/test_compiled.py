@@ -5,13 +5,14 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from memo.artifacts import Layout
+from memo.artifacts.layout import Layout
 from memo.errors import InputError
-from memo.execution import InProcess
-from memo.models import initial_model
-from memo.spec import MLPSpec, VAESpec, read_project
-from memo.stages.prepare import prepare
-from memo.stages.train import train
+from memo.execution.processes import InProcess
+from memo.models.build import initial_model
+from memo.pipeline.prepare import prepare
+from memo.pipeline.train import train
+from memo.project.reading import read_project
+from memo.spec.model_specs import MLPSpec, VAESpec
 from memo.training.gradient import Gradient
 from memo.training.stack import Stack
 from tests.conftest import SMALL

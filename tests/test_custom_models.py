@@ -11,28 +11,23 @@ import pytest
 import torch
 from torch import nn
 
-from memo.artifacts import Layout
-from memo.code import CodeError, read_code
-from memo.execution import InProcess, Processes
-from memo.likelihood import estimate_log_likelihood
-from memo.models import build_model
-from memo.spec import (
-    AdaptiveSpec,
-    AugmentationSpec,
-    CustomSpec,
-    DPSGDSpec,
-    ImportanceSpec,
-    SpecError,
-    read_project,
-)
-from memo.stages.experiment import load_experiment
-from memo.stages.model_files import full_model_file
-from memo.stages.neighbors import neighbors
-from memo.stages.prepare import prepare
-from memo.stages.report import report
-from memo.stages.score import score
-from memo.stages.train import train
-from memo.training import ContractError, check_contract, why_not_stacked
+from memo.artifacts.layout import Layout
+from memo.artifacts.model_files import full_model_file
+from memo.execution.processes import InProcess, Processes
+from memo.likelihood.estimate import estimate_log_likelihood
+from memo.mitigations.specs import AugmentationSpec, DPSGDSpec
+from memo.models.build import build_model
+from memo.pipeline.experiment import load_experiment
+from memo.pipeline.neighbors import neighbors
+from memo.pipeline.prepare import prepare
+from memo.pipeline.report import report
+from memo.pipeline.score import score
+from memo.pipeline.train import train
+from memo.project.reading import SpecError, read_project
+from memo.spec.model_specs import CustomSpec
+from memo.spec.scoring_specs import AdaptiveSpec, ImportanceSpec
+from memo.spec.user_code import CodeError, read_code
+from memo.training.contract import ContractError, check_contract, why_not_stacked
 from tests.conftest import ROOT, command, contents, edit, make_repository
 from tests.in_process import scored_experiments
 

@@ -13,21 +13,21 @@ from PIL import Image
 from pydantic import TypeAdapter
 from torchvision import datasets as torchvision_datasets
 
-from memo.artifacts import Tensors, write_tensors
 from memo.artifacts.files import ArtifactError
 from memo.artifacts.mapped import map_tensors
-from memo.datasets import (
+from memo.artifacts.tensors import Tensors, write_tensors
+from memo.datasets.pictures import pictures
+from memo.datasets.prepared import (
     DataError,
     Prepared,
+    check_prepared,
     content_hash,
-    pictures,
-    prepare_dataset,
     restored,
     stored,
 )
-from memo.datasets.prepared import check_prepared
+from memo.datasets.registry import prepare_dataset
 from memo.datasets.rows import Logits, Shares
-from memo.spec import DatasetSpec
+from memo.spec.dataset_specs import DatasetSpec
 from memo.training.drawing import training_batch
 
 torch.set_num_threads(1)

@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from memo.artifacts import Layout
-from memo.execution import InProcess
-from memo.spec import read_project
-from memo.stages.experiment import load_experiment
-from memo.stages.score import score
-from memo.stages.train import train
+from memo.artifacts.layout import Layout
+from memo.execution.processes import InProcess
+from memo.pipeline.experiment import load_experiment
+from memo.pipeline.score import score
+from memo.pipeline.train import train
+from memo.project.reading import read_project
 from tests.conftest import command, contents, edit, make_repository
 
 SPEC = """\

@@ -4,18 +4,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memo.design import (
-    MOST_BLOCKS,
-    Stream,
-    blocks,
-    k_fold_models,
-    partition,
-    plan_design,
-    seed_sequence,
-    subset_models,
-    torch_seed,
-)
-from memo.spec import KFoldSpec, SubsetsSpec
+from memo.design.blocks import MOST_BLOCKS, blocks
+from memo.design.k_fold import k_fold_models, partition
+from memo.design.plan import plan_design
+from memo.design.seeds import Stream, seed_sequence, torch_seed
+from memo.design.subsets import subset_models
+from memo.spec.scoring_specs import KFoldSpec, SubsetsSpec
 
 sizes = st.integers(2, 200).flatmap(lambda n: st.tuples(st.just(n), st.integers(2, n)))
 

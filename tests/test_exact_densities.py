@@ -9,8 +9,10 @@ import torch
 from pydantic import TypeAdapter
 from sklearn.datasets import load_digits
 
-from memo.models import ClosedForm, FitError, initial_model, kde
-from memo.spec import ModelSpec
+from memo.models import kde
+from memo.models.build import initial_model
+from memo.models.protocols import ClosedForm, FitError
+from memo.spec.model_specs import ModelSpec
 
 torch.set_num_threads(1)
 

@@ -13,10 +13,11 @@ import psutil
 import pytest
 
 from memo.errors import InputError, WorkError
-from memo.execution import InProcess, Lazy, Processes, executor, start_nursery
+from memo.execution.choice import executor, start_nursery
 from memo.execution.nursery import FORKS, Nursery
-from memo.execution.parcels import packed, unpacked
-from memo.execution.processes import gpu_of
+from memo.execution.payload import packed, unpacked
+from memo.execution.processes import InProcess, Processes, gpu_of
+from memo.execution.protocol import Lazy
 from memo.training.device import gpu_names
 from tests.execution_tasks import (
     die,

@@ -19,15 +19,16 @@ from typing import Any
 import psutil
 import pytest
 
-from memo.artifacts import Layout, locked
+from memo.artifacts.layout import Layout
+from memo.artifacts.lock import locked
 from memo.errors import WorkError
-from memo.execution import InProcess
-from memo.spec import read_project
-from memo.stages.experiment import load_experiment
-from memo.stages.neighbors import neighbors
-from memo.stages.prepare import prepare
-from memo.stages.score import score
-from memo.stages.train import train
+from memo.execution.processes import InProcess
+from memo.pipeline.experiment import load_experiment
+from memo.pipeline.neighbors import neighbors
+from memo.pipeline.prepare import prepare
+from memo.pipeline.score import score
+from memo.pipeline.train import train
+from memo.project.reading import read_project
 from tests.conftest import BIN, ROOT, SMALL, SPEC, command, contents, edit, files, make_project
 from tests.in_process import load
 

@@ -6,14 +6,17 @@ import pytest
 from opacus.accountants import RDPAccountant
 from scipy import stats
 
-from memo.artifacts import Layout
-from memo.datasets import prepare_dataset
-from memo.design import plan_design
-from memo.scores import Estimate, compare_scores, holm, p_value, undominated
-from memo.spec import DigitsSpec, ExperimentSpec
-from memo.stages.experiment import Experiment
-from memo.stages.frontier import Trade, frontier, remainder
-from memo.stages.privacy import privacy_facts, privacy_words
+from memo.artifacts.layout import Layout
+from memo.datasets.registry import prepare_dataset
+from memo.design.plan import plan_design
+from memo.pipeline.experiment import Experiment
+from memo.pipeline.privacy import privacy_facts, privacy_words
+from memo.pipeline.trade_off import Trade, frontier, remainder
+from memo.project.project_spec import ExperimentSpec
+from memo.scores.comparison import compare_scores
+from memo.scores.frontier import holm, p_value, undominated
+from memo.scores.summaries import Estimate
+from memo.spec.dataset_specs import DigitsSpec
 
 
 def test_what_nothing_beats() -> None:

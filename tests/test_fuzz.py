@@ -16,21 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from memo.artifacts import (
-    OBSERVATIONS,
-    SCORES,
-    ArtifactError,
-    Tensors,
-    read_facts,
-    read_table,
-    read_tensors,
-    write_table,
-    write_tensors,
-)
+from memo.artifacts.files import ArtifactError
+from memo.artifacts.json_files import read_facts
 from memo.artifacts.mapped import map_tensors
-from memo.spec import ProjectSpec, SpecError, read_project
-from memo.stages.score_tables import read_scores_file
-from memo.stages.seconds import read_seconds
+from memo.artifacts.score_tables import read_scores_file
+from memo.artifacts.tables import OBSERVATIONS, SCORES, read_table, write_table
+from memo.artifacts.tensors import Tensors, read_tensors, write_tensors
+from memo.artifacts.training_seconds import read_seconds
+from memo.project.project_spec import ProjectSpec
+from memo.project.reading import SpecError, read_project
 from tests.conftest import SMALL, SPEC
 
 DERIVED = (

@@ -5,10 +5,10 @@ import polars as pl
 import pytest
 from scipy.special import logsumexp
 
-from memo.report import Overfitted
-from memo.report.illustration import illustrated_figure
-from memo.stages.densities import read_log_likelihoods, scored_densities
-from memo.stages.illustration import illustrate
+from memo.pipeline.densities import read_log_likelihoods, scored_densities
+from memo.pipeline.illustration import illustrate
+from memo.report.illustration_figure import illustrated_figure
+from memo.report.page_data import Overfitted
 from tests.in_process import scored_experiments
 
 SPEC = """\

@@ -8,10 +8,10 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from memo.likelihood import LogLikelihood, estimate_log_likelihood
-from memo.likelihood.weights import log_mean_exp
-from memo.models import Density, is_latent_variable_model
-from memo.spec import ImportanceSpec
+from memo.likelihood.estimate import estimate_log_likelihood
+from memo.likelihood.weights import LogLikelihood, log_mean_exp
+from memo.models.protocols import Density, is_latent_variable_model
+from memo.spec.scoring_specs import ImportanceSpec
 
 OBSERVATIONS, WIDTH, LATENT = 1000, 8, 3
 

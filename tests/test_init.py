@@ -18,10 +18,12 @@ from PIL import Image
 from ruamel.yaml import YAML
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
-from memo.datasets import prepare_dataset
+from memo.commands.init import init
+from memo.datasets.registry import prepare_dataset
 from memo.errors import InputError, MemoError
-from memo.spec import ProjectSpec, TableSpec, read_project
-from memo.stages.init import init
+from memo.project.project_spec import ProjectSpec
+from memo.project.reading import read_project
+from memo.spec.dataset_specs import TableSpec
 from tests.conftest import ROOT, command
 
 STREAM = np.random.default_rng(0)
@@ -199,7 +201,7 @@ def test_a_second_run_explains_what_a_kill_has_left(tmp_path: Path) -> None:
     code = """
 import os, signal
 from pathlib import Path
-from memo.stages import init as stage
+from memo.commands import init as stage
 
 write = stage.write_whole
 def killed(file, content):
@@ -222,7 +224,7 @@ stage.init(Path("study"), "digits", None)
 
 
 def test_every_pipeline_here_is_the_packages_own() -> None:
-    shipped = ROOT / "memo" / "project" / "dvc.yaml"
+    shipped = ROOT / "memo" / "commands" / "templates" / "dvc.yaml"
     tracked = command(ROOT, "git", "ls-files", "*dvc.yaml").stdout.split()
     assert len(tracked) >= 4
     for copy in tracked:

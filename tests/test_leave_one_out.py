@@ -10,15 +10,15 @@ import polars as pl
 import pytest
 import torch
 
-from memo.artifacts import Layout
+from memo.artifacts.layout import Layout
 from memo.errors import WorkError
-from memo.execution import InProcess
-from memo.models import build_model
-from memo.scores import summarize
-from memo.spec import SpecError, read_project
-from memo.stages.experiment import load_experiment
-from memo.stages.headlines import metrics
-from memo.stages.score import score
+from memo.execution.processes import InProcess
+from memo.models.build import build_model
+from memo.pipeline.experiment import load_experiment
+from memo.pipeline.score import score
+from memo.project.reading import SpecError, read_project
+from memo.report.headlines import metrics
+from memo.scores.summaries import summarize
 from tests.conftest import command, files, make_repository
 from tests.in_process import Scored, scored_experiments
 

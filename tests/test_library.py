@@ -17,8 +17,8 @@ from scipy import stats
 from torch import Tensor, nn
 
 import memo
-from memo.design import k_fold_models
-from memo.spec import KFoldSpec
+from memo.design.k_fold import k_fold_models
+from memo.spec.scoring_specs import KFoldSpec
 from tests.conftest import ROOT
 from tests.in_process import scored_experiments
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from memo.likelihood import decoding, estimate_log_likelihood
-from memo.spec import AdaptiveSpec, ImportanceSpec
+from memo.likelihood import decoding
+from memo.likelihood.estimate import estimate_log_likelihood
+from memo.spec.scoring_specs import AdaptiveSpec, ImportanceSpec
 from tests.likelihood_models import (
     Convolutional,
     LinearGaussian,

@@ -3,14 +3,11 @@
 import numpy as np
 import pytest
 
-from memo.likelihood import (
-    LogLikelihood,
-    annealed_log_likelihood,
-    compare_to_reference,
-    concatenate,
-    estimate_log_likelihood,
-)
-from memo.spec import AdaptiveSpec, ImportanceSpec
+from memo.likelihood.calibration import compare_to_reference
+from memo.likelihood.estimate import estimate_log_likelihood
+from memo.likelihood.estimators.annealed import annealed_log_likelihood
+from memo.likelihood.weights import LogLikelihood, concatenate
+from memo.spec.scoring_specs import AdaptiveSpec, ImportanceSpec
 from tests.likelihood_models import Perceptron, draw, quadrature
 
 

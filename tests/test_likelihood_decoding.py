@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from memo.likelihood import decoding
-from memo.likelihood.linearization import is_affine
+from memo.likelihood.proposals.linearization import is_affine
 from tests.likelihood_models import Convolutional, LinearGaussian, Perceptron, TwoModes, draw
 
 

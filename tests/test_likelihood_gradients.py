@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from memo.likelihood import adaptive, estimate_log_likelihood
-from memo.likelihood.chains import Path, anneal
-from memo.likelihood.gaussian import Gaussian, encoder_gaussian
-from memo.likelihood.gradients import approximate, has_gradient
+from memo.likelihood.estimate import estimate_log_likelihood
+from memo.likelihood.estimators import adaptive
+from memo.likelihood.estimators.chains import Path, anneal
+from memo.likelihood.proposals.gradients import approximate, has_gradient
+from memo.likelihood.proposals.latent_gaussian import Gaussian, encoder_gaussian
 from memo.models.networks import MLPDecoder
-from memo.models.observations import Bernoulli
-from memo.spec import AdaptiveSpec
+from memo.models.observations.bernoulli import Bernoulli
+from memo.spec.scoring_specs import AdaptiveSpec
 from tests.likelihood_models import (
     Convolutional,
     LinearGaussian,

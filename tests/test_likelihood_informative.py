@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from memo.likelihood import estimate_log_likelihood
-from memo.likelihood.adaptive import adaptive_log_likelihood
 from memo.likelihood.decoding import log_joint
-from memo.likelihood.gaussian import encoder_gaussian
+from memo.likelihood.estimate import estimate_log_likelihood
+from memo.likelihood.estimators.adaptive import adaptive_log_likelihood
 from memo.likelihood.informative import factor_of_others, informative
+from memo.likelihood.proposals.latent_gaussian import encoder_gaussian
 from memo.models.networks import MLPDecoder
-from memo.models.observations import Bernoulli
-from memo.spec import AdaptiveSpec
+from memo.models.observations.bernoulli import Bernoulli
+from memo.spec.scoring_specs import AdaptiveSpec
 from tests.likelihood_models import Perceptron, draw, quadrature
 
 BORDER, INNER = 200, 64

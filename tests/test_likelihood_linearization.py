@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from memo.likelihood.linearization import cubature, linearize, moment_propagation
+from memo.likelihood.proposals.linearization import cubature, linearize, moment_propagation
 from tests.likelihood_models import Convolutional, LinearGaussian, Perceptron
 
 

@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from memo.likelihood import estimate_log_likelihood
 from memo.likelihood.decoding import bfloat16_is_fast, log_joint, rounded_decoding
-from memo.likelihood.gaussian import Gaussian, encoder_gaussian
-from memo.likelihood.gradients import climbed
-from memo.likelihood.proposal import _step
-from memo.likelihood.search import BANK, TRIAL_DRAWS, first_proposal
+from memo.likelihood.estimate import estimate_log_likelihood
+from memo.likelihood.proposals.gradients import climbed
+from memo.likelihood.proposals.latent_gaussian import Gaussian, encoder_gaussian
+from memo.likelihood.proposals.modes import BANK, TRIAL_DRAWS, first_proposal
+from memo.likelihood.proposals.posterior import _step
 from memo.likelihood.streams import Streams
 from memo.models.networks import MLPDecoder
-from memo.models.observations import Bernoulli
-from memo.spec import AdaptiveSpec
+from memo.models.observations.bernoulli import Bernoulli
+from memo.spec.scoring_specs import AdaptiveSpec
 from tests.likelihood_models import Convolutional, LinearGaussian, Perceptron, draw, quadrature
 
 

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from memo.artifacts import Layout, read_likelihoods
+from memo.artifacts.layout import Layout
+from memo.artifacts.likelihood_tables import read_likelihoods
 from memo.cli import app
+from memo.commands.score_table import score_table, scored_table
 from memo.errors import InputError, MemoError
-from memo.scores import memorization_scores
-from memo.stages.likelihoods import score_table, scored_table
+from memo.scores.aggregate import memorization_scores
 from tests.conftest import command
 
 MODELS, N = 8, 30

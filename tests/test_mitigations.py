@@ -9,44 +9,31 @@ import torch
 from opacus.accountants import RDPAccountant
 from torch import nn
 
-from memo.datasets import Prepared, prepare_dataset
-from memo.design import (
-    Stream,
-    duplicate_pairs,
-    k_fold_models,
-    seed_sequence,
-    substreams,
-    torch_seed,
-    without_duplicates,
-)
+from memo.datasets.prepared import Prepared
+from memo.datasets.registry import prepare_dataset
+from memo.design.duplicates import duplicate_pairs, without_duplicates
+from memo.design.k_fold import k_fold_models
+from memo.design.seeds import Stream, seed_sequence, substreams, torch_seed
 from memo.errors import InputError
-from memo.models import build_model, initial_model
-from memo.spec import (
+from memo.mitigations.specs import (
     AugmentationSpec,
-    ConvSpec,
     CosineSpec,
-    DigitsSpec,
     DPSGDSpec,
     DropoutSpec,
     EarlyStoppingSpec,
-    GaussianSpec,
-    KFoldSpec,
-    MLPSpec,
     StepSpec,
-    VAESpec,
 )
-from memo.training import (
-    Trained,
-    TrainingPlan,
-    TrainingSet,
-    epsilon_spent,
-    train_stack,
-)
+from memo.mitigations.training_plan import TrainingPlan
+from memo.models.build import build_model, initial_model
+from memo.spec.dataset_specs import DigitsSpec
+from memo.spec.model_specs import ConvSpec, GaussianSpec, MLPSpec, VAESpec
+from memo.spec.scoring_specs import KFoldSpec
 from memo.training.augment import augmented
 from memo.training.early_stopping import EarlyStopping
+from memo.training.loop import Trained, TrainingSet, train_stack
 from memo.training.objective import Objective
 from memo.training.optimizer import Adam, build_optimizer, rate_factor
-from memo.training.private import PoissonBatches, PrivateDescent, require_private
+from memo.training.private import PoissonBatches, PrivateDescent, epsilon_spent, require_private
 from memo.training.spectral import project
 from memo.training.stack import Stack
 

@@ -10,7 +10,10 @@ from pydantic import TypeAdapter
 from safetensors.torch import load, save
 from torch import nn
 
-from memo.models import (
+from memo.models.build import build_model, initial_model
+from memo.models.observations import build_observation
+from memo.models.observations.bernoulli import Bernoulli
+from memo.models.protocols import (
     ClosedForm,
     Density,
     Fitted,
@@ -18,12 +21,10 @@ from memo.models import (
     LatentVariableModel,
     ObservationModel,
     Trainable,
-    build_model,
-    initial_model,
     is_latent_variable_model,
 )
-from memo.models.observations import Bernoulli, build_observation
-from memo.spec import ModelSpec, ObservationSpec, completed_model
+from memo.project.combinations import completed_model
+from memo.spec.model_specs import ModelSpec, ObservationSpec
 
 torch.set_num_threads(1)
 

@@ -11,17 +11,11 @@ import torch
 from scipy import stats
 
 from memo.errors import InputError
-from memo.neighbors import (
-    Neighbors,
-    downsampled,
-    embed,
-    find_neighbors,
-    flattened,
-    imported_embedding,
-    nearest,
-    search,
-)
-from memo.scores import relate
+from memo.samples import nearest as search
+from memo.samples.distance_ratio import Neighbors, find_neighbors
+from memo.samples.nearest import nearest
+from memo.samples.spaces import downsampled, embed, flattened, imported_embedding
+from memo.scores.relation import relate
 
 torch.set_num_threads(1)
 

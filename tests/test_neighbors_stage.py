@@ -7,21 +7,22 @@ import polars as pl
 import pytest
 import torch
 
-from memo.artifacts import ArtifactError, Layout
-from memo.datasets import observed_pixels, pictures, sampled_pixels
+from memo.artifacts.files import ArtifactError
+from memo.artifacts.layout import Layout
+from memo.artifacts.model_files import full_model_file
+from memo.artifacts.neighbor_files import read_neighbors
+from memo.datasets.pictures import observed_pixels, pictures, sampled_pixels
 from memo.datasets.rows import Logits
 from memo.errors import InputError
-from memo.execution import InProcess
-from memo.spec import SpecError, read_project
-from memo.stages.experiment import load_experiment
-from memo.stages.model_files import full_model_file
-from memo.stages.neighbor_files import read_neighbors
-from memo.stages.neighbors import neighbors
-from memo.stages.prepare import prepare
-from memo.stages.relation import neighbor_metrics, related_neighbors
-from memo.stages.score import score
-from memo.stages.train import train
-from memo.stages.weights import loaded_model
+from memo.execution.processes import InProcess
+from memo.pipeline.experiment import load_experiment
+from memo.pipeline.neighbors import neighbors
+from memo.pipeline.prepare import prepare
+from memo.pipeline.relation import neighbor_metrics, related_neighbors
+from memo.pipeline.score import score
+from memo.pipeline.train import train
+from memo.pipeline.weights import loaded_model
+from memo.project.reading import SpecError, read_project
 
 torch.set_num_threads(1)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from memo.models import build_model
-from memo.spec import read_project
+from memo.models.build import build_model
+from memo.project.reading import read_project
 from tests.conftest import ROOT, command, edit
 
 PAPER = ROOT / "paper"

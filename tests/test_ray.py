@@ -18,14 +18,15 @@ import numpy as np
 import psutil
 import pytest
 
-from memo.artifacts import Layout
+from memo.artifacts.layout import Layout
 from memo.errors import InputError, WorkError
-from memo.execution import Executor, InProcess, Processes
-from memo.spec import read_project
-from memo.stages.experiment import load_experiment
-from memo.stages.prepare import prepare
-from memo.stages.score import score
-from memo.stages.train import train
+from memo.execution.processes import InProcess, Processes
+from memo.execution.protocol import Executor
+from memo.pipeline.experiment import load_experiment
+from memo.pipeline.prepare import prepare
+from memo.pipeline.score import score
+from memo.pipeline.train import train
+from memo.project.reading import read_project
 from tests.conftest import BIN, ROOT, SPEC, command, contents, edit
 from tests.execution_tasks import die, fail, power, seen_content, wait_for_release
 

@@ -11,13 +11,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from memo.datasets import prepare_dataset
+from memo.datasets.registry import prepare_dataset
 from memo.errors import InputError
-from memo.models import initial_model
+from memo.mitigations.specs import DropoutSpec
+from memo.mitigations.training_plan import TrainingPlan
+from memo.models.build import initial_model
 from memo.models.vae import divergence_from_prior
-from memo.spec import DigitsSpec, DropoutSpec, MLPSpec, VAESpec
-from memo.training import TrainingPlan, TrainingSet, memory, train_stack
+from memo.spec.dataset_specs import DigitsSpec
+from memo.spec.model_specs import MLPSpec, VAESpec
+from memo.training import memory
 from memo.training.gradient import Gradient
+from memo.training.loop import TrainingSet, train_stack
 from memo.training.memory import plan_memory
 from memo.training.objective import Objective
 from memo.training.recorded import NotRecordedError, record

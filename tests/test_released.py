@@ -5,13 +5,8 @@ import pytest
 import torch
 
 from memo.models.frequencies import Frequencies
-from memo.scores import (
-    ensemble_scores,
-    fitted_weight,
-    memorization_scores,
-    mixed_log_likelihood,
-    mixture_bound,
-)
+from memo.scores.aggregate import memorization_scores
+from memo.scores.released import ensemble_scores, fitted_weight, mixed_log_likelihood, mixture_bound
 
 REPEATS, FOLDS, N = 4, 5, 200
 

@@ -17,12 +17,13 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from memo.report import Headline, ReportData, render_comparison, render_report
 from memo.report.binning import bin_edges, binned_density, histogram, shares_of_bins
-from memo.report.images import data_uri
-from memo.report.neighbors import BESIDE
+from memo.report.comparison_page import render_comparison
+from memo.report.experiment_page import EXAMPLES, LISTED, render_report
+from memo.report.neighbor_figures import BESIDE
 from memo.report.numbers import difference_in_words, estimate, interval
-from memo.report.report import EXAMPLES, LISTED
+from memo.report.page_data import Headline, ReportData
+from memo.report.thumbnails import data_uri
 from tests.browser import needs_chromium, open_page
 from tests.report_samples import digits_comparison, digits_report, illustration, with_neighbors
 

@@ -11,21 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, special, stats
 
-from memo.scores import (
-    ScoringError,
-    compare_scores,
-    memorization_scores,
-    significantly_positive,
-    summarize,
-)
+from memo.scores.aggregate import memorization_scores
+from memo.scores.comparison import ScoringError, compare_scores
 from memo.scores.frontier import p_value
 from memo.scores.ranks import rank_correlation
 from memo.scores.significance import (
     _inverse_trigamma,
     false_discovery_adjusted,
     moderated_std_error,
+    significantly_positive,
 )
-from memo.scores.summaries import Estimate
+from memo.scores.summaries import Estimate, summarize
 
 Rng = np.random.Generator
 
@@ -508,7 +504,7 @@ def test_what_is_significant_is_so_by_scipys_tests(blocks: int, errors: str) -> 
 
 def test_no_stage_is_started_with_scipys_special_functions() -> None:
     code = (
-        "import sys, memo.stages.train, memo.stages.score, memo.stages.neighbors\n"
+        "import sys, memo.pipeline.train, memo.pipeline.score, memo.pipeline.neighbors\n"
         "print(*(m for m in sys.modules if m.startswith(('scipy.special', 'scipy.stats'))))"
     )
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

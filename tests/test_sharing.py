@@ -6,10 +6,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from memo.artifacts.model_files import model_files
+from memo.commands.adopt import adopt
+from memo.commands.revision import Revision
 from memo.errors import InputError
-from memo.stages.adopt import adopt
-from memo.stages.model_files import model_files
-from memo.stages.revision import Revision
 from tests.conftest import SMALL, Remote, command, contents, edit, files, make_repository
 from tests.in_process import load, scored_experiments
 

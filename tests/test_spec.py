@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from memo.spec import SpecError, read_project, spec_schema
+from memo.project.reading import SpecError, read_project, spec_schema
 from tests.conftest import ROOT, SPEC, command
 
 FAST = "experiments.fast"

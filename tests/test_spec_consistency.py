@@ -5,7 +5,7 @@ import json
 import pytest
 from ruamel.yaml import YAML
 
-from memo.spec import SpecError, read_project, spec_schema
+from memo.project.reading import SpecError, read_project, spec_schema
 
 VAE = {"kind": "vae", "network": {"kind": "mlp"}}
 CONV = {"kind": "vae", "network": {"kind": "conv"}}

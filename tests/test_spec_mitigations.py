@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from memo.artifacts import Layout
-from memo.datasets import content_hash, prepare_dataset
-from memo.design import plan_design
-from memo.spec import SpecError, expanded_experiments, read_project, require_expanded
-from memo.stages.expand import write_expanded
-from memo.stages.experiment import Experiment
+from memo.artifacts.layout import Layout
+from memo.commands.expand import write_expanded
+from memo.datasets.prepared import content_hash
+from memo.datasets.registry import prepare_dataset
+from memo.design.plan import plan_design
+from memo.pipeline.experiment import Experiment
+from memo.project.reading import SpecError, expanded_experiments, read_project, require_expanded
 
 VAE = {"kind": "vae", "network": {"kind": "mlp"}}
 CONV = {"kind": "vae", "network": {"kind": "conv"}}

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 import torch
 
-from memo.models import build_model
-from memo.spec import SpecError, read_project
+from memo.models.build import build_model
+from memo.project.reading import SpecError, read_project
 from tests.conftest import command, contents, edit, files, make_repository
 from tests.in_process import scored_experiments
 

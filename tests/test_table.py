@@ -11,22 +11,16 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
-from memo.artifacts import Layout
-from memo.datasets import (
-    DataError,
-    Prepared,
-    blocks,
-    category_counts,
-    content_hash,
-    prepare_dataset,
-    records,
-    restored,
-    stored,
-)
+from memo.artifacts.layout import Layout
+from memo.datasets.prepared import DataError, Prepared, content_hash, restored, stored
+from memo.datasets.registry import prepare_dataset
+from memo.datasets.tabular.columns import blocks, category_counts, records
 from memo.models.kde import KDE
 from memo.models.normal import Normal
-from memo.spec import KDESpec, NormalSpec, SpecError, TableSpec, read_project
-from memo.stages.prepare import prepare, read_prepared
+from memo.pipeline.prepare import prepare, read_prepared
+from memo.project.reading import SpecError, read_project
+from memo.spec.dataset_specs import TableSpec
+from memo.spec.model_specs import KDESpec, NormalSpec
 from tests.conftest import ROOT
 
 SIMPLE = "name,age,city,kind\na,31,Oslo,1\nb,44.5,Rome,2\nc,18,Oslo,2\nd,27,Bern,1\n"

@@ -12,16 +12,17 @@ from scipy import stats
 from sklearn.datasets import load_wine
 from sklearn.neighbors import NearestNeighbors
 
-from memo.artifacts import Layout
-from memo.datasets import records
+from memo.artifacts.layout import Layout
+from memo.datasets.tabular.columns import records
 from memo.errors import InputError
-from memo.report import RecordData, render_report
-from memo.report.records import NEAREST, memorized_records
-from memo.spec import read_project
-from memo.stages.experiment import load_experiment
-from memo.stages.illustration import illustrate
-from memo.stages.neighbors import neighbors
-from memo.stages.records import column_facts, record_data
+from memo.pipeline.experiment import load_experiment
+from memo.pipeline.illustration import illustrate
+from memo.pipeline.neighbors import neighbors
+from memo.pipeline.records import column_facts, record_data
+from memo.project.reading import read_project
+from memo.report.experiment_page import render_report
+from memo.report.memorized_records import NEAREST, memorized_records
+from memo.report.page_data import RecordData
 from tests.browser import needs_chromium, open_page
 from tests.conftest import command
 from tests.in_process import scored_experiments

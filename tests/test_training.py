@@ -6,31 +6,22 @@ import numpy as np
 import pytest
 import torch
 
-from memo.datasets import Prepared, prepare_dataset
-from memo.design import Stream, k_fold_models, seed_sequence, substreams, torch_seed
-from memo.likelihood import estimate_log_likelihood
-from memo.models import build_model, initial_model
-from memo.scores import memorization_scores
-from memo.spec import (
-    DigitsSpec,
-    ImportanceSpec,
-    KFoldSpec,
-    LearningRateSpec,
-    MLPSpec,
-    TrainingSpec,
-    VAESpec,
-)
-from memo.training import (
-    Trained,
-    TrainingError,
-    TrainingPlan,
-    TrainingSet,
-    stack_size,
-    train_stack,
-    training_plan,
-)
+from memo.datasets.prepared import Prepared
+from memo.datasets.registry import prepare_dataset
+from memo.design.k_fold import k_fold_models
+from memo.design.seeds import Stream, seed_sequence, substreams, torch_seed
+from memo.likelihood.estimate import estimate_log_likelihood
+from memo.mitigations.specs import LearningRateSpec
+from memo.mitigations.training_plan import TrainingPlan, training_plan
+from memo.models.build import build_model, initial_model
+from memo.scores.aggregate import memorization_scores
+from memo.spec.dataset_specs import DigitsSpec
+from memo.spec.model_specs import MLPSpec, VAESpec
+from memo.spec.scoring_specs import ImportanceSpec, KFoldSpec
+from memo.spec.training_specs import TrainingSpec
 from memo.training.batches import Minibatches, padded
-from memo.training.stack import Stack
+from memo.training.loop import Trained, TrainingError, TrainingSet, train_stack
+from memo.training.stack import Stack, stack_size
 
 CPU = torch.device("cpu")
 MODEL = VAESpec(kind="vae", network=MLPSpec(kind="mlp", hidden=[24, 16]), latent=4)

@@ -6,10 +6,12 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from memo.datasets import Prepared
+from memo.datasets.prepared import Prepared
 from memo.datasets.rows import Logits, Shares
-from memo.spec import ModelSpec
-from memo.training import TrainingPlan, TrainingSet, batches, train_stack
+from memo.mitigations.training_plan import TrainingPlan
+from memo.spec.model_specs import ModelSpec
+from memo.training import batches
+from memo.training.loop import TrainingSet, train_stack
 
 torch.set_num_threads(1)
 

@@ -9,10 +9,12 @@ import polars as pl
 import pytest
 import torch
 
-from memo.likelihood import LogLikelihood, estimate_log_likelihood
-from memo.report import UNRELIABLE, render_report
-from memo.spec import AdaptiveSpec, ImportanceSpec, NormalSpec
-from memo.stages import score
+from memo.likelihood.estimate import estimate_log_likelihood
+from memo.likelihood.weights import LogLikelihood
+from memo.pipeline import score
+from memo.report.experiment_page import UNRELIABLE, render_report
+from memo.spec.model_specs import NormalSpec
+from memo.spec.scoring_specs import AdaptiveSpec, ImportanceSpec
 from tests.conftest import command, edit
 from tests.likelihood_models import Perceptron, draw
 from tests.report_samples import digits_report

@@ -16,33 +16,32 @@ import numpy as np
 import polars as pl
 import pytest
 
-from memo.artifacts import (
+from memo.artifacts.files import ArtifactError
+from memo.artifacts.layout import Layout
+from memo.artifacts.mapped import map_tensors
+from memo.artifacts.model_files import fold_file
+from memo.artifacts.neighbor_files import read_neighbors
+from memo.artifacts.parquet.trial import _Trials
+from memo.artifacts.tables import (
     LOG_LIKELIHOODS,
     NEIGHBORS,
     OBSERVATIONS,
     SCORES,
-    ArtifactError,
-    Layout,
-    Tensors,
     read_table,
-    read_tensors,
     write_table,
-    write_tensors,
 )
-from memo.artifacts.mapped import map_tensors
-from memo.execution import InProcess
-from memo.parquet.trial import _Trials
-from memo.spec import ImportanceSpec, SpecError
-from memo.stages.fsck import fsck
-from memo.stages.model_files import fold_file
-from memo.stages.neighbor_files import read_neighbors
-from memo.stages.neighbors import neighbors
-from memo.stages.prepare import read_prepared
-from memo.stages.report import read_scores
-from memo.stages.score import score
-from memo.stages.seconds import read_seconds
-from memo.stages.terminal import print_observations
-from memo.stages.train import train
+from memo.artifacts.tensors import Tensors, read_tensors, write_tensors
+from memo.artifacts.training_seconds import read_seconds
+from memo.commands.fsck import fsck
+from memo.commands.terminal import print_observations
+from memo.execution.processes import InProcess
+from memo.pipeline.neighbors import neighbors
+from memo.pipeline.prepare import read_prepared
+from memo.pipeline.report import read_scores
+from memo.pipeline.score import score
+from memo.pipeline.train import train
+from memo.project.reading import SpecError
+from memo.spec.scoring_specs import ImportanceSpec
 from tests.conftest import command, contents
 from tests.in_process import load
 

@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from memo.datasets.prepared import DataError, Prepared, check_prepared
-from memo.spec import Support
+from memo.spec.base import Support
 
 __all__ = ["observation_table", "prepare_array", "support_of"]
 

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from memo.datasets.columns import Column, columns_as_json, columns_of_json
 from memo.datasets.rows import Logits, Rows, Shares, chunks
+from memo.datasets.tabular.columns import Column, columns_as_json, columns_of_json
 from memo.errors import InputError
 
 __all__ = ["DataError", "Prepared", "check_prepared", "content_hash", "restored", "stored"]

@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from memo.datasets.images import Images
 from memo.datasets.prepared import Prepared
 from memo.datasets.rows import Logits, Rows, Shares
-from memo.spec import ImagesSpec
+from memo.datasets.sources.image_files import Images
+from memo.spec.dataset_specs import ImagesSpec
 
 __all__ = ["binarize", "prepare_images"]
 

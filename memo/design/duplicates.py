@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from memo.datasets import Rows
+from memo.datasets.rows import Rows
 from memo.design.k_fold import IndexArray
 
 __all__ = ["duplicate_pairs", "without_duplicates"]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from memo.design.blocks import blocks
 from memo.design.seeds import Stream, seed_sequence
-from memo.spec import KFoldSpec
+from memo.spec.scoring_specs import KFoldSpec
 
 __all__ = ["FoldModel", "IndexArray", "k_fold_models", "partition"]
 

@@ -9,7 +9,7 @@ from memo.design.blocks import MOST_BLOCKS
 from memo.design.k_fold import FoldModel, k_fold_models
 from memo.design.subsets import subset_models
 from memo.errors import InputError
-from memo.spec import DesignSpec, KFoldSpec, LeaveOneOutSpec, SubsetsSpec
+from memo.spec.scoring_specs import DesignSpec, KFoldSpec, LeaveOneOutSpec, SubsetsSpec
 
 __all__ = ["Design", "plan_design"]
 

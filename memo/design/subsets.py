@@ -7,7 +7,7 @@ import numpy as np
 from memo.design.blocks import blocks
 from memo.design.k_fold import FoldModel, IndexArray
 from memo.design.seeds import Stream, seed_sequence
-from memo.spec import SubsetsSpec
+from memo.spec.scoring_specs import SubsetsSpec
 
 __all__ = ["subset_models", "subset_round"]
 

@@ -28,7 +28,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from memo.errors import InputError, WorkError
 from memo.execution.installed import installed
-from memo.execution.parcels import Parcel, packed, unpacked
+from memo.execution.payload import Parcel, packed, unpacked
 from memo.execution.protocol import Deaths, Results, named
 
 __all__ = ["Ray", "slots"]

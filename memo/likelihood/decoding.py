@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from memo.models import LatentVariableModel
 from memo.models.networks import MLPDecoder
+from memo.models.protocols import LatentVariableModel
 
 __all__ = ["bfloat16_is_fast", "log_joint", "log_joint_gradient", "pieces", "rounded_decoding"]
 

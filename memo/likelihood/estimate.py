@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from memo.likelihood.adaptive import adaptive_log_likelihood
-from memo.likelihood.draws import drawn_log_likelihood
-from memo.likelihood.importance import importance_log_likelihood
+from memo.likelihood.estimators.adaptive import adaptive_log_likelihood
+from memo.likelihood.estimators.importance import importance_log_likelihood
+from memo.likelihood.estimators.own_draws import drawn_log_likelihood
 from memo.likelihood.weights import LogLikelihood
-from memo.models import ClosedForm, Density, Estimated, is_latent_variable_model
-from memo.spec import AdaptiveSpec, ImportanceSpec, LikelihoodSpec
+from memo.models.protocols import ClosedForm, Density, Estimated, is_latent_variable_model
+from memo.spec.scoring_specs import AdaptiveSpec, ImportanceSpec, LikelihoodSpec
 
 __all__ = ["draws_of_its_own", "estimate_log_likelihood", "left_out_log_likelihood"]
 

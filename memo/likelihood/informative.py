@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from memo.likelihood.decoding import rounded_decoding
-from memo.models import LatentVariableModel, ObservationModel
 from memo.models.networks import MLPDecoder
-from memo.models.observations import Bernoulli
+from memo.models.observations.bernoulli import Bernoulli
+from memo.models.protocols import LatentVariableModel, ObservationModel
 
 __all__ = ["Informative", "factor_of_others", "informative"]
 

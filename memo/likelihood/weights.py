@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from memo.spec import LARGEST_PARETO_K
+from memo.spec.scoring_specs import LARGEST_PARETO_K
 
 __all__ = [
     "TAIL_DRAWS",

@@ -9,7 +9,7 @@ from memo.models.gaussian_mixture import GaussianMixture
 from memo.models.kde import KDE
 from memo.models.normal import Normal
 from memo.models.vae import VAE
-from memo.spec import (
+from memo.spec.model_specs import (
     CustomSpec,
     FlowSpec,
     GaussianMixtureSpec,

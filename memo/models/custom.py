@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from memo.code import Code, CodeError, errors_of
-from memo.spec import CustomSpec
+from memo.spec.model_specs import CustomSpec
+from memo.spec.user_code import Code, CodeError, errors_of
 
 __all__ = ["ByLikelihood", "build_custom"]
 

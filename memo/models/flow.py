@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from zuko.flows import MAF, NSF
 
 from memo.models.custom import ByLikelihood
-from memo.spec import FlowSpec
+from memo.spec.model_specs import FlowSpec
 
 __all__ = ["Flow"]
 

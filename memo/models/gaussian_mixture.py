@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from memo.models.protocols import FitError
-from memo.spec import GaussianMixtureSpec
+from memo.spec.model_specs import GaussianMixtureSpec
 
 __all__ = ["GaussianMixture"]
 

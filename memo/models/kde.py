@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from memo.models.protocols import FitError
-from memo.spec import KDESpec
+from memo.spec.model_specs import KDESpec
 
 __all__ = ["KDE"]
 

@@ -7,7 +7,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from memo.spec import ConvSpec, MLPSpec, NetworkSpec
+from memo.spec.model_specs import ConvSpec, MLPSpec, NetworkSpec
 
 __all__ = ["ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder", "build_networks"]
 

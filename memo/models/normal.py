@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from memo.models.protocols import FitError
-from memo.spec import NormalSpec
+from memo.spec.model_specs import NormalSpec
 
 __all__ = ["Normal"]
 

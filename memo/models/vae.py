@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from memo.models.networks import build_networks
 from memo.models.observations import build_observation
-from memo.spec import VAESpec
+from memo.spec.model_specs import VAESpec
 
 __all__ = ["VAE", "divergence_from_prior"]
 

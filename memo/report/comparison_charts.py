@@ -8,7 +8,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from memo.report.binning import bin_edges
-from memo.report.data import FrontierPoint
 from memo.report.encodings import (
     SCORE,
     STATISTICS,
@@ -21,6 +20,7 @@ from memo.report.encodings import (
     with_interval,
 )
 from memo.report.numbers import estimate
+from memo.report.page_data import FrontierPoint
 from memo.report.themes import BLUE, CATEGORIES, GREY, ORANGE, Chart
 
 __all__ = [

@@ -4,12 +4,7 @@ from memo.scores.aggregate import Aggregate, Method, memorization_scores
 from memo.scores.comparison import Comparison, ScoringError, compare_scores
 from memo.scores.frontier import holm, p_value, undominated
 from memo.scores.relation import Interval, MemorizationBin, Relation, relate
-from memo.scores.released import (
-    ensemble_scores,
-    fitted_weight,
-    mixed_log_likelihood,
-    mixture_bound,
-)
+from memo.scores.released import ensemble_scores, fitted_weight, mixed_log_likelihood, mixture_bound
 from memo.scores.significance import significantly_positive
 from memo.scores.summaries import (
     STATISTICS,

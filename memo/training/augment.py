@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from memo.spec import AugmentationSpec
+from memo.mitigations.specs import AugmentationSpec
 from memo.training.batches import drawn_apart
 
 __all__ = ["augmented"]

@@ -8,8 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from memo.datasets import Prepared, Rows
-from memo.design import IndexArray, torch_seed
+from memo.datasets.prepared import Prepared
+from memo.datasets.rows import Rows
+from memo.design.k_fold import IndexArray
+from memo.design.seeds import torch_seed
 from memo.training.drawing import training_batch
 
 __all__ = ["Minibatches", "Observations", "padded"]

@@ -10,9 +10,10 @@ import torch
 from safetensors.numpy import load, save
 from torch import Tensor, nn
 
-from memo.code import errors_of
 from memo.errors import InputError
-from memo.models import (
+from memo.mitigations.specs import MitigationSpec
+from memo.models.build import initial_model
+from memo.models.protocols import (
     ClosedForm,
     Density,
     Estimated,
@@ -21,10 +22,11 @@ from memo.models import (
     Generative,
     ObservationModel,
     Trainable,
-    initial_model,
     is_latent_variable_model,
 )
-from memo.spec import BY_GRADIENT, CustomSpec, MitigationSpec
+from memo.project.combinations import BY_GRADIENT
+from memo.spec.model_specs import CustomSpec
+from memo.spec.user_code import errors_of
 from memo.training.private import require_private
 from memo.training.stack import Stack, Weights
 

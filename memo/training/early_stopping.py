@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from memo.design import IndexArray
+from memo.design.k_fold import IndexArray
 from memo.training.stack import Weights
 
 __all__ = ["EarlyStopping", "validation_splits"]

@@ -6,11 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from memo.datasets import Prepared
-from memo.design import IndexArray, substreams, torch_seed
-from memo.models import Fitted, initial_model
-from memo.spec import ModelSpec
-from memo.training.train import Trained, TrainingSet
+from memo.datasets.prepared import Prepared
+from memo.design.k_fold import IndexArray
+from memo.design.seeds import substreams, torch_seed
+from memo.models.build import initial_model
+from memo.models.protocols import Fitted
+from memo.spec.model_specs import ModelSpec
+from memo.training.loop import Trained, TrainingSet
 
 __all__ = ["fit_model"]
 

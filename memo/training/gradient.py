@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from memo.errors import InputError
-from memo.spec import Precision
+from memo.spec.training_specs import Precision
 from memo.training.compiled import NotCompiledError
 from memo.training.memory import Take
 from memo.training.precision import multiply_in_bfloat16

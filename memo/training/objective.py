@@ -7,10 +7,10 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from memo.models import is_latent_variable_model
+from memo.mitigations.specs import DropoutSpec
+from memo.mitigations.training_plan import TrainingPlan
+from memo.models.protocols import is_latent_variable_model
 from memo.models.vae import divergence_from_prior
-from memo.spec import DropoutSpec
-from memo.training.plan import TrainingPlan
 
 __all__ = ["Objective"]
 

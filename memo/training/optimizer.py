@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from memo.spec import CosineSpec, ScheduleSpec, StepSpec
-from memo.training.plan import TrainingPlan
+from memo.mitigations.specs import CosineSpec, ScheduleSpec, StepSpec
+from memo.mitigations.training_plan import TrainingPlan
 from memo.training.stack import Stack
 
 __all__ = ["Adam", "build_optimizer", "rate_factor", "set_learning_rate"]

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from memo.design import IndexArray
+from memo.design.k_fold import IndexArray
 from memo.errors import InputError
-from memo.spec import DPSGDSpec
+from memo.mitigations.specs import DPSGDSpec
+from memo.mitigations.training_plan import TrainingPlan
 from memo.training.optimizer import Adam
-from memo.training.plan import TrainingPlan
 from memo.training.stack import Stack
 
 __all__ = ["PoissonBatches", "PrivateDescent", "epsilon_spent", "noise_multiplier", "sample_rate"]

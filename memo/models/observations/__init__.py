@@ -1,10 +1,10 @@
 """Observation models p(x | z), once each, for any network."""
 
 from memo.models.observations.bernoulli import Bernoulli
-from memo.models.observations.columns import Columns
 from memo.models.observations.gaussian import DiagonalGaussian, Gaussian
 from memo.models.observations.logistic_mixture import LogisticMixture
-from memo.spec import (
+from memo.models.observations.mixed_columns import Columns
+from memo.spec.model_specs import (
     BernoulliSpec,
     ColumnsSpec,
     DiagonalGaussianSpec,

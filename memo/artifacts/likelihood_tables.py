@@ -1,0 +1,166 @@
+"""Tables of log-likelihoods that come from elsewhere: read as if each value could be wrong."""
+
+import difflib
+from pathlib import Path
+
+import polars as pl
+
+from memo.artifacts.parquet.reading import ParquetError, read_parquet
+from memo.errors import InputError
+
+__all__ = ["read_likelihoods", "wrong_row"]
+
+LARGEST = 1e15
+"""Nats beyond which a double has no fractions left."""
+
+REQUIRED = ("model", "in_training", "log_likelihood")
+ALLOWED = (*REQUIRED, "index", "id", "epoch", "std_error", "unreliable", "block")
+
+
+def read_likelihoods(file: Path) -> pl.DataFrame:
+    """A user's CSV or Parquet table of log-likelihoods, each column of one type.
+
+    Args:
+        file: One row for each model, observation and epoch; columns as docs/likelihoods.md says.
+
+    Returns:
+        `row` (1 is the first below the header), `model`, `in_training`, `log_likelihood`,
+        `std_error` and `epoch` (0 and 1 where the table has none), `unreliable`; of `index`, `id`
+        and `block` those that the table has. No value is missing, NaN or infinite, no model,
+        observation and epoch is there twice, and each model is in one block.
+
+    Raises:
+        InputError: The table cannot be read, or a value is wrong: names file, row and column.
+    """
+    raw = _read(file)
+    _check_columns(file, raw.columns)
+    if raw.is_empty():
+        raise InputError(f"{file}: has no rows")
+    converted = {name: _converted(file, raw[name]) for name in raw.columns}
+    defaults = {"std_error": 0.0, "epoch": 1, "unreliable": False}
+    result = (
+        pl.DataFrame(converted)
+        .with_columns(pl.lit(v).alias(n) for n, v in defaults.items() if n not in converted)
+        .with_row_index("row", offset=1)
+        .with_columns(pl.col("epoch").cast(pl.Int64))
+    )
+    _check_signs(file, result)
+    _check_once(file, result)
+    return result
+
+
+def wrong_row(file: Path, row: int, column: str, what: str) -> InputError:
+    """The error that names a value of a table."""
+    return InputError(f"{file}: row {row}, column {column!r}: {what}")
+
+
+def _read(file: Path) -> pl.DataFrame:
+    if file.suffix not in (".csv", ".parquet"):
+        raise InputError(f"{file}: is neither .csv nor .parquet")
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror or error}") from None
+    try:
+        if file.suffix == ".csv":
+            return pl.read_csv(content, infer_schema=False)
+        return read_parquet(content)[0]
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ParquetError) as error:
+        reason = (str(error).splitlines() or ["it is damaged"])[0]
+        raise InputError(f"{file}: is not a table: {reason}") from None
+
+
+def _check_columns(file: Path, columns: list[str]) -> None:
+    for name in columns:
+        if name not in ALLOWED:
+            near = difflib.get_close_matches(name, ALLOWED, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise InputError(
+                f"{file}: column {name!r:.80} is not known{hint} (known: {', '.join(ALLOWED)})"
+            )
+    missing = [name for name in REQUIRED if name not in columns]
+    if missing:
+        raise InputError(f"{file}: has no column {', '.join(map(repr, missing))}")
+    if not {"index", "id"} & set(columns):
+        raise InputError(f"{file}: has neither a column 'index' nor 'id'")
+
+
+def _converted(file: Path, column: pl.Series) -> pl.Series:
+    """The column in its type; every value is there, and finite."""
+    name = column.name
+    if column.dtype.is_nested() or column.dtype in (pl.Object, pl.Binary):
+        raise InputError(f"{file}: column {name!r} holds {column.dtype}, not single values")
+    plain = column.cast(pl.String) if not column.dtype.is_numeric() else column
+    if plain.dtype == pl.String:
+        plain = plain.str.strip_chars().replace("", None)
+    _refuse(file, column, plain.is_null(), "is empty")
+    match name:
+        case "model" | "id" | "block":
+            return plain.cast(pl.String)
+        case "in_training" | "unreliable":
+            result, what = _booleans(plain), "neither true nor false"
+        case "index" | "epoch":
+            result, what = _integers(plain), "not a whole number"
+        case _:
+            result, what = plain.cast(pl.Float64, strict=False), "not a number"
+    _refuse(file, column, result.is_null(), what)
+    if result.dtype == pl.Float64:
+        _refuse(file, column, ~result.is_finite(), "not a finite number")
+        _refuse(file, column, result.abs() > LARGEST, f"beyond {LARGEST:g}")
+    return result
+
+
+def _booleans(values: pl.Series) -> pl.Series:
+    words = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
+    text = values.cast(pl.String).str.to_lowercase()
+    return text.replace_strict(words, default=None, return_dtype=pl.Boolean)
+
+
+def _integers(values: pl.Series) -> pl.Series:
+    whole = values.cast(pl.Int64, strict=False)
+    if values.dtype.is_float():
+        return whole.set(whole.cast(values.dtype) != values, None)
+    return whole
+
+
+def _refuse(file: Path, column: pl.Series, wrong: pl.Series, what: str) -> None:
+    if wrong.any():
+        row = int(wrong.arg_true()[0])
+        value = column[row]
+        shown = "" if value is None else f"{value!r:.60} is "
+        raise wrong_row(file, row + 1, column.name, f"{shown}{what}")
+
+
+def _check_signs(file: Path, table: pl.DataFrame) -> None:
+    for name in ("std_error", "epoch", "index"):
+        if name in table.columns:
+            _refuse(file, table[name], table[name] < 0, "negative")
+
+
+def _check_once(file: Path, table: pl.DataFrame) -> None:
+    """A model says one thing of an observation at an epoch; an index has one id."""
+    names = [name for name in ("index", "id") if name in table.columns]
+    again = table.filter(~pl.struct("model", names[0], "epoch").is_first_distinct())
+    if len(again):
+        row = again.row(0, named=True)
+        raise wrong_row(
+            file,
+            row["row"],
+            names[0],
+            f"model {row['model']!r:.60} has {row[names[0]]!r:.60} at epoch {row['epoch']} twice",
+        )
+    _check_one(file, table, ["model", names[0]], "in_training")
+    if len(names) > 1:
+        _check_one(file, table, ["index"], "id")
+    if "block" in table.columns:
+        _check_one(file, table, ["model"], "block")
+
+
+def _check_one(file: Path, table: pl.DataFrame, of: list[str], column: str) -> None:
+    """There is one value of a column for each of others."""
+    values = table.unique([*of, column], keep="first", maintain_order=True)
+    again = values.filter(~pl.struct(of).is_first_distinct())
+    if len(again):
+        row = again.row(0, named=True)
+        whose = ", ".join(f"{name} {row[name]!r:.60}" for name in of)
+        raise wrong_row(file, row["row"], column, f"{row[column]!r:.60} is a second one of {whose}")

@@ -1,0 +1,1 @@
+"""Parquet files that may be damaged, or crafted to do damage."""

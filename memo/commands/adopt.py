@@ -1,0 +1,108 @@
+"""adopt: what another git revision has trained and scored of an experiment -> this project."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from memo.artifacts.files import write_whole
+from memo.artifacts.model_files import ModelFile, model_files
+from memo.artifacts.training_seconds import parse_seconds, read_seconds, write_seconds
+from memo.commands.revision import Revision
+from memo.errors import InputError
+from memo.pipeline.densities import ScoredDensity, log_likelihoods_problem, scored_densities
+from memo.pipeline.exclusive import exclusive
+from memo.pipeline.experiment import Experiment
+
+__all__ = ["Adopted", "adopt"]
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """Which files were taken over, and why others were not."""
+
+    files: list[Path]
+    refused: list[str]
+    unnamed: int
+    """Files of the revision that this spec has no use for, as those of further repeats."""
+
+
+@exclusive
+def adopt(experiment: Experiment, revision: Revision) -> tuple[Adopted, Adopted]:
+    """Take over models, and log-likelihoods under them, that hold for this experiment's spec.
+
+    A file's fingerprint names everything that determines it, so that it is the one that would be
+    computed here. Files that hold already are left alone.
+
+    Returns:
+        What became of models, and of tables of log-likelihoods.
+
+    Raises:
+        InputError: The revision, or what it tracks, cannot be had; or it has no such experiment.
+        ArtifactError: A file cannot be written.
+    """
+    models = [_Wanted(file.path, partial(_model_problem, file)) for file in model_files(experiment)]
+    tables = [
+        _Wanted(density.table, partial(_table_problem, experiment, density))
+        for density in scored_densities(experiment)
+    ]
+    found = _adopted(models, revision), _adopted(tables, revision)
+    _take_seconds(experiment, revision, found[0].files)
+    return found
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    path: Path
+    problem: Callable[[Path], str | None]
+    """Why a file cannot be taken for this one."""
+
+
+def _model_problem(file: ModelFile, path: Path) -> str | None:
+    return replace(file, path=path).problem()
+
+
+def _table_problem(experiment: Experiment, density: ScoredDensity, path: Path) -> str | None:
+    return log_likelihoods_problem(experiment, replace(density, table=path))
+
+
+def _adopted(wanted: Sequence[_Wanted], revision: Revision) -> Adopted:
+    listed = {
+        folder / name
+        for folder in {one.path.parent for one in wanted}
+        for name in revision.files(folder)
+    }
+    if not listed:
+        raise InputError(f"revision {revision.name!r} has no {wanted[0].path.parent}")
+    taken, refused = [], []
+    for one in wanted:
+        if one.path in listed and one.problem(one.path) is not None:
+            problem = _take(one, revision)
+            if problem is None:
+                taken.append(one.path)
+            else:
+                refused.append(problem)
+    return Adopted(taken, refused, len(listed - {one.path for one in wanted}))
+
+
+def _take(wanted: _Wanted, revision: Revision) -> str | None:
+    """Copy a file, once it is seen to hold; returns why it was not."""
+    content = revision.read(wanted.path)
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / wanted.path.name
+        write_whole(copy, content)
+        problem = wanted.problem(copy)
+    if problem is None:
+        write_whole(wanted.path, content)
+        return None
+    return problem.replace(str(copy), f"{wanted.path}@{revision.name}")
+
+
+def _take_seconds(experiment: Experiment, revision: Revision, models: Sequence[Path]) -> None:
+    file = experiment.layout.seconds(experiment.name)
+    if not models or file.name not in revision.files(file.parent):
+        return
+    theirs = parse_seconds(revision.read(file), file)
+    measured = {path.stem: theirs[path.stem] for path in models if path.stem in theirs}
+    write_seconds(file, read_seconds(file) | measured)

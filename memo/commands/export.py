@@ -1,0 +1,57 @@
+"""export: an experiment's log-likelihoods -> one table, as `memo score --from` reads it."""
+
+import io
+from pathlib import Path
+
+import polars as pl
+
+from memo.artifacts.files import write_whole
+from memo.errors import InputError
+from memo.pipeline.densities import ScoredDensity, read_log_likelihoods, scored_densities
+from memo.pipeline.experiment import OF_THE_RELEASED_DENSITY, Experiment
+
+__all__ = ["export"]
+
+
+def export(experiment: Experiment, file: Path) -> int:
+    """Write log p of every observation under every model; returns how many rows.
+
+    Raises:
+        InputError: The file is of another kind than .csv and .parquet, or scores are not those of
+            the models.
+        ArtifactError: Log-likelihoods are missing or damaged, or the file cannot be written.
+    """
+    for place, mitigation in enumerate(experiment.spec.mitigations):
+        if mitigation.kind in OF_THE_RELEASED_DENSITY:
+            raise InputError(
+                f"experiments.{experiment.name}.mitigations.{place}: {mitigation.kind!r} releases "
+                "another density than the models', whose log-likelihoods would be exported"
+            )
+    if file.suffix not in (".csv", ".parquet"):
+        raise InputError(f"{file}: is neither .csv nor .parquet")
+    table = pl.concat(_rows(experiment, density) for density in scored_densities(experiment))
+    content = io.BytesIO()
+    if file.suffix == ".csv":
+        table.write_csv(content)
+    else:
+        table.write_parquet(content, compression="zstd")
+    write_whole(file, content.getvalue())
+    return len(table)
+
+
+def _rows(experiment: Experiment, density: ScoredDensity) -> pl.DataFrame:
+    table = read_log_likelihoods(experiment, density).join(
+        experiment.data.observations.select("index", "id"), on="index", how="left"
+    )
+    block = [] if density.block is None else [pl.lit(density.block, pl.Int64).alias("block")]
+    return table.sort("epoch", "index").select(
+        pl.lit(density.table.stem).alias("model"),
+        *block,
+        "index",
+        "id",
+        "epoch",
+        (~pl.col("held_out")).alias("in_training"),
+        "log_likelihood",
+        "std_error",
+        "unreliable",
+    )

@@ -1,0 +1,129 @@
+"""init: a new project, ready for `dvc repro`."""
+
+import logging
+import os
+from importlib import resources
+from pathlib import Path
+
+from memo.artifacts.files import make_folder, write_whole
+from memo.commands.expand import expanded_text
+from memo.commands.first_spec import (
+    FirstSpec,
+    digits_spec,
+    image_folder_spec,
+    spec_text,
+    table_spec,
+)
+from memo.errors import InputError
+from memo.project.reading import spec_schema
+
+__all__ = ["KINDS", "init"]
+
+KINDS = ("digits", "image-folder", "table")
+"""Kinds of data that a project can be made for."""
+
+DVC = (".dvc", ".dvcignore")
+
+
+def init(folder: Path, kind: str, source: Path | None) -> FirstSpec:
+    """Write a project's files, params.yaml last; nothing where one of them is there already.
+
+    Args:
+        folder: The project's; it is made where there is none.
+        kind: One of `KINDS`.
+        source: The data, where the kind has files of its own.
+
+    Raises:
+        InputError: A file is there already, or the data are not of that kind.
+        ArtifactError: A file cannot be written.
+    """
+    first = _first_spec(folder, kind, source)
+    files = {
+        "dvc.yaml": _shipped("dvc.yaml"),
+        "expanded.yaml": expanded_text({}).encode(),
+        ".gitignore": _shipped("gitignore"),
+        "params.schema.json": spec_schema().encode(),
+        "params.yaml": spec_text(first).encode(),
+    }
+    _require_new(folder, [*DVC, *files])
+    make_folder(folder)
+    _init_dvc(folder)
+    for name, content in files.items():
+        write_whole(folder / name, content)
+    return first
+
+
+def _first_spec(folder: Path, kind: str, source: Path | None) -> FirstSpec:
+    if kind == "digits":
+        if source is not None:
+            raise InputError(f"{source}: data of kind 'digits' come with memo, and need no path")
+        return digits_spec()
+    if source is None:
+        raise InputError(f"data of kind {kind!r} need a path: memo init DIR --data {kind} PATH")
+    if folder.resolve().is_relative_to(source.resolve()):
+        raise InputError(f"{source}: the data must not be the project's own folder or one above it")
+    look = table_spec if kind == "table" else image_folder_spec
+    return look(_path_in_spec(folder, source), source)
+
+
+def _path_in_spec(folder: Path, source: Path) -> str:
+    """Relative where the data are below the project, or both are of one git repository.
+
+    Such a path holds in a colleague's clone too; of data elsewhere only the full one is sure.
+    """
+    home, data = folder.resolve(), source.resolve()
+    if not _is_text(str(data)):
+        raise InputError(f"{data!r}: the path is not UTF-8 text, which params.yaml must be")
+    if data.is_relative_to(_git_root(home) or home):
+        return Path(os.path.relpath(data, home)).as_posix()
+    return str(data)
+
+
+def _is_text(name: str) -> bool:
+    return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def _git_root(folder: Path) -> Path | None:
+    return next((f for f in (folder, *folder.parents) if (f / ".git").exists()), None)
+
+
+def _require_new(folder: Path, names: list[str]) -> None:
+    """See that nothing would be overwritten.
+
+    Raises:
+        InputError: Something would; it is named.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file, and cannot be a project's folder")
+    there = [name for name in names if os.path.lexists(folder / name)]
+    if not there:
+        return
+    problem = (
+        f"{folder}: has {', '.join(there)} already; memo init overwrites nothing and wants a "
+        "folder without them"
+    )
+    if names[-1] not in there:  # the last to be written
+        problem += (
+            f". There is no {names[-1]}: if an earlier `memo init` was interrupted, remove "
+            f"{'them' if len(there) > 1 else 'it'} and run it again"
+        )
+    raise InputError(problem)
+
+
+def _init_dvc(folder: Path) -> None:
+    """`dvc init`, with git where the folder is in a git repository."""
+    from dvc.exceptions import DvcException  # noqa: PLC0415 -- it takes a second, for this alone
+    from dvc.repo import Repo  # noqa: PLC0415
+
+    logging.getLogger("dvc").setLevel(logging.WARNING)  # it would announce itself
+    git = _git_root(folder.resolve())
+    below = git is not None and git != folder.resolve()
+    try:
+        with Repo.init(str(folder), no_scm=git is None, subdir=below):
+            pass
+    except DvcException as error:
+        raise InputError(f"{folder}: cannot be a DVC project: {error}") from error
+
+
+def _shipped(name: str) -> bytes:
+    return (resources.files("memo") / "commands" / "templates" / name).read_bytes()

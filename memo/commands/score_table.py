@@ -1,0 +1,338 @@
+"""Log-likelihoods that come from elsewhere -> scores and a report, as of an experiment."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from memo.artifacts.files import write_whole
+from memo.artifacts.fingerprints import fingerprint
+from memo.artifacts.layout import Layout
+from memo.artifacts.likelihood_tables import read_likelihoods, wrong_row
+from memo.artifacts.score_tables import scores_table
+from memo.artifacts.tables import SCORES, write_table
+from memo.commands.from_table import FROM_TABLE
+from memo.datasets.pictures import pictures
+from memo.datasets.prepared import Prepared
+from memo.design.blocks import blocks
+from memo.errors import InputError
+from memo.pipeline.prepare import read_prepared
+from memo.pipeline.report import write_report
+from memo.report.experiment_page import UNRELIABLE
+from memo.report.headlines import metrics, summary_headlines
+from memo.report.page_data import ReportData
+from memo.scores.aggregate import Method, memorization_scores
+from memo.scores.summaries import Summary, quantile_curve, summarize
+
+__all__ = ["TableScores", "score_table", "scored_table"]
+
+MOST_VALUES = 1 << 30
+"""Models times observations, each of which has its place in memory."""
+
+NAMED = 3
+"""Observations with too few models that a sentence names."""
+
+NO_LOSSES = pl.DataFrame(schema={"epoch": pl.Int64, "train": pl.Float64, "held_out": pl.Float64})
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What the indices of a table mean."""
+
+    table: pl.DataFrame
+    """`index`, `id`, `label`, in the order of indices."""
+    data_hash: str
+    dataset: str | None = None
+    images: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True)
+class TableScores:
+    """What a table shows, and what of it not to trust."""
+
+    summary: Summary
+    warnings: list[str]
+    page: Path
+    scores: Path
+
+
+def score_table(
+    file: Path,
+    layout: Layout,
+    name: str,
+    method: Method,
+    dataset: str | None = None,
+) -> TableScores:
+    """Write scores and a report, from log-likelihoods under models that were trained elsewhere.
+
+    Args:
+        file: CSV or Parquet; see `read_likelihoods`.
+        layout: Where files lie.
+        name: What the scores are called.
+        method: How densities are averaged.
+        dataset: Name of the prepared data set that indices or ids are of; without one they stand
+            for themselves.
+
+    Raises:
+        InputError: The table is wrong, or no observation has models on both sides.
+        ArtifactError: A file cannot be written, or the data set is not prepared, or damaged.
+    """
+    data = None if dataset is None else (dataset, *read_prepared(layout, dataset))
+    rows, known, models, scores, few = scored_table(file, method, data)
+    counts = {
+        "table": file.name,
+        "rows": len(rows),
+        "models": len(models),
+        "blocks": models["block"].n_unique(),
+        "observations": rows["index"].n_unique(),
+    }
+    facts = {
+        "data": known.data_hash,
+        "partitions": _partitions(rows, models, known),
+        FROM_TABLE: json.dumps(counts),
+    }
+    if known.dataset is not None:
+        facts["dataset"] = known.dataset
+    write_table(layout.scores(name), scores, SCORES, facts)
+    summary = summarize(scores)
+    warnings = list(_warnings(rows, models, few, summary))
+    folder = layout.report(name)
+    write_report(
+        folder,
+        ReportData(
+            experiment=name,
+            title=name,
+            facts=_words(file, rows, models, known, method),
+            headlines=summary_headlines(summary),
+            warnings=warnings,
+            scores=scores,
+            quantiles=quantile_curve(scores),
+            losses=NO_LOSSES,
+            images=known.images,
+            scores_file=str(layout.scores(name)),
+        ),
+        metrics(summary) | {"likelihoods": counts | _lacking(few, summary.epoch)},
+    )
+    write_whole(folder / "too-few-models.csv", few.write_csv().encode())
+    return TableScores(summary, warnings, folder / "index.html", layout.scores(name))
+
+
+class Scored(NamedTuple):
+    """What a table comes to."""
+
+    rows: pl.DataFrame
+    known: Observations
+    models: pl.DataFrame
+    scores: pl.DataFrame
+    few: pl.DataFrame
+    """Observations and epochs with too few models for a score, or for its standard error."""
+
+
+def scored_table(
+    file: Path, method: Method, dataset: tuple[str, Prepared, str] | None = None
+) -> Scored:
+    """Scores of a table, as `score_table` writes them.
+
+    Args:
+        file: See `score_table`.
+        method: See `score_table`.
+        dataset: Name, observations and hash of the data set that indices or ids are of.
+
+    Raises:
+        InputError: See `score_table`.
+    """
+    rows = read_likelihoods(file)
+    known = _own_observations(rows) if dataset is None else _of_dataset(file, rows, *dataset)
+    rows = _with_index(file, rows, known)
+    models = _models(rows)
+    at_epochs = [
+        _scores_at(at, models, known, method)
+        for _, at in sorted(rows.group_by("epoch"), key=lambda group: group[0])
+    ]
+    scores = pl.concat(table for table, _ in at_epochs)
+    few = pl.concat(lacking for _, lacking in at_epochs)
+    if scores.is_empty():
+        raise InputError(
+            f"{file}: of no observation there are log-likelihoods under a model trained with it "
+            "and under one trained without it"
+        )
+    return Scored(rows, known, models, scores, few)
+
+
+def _own_observations(rows: pl.DataFrame) -> Observations:
+    """Observations as the table names them: by index, by id, or both."""
+    names = [name for name in ("index", "id") if name in rows.columns]
+    table = rows.select(names).unique().sort(names[0])
+    if "id" not in names:
+        table = table.with_columns(id=pl.col("index").cast(pl.String))
+    if "index" not in names:
+        table = table.with_row_index("index").cast({"index": pl.Int64})
+    table = table.select("index", "id", label=pl.lit(None, pl.String))
+    return Observations(table, fingerprint({"observations": table.select("index", "id").rows()}))
+
+
+def _of_dataset(
+    file: Path, rows: pl.DataFrame, name: str, data: Prepared, data_hash: str
+) -> Observations:
+    if "index" in rows.columns:
+        beyond = rows.filter(pl.col("index") >= len(data))
+        if len(beyond):
+            row, index = beyond.select("row", "index").row(0)
+            what = f"{index} is beyond the {len(data)} observations of data set {name!r}"
+            raise wrong_row(file, row, "index", what)
+    return Observations(data.observations, data_hash, name, pictures(data))
+
+
+def _with_index(file: Path, rows: pl.DataFrame, known: Observations) -> pl.DataFrame:
+    """The table by indices alone, its ids seen to be those of the observations."""
+    if "id" not in rows.columns:
+        return rows
+    if "index" not in rows.columns:
+        if known.table["id"].is_duplicated().any():
+            raise InputError(
+                f"{file}: ids of data set {known.dataset!r} are not unique; name observations by "
+                "a column 'index'"
+            )
+        joined = rows.join(known.table.select("id", "index"), on="id", how="left").sort("row")
+        wrong, what = joined.filter(pl.col("index").is_null()), "is not an id"
+    else:
+        ids = known.table.select("index", own="id")
+        joined = rows.join(ids, on="index", how="left").sort("row")
+        wrong, what = joined.filter(pl.col("id") != pl.col("own")), "is not the id of its index"
+    if len(wrong):
+        row = wrong.row(0, named=True)
+        what = f"{row['id']!r:.60} {what} in data set {known.dataset!r}"
+        raise wrong_row(file, row["row"], "id", what)
+    return joined
+
+
+def _models(rows: pl.DataFrame) -> pl.DataFrame:
+    """`model`, its `place`, and its `block`: the table's, or runs of models in their order."""
+    number = pl.col("model").cast(pl.Int64, strict=False)
+    given = [name for name in ("block",) if name in rows.columns]
+    models = rows.select("model", *given).unique().sort(number, "model").with_row_index("place")
+    block = (
+        np.unique(models["block"].to_numpy(), return_inverse=True)[1]
+        if given
+        else np.array(blocks(len(models)))
+    )
+    return models.with_columns(block=pl.Series(block.astype(np.int64)))
+
+
+def _scores_at(
+    rows: pl.DataFrame, models: pl.DataFrame, known: Observations, method: Method
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Scores of the observations that have any, and those which have too few models."""
+    epoch = int(rows["epoch"][0])
+    index, column = np.unique(rows["index"].to_numpy(), return_inverse=True)
+    pairs = (_places(rows, models)["place"].to_numpy(), column)
+    shape = (len(models), len(index))
+    if shape[0] * shape[1] > MOST_VALUES:
+        raise InputError(
+            f"{shape[0]:,} models times {shape[1]:,} observations are more than {MOST_VALUES:,} "
+            "log-likelihoods; score fewer observations at a time"
+        )
+    log_likelihood, std_error = np.zeros(shape), np.zeros(shape)
+    there, in_training, unreliable = (np.zeros(shape, np.bool_) for _ in range(3))
+    log_likelihood[pairs] = rows["log_likelihood"].to_numpy()
+    std_error[pairs] = rows["std_error"].to_numpy()
+    in_training[pairs] = rows["in_training"].to_numpy()
+    unreliable[pairs] = rows["unreliable"].to_numpy()
+    there[pairs] = True
+    result = memorization_scores(
+        log_likelihood, std_error, in_training, models["block"].to_numpy(), method, there
+    )
+    observations = pl.DataFrame({"index": index}).join(known.table, on="index", how="left")
+    table = scores_table(
+        observations.sort("index"), epoch, result, unreliable.sum(0, dtype=np.int64)
+    ).with_columns(
+        models_in=(in_training & there).sum(0, dtype=np.int64),
+        models_out=(~in_training & there).sum(0, dtype=np.int64),
+    )
+    few = table.filter(pl.col("std_error").is_null()).select(
+        "index", "id", "epoch", "models_in", "models_out"
+    )
+    return table.drop_nulls("memorization").select(*SCORES), few
+
+
+def _places(rows: pl.DataFrame, models: pl.DataFrame) -> pl.DataFrame:
+    """`place` and `block` of the model of each row, and what the row says of its training."""
+    columns = rows.select("row", "model", "index", "in_training")
+    return columns.join(models, on="model").sort("row").drop("row", "model")
+
+
+def _partitions(rows: pl.DataFrame, models: pl.DataFrame, known: Observations) -> str:
+    """The same for two tables whose models, in their order, had the same training sets."""
+    pairs = _places(rows, models).unique().sort("place", "index")
+    content = hashlib.sha256(pairs.select(pl.all().cast(pl.Int64)).to_numpy().tobytes())
+    return fingerprint({"data": known.data_hash, "training sets": content.hexdigest()})
+
+
+def _lacking(few: pl.DataFrame, epoch: int) -> dict[str, int]:
+    """How many observations have too few models at an epoch."""
+    at = few.filter(pl.col("epoch") == epoch)
+    without = pl.min_horizontal("models_in", "models_out") == 0
+    scoreless = len(at.filter(without))
+    return {"without_score": scoreless, "without_std_error": len(at) - scoreless}
+
+
+def _warnings(
+    rows: pl.DataFrame, models: pl.DataFrame, few: pl.DataFrame, summary: Summary
+) -> Iterator[str]:
+    at = few.filter(pl.col("epoch") == summary.epoch)
+    for side, column in (("with", "models_in"), ("without", "models_out")):
+        lacking = at.filter(pl.col(column) == 0)
+        if len(lacking):
+            yield (
+                f"Without a score: {_named(lacking)}, of which there is no log-likelihood under a "
+                f"model trained {side} them."
+            )
+    single = at.filter(pl.min_horizontal("models_in", "models_out") > 0)
+    if models["block"].n_unique() == 1:
+        yield (
+            "All models are in one block, so scores have no standard errors, and nothing says "
+            "which of them would come out again."
+        )
+    elif len(single):
+        yield (
+            f"With a score but without a standard error: {_named(single)}, all of whose models on "
+            "one side, often a single one, are in one block."
+        )
+    unreliable = rows.filter("unreliable")["index"].n_unique()
+    if unreliable:
+        yield (
+            f"Of {unreliable:,} observations the table calls log-likelihoods unreliable; they are "
+            f"marked {UNRELIABLE} below."
+        )
+
+
+def _named(table: pl.DataFrame) -> str:
+    """How many observations, and the first of them."""
+    names = ", ".join(table["id"].head(NAMED).to_list())
+    return f"{len(table):,} observations ({names}{', ...' if len(table) > NAMED else ''})"
+
+
+def _words(
+    file: Path, rows: pl.DataFrame, models: pl.DataFrame, known: Observations, method: Method
+) -> dict[str, str]:
+    observations = rows["index"].n_unique()
+    epochs = rows["epoch"].n_unique()
+    pairs = len(models) * observations * epochs
+    given = "block" in rows.columns
+    share = float(rows["in_training"].to_numpy().mean())
+    return {
+        "Data set": f"{known.dataset or 'as the table names it'}: {observations:,} observations",
+        "Log-likelihoods": f"{file.name}: {len(rows):,} rows, {100 * len(rows) / pairs:.3g}% of "
+        "all models, observations and epochs",
+        "Design": f"{len(models):,} models, trained elsewhere; on average each observation is in "
+        f"the training sets of {100 * share:.3g}% of them",
+        "Jackknife": f"{models['block'].n_unique():,} blocks, "
+        + ("as the table has them" if given else "runs of models in the order of their names"),
+        "Aggregate": method,
+    }

@@ -1,0 +1,1 @@
+"""One file a source: the images, or points, as the source has them."""

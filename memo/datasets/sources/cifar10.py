@@ -1,0 +1,96 @@
+"""CIFAR-10, from its binary files or torchvision's."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memo.datasets.prepared import DataError
+from memo.datasets.sources.download import find_or_download
+from memo.datasets.sources.image_files import Images, reshape_arrays
+from memo.spec.dataset_specs import CIFAR10Spec
+
+__all__ = ["read_cifar10"]
+
+BATCHES = tuple(f"data_batch_{batch}.bin" for batch in range(1, 6))
+RECORD = 1 + 3 * 32 * 32
+"""A label, then the red, green and blue planes."""
+
+CLASSES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+
+
+def read_cifar10(spec: CIFAR10Spec) -> Images:
+    """The training images of CIFAR-10 (Krizhevsky 2009).
+
+    The binary version is read where it is found. torchvision's files are pickles: they are left
+    to torchvision, which unpickles none that does not have the official file's MD5 sum.
+
+    Raises:
+        DataError: Files are missing or damaged.
+    """
+    root = Path(spec.root)
+    folders = [root, root / "cifar-10-batches-bin"]
+    pixels, classes = find_or_download(
+        lambda: _from_binary(folders) or _from_torchvision(root, download=False),
+        partial(_from_torchvision, root, download=True) if spec.download else None,
+        name=spec.kind,
+        files=f"{BATCHES[0]} to {BATCHES[-1]} (the binary version), or torchvision's "
+        "cifar-10-batches-py,",
+        folders=folders,
+        address="https://www.cs.toronto.edu/~kriz/cifar.html",
+    )
+    levels = reshape_arrays(pixels, spec)
+    return Images(
+        levels=levels,
+        ids=[f"cifar10-{index:05d}" for index in range(len(levels))],
+        labels=[CLASSES[k] for k in classes[: len(levels)]],
+        facts={"source": "CIFAR-10 training images (Krizhevsky 2009)"},
+    )
+
+
+_Pixels = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def _from_binary(folders: list[Path]) -> _Pixels | None:
+    for folder in folders:
+        files = [folder / batch for batch in BATCHES]
+        if all(file.is_file() for file in files):
+            records = np.concatenate([_records(file) for file in files])
+            return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0]
+    return None
+
+
+def _records(file: Path) -> NDArray[np.uint8]:
+    content = np.fromfile(file, np.uint8)
+    if len(content) % RECORD:
+        raise DataError(f"{file}: is damaged: {len(content):,} bytes are no multiple of {RECORD:,}")
+    records = content.reshape(-1, RECORD)
+    if records[:, 0].max(initial=0) >= len(CLASSES):
+        raise DataError(f"{file}: has labels beyond {len(CLASSES) - 1}")
+    return records
+
+
+def _from_torchvision(root: Path, *, download: bool) -> _Pixels | None:
+    if not download and not (root / "cifar-10-batches-py").is_dir():
+        return None
+    from torchvision.datasets import CIFAR10  # noqa: PLC0415 - a slow import, for the rare case
+
+    try:
+        source = CIFAR10(root, download=download)
+    except RuntimeError:
+        if download:
+            raise
+        return None
+    return source.data.transpose(0, 3, 1, 2), np.array(source.targets, np.uint8)

@@ -1,0 +1,25 @@
+"""scikit-learn's handwritten digits."""
+
+import numpy as np
+
+from memo.datasets.sources.image_files import Images, reshape_arrays
+from memo.spec.dataset_specs import DigitsSpec
+
+__all__ = ["read_digits"]
+
+
+def read_digits(spec: DigitsSpec) -> Images:
+    """Optical recognition of handwritten digits (Alpaydin & Kaynak 1998), 8 x 8, 17 levels."""
+    from sklearn.datasets import load_digits  # noqa: PLC0415 -- it takes a second, for one kind
+
+    bundle = load_digits()
+    levels = reshape_arrays(bundle.images.astype(np.uint8)[:, None], spec)
+    return Images(
+        levels=levels,
+        ids=[f"digits-{index:04d}" for index in range(len(levels))],
+        labels=bundle.target[: len(levels)].astype(str).tolist(),
+        facts={
+            "source": "scikit-learn's load_digits: the test set of the UCI optical recognition of "
+            "handwritten digits data set (Alpaydin & Kaynak 1998), CC BY 4.0",
+        },
+    )

@@ -1,0 +1,1 @@
+"""Tables of records: their columns, their files, and a first look at them."""

@@ -1,0 +1,109 @@
+"""A look at a table: what its columns seem to be, for a first spec."""
+
+import csv
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from memo.datasets.prepared import DataError
+from memo.datasets.tabular.table import MOST_CATEGORIES
+from memo.datasets.tabular.table_files import RECORD, is_parquet, read_table_file
+from memo.spec.dataset_specs import TableSpec
+
+__all__ = ["TableSurvey", "survey_table"]
+
+SEPARATORS = ",;\t|"
+IDS = frozenset({"id", "index", "record", "name", "key"})
+LABELS = frozenset({"label", "class", "target", "species", "diagnosis"})
+MOST_LABELS = 20
+"""A column of more values is hardly one of labels."""
+
+STEPS = (1.0, 0.1, 0.01, 0.001)
+
+
+@dataclass
+class TableSurvey:
+    """Columns by what they seem to be, as the keys of `TableSpec` have them."""
+
+    count: int
+    """Records."""
+    separator: str
+    id: str | None = None
+    label: str | None = None
+    drop: list[str] = field(default_factory=list)
+    """Columns that cannot be modelled: constant, or of texts that are nearly all different."""
+    categorical: list[str] = field(default_factory=list)
+    """Columns of two numbers, or of numbers among texts."""
+    missing: bool = False
+    dequantize: dict[str, float] = field(default_factory=dict)
+    """Columns of rounded numbers of which many are the same."""
+    width: int = 0
+    """Numbers in one observation."""
+
+
+def survey_table(path: Path) -> TableSurvey:
+    """Look at all of a table.
+
+    Raises:
+        DataError: It cannot be read, or no column can be modelled.
+    """
+    separator = "," if is_parquet(str(path)) else _separator(path)
+    table = read_table_file(str(path), separator)
+    found = TableSurvey(len(table), separator)
+    for name in table.columns:
+        if name != RECORD:
+            _place(found, name, table[name])
+    if not found.width:
+        raise DataError(f"{path}: has no column that can be modelled")
+    return found
+
+
+def _separator(path: Path) -> str:
+    """The likeliest one, by the file's first line."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = file.readline()
+    except (OSError, UnicodeDecodeError):
+        return ","  # what is wrong with the file is said where it is read
+    return max(SEPARATORS, key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
+
+
+def _place(found: TableSurvey, name: str, series: pl.Series) -> None:
+    """Say of one column what it seems to be."""
+    if series.dtype.is_nested() or series.dtype.is_temporal() or series.dtype == pl.Binary:
+        found.drop.append(name)
+        return
+    texts = series.cast(pl.String).str.strip_chars()
+    absent = list(TableSpec.model_fields["missing_values"].default)
+    known = texts.filter(~texts.is_in(absent).fill_null(True))
+    numbers = known.cast(pl.Float64, strict=False)
+    distinct, numeric = known.n_unique(), len(numbers.drop_nulls())
+    alone = distinct == found.count
+    if distinct <= 1:
+        found.drop.append(name)
+    elif alone and found.id is None and (not numeric or name.lower() in IDS):
+        found.id = name
+    elif found.label is None and name.lower() in LABELS and distinct <= MOST_LABELS:
+        found.label = name
+    elif numeric == len(known) and distinct > 2:
+        _place_numbers(found, name, numbers.to_numpy(), distinct)
+    elif distinct > MOST_CATEGORIES or alone:
+        found.drop.append(name)
+    else:
+        found.width += distinct
+        if numeric:
+            found.categorical.append(name)
+    modelled = name not in (found.id, found.label, *found.drop)
+    found.missing |= modelled and len(known) < found.count
+
+
+def _place_numbers(found: TableSurvey, name: str, numbers: np.ndarray, distinct: int) -> None:
+    found.width += 1
+    if 2 * distinct > len(numbers):
+        return
+    for step in STEPS:
+        if np.allclose(numbers / step, np.rint(numbers / step), rtol=0, atol=1e-6):
+            found.dequantize[name] = step
+            return

@@ -1,0 +1,1 @@
+"""Proposals for importance sampling: Gaussians close to each observation's posterior."""

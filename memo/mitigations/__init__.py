@@ -1,0 +1,1 @@
+"""Changes to training, data or the released density that should lower memorization."""

@@ -1,0 +1,1 @@
+"""One file a DVC stage: reads files, calls rooms, writes files."""

@@ -1,0 +1,200 @@
+"""The trade that experiments make: memorization against held-out likelihood."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from memo.artifacts.tables import Facts
+from memo.report.headlines import MEMORIZATION
+from memo.report.page_data import Frontier, FrontierPoint, Headline, Mover, Movers, Remainder
+from memo.scores.comparison import Comparison, compare_scores
+from memo.scores.frontier import holm, p_value, undominated
+from memo.scores.summaries import Estimate, Summary, summarize
+
+__all__ = ["Trade", "frontier", "remainder"]
+
+ERROR_RATE = 0.05
+"""Probability that any verdict of a table is wrong, where nothing differs."""
+
+MOST_MOVERS = 6
+
+_REMAINDER = ("mean", "q95", "q99.9", "max")
+
+_Key = TypeVar("_Key")
+
+
+@dataclass(frozen=True)
+class Trade:
+    """One experiment, and how it differs from the baseline."""
+
+    name: str
+    title: str
+    scores: pl.DataFrame
+    """At its last epoch."""
+    facts: Facts
+    difference: Comparison | None
+    """From the baseline; None of itself, and where they cannot be compared."""
+    seconds: float | None
+
+
+def frontier(
+    trades: Sequence[Trade],
+    baseline: str,
+    statistic: str,
+    images: NDArray[np.uint8] | None,
+) -> Frontier:
+    """Points, which of them nothing beats, and verdicts corrected for how many there are.
+
+    Args:
+        trades: The baseline, and those that are on the same observations.
+        baseline: Its name.
+        statistic: A name in `memo.scores.STATISTICS`.
+        images: Of the observations, row `index`.
+    """
+    summaries = [summarize(trade.scores) for trade in trades]
+    best = undominated(
+        np.array([s.memorization[statistic].value for s in summaries]),
+        np.array([s.held_out_log_likelihood.value for s in summaries]),
+    )
+    verdicts = _verdicts(trades, statistic)
+    (first,) = (trade for trade in trades if trade.name == baseline)
+    return Frontier(
+        statistic=f"{MEMORIZATION[statistic][0]} of memorization",
+        baseline=baseline,
+        points=[
+            _point(trade, summary, statistic, bool(good), verdicts.get(trade.name, ""))
+            for trade, summary, good in zip(trades, summaries, best, strict=True)
+        ],
+        movers=[_movers(first, trade) for trade in trades if trade.difference is not None],
+        images=images,
+    )
+
+
+def remainder(removal: Trade, twin: Trade, of: str, *, chosen_by_twin: bool) -> Remainder:
+    """Does a new layer become memorized in the place of what was removed?
+
+    Args:
+        removal: The experiment that removes.
+        twin: The same without the removal.
+        of: The experiment whose scores said what to remove.
+        chosen_by_twin: Whether that is the twin itself.
+    """
+    removed = json.loads(removal.facts["removed"])
+    before, after = (t.scores.filter(~pl.col("index").is_in(removed)) for t in (twin, removal))
+    paired = twin.facts.get("partitions") == removal.facts.get("partitions")
+    found = compare_scores(before, after, same_partitions=paired)
+    sentences = [
+        f"{removal.name} leaves the {len(removed):,} observations that {of} memorized most out of "
+        f"every training set. Over the {len(after):,} others, the scores under {twin.name}, which "
+        "is the same without the removal, are the row 'before'."
+    ]
+    if chosen_by_twin:
+        sentences.append(
+            "What was removed was chosen by the very scores that it is compared with: among the "
+            "rest they read low by chance, and part of any rise is regression to the mean. A twin "
+            "with another seed, which the removal shares, has no such bias."
+        )
+    changes = {name: found.statistics[name] for name in _REMAINDER}
+    shown = _shown({name: (change, found.repeats - 1) for name, change in changes.items()})
+    rows = []
+    for name, change in changes.items():
+        label = MEMORIZATION[name][0]
+        old, new = (summarize(side).memorization[name] for side in (before, after))
+        words = _risen(change, shown=name in shown)
+        rows += [
+            Headline(f"{label}, before", old.value, old.std_error, "nats", f"Under {twin.name}."),
+            Headline(f"{label}, after", new.value, new.std_error, "nats", "With the removal."),
+            Headline(f"{label}, change", change.value, change.std_error, "nats", words),
+        ]
+    return Remainder(removal.name, sentences, rows)
+
+
+def _risen(change: Estimate, *, shown: bool) -> str:
+    if change.std_error is None:
+        return "One repeat: whether this is chance is not known."
+    if not shown:
+        return "Not shown to be more than chance."
+    return "A new layer is memorized." if change.value > 0 else "Less is memorized."
+
+
+def _shown(tests: dict[_Key, tuple[Estimate, int]]) -> set[_Key]:
+    """Which differences are not zero, at one error rate for all of them together (Holm 1979)."""
+    p_values = {key: p_value(value, max(1, freedom)) for key, (value, freedom) in tests.items()}
+    known = {key: p for key, p in p_values.items() if p is not None}
+    adjusted = holm(list(known.values()))
+    return {key for key, p in zip(known, adjusted, strict=True) if p <= ERROR_RATE}
+
+
+def _verdicts(trades: Sequence[Trade], statistic: str) -> dict[str, str]:
+    """What each difference from the baseline shows, in words."""
+    tests = {}
+    for trade in trades:
+        found = trade.difference
+        if found is not None:
+            tests[trade.name, "memorization"] = (found.statistics[statistic], found.repeats - 1)
+            freedom = len(trade.scores) - 1
+            tests[trade.name, "likelihood"] = (found.held_out_log_likelihood, freedom)
+    shown = _shown(tests)
+    return {
+        trade.name: _verdict(trade.difference, trade.name, statistic, shown)
+        for trade in trades
+        if trade.difference is not None
+    }
+
+
+def _verdict(difference: Comparison, name: str, statistic: str, shown: set[tuple[str, str]]) -> str:
+    memorization = difference.statistics[statistic].value
+    likelihood = difference.held_out_log_likelihood.value
+    less = f"memorizes {'less' if memorization < 0 else 'more'}"
+    better = f"held-out likelihood {'higher' if likelihood > 0 else 'lower'}"
+    return "; ".join(
+        [
+            less if (name, "memorization") in shown else "no difference in memorization shown",
+            better if (name, "likelihood") in shown else "none in held-out likelihood",
+        ]
+    )
+
+
+def _point(
+    trade: Trade, summary: Summary, statistic: str, good: bool, verdict: str
+) -> FrontierPoint:
+    found = trade.difference
+    epsilon = trade.facts.get("epsilon")
+    return FrontierPoint(
+        name=trade.name,
+        title=trade.title,
+        memorization=_headline(summary.memorization[statistic]),
+        held_out=_headline(summary.held_out_log_likelihood),
+        undominated=good,
+        memorization_difference=None if found is None else _headline(found.statistics[statistic]),
+        held_out_difference=None if found is None else _headline(found.held_out_log_likelihood),
+        verdict=verdict,
+        seconds=trade.seconds,
+        epsilon=None if epsilon is None else float(epsilon),
+    )
+
+
+def _headline(estimate: Estimate) -> Headline:
+    return Headline("", estimate.value, estimate.std_error, "nats", "")
+
+
+def _movers(first: Trade, other: Trade) -> Movers:
+    both = (
+        first.scores.select("index", "id", "label", before="memorization")
+        .join(other.scores.select("index", after="memorization"), on="index")
+        .with_columns(change=pl.col("after") - pl.col("before"))
+        .sort("change", "index")
+    )
+    lost, gained = both.head(MOST_MOVERS), both.tail(MOST_MOVERS).reverse()
+    return Movers(
+        other.name,
+        *(
+            [Mover(**row) for row in side.drop("change").iter_rows(named=True)]
+            for side in (lost.filter(pl.col("change") < 0), gained.filter(pl.col("change") > 0))
+        ),
+    )

@@ -1,0 +1,1 @@
+"""Drawing from models; tests on samples alone, one file each."""

@@ -1,0 +1,163 @@
+"""Specs of scoring: the design, the scored epochs, the likelihood estimator, the aggregate."""
+
+import math
+from itertools import pairwise
+from typing import Annotated, Literal, Self, TypeAlias
+
+from pydantic import AfterValidator, Field, model_validator
+
+from memo.spec.base import Positive, Spec
+from memo.spec.sample_specs import NeighborsSpec
+
+__all__ = [
+    "LARGEST_PARETO_K",
+    "AdaptiveSpec",
+    "DesignSpec",
+    "ImportanceSpec",
+    "KFoldSpec",
+    "LeaveOneOutSpec",
+    "LikelihoodSpec",
+    "ScoringSpec",
+    "SubsetsSpec",
+]
+
+LARGEST_PARETO_K = 0.7
+"""Above it, standard errors of importance sampling are not to be trusted (Vehtari et al. 2024,
+section 3.2.4)."""
+
+
+class KFoldSpec(Spec):
+    """Repeated K-fold cross-validation (van den Burg & Williams 2021, Algorithm 1)."""
+
+    kind: Literal["k-fold"]
+    folds: int = Field(default=10, ge=2, description="K: parts of a random partition.")
+    repeats: Positive = Field(
+        default=3,
+        description="L: random partitions. Standard errors need at least 2.",
+    )
+    first_repeat: int = Field(
+        default=0,
+        ge=0,
+        description="Number of the first of them, so that several people can train different "
+        "repeats of one experiment (docs/sharing.md).",
+    )
+
+
+class LeaveOneOutSpec(Spec):
+    """Each observation left out in turn, exactly and without refits.
+
+    For densities that have the density of each observation without it in closed form: `normal`, and
+    `kde` with a bandwidth that is given or follows a rule.
+    """
+
+    kind: Literal["leave-one-out"]
+
+
+ROUND = 10
+"""Models that are drawn, and trained, together; more where it takes more to hold out everything."""
+
+
+class SubsetsSpec(Spec):
+    """Models trained on random subsets of the observations (Feldman & Zhang 2020).
+
+    They are drawn in rounds, within which each observation is held out equally often, or once more.
+    """
+
+    kind: Literal["subsets"]
+    fraction: float = Field(
+        gt=0, lt=1, description="Share of the observations that each model is trained on."
+    )
+    models: Positive = Field(
+        description="How many, a multiple of the round's size: 10, or as many as it takes to hold "
+        "out, and to train on, each observation once. Raising it trains the new ones alone."
+    )
+
+    @property
+    def share(self) -> int:
+        """Fewest models that hold out, and train on, each observation at least once."""
+        return math.ceil(round(1 / min(self.fraction, 1 - self.fraction), 6))
+
+    @property
+    def round_size(self) -> int:
+        """Models in a round."""
+        return max(ROUND, self.share)
+
+    @model_validator(mode="after")
+    def _whole_rounds(self) -> Self:
+        if self.models % self.round_size:
+            raise ValueError(
+                f"models: {self.models} are not whole rounds of {self.round_size}, in which each "
+                f"observation is held out equally often with fraction {self.fraction:g}"
+            )
+        return self
+
+
+DesignSpec: TypeAlias = Annotated[
+    KFoldSpec | LeaveOneOutSpec | SubsetsSpec, Field(discriminator="kind")
+]
+
+
+class ImportanceSpec(Spec):
+    """Importance sampling with the encoder as proposal (Burda, Grosse & Salakhutdinov 2016)."""
+
+    kind: Literal["importance"]
+    samples: int = Field(
+        default=32, ge=2, description="Importance samples for each observation and model."
+    )
+
+    @property
+    def tolerance(self) -> float:
+        """Standard error, in nats, above which an estimate is marked: none is promised."""
+        return math.inf
+
+
+class AdaptiveSpec(Spec):
+    """Importance sampling with a proposal made for each observation, until it is precise enough."""
+
+    kind: Literal["adaptive"]
+    tolerance: float = Field(
+        default=0.4,
+        gt=0,
+        description="Standard error of log p(x), in nats, that estimates keep to; those above it "
+        "are counted and marked. Of latent-variable models most have half of it, and a bias of "
+        "half their own squared.",
+    )
+    max_samples: int = Field(
+        default=4096,
+        ge=32,
+        description="The most importance samples for each observation and model; observations "
+        "that stay above the tolerance are counted and marked.",
+    )
+
+
+LikelihoodSpec: TypeAlias = Annotated[AdaptiveSpec | ImportanceSpec, Field(discriminator="kind")]
+
+
+def _increasing(epochs: list[int]) -> list[int]:
+    if any(later <= earlier for earlier, later in pairwise(epochs)):
+        raise ValueError("must increase, each epoch named once")
+    return epochs
+
+
+class ScoringSpec(Spec):
+    """What is measured about the trained models."""
+
+    design: DesignSpec = Field(description="Which models are trained on which observations.")
+    epochs: Annotated[list[Positive], Field(min_length=1), AfterValidator(_increasing)] = Field(
+        description="Epochs after which weights are kept and scored, in increasing order."
+    )
+    likelihood: LikelihoodSpec = Field(
+        default=AdaptiveSpec(kind="adaptive"),
+        description="How log p(x) is estimated where it has no closed form.",
+    )
+    aggregate: Literal["paper", "balanced"] = Field(
+        default="balanced",
+        description="How log-likelihoods under many models become one score. paper: the log of the "
+        "mean density, over all models with and all models without the observation. balanced: the "
+        "same over groups of equally many models on both sides, averaged over groups, so that the "
+        "bias of the log of a mean of few terms cancels in the difference.",
+    )
+    neighbors: NeighborsSpec = Field(
+        default=NeighborsSpec(),
+        description="The nearest-neighbour test on samples, which memorization is compared with.",
+    )

@@ -1,1 +1,0 @@
-"""One file a DVC stage, made of the rooms: the only place that knows files and computation."""
