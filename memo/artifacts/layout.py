@@ -1,4 +1,4 @@
-"""Where each kind of file lies in a project (design: Files)."""
+"""Where each kind of file lies in a project."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,14 @@ class Layout:
     def folds(self, experiment: str) -> Path:
         return self.root / "artifacts" / "folds" / experiment
 
-    def fold(self, experiment: str, repeat: int, fold: int) -> Path:
-        return self.folds(experiment) / f"{_fold_name(repeat, fold)}.safetensors"
+    def model(self, experiment: str, name: str) -> Path:
+        """The file of one model, `full` or a fold model's name."""
+        if name == "full":
+            return self.root / "artifacts" / "full" / f"{experiment}.safetensors"
+        return self.folds(experiment) / f"{name}.safetensors"
 
-    def full_model(self, experiment: str) -> Path:
-        return self.root / "artifacts" / "full" / f"{experiment}.safetensors"
+    def samples(self, experiment: str) -> Path:
+        return self.root / "artifacts" / "samples" / experiment
 
     def seconds(self, experiment: str) -> Path:
         return self.root / "artifacts" / "seconds" / f"{experiment}.json"
@@ -30,16 +33,9 @@ class Layout:
     def log_likelihoods(self, experiment: str) -> Path:
         return self.root / "artifacts" / "log_likelihoods" / experiment
 
-    def fold_log_likelihoods(self, experiment: str, repeat: int, fold: int) -> Path:
-        return self.log_likelihoods(experiment) / f"{_fold_name(repeat, fold)}.parquet"
-
-    def full_log_likelihoods(self, experiment: str) -> Path:
-        """Of every observation under the full model."""
-        return self.log_likelihoods(experiment) / "full.parquet"
-
-    def left_out_log_likelihoods(self, experiment: str) -> Path:
-        """Of every observation under the density that is fitted to all others."""
-        return self.log_likelihoods(experiment) / "left-out.parquet"
+    def illustration(self, experiment: str) -> Path:
+        """Densities with and without one observation, where observations are one or two numbers."""
+        return self.root / "artifacts" / "illustrations" / f"{experiment}.safetensors"
 
     def scores(self, experiment: str) -> Path:
         return self.root / "artifacts" / "scores" / f"{experiment}.parquet"
@@ -52,10 +48,6 @@ class Layout:
     def neighbors(self, experiment: str) -> Path:
         return self.root / "artifacts" / "neighbors" / f"{experiment}.parquet"
 
-    def nearest_samples(self, experiment: str) -> Path:
-        """The samples that are nearest to an observation."""
-        return self.neighbors(experiment).with_suffix(".safetensors")
-
     def lock(self, kind: str, name: str) -> Path:
         """Held while files of an experiment or a data set are written; no output of DVC's."""
         return self.root / "artifacts" / "locks" / kind / f"{name}.lock"
@@ -67,6 +59,3 @@ class Layout:
     def comparison(self) -> Path:
         return self.root / "reports" / "compare"
 
-
-def _fold_name(repeat: int, fold: int) -> str:
-    return f"r{repeat:03d}-f{fold:03d}"

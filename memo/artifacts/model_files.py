@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,96 +11,94 @@ from safetensors import SafetensorError, safe_open
 
 from memo.artifacts.files import ArtifactError, write_whole
 from memo.artifacts.tensors import Tensors, read_header, read_tensors, write_tensors
-from memo.design.k_fold import FoldModel
-from memo.pipeline.experiment import Experiment
+from memo.errors import WorkError
 
-if TYPE_CHECKING:
-    from torch import nn
+__all__ = ["ModelFile", "SavedModel"]
 
-    from memo.training.loop import Trained
-    from memo.training.stack import Weights
+Weights = dict[str, NDArray[Any]]
 
-__all__ = ["ModelFile", "fold_file", "full_model_file", "model_files"]
+
+@dataclass(frozen=True)
+class SavedModel:
+    """What a file has of a trained model."""
+
+    weights: dict[int, Weights]
+    """Parameters and buffers by name, for each scored epoch."""
+    losses: NDArray[np.float64]
+    """(epochs, 2): mean loss in training and held out after each epoch, nats."""
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """One trained model: weights at each scored epoch, loss history, held-out indices."""
+    """The file of one trained model: weights at each scored epoch, losses, held-out indices.
+
+    Args:
+        path: Where it lies.
+        fingerprint: What its header must name.
+        epochs: Epochs whose weights it must have.
+        require_fit: Raises WorkError where weights are not those of the spec's model.
+    """
 
     path: Path
-    """Where it lies."""
     fingerprint: str
-    """What it must carry."""
     epochs: Sequence[int]
-    """Epochs whose weights it must have."""
-    model: "Callable[[], nn.Module]"
-    """Gives what the weights must fit; they are loaded into it."""
+    require_fit: Callable[[Weights], None]
 
-    def write(self, trained: "Trained", held_out: np.ndarray) -> None:
-        """Write a trained model, whole or not at all."""
+    def write(
+        self,
+        weights: dict[int, Weights],
+        losses: NDArray[np.float64],
+        held_out: NDArray[np.int64],
+    ) -> None:
+        """Write a trained model, whole or not at all.
+
+        Raises:
+            ArtifactError: The file cannot be written.
+        """
         arrays = {
             f"epoch-{epoch}/{name}": array
-            for epoch, weights in trained.weights.items()
-            for name, array in weights.items()
+            for epoch, of_epoch in weights.items()
+            for name, array in of_epoch.items()
         }
-        write_tensors(
-            self.path,
-            Tensors(
-                {**arrays, "losses": trained.losses, "held_out": held_out},
-                {"fingerprint": self.fingerprint, "epochs": sorted(trained.weights)},
-            ),
-        )
+        facts = {"fingerprint": self.fingerprint, "epochs": sorted(weights)}
+        write_tensors(self.path, Tensors({**arrays, "losses": losses, "held_out": held_out}, facts))
 
-    def read(self) -> "Trained":
-        """The trained model.
+    def read(self) -> SavedModel:
+        """Read the weights of each scored epoch, and the losses.
 
         Raises:
             ArtifactError: The file is missing, damaged, from another spec, or does not hold what
                 its fingerprint says.
         """
-        # Imported here: it takes a second, and reports want losses alone.
-        from memo.pipeline.weights import load_weights  # noqa: PLC0415
-        from memo.training.loop import Trained  # noqa: PLC0415
-
         tensors = self._tensors()
         weights = {epoch: _weights_of(tensors, epoch) for epoch in self.epochs}
-        for epoch in self.epochs:
-            if not weights[epoch]:
+        for epoch, of_epoch in weights.items():
+            if not of_epoch:
                 raise ArtifactError(f"{self.path}: has no weights of epoch {epoch}")
-            load_weights(self.model(), weights[epoch], self.path)
-        return Trained(weights, self._losses(tensors))
+            try:
+                self.require_fit(of_epoch)
+            except WorkError as error:
+                raise ArtifactError(f"{self.path}: {error}") from error
+        return SavedModel(weights, self._losses(tensors))
 
     def read_losses(self) -> NDArray[np.float64]:
-        """The loss history alone, (epochs, 2): in training, and held out where something is.
+        """Read the losses alone, (epochs, 2): in training, and held out where something is.
 
         Raises:
             ArtifactError: The file is missing, damaged, from another spec, or has none.
         """
         return self._losses(self._tensors())
 
-    def adopt(self, folder: Path, pattern: str) -> Path | None:
-        """Copy a file of another experiment that holds as this model; returns which one.
-
-        The fingerprint names everything that determines a model, so that it is the same one, to
-        the bit, that would be trained here.
-
-        Args:
-            folder: Where to look.
-            pattern: Which files.
-        """
-        for path in sorted(folder.glob(pattern)):
-            other = replace(self, path=path)
-            if path != self.path and other.fits() and other.problem() is None:
-                write_whole(self.path, path.read_bytes())
-                return path
+    def problem(self) -> str | None:
+        """Say why the file cannot be read as this model; None where it can."""
+        try:
+            self.read()
+        except ArtifactError as error:
+            return str(error)
         return None
 
-    def of(self, experiment: str) -> "ModelFile":
-        """The file that would be this fold model's in another experiment."""
-        return replace(self, path=self.path.parent.parent / experiment / self.path.name)
-
-    def fits(self) -> bool:
-        """Whether the file's header names this model; its content is not read."""
+    def names_this_model(self) -> bool:
+        """True where the file's header has this model's fingerprint; the rest is not read."""
         try:
             with safe_open(self.path, framework="numpy") as handle:
                 _, facts = read_header(handle.metadata())
@@ -108,12 +106,24 @@ class ModelFile:
             return False
         return facts.get("fingerprint") == self.fingerprint
 
-    def problem(self) -> str | None:
-        """Why the file cannot be read as this model; None where it can."""
-        try:
-            self.read()
-        except ArtifactError as error:
-            return str(error)
+    def copy_from(self, folder: Path, pattern: str) -> Path | None:
+        """Copy the file of another experiment that holds the same model; return which one.
+
+        A fingerprint names everything that determines a model, so that the copy has the bits that
+        training it here would give.
+
+        Args:
+            folder: Where to look.
+            pattern: Which files, as `Path.glob` takes it.
+
+        Raises:
+            ArtifactError: The copy cannot be written.
+        """
+        for path in sorted(folder.glob(pattern)):
+            other = replace(self, path=path)
+            if path != self.path and other.names_this_model() and other.problem() is None:
+                write_whole(self.path, path.read_bytes())
+                return path
         return None
 
     def _tensors(self) -> Tensors:
@@ -131,33 +141,7 @@ class ModelFile:
         return losses
 
 
-def fold_file(experiment: Experiment, model: FoldModel) -> ModelFile:
-    """The file of a fold model."""
-    return ModelFile(
-        experiment.layout.fold(experiment.name, model.repeat, model.fold),
-        experiment.fold_fingerprint(model),
-        experiment.spec.scoring.epochs,
-        lambda: experiment.blank_model,
-    )
-
-
-def full_model_file(experiment: Experiment) -> ModelFile:
-    """The file of the model that is trained on everything."""
-    return ModelFile(
-        experiment.layout.full_model(experiment.name),
-        experiment.full_fingerprint(),
-        experiment.spec.scoring.epochs,
-        lambda: experiment.blank_model,
-    )
-
-
-def model_files(experiment: Experiment) -> list[ModelFile]:
-    """The files of all models that an experiment trains."""
-    folds = [fold_file(experiment, model) for model in experiment.fold_models()]
-    return [*folds, full_model_file(experiment)]
-
-
-def _weights_of(tensors: Tensors, epoch: int) -> "Weights":
+def _weights_of(tensors: Tensors, epoch: int) -> Weights:
     prefix = f"epoch-{epoch}/"
     return {
         name.removeprefix(prefix): array

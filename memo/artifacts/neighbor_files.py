@@ -1,81 +1,61 @@
-"""Files of nearest neighbours: written whole, and read only where the fingerprint holds."""
+"""Per-record results of tests on samples in a file, read only where the fingerprint holds."""
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from memo.artifacts.files import ArtifactError
-from memo.artifacts.fingerprints import fingerprint
-from memo.artifacts.tables import NEIGHBORS, read_table, write_table
-from memo.artifacts.tensors import Tensors, read_tensors, write_tensors
-from memo.artifacts.versions import NEIGHBORS_VERSION
-from memo.pipeline.experiment import Experiment
+from memo.artifacts.tables import Schema, read_table, write_table
 
-__all__ = ["read_neighbors", "write_neighbors"]
+__all__ = ["NeighborFile"]
 
 
-def read_neighbors(experiment: Experiment) -> tuple[pl.DataFrame, NDArray[Any]]:
-    """The table of neighbours, and what its nearest samples look like.
+@dataclass(frozen=True)
+class NeighborFile:
+    """The table of an experiment's tests on samples.
 
-    Returns:
-        The table, and the samples that are nearest to an observation, by their rows: for display
-        as `pictures` has them where observations are images, else their columns.
-
-    Raises:
-        ArtifactError: A file is missing, damaged, or from another spec.
+    Args:
+        path: Where it lies.
+        fingerprint: What its footer must name.
+        schema: Columns that it must have: `index`, then those of each test.
+        nullable: Columns that may have nulls.
+        observations: How many rows it must have; 0 for a model that cannot be sampled from.
+        samples: How many samples `nearest_sample` may name.
     """
-    table_file = experiment.layout.neighbors(experiment.name)
-    samples_file = experiment.layout.nearest_samples(experiment.name)
-    n = len(experiment.data)
-    table, facts = read_table(table_file, NEIGHBORS)
-    tensors = read_tensors(samples_file)
-    for file, found in ((table_file, facts), (samples_file, tensors.facts)):
-        if found.get("fingerprint") != _fingerprint(experiment):
-            raise ArtifactError(
-                f"{file}: belongs to another spec; run: memo neighbors {experiment.name}"
-            )
-    samples = tensors.arrays.get("samples", np.empty(0))
-    if samples.ndim < 2 or not np.isfinite(samples).all():
-        raise ArtifactError(f"{samples_file}: has no samples")
-    if len(table) or len(samples):  # both are empty of a model that cannot be sampled from
-        _check_neighbors(table_file, table, n, len(samples))
-    return table, samples
 
+    path: Path
+    fingerprint: str
+    schema: Schema
+    nullable: Collection[str]
+    observations: int
+    samples: int
 
-def write_neighbors(experiment: Experiment, table: pl.DataFrame, samples: NDArray[Any]) -> None:
-    """Write the table of neighbours and its nearest samples, as `read_neighbors` has them.
+    def write(self, table: pl.DataFrame) -> None:
+        """Write the table, whole or not at all.
 
-    Raises:
-        ArtifactError: A file cannot be written.
-    """
-    facts = {"fingerprint": _fingerprint(experiment)}
-    write_tensors(
-        experiment.layout.nearest_samples(experiment.name), Tensors({"samples": samples}, facts)
-    )
-    write_table(experiment.layout.neighbors(experiment.name), table, NEIGHBORS, facts)
+        Raises:
+            ArtifactError: The file cannot be written.
+        """
+        facts = {"fingerprint": self.fingerprint}
+        write_table(self.path, table, self.schema, facts, self.nullable)
 
+    def read(self) -> pl.DataFrame:
+        """Read the table.
 
-def _check_neighbors(file: Path, table: pl.DataFrame, observations: int, samples: int) -> None:
-    """See that neighbours are among what there is, at distances."""
-    counts = {"nearest_sample": samples, "nearest_held_out": observations}
-    inside = all(table[name].is_between(0, n - 1).all() for name, n in counts.items())
-    distances = ("distance_sample", "distance_held_out", "ratio")
-    if not inside or any((table[name] < 0).any() for name in distances):
-        raise ArtifactError(f"{file}: names neighbours that are not there")
-    if table["index"].to_list() != list(range(observations)):
-        raise ArtifactError(f"{file}: column 'index' does not go through all observations")
-
-
-def _fingerprint(experiment: Experiment) -> str:
-    scoring = experiment.spec.scoring
-    return fingerprint(
-        {
-            "full": experiment.full_fingerprint(),
-            "epoch": scoring.epochs[-1],
-            "neighbors": scoring.neighbors.model_dump(),
-            "version": NEIGHBORS_VERSION,
-        }
-    )
+        Raises:
+            ArtifactError: The file is missing, damaged, from another spec, or names neighbours that
+                are not there.
+        """
+        table, facts = read_table(self.path, self.schema, self.observations, self.nullable)
+        if facts.get("fingerprint") != self.fingerprint:
+            raise ArtifactError(f"{self.path}: belongs to another spec")
+        counts = {"nearest_sample": self.samples, "nearest_held_out": self.observations}
+        inside = all(table[name].is_between(0, n - 1).all() for name, n in counts.items())
+        distances = ("distance_sample", "distance_held_out", "ratio")
+        if not inside or any((table[name] < 0).any() for name in distances):
+            raise ArtifactError(f"{self.path}: names neighbours that are not there")
+        if table["index"].to_list() != list(range(self.observations)):
+            raise ArtifactError(f"{self.path}: column 'index' does not go through all observations")
+        return table

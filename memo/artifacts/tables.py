@@ -3,7 +3,7 @@
 import hashlib
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,6 @@ from memo.artifacts.parquet.reading import ParquetError, read_parquet
 
 __all__ = [
     "LOG_LIKELIHOODS",
-    "NEIGHBORS",
     "OBSERVATIONS",
     "SCORES",
     "Facts",
@@ -74,37 +73,26 @@ the score recomputed without each repeat: the jackknife of any statistic of the 
 from it.
 """
 
-NEIGHBORS: Schema = {
-    "index": pl.Int64(),
-    "distance_sample": pl.Float64(),
-    "distance_held_out": pl.Float64(),
-    "ratio": pl.Float64(),
-    "nearest_sample": pl.Int64(),
-    "nearest_held_out": pl.Int64(),
-}
-"""One row for each observation; Euclidean distances in the space that the spec names.
-
-`ratio` is held-out over sample distance: 1 where both are 0, and null, for infinity, where the
-sample distance alone is 0. `nearest_sample` is a row of the samples kept beside the table,
-`nearest_held_out` an observation's index. No rows at all where the model cannot be sampled from.
-"""
-
 PREFIX = "memo."
 NO_DIGEST = "0" * 64
 SEAL = re.compile(rb"memo\.digest.{1,8}?([0-9a-f]{64})", re.DOTALL)
 
-_NULLABLE = {"label", "ratio", "std_error"}
+NULLABLE = frozenset({"label", "std_error"})
 
 
 def write_table(
-    file: Path, table: pl.DataFrame, schema: Schema, facts: Facts | None = None
+    file: Path,
+    table: pl.DataFrame,
+    schema: Schema,
+    facts: Facts | None = None,
+    nullable: Collection[str] = NULLABLE,
 ) -> None:
     """Write a table as Parquet, whole or not at all, with facts about it in its footer.
 
     Raises:
         ArtifactError: The table does not fit the schema, or the file cannot be written.
     """
-    _check(file, table, schema)
+    _check(file, table, schema, nullable)
     buffer = io.BytesIO()
     metadata = {f"{PREFIX}{name}": fact for name, fact in (facts or {}).items()}
     metadata[f"{PREFIX}digest"] = NO_DIGEST
@@ -114,13 +102,19 @@ def write_table(
     write_whole(file, _sealed(buffer.getvalue()))
 
 
-def read_table(file: Path, schema: Schema, rows: int | None = None) -> tuple[pl.DataFrame, Facts]:
+def read_table(
+    file: Path,
+    schema: Schema,
+    rows: int | None = None,
+    nullable: Collection[str] = NULLABLE,
+) -> tuple[pl.DataFrame, Facts]:
     """Read a Parquet table that has the schema's columns, of its types, without nulls or NaN.
 
     Args:
         file: The Parquet file.
         schema: Columns it must have; further ones are dropped.
-        rows: How many it must have, where that is known.
+        rows: How many it must have; at least one when None.
+        nullable: Columns that may have nulls.
 
     Returns:
         The table, and the facts in its footer.
@@ -130,11 +124,15 @@ def read_table(file: Path, schema: Schema, rows: int | None = None) -> tuple[pl.
     """
     if not file.is_file():
         raise ArtifactError(f"{file}: no such file")
-    return parse_table(file.read_bytes(), schema, file, rows)
+    return parse_table(file.read_bytes(), schema, file, rows, nullable)
 
 
 def parse_table(
-    content: bytes, schema: Schema, file: Path, rows: int | None = None
+    content: bytes,
+    schema: Schema,
+    file: Path,
+    rows: int | None = None,
+    nullable: Collection[str] = NULLABLE,
 ) -> tuple[pl.DataFrame, Facts]:
     """As `read_table`, from the bytes of a file that lies elsewhere.
 
@@ -146,9 +144,11 @@ def parse_table(
         table, metadata = read_parquet(content)
     except ParquetError as error:
         raise ArtifactError(f"{file}: is not a whole Parquet file: {error}") from None
-    _check(file, table, schema)
+    _check(file, table, schema, nullable)
     if rows is not None and len(table) != rows:
         raise ArtifactError(f"{file}: has {len(table)} rows, not {rows}")
+    if rows is None and not len(table):
+        raise ArtifactError(f"{file}: has no rows")
     facts = {
         name.removeprefix(PREFIX): fact
         for name, fact in metadata.items()
@@ -187,9 +187,7 @@ def _check_digest(content: bytes, file: Path) -> None:
         raise ArtifactError(f"{file}: is not a whole Parquet file: its digest does not hold")
 
 
-def _check(file: Path, table: pl.DataFrame, schema: Schema) -> None:
-    if not len(table) and schema is not NEIGHBORS:
-        raise ArtifactError(f"{file}: has no rows")
+def _check(file: Path, table: pl.DataFrame, schema: Schema, nullable: Collection[str]) -> None:
     missing = [name for name in schema if name not in table.columns]
     if missing:
         raise ArtifactError(f"{file}: has no column {', '.join(map(repr, missing))}")
@@ -197,7 +195,7 @@ def _check(file: Path, table: pl.DataFrame, schema: Schema) -> None:
         column = table[name]
         if column.dtype != dtype:
             raise ArtifactError(f"{file}: column {name!r} is {column.dtype}, not {dtype}")
-        if name not in _NULLABLE and column.null_count():
+        if name not in nullable and column.null_count():
             raise ArtifactError(f"{file}: column {name!r} has {column.null_count()} empty values")
         if dtype == pl.Float64() and not column.drop_nulls().is_finite().all():
             raise ArtifactError(f"{file}: column {name!r} has values that are not finite")

@@ -1,6 +1,6 @@
 """Versions of what computes files: a part of every fingerprint, next to the spec."""
 
-__all__ = ["NEIGHBORS_VERSION", "SCORING_VERSION", "TRAINING_VERSION"]
+__all__ = ["NEIGHBORS_VERSION", "SAMPLES_VERSION", "SCORING_VERSION", "TRAINING_VERSION"]
 
 TRAINING_VERSION = 3
 """Raised whenever the same spec would give other weights."""
@@ -8,5 +8,8 @@ TRAINING_VERSION = 3
 SCORING_VERSION = 10
 """Raised whenever the same weights would give other log-likelihoods."""
 
-NEIGHBORS_VERSION = 1
-"""Raised whenever the same full model would give other neighbours."""
+SAMPLES_VERSION = 1
+"""Raised whenever the same weights would give other samples."""
+
+NEIGHBORS_VERSION = 2
+"""Raised whenever the same samples would give other results of tests on samples."""

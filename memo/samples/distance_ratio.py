@@ -21,12 +21,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 import torch
 from torch import Tensor
 
 from memo.samples.nearest import FloatArray, IndexArray, nearest
+from memo.samples.protocol import Observations, SampleTest
+from memo.training.device import default_device
 
-__all__ = ["Neighbors", "find_neighbors"]
+__all__ = ["TEST", "Neighbors", "distance_ratio", "find_neighbors"]
 
 
 @dataclass(frozen=True)
@@ -88,3 +91,60 @@ def find_neighbors(
         rows = next_rows
         advance(len(part))
     return Neighbors(index[0], distance[0], index[1], distance[1])
+
+
+def distance_ratio(
+    samples: Tensor,
+    training: Observations,
+    held_out: Observations | None,
+    stream: np.random.Generator,
+    advance: Callable[[int], object] = lambda done: None,
+) -> pl.DataFrame:
+    """Compare each training observation with the samples and with other observations.
+
+    Other training observations stand for held-out ones (see above), so that `held_out` is not used.
+
+    Args:
+        samples: Rows of the space, (m, features), at most half as many as there are observations.
+        training: What the model was trained on.
+        held_out: Not used.
+        stream: Draws the order in which observations are cut into parts.
+        advance: Told how many observations are done.
+
+    Returns:
+        Columns `index`, `distance_sample`, `distance_held_out` (Euclidean), `ratio` (null for
+        infinity), `nearest_sample` (a row of `samples`), `nearest_held_out` (an index).
+
+    Raises:
+        ValueError: There are no samples, or too many.
+    """
+    order = stream.permutation(len(training.index))
+    found = find_neighbors(
+        lambda part: training.rows(training.index[part]), order, samples, default_device(), advance
+    )
+    return pl.DataFrame(
+        {
+            "index": training.index,
+            "distance_sample": found.distance_sample,
+            "distance_held_out": found.distance_held_out,
+            "ratio": pl.Series(found.ratio).replace(np.inf, None),
+            "nearest_sample": found.nearest_sample,
+            "nearest_held_out": training.index[found.nearest_held_out],
+        }
+    )
+
+
+TEST = SampleTest(
+    name="distance-ratio",
+    words="held-out over sample distance",
+    statistic="ratio",
+    columns={
+        "distance_sample": pl.Float64(),
+        "distance_held_out": pl.Float64(),
+        "ratio": pl.Float64(),
+        "nearest_sample": pl.Int64(),
+        "nearest_held_out": pl.Int64(),
+    },
+    nullable=frozenset({"ratio"}),
+    run=distance_ratio,
+)

@@ -1,0 +1,1 @@
+"""What an experiment computes: models, log-likelihoods, scores, samples and page contents, no files."""

@@ -1,0 +1,229 @@
+"""An experiment with its data: what every computation after `prepare` starts from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memo.artifacts.fingerprints import fingerprint
+from memo.artifacts.versions import TRAINING_VERSION
+from memo.datasets.prepared import Prepared
+from memo.datasets.tabular.columns import Column, category_counts
+from memo.design.duplicates import duplicate_pairs, without_duplicates
+from memo.design.k_fold import FoldModel, IndexArray
+from memo.design.plan import Design, plan_design
+from memo.design.seeds import Stream, seed_sequence
+from memo.errors import InputError
+from memo.mitigations.specs import DeduplicateSpec, RemoveSpec
+from memo.project.combinations import completed_model, problems_with_categories
+from memo.project.project_spec import ExperimentSpec
+from memo.spec.model_specs import source_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["OF_THE_RELEASED_DENSITY", "Experiment", "ModelPlan", "plan_experiment"]
+
+OF_THE_RELEASED_DENSITY = ("ensemble", "background")
+"""Mitigations that change no trained model, but what is made of them."""
+
+NOTHING: IndexArray = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """One model of an experiment: what it is trained on, its seed, and all that determines it."""
+
+    name: str
+    """Name of its file: `r000-f000` for repeat 0, fold 0; `full` for the model of everything."""
+    words: str
+    """What messages call it."""
+    fold: FoldModel | None
+    """Its place in the design; None for the full model."""
+    members: IndexArray
+    """Indices of the observations that it is trained on."""
+    held_out: IndexArray
+    """Indices of the observations that the design withholds from it."""
+    seed: np.random.SeedSequence
+    fingerprint: str
+    """A hash of everything that determines its weights."""
+
+    @property
+    def repeat(self) -> int | None:
+        """The repeat of the design that it belongs to; None for the full model."""
+        return None if self.fold is None else self.fold.repeat
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A spec, the observations that it is about, and the models that its design asks for.
+
+    Args:
+        name: What files and messages call it.
+        spec: Its specification, completed by what the data say.
+        data: The prepared observations.
+        data_hash: Their content hash.
+        design: Which models are trained on which observations.
+        removed: Observations that no model is trained on, since another experiment memorized them.
+    """
+
+    name: str
+    spec: ExperimentSpec
+    data: Prepared
+    data_hash: str
+    design: Design
+    removed: IndexArray = field(default_factory=NOTHING.copy)
+
+    @property
+    def last_epoch(self) -> int:
+        """The last scored epoch."""
+        return self.spec.scoring.epochs[-1]
+
+    @cached_property
+    def models(self) -> list[ModelPlan]:
+        """The fold models of the design, repeat by repeat, then the full model.
+
+        Raises:
+            InputError: A model is left nothing to train on.
+        """
+        return [*map(self._fold_model, self.design.fold_models), self.full_model]
+
+    @cached_property
+    def full_model(self) -> ModelPlan:
+        """The model that is trained on all observations but those that mitigations leave out.
+
+        Raises:
+            InputError: It is left nothing to train on.
+        """
+        return ModelPlan(
+            "full",
+            "full model",
+            None,
+            self.training_members(NOTHING),
+            NOTHING,
+            seed_sequence(self.spec.seed, Stream.FULL_MODEL),
+            self._fingerprint(full=True),
+        )
+
+    def training_members(self, held_out: IndexArray) -> IndexArray:
+        """Indices of what a model is trained on: all but what is held out, removed or duplicated.
+
+        Raises:
+            InputError: Nothing is left.
+        """
+        everything = np.arange(len(self.data))
+        members = np.setdiff1d(everything, np.union1d(held_out, self.removed), assume_unique=True)
+        if not len(members):
+            raise InputError(f"experiment {self.name}: a model is left nothing to train on")
+        return without_duplicates(members, self._duplicates)
+
+    @cached_property
+    def _duplicates(self) -> NDArray[np.int64]:
+        specs = [m for m in self.spec.mitigations if isinstance(m, DeduplicateSpec)]
+        if not specs:
+            return np.empty((0, 2), np.int64)
+        return duplicate_pairs(self.data.scored, specs[0].distance)
+
+    @cached_property
+    def blank_model(self) -> "nn.Module":
+        """The model of the spec, with weights to be set."""
+        from memo.models.build import build_model  # noqa: PLC0415 -- a report needs no torch
+
+        return build_model(self.spec.model, self.data.shape)
+
+    def partitions_fingerprint(self) -> str:
+        """The same for two experiments whose jackknife blocks hold out the same observations."""
+        first = min((model.repeat for model in self.design.fold_models), default=0)
+        return fingerprint(
+            {
+                "data": self.data_hash,
+                "design": self.design.pairing,
+                "seed": self.spec.seed,
+                **({"first_repeat": first} if first else {}),
+            }
+        )
+
+    def _fold_model(self, fold: FoldModel) -> ModelPlan:
+        position = (fold.repeat, fold.fold)
+        return ModelPlan(
+            f"r{fold.repeat:03d}-f{fold.fold:03d}",
+            f"repeat {fold.repeat}, fold {fold.fold}",
+            fold,
+            self.training_members(fold.held_out),
+            fold.held_out,
+            seed_sequence(self.spec.seed, Stream.FOLD_MODEL, *position),
+            self._fingerprint(
+                design=self.design.determinants, repeat=fold.repeat, fold=fold.fold
+            ),
+        )
+
+    def _fingerprint(self, **position: Any) -> str:
+        """A hash of all that determines a model; how many there are does not."""
+        training = self.spec.training.model_dump()
+        if training["precision"] == "float32":  # models that were trained before there was a choice
+            del training["precision"]
+        return fingerprint(
+            {
+                "data": self.data_hash,
+                "model": self._model_determinants,
+                "training": training,
+                "mitigations": self._mitigation_determinants,
+                "seed": self.spec.seed,
+                "version": TRAINING_VERSION,
+                **position,
+            }
+        )
+
+    @cached_property
+    def _model_determinants(self) -> dict[str, Any]:
+        """The model's spec; for a model of the user's own, what its code says, not where it lies."""
+        source = source_of(self.spec.model)
+        if source is None:
+            return self.spec.model.model_dump(exclude_none=True)
+        return self.spec.model.model_dump(exclude={"code"}) | {"source": source.digest}
+
+    @cached_property
+    def _mitigation_determinants(self) -> list[dict[str, Any]]:
+        """Mitigations that change trained models; a removal by what it removes, not by why."""
+        return [
+            {"kind": mitigation.kind, "removed": self.removed.tolist()}
+            if isinstance(mitigation, RemoveSpec)
+            else mitigation.model_dump(exclude_none=True)
+            for mitigation in self.spec.mitigations
+            if mitigation.kind not in OF_THE_RELEASED_DENSITY
+        ]
+
+
+def plan_experiment(
+    name: str,
+    spec: ExperimentSpec,
+    data: Prepared,
+    data_hash: str,
+    removed: IndexArray = NOTHING,
+) -> Experiment:
+    """Complete a spec by what the data say, and lay out its design.
+
+    Raises:
+        InputError: The data set is too small for the design, or has categories that the model or a
+            mitigation cannot have.
+    """
+    if data.columns is not None:
+        spec = _with_columns(name, spec, data.columns)
+    try:
+        design = plan_design(spec.scoring.design, len(data), spec.seed)
+    except InputError as error:
+        raise InputError(
+            f"experiments.{name}.scoring.design: {error} of data set {spec.dataset!r}"
+        ) from None
+    return Experiment(name, spec, data, data_hash, design, removed)
+
+
+def _with_columns(name: str, spec: ExperimentSpec, columns: Sequence[Column]) -> ExperimentSpec:
+    """The experiment, once a table's columns are known."""
+    categorical = [column.name for column in columns if column.categories is not None]
+    for path, problem in problems_with_categories(spec, categorical):
+        raise InputError(f"experiments.{name}.{'.'.join(map(str, path))}: {problem}")
+    return spec.model_copy(update={"model": completed_model(spec.model, category_counts(columns))})

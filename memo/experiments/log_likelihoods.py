@@ -1,0 +1,222 @@
+"""log p of every observation under every density that enters an experiment's scores."""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import polars as pl
+import torch
+from torch import nn
+
+from memo.artifacts.fingerprints import fingerprint
+from memo.artifacts.versions import SCORING_VERSION
+from memo.datasets.rows import Rows
+from memo.design.k_fold import IndexArray
+from memo.design.seeds import Stream, seed_sequence, torch_seed
+from memo.errors import WorkError
+from memo.execution.protocol import Executor, Lazy
+from memo.experiments.experiment import Experiment, ModelPlan
+from memo.likelihood.estimate import (
+    draws_of_its_own,
+    estimate_log_likelihood,
+    left_out_log_likelihood,
+)
+from memo.likelihood.weights import LogLikelihood, concatenate
+from memo.models.protocols import FitError
+from memo.models.state import loaded_model
+from memo.spec.model_specs import ModelSpec, source_of
+from memo.spec.scoring_specs import LikelihoodSpec
+from memo.spec.user_code import errors_of
+from memo.training.device import default_device, one_thread
+from memo.training.stack import Weights
+
+__all__ = ["ScoredDensity", "estimate_log_likelihoods", "observations_at", "scored_densities"]
+
+CHUNK = 8192
+"""About as many observations are in memory at a time."""
+
+
+@dataclass(frozen=True)
+class ScoredDensity:
+    """The density of one model; or what it would be without each observation in turn."""
+
+    name: str
+    """Name of its table: the model's, or `left-out`."""
+    model: ModelPlan
+    held_out: IndexArray
+    """Indices of observations that it was not trained on."""
+    block: int | None
+    """Densities that the jackknife leaves out together; None where nothing is drawn at random."""
+    position: tuple[int, ...]
+    """Keys the estimator's random draws."""
+    left_out: bool = False
+    """True where each observation has the density of a fit to all others, in closed form."""
+
+    def fingerprint(self, experiment: Experiment) -> str:
+        """A hash of everything that determines its log-likelihoods."""
+        of_model = self.model.fingerprint
+        scoring = experiment.spec.scoring
+        return fingerprint(
+            {
+                "fold": fingerprint({"left out of": of_model}) if self.left_out else of_model,
+                "epochs": scoring.epochs,
+                "likelihood": scoring.likelihood.model_dump(),
+                "version": SCORING_VERSION,
+            }
+        )
+
+
+def scored_densities(experiment: Experiment) -> list[ScoredDensity]:
+    """Every density that enters an experiment's scores."""
+    if experiment.design.closed_form:
+        full, everything = experiment.full_model, np.arange(len(experiment.data))
+        return [
+            ScoredDensity("full", full, everything[:0], None, ()),
+            ScoredDensity("left-out", full, everything, None, (), left_out=True),
+        ]
+    return [
+        ScoredDensity(
+            model.name, model, fold.held_out, fold.block, position=(fold.repeat, fold.fold)
+        )
+        for model in experiment.models
+        if (fold := model.fold) is not None
+    ]
+
+
+def estimate_log_likelihoods(
+    experiment: Experiment,
+    densities: Sequence[ScoredDensity],
+    weights_of: Callable[[ModelPlan], Mapping[int, Weights]],
+    executor: Executor,
+) -> Generator[tuple[ScoredDensity, pl.DataFrame], None, None]:
+    """Estimate log p of all observations, and yield one table for each density as it is done.
+
+    Args:
+        experiment: What is scored.
+        densities: Those of `scored_densities` that are wanted.
+        weights_of: Gives a model's weights at each scored epoch, when they are about to be used.
+        executor: Where tasks run.
+
+    Yields:
+        Densities with their tables: one row for each scored epoch and observation, in that order,
+        columns as in `memo.artifacts.tables.LOG_LIKELIHOODS`; nats, in the space of the original
+        values.
+
+    Raises:
+        WorkError: There is no density without one of the observations.
+    """
+    if not densities:
+        return
+    common = draws_of_its_own(experiment.blank_model)
+    tasks = Lazy(partial(_task, experiment, weights_of, common), densities)
+    names = [f"experiment {experiment.name}, scores by {d.model.words}" for d in densities]
+    scoring, data = experiment.spec.scoring, experiment.data
+    shared = _Shared(experiment.spec.model, scoring.likelihood, data.scored)
+    with closing(executor.run(_estimate, shared, tasks, names)) as results:
+        for position, estimates in results:
+            if isinstance(estimates, FitError):
+                raise WorkError(f"experiment {experiment.name}: {estimates}")
+            density = densities[position]
+            yield density, _table(experiment, density, estimates)
+
+
+def observations_at(scored: Rows, rows: IndexArray, device: torch.device) -> torch.Tensor:
+    """Rows of the scored values on a device, float32."""
+    return torch.from_numpy(np.array(scored[rows])).to(device, torch.float32)
+
+
+@dataclass(frozen=True)
+class _Shared:
+    model: ModelSpec
+    likelihood: LikelihoodSpec
+    scored: Rows
+
+
+@dataclass(frozen=True)
+class _Task:
+    weights: Mapping[int, Weights]
+    seeds: dict[int, int]
+    left_out: bool
+
+
+def _task(
+    experiment: Experiment,
+    weights_of: Callable[[ModelPlan], Mapping[int, Weights]],
+    common: bool,
+    density: ScoredDensity,
+) -> _Task:
+    """Make the task; with `common`, draws are the same for every density and epoch."""
+    weights = weights_of(density.model)
+    seeds = {
+        epoch: torch_seed(
+            seed_sequence(
+                experiment.spec.seed,
+                Stream.LIKELIHOOD,
+                *(() if common else (*density.position, epoch)),
+            )
+        )
+        for epoch in weights
+    }
+    return _Task(weights, seeds, density.left_out)
+
+
+def _estimate(shared: _Shared, task: _Task) -> dict[int, LogLikelihood] | FitError:
+    device = default_device()
+    everything = np.arange(len(shared.scored))
+    estimates = {}
+    for epoch, weights in task.weights.items():
+        model = loaded_model(weights, shared.model, shared.scored.shape[1:]).to(device)
+        try:
+            with one_thread(), errors_of(source_of(shared.model)):
+                estimates[epoch] = (
+                    left_out_log_likelihood(
+                        model, observations_at(shared.scored, everything, device)
+                    )
+                    if task.left_out
+                    else _in_chunks(shared, model, task.seeds[epoch], device)
+                )
+        except FitError as error:
+            return error
+    return estimates
+
+
+def _in_chunks(shared: _Shared, model: nn.Module, seed: int, device: torch.device) -> LogLikelihood:
+    """Estimate without all observations in memory at once."""
+    chunks = np.array_split(np.arange(len(shared.scored)), -(-len(shared.scored) // CHUNK))
+    seeds = np.random.SeedSequence(seed).spawn(len(chunks))
+    return concatenate(
+        [
+            estimate_log_likelihood(
+                model,
+                observations_at(shared.scored, rows, device),
+                shared.likelihood,
+                torch_seed(own),
+            )
+            for rows, own in zip(chunks, seeds, strict=True)
+        ]
+    )
+
+
+def _table(
+    experiment: Experiment, density: ScoredDensity, estimates: dict[int, LogLikelihood]
+) -> pl.DataFrame:
+    index = np.arange(len(experiment.data))
+    tolerance = experiment.spec.scoring.likelihood.tolerance
+    return pl.concat(
+        pl.DataFrame(
+            {
+                "index": index,
+                "epoch": np.full(len(index), epoch),
+                "held_out": np.isin(index, density.held_out),
+                "log_likelihood": experiment.data.to_original(estimate.value),
+                "std_error": estimate.std_error,
+                "effective_sample_size": estimate.effective_sample_size,
+                "samples": estimate.samples,
+                "pareto_k": estimate.pareto_k,
+                "unreliable": estimate.unreliable(tolerance),
+            }
+        )
+        for epoch, estimate in sorted(estimates.items())
+    )

@@ -1,0 +1,251 @@
+"""Samples of an experiment's models, and what tests on samples say of the observations."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from memo.artifacts.fingerprints import fingerprint
+from memo.artifacts.versions import NEIGHBORS_VERSION, SAMPLES_VERSION
+from memo.datasets.pictures import observed_pixels, sampled_pixels
+from memo.design.k_fold import IndexArray
+from memo.design.seeds import Stream, seed_sequence, substreams, torch_seed
+from memo.errors import InputError, WorkError
+from memo.experiments.experiment import Experiment, ModelPlan
+from memo.models.protocols import Generative, is_latent_variable_model
+from memo.models.state import loaded_model
+from memo.samples.drawing import draw_samples
+from memo.samples.protocol import Observations
+from memo.samples.registry import SCHEMA, TESTS
+from memo.samples.spaces import (
+    Embedding,
+    EmbeddingError,
+    downsampled,
+    embed,
+    flattened,
+    imported_embedding,
+)
+from memo.spec.model_specs import source_of
+from memo.spec.sample_specs import (
+    CustomSpaceSpec,
+    DownsampledSpaceSpec,
+    EncoderSpaceSpec,
+    PixelSpaceSpec,
+)
+from memo.spec.user_code import errors_of
+from memo.training.device import default_device, one_thread
+from memo.training.stack import Weights
+
+__all__ = [
+    "PlannedSamples",
+    "planned_samples",
+    "run_tests",
+    "sample_model",
+    "tested_samples",
+    "tests_fingerprint",
+]
+
+BATCH = 512
+"""Rows embedded at a time."""
+
+Values = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class PlannedSamples:
+    """What is to be drawn from one model."""
+
+    model: ModelPlan
+    count: int
+    fingerprint: str
+    """A hash of everything that determines the samples."""
+
+
+def planned_samples(experiment: Experiment) -> list[PlannedSamples]:
+    """Samples of the full model and, where the spec asks for them, of each fold model.
+
+    Raises:
+        InputError: The tests on samples ask for more than the full model draws, or for more than
+            half as many as there are observations.
+    """
+    spec = experiment.spec.scoring.samples
+    tested = tested_samples(experiment)
+    full = tested if spec.full_model is None else spec.full_model
+    if full < tested:
+        raise InputError(
+            f"experiments.{experiment.name}.scoring.samples.full_model: {full} samples are fewer "
+            f"than the {tested} that scoring.neighbors compares with"
+        )
+    counts = [
+        (model, full if model.fold is None else spec.fold_models) for model in experiment.models
+    ]
+    return [_planned(experiment, model, count) for model, count in counts if count]
+
+
+def tested_samples(experiment: Experiment) -> int:
+    """How many samples each observation is compared with.
+
+    Raises:
+        InputError: They are more than half as many as there are observations.
+    """
+    observations = len(experiment.data)
+    count = experiment.spec.scoring.neighbors.sample_count(observations)
+    if 2 * count > observations:
+        raise InputError(
+            f"experiments.{experiment.name}.scoring.neighbors.samples: {count} samples are more "
+            f"than half of the {observations} observations of data set {experiment.spec.dataset!r}"
+        )
+    return count
+
+
+def sample_model(
+    experiment: Experiment, planned: PlannedSamples, weights: Weights
+) -> Values | None:
+    """Draw from a model at the last scored epoch, in the space of its values.
+
+    Args:
+        experiment: Whose model it is.
+        planned: Which model, and how many samples.
+        weights: Its weights at that epoch.
+
+    Returns:
+        (count, *shape); None of a model that cannot be sampled from.
+
+    Raises:
+        WorkError: Samples are not finite.
+    """
+    model = _model(experiment, weights)
+    if not isinstance(model, Generative):
+        return None
+    fold = planned.model.fold
+    position = () if fold is None else (fold.repeat, fold.fold)
+    draws, _ = substreams(seed_sequence(experiment.spec.seed, Stream.SAMPLES, *position), 2)
+    try:
+        with one_thread(), errors_of(source_of(experiment.spec.model)):
+            return draw_samples(model, planned.count, torch_seed(draws))
+    except WorkError as error:
+        raise WorkError(
+            f"experiment {experiment.name}, {planned.model.words}: {error}"
+        ) from None
+
+
+def run_tests(
+    experiment: Experiment,
+    samples: Values | None,
+    weights: Callable[[], Weights],
+    advance: Callable[[int], object] = lambda done: None,
+) -> pl.DataFrame:
+    """Run every test on samples of the full model, in the space that the spec names.
+
+    Args:
+        experiment: Whose samples they are.
+        samples: In the space of the model's values; None of a model that cannot be sampled from.
+        weights: Gives the full model's weights at the last scored epoch, for the encoder's space.
+        advance: Told how many observations each test has done.
+
+    Returns:
+        One row for each observation, columns as in `memo.samples.registry.SCHEMA`; no rows without
+        samples.
+
+    Raises:
+        InputError: The space cannot be had for these observations.
+    """
+    if samples is None:
+        return pl.DataFrame(schema=SCHEMA)
+    try:
+        space = _space(experiment, weights)
+        rows = space.sampled(samples[: tested_samples(experiment)])
+        everything = Observations(np.arange(len(experiment.data)), space.observed)
+        _, order = substreams(seed_sequence(experiment.spec.seed, Stream.SAMPLES), 2)
+        table = pl.DataFrame({"index": everything.index})
+        for test in TESTS:
+            stream = np.random.Generator(np.random.PCG64(order))
+            found = test.run(rows, everything, None, stream, advance)
+            table = table.join(found, on="index", how="left", maintain_order="left")
+    except EmbeddingError as error:
+        raise EmbeddingError(
+            f"experiments.{experiment.name}.scoring.neighbors.space: {error}"
+        ) from error
+    return table.select(*SCHEMA)
+
+
+def tests_fingerprint(experiment: Experiment) -> str:
+    """A hash of everything that determines the table of `run_tests`."""
+    return fingerprint(
+        {
+            "full": experiment.full_model.fingerprint,
+            "epoch": experiment.last_epoch,
+            "samples": experiment.spec.scoring.samples.model_dump(),
+            "neighbors": experiment.spec.scoring.neighbors.model_dump(),
+            "tests": [test.name for test in TESTS],
+            "version": NEIGHBORS_VERSION,
+        }
+    )
+
+
+def _planned(experiment: Experiment, model: ModelPlan, count: int) -> PlannedSamples:
+    determinants = {
+        "model": model.fingerprint,
+        "epoch": experiment.last_epoch,
+        "count": count,
+        "version": SAMPLES_VERSION,
+    }
+    return PlannedSamples(model, count, fingerprint(determinants))
+
+
+def _model(experiment: Experiment, weights: Weights) -> nn.Module:
+    model = loaded_model(weights, experiment.spec.model, experiment.data.shape)
+    return model.to(default_device())
+
+
+@dataclass(frozen=True)
+class _Space:
+    """Rows that distances are measured between, of observations by index and of samples."""
+
+    observed: Callable[[IndexArray], Tensor]
+    sampled: Callable[[Values], Tensor]
+
+
+def _space(experiment: Experiment, weights: Callable[[], Weights]) -> _Space:
+    data = experiment.data
+    match experiment.spec.scoring.neighbors.space:
+        case EncoderSpaceSpec():
+            embedding = _encoder(_model(experiment, weights()))
+            return _Space(
+                lambda index: _embedded(embedding, lambda part: data.scored[part], index),
+                lambda samples: _embedded(embedding, lambda part: part, samples),
+            )
+        case PixelSpaceSpec():
+            embedding = flattened
+        case DownsampledSpaceSpec():
+            embedding = downsampled
+        case CustomSpaceSpec(target=target):
+            embedding = imported_embedding(target)
+    return _Space(
+        lambda index: _embedded(embedding, lambda part: observed_pixels(data, part), index),
+        lambda samples: _embedded(embedding, lambda part: sampled_pixels(data, part), samples),
+    )
+
+
+def _encoder(model: nn.Module) -> Embedding:
+    if not is_latent_variable_model(model):
+        raise EmbeddingError("'encoder' needs a model that has one")
+    device = default_device()
+    return lambda x: model.encode(x.to(device))[0]
+
+
+def _embedded(
+    embedding: Embedding, values_of: Callable[[NDArray[Any]], Values], which: NDArray[Any]
+) -> Tensor:
+    """Embed, batch by batch, what `values_of` makes of each part of `which`."""
+    starts = range(0, len(which), BATCH)
+    with one_thread():
+        return embed(
+            embedding,
+            (torch.from_numpy(values_of(which[s : s + BATCH])).float() for s in starts),
+        )

@@ -1,0 +1,199 @@
+"""An experiment whose files lie in a project: which they are, and whether they hold."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from functools import wraps
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from memo.artifacts.files import ArtifactError
+from memo.artifacts.fingerprints import fingerprint
+from memo.artifacts.layout import Layout
+from memo.artifacts.lock import locked
+from memo.artifacts.model_files import ModelFile
+from memo.artifacts.neighbor_files import NeighborFile
+from memo.artifacts.sample_files import SampleFile
+from memo.artifacts.score_tables import read_scores_file
+from memo.artifacts.tables import LOG_LIKELIHOODS, read_table, require_keys, write_table
+from memo.experiments.experiment import Experiment, ModelPlan, plan_experiment
+from memo.experiments.log_likelihoods import ScoredDensity
+from memo.experiments.sampling import PlannedSamples, planned_samples, tests_fingerprint
+from memo.pipeline.prepare import read_prepared
+from memo.pipeline.removal import removed_observations
+from memo.project.project_spec import ExperimentSpec, ProjectSpec
+from memo.project.reading import select_experiment
+from memo.samples.registry import NULLABLE, SCHEMA
+from memo.scores.score_table import Scores
+from memo.spec.model_specs import CustomSpec
+from memo.spec.user_code import read_code
+
+__all__ = ["StoredExperiment", "exclusive", "load_experiment"]
+
+
+@dataclass(frozen=True)
+class StoredExperiment(Experiment):
+    """An experiment, and its files in a project.
+
+    Args:
+        layout: Where each kind of file lies.
+    """
+
+    layout: Layout = field(kw_only=True)
+
+    def model_file(self, model: ModelPlan) -> ModelFile:
+        """The file of a trained model."""
+        return ModelFile(
+            self.layout.model(self.name, model.name),
+            model.fingerprint,
+            self.spec.scoring.epochs,
+            self._require_fit,
+        )
+
+    def table_file(self, density: ScoredDensity) -> Path:
+        """The file of a density's log-likelihoods."""
+        return self.layout.log_likelihoods(self.name) / f"{density.name}.parquet"
+
+    def read_log_likelihoods(
+        self, density: ScoredDensity, file: Path | None = None
+    ) -> pl.DataFrame:
+        """Read the log-likelihoods under a density, from its own file or another.
+
+        Raises:
+            ArtifactError: They are missing, damaged, or from another spec.
+        """
+        file = self.table_file(density) if file is None else file
+        n, epochs = len(self.data), self.spec.scoring.epochs
+        table, facts = read_table(file, LOG_LIKELIHOODS, n * len(epochs))
+        if facts.get("fingerprint") != density.fingerprint(self):
+            raise ArtifactError(f"{file}: belongs to another spec")
+        require_keys(file, table, n, epochs)
+        held_out = np.tile(np.isin(np.arange(n), density.held_out), len(epochs))
+        if not np.array_equal(table["held_out"].to_numpy(), held_out):
+            raise ArtifactError(f"{file}: other observations are held out")
+        return table
+
+    def write_log_likelihoods(self, density: ScoredDensity, table: pl.DataFrame) -> None:
+        """Write the log-likelihoods under a density, whole or not at all.
+
+        Raises:
+            ArtifactError: The file cannot be written.
+        """
+        facts = {"fingerprint": density.fingerprint(self)}
+        write_table(self.table_file(density), table, LOG_LIKELIHOODS, facts)
+
+    def read_scores(self) -> Scores:
+        """Read the scores.
+
+        Raises:
+            ArtifactError: They are missing, damaged, or not of this experiment's data and epochs.
+        """
+        file = self.layout.scores(self.name)
+        scores = read_scores_file(file)
+        n, epochs = len(self.data), self.spec.scoring.epochs
+        if scores.facts.get("data") != self.data_hash or len(scores.table) != n * len(epochs):
+            raise ArtifactError(f"{file}: belongs to another spec; run: memo score {self.name}")
+        require_keys(file, scores.table, n, epochs)
+        return scores
+
+    def sample_file(self, planned: PlannedSamples) -> SampleFile:
+        """The file of a model's samples."""
+        return SampleFile(
+            self.layout.samples(self.name) / f"{planned.model.name}.safetensors",
+            planned.fingerprint,
+            (planned.count, *self.data.shape),
+        )
+
+    def read_samples(self) -> NDArray[Any] | None:
+        """Read the full model's samples; None of a model that cannot be sampled from.
+
+        Raises:
+            ArtifactError: They are missing, damaged, or from another spec.
+        """
+        file = self.sample_file(planned_samples(self)[-1])
+        try:
+            return file.read()
+        except ArtifactError as error:
+            raise ArtifactError(
+                f"{error}; run: memo sample {self.name} (a dvc.yaml without a stage `sample` is of "
+                "an earlier memo: run memo upgrade first)"
+            ) from None
+
+    def neighbor_file(self, samples: NDArray[Any] | None) -> NeighborFile:
+        """The file of the tests on these samples."""
+        return NeighborFile(
+            self.layout.neighbors(self.name),
+            tests_fingerprint(self),
+            SCHEMA,
+            NULLABLE,
+            observations=0 if samples is None else len(self.data),
+            samples=0 if samples is None else len(samples),
+        )
+
+    def illustration_fingerprint(self) -> str:
+        """A hash of everything that determines the illustration."""
+        scoring = self.spec.scoring
+        return fingerprint(
+            {
+                "models": [model.fingerprint for model in self.models],
+                "epochs": scoring.epochs,
+                "likelihood": scoring.likelihood.model_dump(),
+                "aggregate": scoring.aggregate,
+                "mitigations": [m.model_dump() for m in self.spec.mitigations],
+            }
+        )
+
+    def _require_fit(self, weights: dict[str, NDArray[Any]]) -> None:
+        from memo.models.state import load_state  # noqa: PLC0415 -- a report needs no torch
+
+        load_state(self.blank_model, weights)
+
+
+def load_experiment(project: ProjectSpec, layout: Layout, name: str) -> StoredExperiment:
+    """Load the experiment of that name with its prepared data.
+
+    Raises:
+        SpecError: There is no such experiment.
+        ArtifactError: Its data set is not prepared, or damaged; or the experiment whose most
+            memorized observations it removes is not scored.
+        InputError: The data set is too small for the design, or has categories that the model or a
+            mitigation cannot have; or code of the user's own is missing.
+    """
+    spec = _with_source(project, layout, select_experiment(project, name))
+    data, data_hash = read_prepared(layout, spec.dataset)
+    removed = removed_observations(layout, spec, data_hash)
+    planned = plan_experiment(name, spec, data, data_hash, removed)
+    own = {part.name: getattr(planned, part.name) for part in fields(Experiment)}
+    return StoredExperiment(**own, layout=layout)
+
+
+def _with_source(project: ProjectSpec, layout: Layout, spec: ExperimentSpec) -> ExperimentSpec:
+    """Give a model of the user's own its code, to be the same wherever it is built."""
+    model = spec.model
+    if not isinstance(model, CustomSpec):
+        return spec
+    source = read_code(layout.root, model.code, model.target)
+    loaded = model.loaded(source, project.datasets[spec.dataset].support)
+    return spec.model_copy(update={"model": loaded})
+
+
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
+_Stage = Callable[Concatenate[StoredExperiment, _Given], _Result]
+
+
+def exclusive(stage: _Stage[_Given, _Result]) -> _Stage[_Given, _Result]:
+    """Make a stage raise WorkError while another process writes files of the same experiment."""
+
+    @wraps(stage)
+    def alone(
+        experiment: StoredExperiment, /, *given: _Given.args, **named: _Given.kwargs
+    ) -> _Result:
+        file = experiment.layout.lock("experiments", experiment.name)
+        with locked(file, f"memo {stage.__name__} {experiment.name}"):
+            return stage(experiment, *given, **named)
+
+    return alone

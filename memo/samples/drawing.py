@@ -1,0 +1,40 @@
+"""Drawing from models."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from memo.errors import WorkError
+from memo.models.protocols import Generative
+
+__all__ = ["draw_samples"]
+
+BATCH = 512
+"""Samples drawn at a time."""
+
+
+def draw_samples(model: Generative, count: int, seed: int) -> NDArray[Any]:
+    """Draw from a model, in the space of its values.
+
+    Args:
+        model: On any device; in the mode that it is evaluated in.
+        count: How many.
+        seed: Seed of the draws, which are made on the CPU.
+
+    Returns:
+        (count, *shape).
+
+    Raises:
+        WorkError: Some are not finite.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    batches = [
+        model.sample(min(BATCH, count - start), generator).cpu() for start in range(0, count, BATCH)
+    ]
+    samples: NDArray[Any] = torch.cat(batches).numpy()
+    wrong = int((~np.isfinite(samples.reshape(count, -1)).all(1)).sum())
+    if wrong:
+        raise WorkError(f"{wrong} of {count} samples are not finite")
+    return samples
