@@ -22,6 +22,7 @@ from memo.scores.significance import (
     significantly_positive,
 )
 from memo.scores.summaries import Estimate, summarize
+from memo.scores.table import Scores
 
 Rng = np.random.Generator
 
@@ -323,7 +324,7 @@ def test_statistics_take_their_error_from_observations_that_have_one() -> None:
         assert part.memorization[name].value == estimate.value
         assert part.memorization[name].std_error == pytest.approx(estimate.std_error, rel=1e-9)
     assert part.significant is not None
-    paired = compare_scores(table, partial, same_partitions=True)
+    paired = compare_scores(Scores(table), Scores(partial), same_partitions=True)
     assert paired.statistics["q95"].std_error == pytest.approx(0, abs=1e-9)
 
 
@@ -395,13 +396,13 @@ def test_comparison_pairs_observations_and_repeats() -> None:
     out = rng.normal(-50, 10, 500)
     a = scores_table(m, replicates, out)
     b = scores_table(m - 1, replicates - 1, out + 0.5)
-    paired = compare_scores(a, b, same_partitions=True)
+    paired = compare_scores(Scores(a), Scores(b), same_partitions=True)
     assert paired.mean_memorization.value == pytest.approx(-1)
     assert paired.mean_memorization.std_error == pytest.approx(0, abs=1e-9)
     assert paired.statistics["q95"].std_error == pytest.approx(0, abs=1e-9)
     assert paired.held_out_log_likelihood.value == pytest.approx(0.5)
     assert paired.rank_correlation == pytest.approx(1)
-    apart = compare_scores(a, b, same_partitions=False)
+    apart = compare_scores(Scores(a), Scores(b), same_partitions=False)
     assert apart.statistics["q95"].std_error > 0.1
 
 
@@ -410,7 +411,7 @@ def test_different_observations_cannot_be_compared() -> None:
     a = scores_table(m, m[None], m)
     b = a.with_columns(id=pl.col("id") + "x")
     with pytest.raises(ScoringError, match="different observations"):
-        compare_scores(a, b, same_partitions=True)
+        compare_scores(Scores(a), Scores(b), same_partitions=True)
 
 
 def test_group_means_have_the_right_gradient() -> None:

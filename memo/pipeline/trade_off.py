@@ -15,6 +15,7 @@ from memo.report.page_data import Frontier, FrontierPoint, Headline, Mover, Move
 from memo.scores.comparison import Comparison, compare_scores
 from memo.scores.frontier import holm, p_value, undominated
 from memo.scores.summaries import Estimate, Summary, summarize
+from memo.scores.table import Scores
 
 __all__ = ["Trade", "frontier", "remainder"]
 
@@ -87,7 +88,7 @@ def remainder(removal: Trade, twin: Trade, of: str, *, chosen_by_twin: bool) -> 
     removed = json.loads(removal.facts["removed"])
     before, after = (t.scores.filter(~pl.col("index").is_in(removed)) for t in (twin, removal))
     paired = twin.facts.get("partitions") == removal.facts.get("partitions")
-    found = compare_scores(before, after, same_partitions=paired)
+    found = compare_scores(Scores(before), Scores(after), same_partitions=paired)
     sentences = [
         f"{removal.name} leaves the {len(removed):,} observations that {of} memorized most out of "
         f"every training set. Over the {len(after):,} others, the scores under {twin.name}, which "

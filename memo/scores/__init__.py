@@ -11,9 +11,9 @@ from memo.scores.summaries import (
     Estimate,
     Summary,
     quantile_curve,
-    scored_epoch,
     summarize,
 )
+from memo.scores.table import Scores
 
 __all__ = [
     "STATISTICS",
@@ -24,6 +24,7 @@ __all__ = [
     "MemorizationBin",
     "Method",
     "Relation",
+    "Scores",
     "ScoringError",
     "Summary",
     "compare_scores",
@@ -36,7 +37,6 @@ __all__ = [
     "p_value",
     "quantile_curve",
     "relate",
-    "scored_epoch",
     "significantly_positive",
     "summarize",
     "undominated",

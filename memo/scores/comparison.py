@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 
 from memo.errors import WorkError
 from memo.scores.aggregate import FloatArray, jackknife_std_error
@@ -13,11 +12,10 @@ from memo.scores.summaries import (
     STATISTICS,
     Estimate,
     Statistic,
-    is_exact,
-    jackknifed,
     mean_estimate,
-    without_repeat,
+    statistic_error,
 )
+from memo.scores.table import Scores
 
 __all__ = ["Comparison", "ScoringError", "compare_scores"]
 
@@ -42,32 +40,31 @@ class Comparison:
     """Of the one that has fewer: the statistics' errors have one degree of freedom less."""
 
 
-def compare_scores(a: pl.DataFrame, b: pl.DataFrame, *, same_partitions: bool) -> Comparison:
+def compare_scores(a: Scores, b: Scores, *, same_partitions: bool) -> Comparison:
     """Compare two experiments at one epoch each.
 
     Args:
         a: Scores of the first, one row for each observation.
         b: Scores of the second.
-        same_partitions: Whether repeat l cut the observations alike in both, so that repeats are
-            paired as well.
+        same_partitions: True where block l leaves out models that held out the same observations
+            in both, so that blocks are paired as well.
 
     Raises:
         ScoringError: The two do not speak of the same observations.
     """
-    a, b = a.sort("index"), b.sort("index")
-    if a.is_empty() or not a["id"].equals(b["id"]):
+    a, b = Scores(a.table.sort("index")), Scores(b.table.sort("index"))
+    if not len(a) or not a.table["id"].equals(b.table["id"]):
         raise ScoringError("the two experiments were scored on different observations")
-    m_a, m_b = a["memorization"].to_numpy(), b["memorization"].to_numpy()
-    held_out = (b["mean_log_likelihood_out"] - a["mean_log_likelihood_out"]).to_numpy()
+    held_out = [side.column("mean_log_likelihood_out") for side in (a, b)]
     return Comparison(
-        mean_memorization=mean_estimate(m_b - m_a),
+        mean_memorization=mean_estimate(b.memorization - a.memorization),
         statistics={
             name: _difference(statistic, a, b, same_partitions=same_partitions)
             for name, statistic in STATISTICS.items()
         },
-        held_out_log_likelihood=mean_estimate(held_out),
-        rank_correlation=_rank_correlation(m_a, m_b),
-        repeats=min(len(without_repeat(a)), len(without_repeat(b))),
+        held_out_log_likelihood=mean_estimate(held_out[1] - held_out[0]),
+        rank_correlation=_rank_correlation(a.memorization, b.memorization),
+        repeats=min(a.blocks, b.blocks),
     )
 
 
@@ -77,18 +74,14 @@ def _rank_correlation(a: FloatArray, b: FloatArray) -> float:
     return rank_correlation(a, b)
 
 
-def _difference(
-    statistic: Statistic, a: pl.DataFrame, b: pl.DataFrame, *, same_partitions: bool
-) -> Estimate:
-    value = statistic(b["memorization"].to_numpy()) - statistic(a["memorization"].to_numpy())
-    without = [without_repeat(side) for side in (a, b)]
-    if same_partitions and len(without[0]) == len(without[1]) > 0:
-        both = np.isfinite(without).all((0, 1))
-        replicates = [np.array([statistic(row[both]) for row in rows]) for rows in without]
-        if both.any():
-            return Estimate(value, float(jackknife_std_error(replicates[1] - replicates[0])))
-    errors = [
-        0.0 if is_exact(side) else jackknifed(statistic, rows)
-        for side, rows in zip((a, b), without, strict=True)
-    ]
+def _difference(statistic: Statistic, a: Scores, b: Scores, *, same_partitions: bool) -> Estimate:
+    """The statistic of b minus that of a; its error is paired over blocks where they are alike."""
+    value = statistic(b.memorization) - statistic(a.memorization)
+    if same_partitions and a.blocks == b.blocks > 0:
+        without = np.stack([a.without_block, b.without_block])
+        known = np.isfinite(without).all((0, 1))
+        if known.any():
+            first, second = (np.array([statistic(row[known]) for row in rows]) for rows in without)
+            return Estimate(value, float(jackknife_std_error(second - first)))
+    errors = [statistic_error(statistic, side) for side in (a, b)]
     return Estimate(value, None if None in errors else math.hypot(*filter(None, errors)))

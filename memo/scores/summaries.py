@@ -1,14 +1,14 @@
 """Statistics of an experiment's scores, each with its standard error."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
-from memo.errors import InputError
 from memo.scores.aggregate import FloatArray, jackknife_std_error
 from memo.scores.significance import significantly_positive
+from memo.scores.table import Scores
 
 __all__ = ["STATISTICS", "Estimate", "Summary", "quantile_curve", "summarize"]
 
@@ -55,83 +55,50 @@ class Summary:
     """Mean log p of training observations minus that of held-out ones: overfitting."""
 
 
-def scored_epoch(scored: Iterable[int], epoch: int | None) -> int:
-    """The epoch, or the last one scored for None.
-
-    Raises:
-        InputError: It was not scored.
-    """
-    known = sorted(scored)
-    if epoch is not None and epoch not in known:
-        words = ", ".join(map(str, known))
-        raise InputError(f"epoch {epoch} was not scored; scored are {words}")
-    return epoch if epoch is not None else known[-1]
-
-
-def summarize(scores: pl.DataFrame, epoch: int | None = None) -> Summary:
+def summarize(scores: Scores | pl.DataFrame, epoch: int | None = None) -> Summary:
     """Headline statistics at an epoch (the last one scored when None).
 
-    Standard errors of statistics of memorization are jackknifed over repeats: they say how much
+    Standard errors of statistics of memorization are jackknifed over blocks: they say how much
     another set of trainings on the same data would differ. Those of mean log-likelihoods are over
     observations: how much another sample of data would differ.
 
     Args:
-        scores: A table of the scores schema.
+        scores: Scores, or a table with their columns.
         epoch: A scored epoch.
 
     Raises:
-        InputError: It was not scored.
+        InputError: The epoch was not scored.
     """
-    at = scores.filter(pl.col("epoch") == scored_epoch(scores["epoch"].unique(), epoch))
-    memorization = at["memorization"].to_numpy()
-    without = without_repeat(at)
-    exact = is_exact(at)
-    gain = (at["mean_log_likelihood_in"] - at["mean_log_likelihood_out"]).to_numpy()
+    at = (scores if isinstance(scores, Scores) else Scores(scores)).at(epoch)
+    within, without = at.column("mean_log_likelihood_in"), at.column("mean_log_likelihood_out")
     return Summary(
-        epoch=int(at["epoch"][0]),
+        epoch=at.last_epoch,
         observations=len(at),
-        repeats=len(without),
-        exact=exact,
+        repeats=at.blocks,
+        exact=at.exact,
         memorization={
-            name: Estimate(
-                statistic(memorization), 0.0 if exact else jackknifed(statistic, without)
-            )
+            name: Estimate(statistic(at.memorization), statistic_error(statistic, at))
             for name, statistic in STATISTICS.items()
         },
-        significant=float((memorization > 0).mean())
-        if exact
-        else _significant_share(at, len(without)),
-        held_out_log_likelihood=mean_estimate(at["mean_log_likelihood_out"].to_numpy()),
-        train_log_likelihood=mean_estimate(at["mean_log_likelihood_in"].to_numpy()),
-        gap=mean_estimate(gain),
+        significant=_significant_share(at),
+        held_out_log_likelihood=mean_estimate(without),
+        train_log_likelihood=mean_estimate(within),
+        gap=mean_estimate(within - without),
     )
 
 
-def is_exact(scores: pl.DataFrame) -> bool:
-    """Whether every score is known to have no error."""
-    return bool((scores["std_error"].fill_null(np.inf) == 0).all())
+def statistic_error(statistic: Statistic, scores: Scores) -> float | None:
+    """Jackknife standard error of a statistic of the scores, over observations with replicates.
 
-
-def without_repeat(scores: pl.DataFrame) -> FloatArray:
-    """Scores recomputed without each repeat, (L, n), NaN for observations that do not have them.
-
-    (0, n) where there was one repeat.
+    Returns:
+        0 where scores are exact, None where no observation has replicates.
     """
-    replicates = scores["memorization_without_repeat"]
-    length = int(replicates.list.len()[0])
-    return replicates.explode(empty_as_null=False).to_numpy().reshape(len(scores), length).T
-
-
-def jackknifed(statistic: Statistic, without: FloatArray) -> float | None:
-    """Jackknife standard error of a statistic of the scores; None where there is no replicate.
-
-    It is that over the observations which have replicates.
-    """
-    without = without[:, np.isfinite(without).all(0)]
+    if scores.exact:
+        return 0.0
+    without = scores.without_block[:, np.isfinite(scores.without_block).all(0)]
     if not without.size:
         return None
-    replicates = np.array([statistic(row) for row in without])
-    return float(jackknife_std_error(replicates))
+    return float(jackknife_std_error(np.array([statistic(row) for row in without])))
 
 
 def mean_estimate(values: FloatArray) -> Estimate:
@@ -141,15 +108,15 @@ def mean_estimate(values: FloatArray) -> Estimate:
     return Estimate(float(values.mean()), error)
 
 
-def quantile_curve(scores: pl.DataFrame) -> pl.DataFrame:
+def quantile_curve(scores: Scores) -> pl.DataFrame:
     """Every statistic of memorization at every scored epoch.
 
     Returns:
-        Columns `epoch`, `statistic`, `value`, `std_error` (null where there was one repeat).
+        Columns `epoch`, `statistic`, `value`, `std_error` (null where there was one block).
     """
     rows = [
         (epoch, name, estimate.value, estimate.std_error)
-        for epoch in scores["epoch"].unique().sort()
+        for epoch in scores.epochs
         for name, estimate in summarize(scores, epoch).memorization.items()
     ]
     schema = {
@@ -161,13 +128,12 @@ def quantile_curve(scores: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _significant_share(scores: pl.DataFrame, repeats: int) -> float | None:
-    if not repeats:
+def _significant_share(scores: Scores) -> float | None:
+    """Share of the observations above zero by more than chance; None where errors are unknown."""
+    if scores.exact:
+        return float((scores.memorization > 0).mean())
+    known = Scores(scores.table.drop_nulls("std_error"))
+    if not len(known) or not scores.blocks:
         return None
-    known = scores.drop_nulls("std_error")
-    if known.is_empty():
-        return None
-    found = significantly_positive(
-        known["memorization"].to_numpy(), known["std_error"].to_numpy(), repeats
-    )
+    found = significantly_positive(known.memorization, known.column("std_error"), scores.blocks)
     return float(found.sum() / len(scores))
