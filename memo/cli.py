@@ -32,7 +32,7 @@ from memo.spec.model_specs import CustomSpec
 if TYPE_CHECKING:
     from memo.artifacts.layout import Layout
     from memo.execution.protocol import Executor
-    from memo.pipeline.experiment import Experiment as LoadedExperiment
+    from memo.pipeline.stored_experiment import StoredExperiment
     from memo.scores.aggregate import Method
 
 # Stages are imported by the commands that run them, once the spec is seen to be right: help and
@@ -203,8 +203,8 @@ def adopt(
 ) -> None:
     """Take over what another git revision has trained and scored, where its fingerprints hold."""
     loaded = _load(experiment)
+    from memo.artifacts.revision import Revision
     from memo.commands import adopt as stage
-    from memo.commands.revision import Revision
 
     models, tables = stage.adopt(loaded, Revision(_project.root, revision))
     taken = f"{len(models.files)} models and {len(tables.files)} tables of log-likelihoods"
@@ -270,7 +270,7 @@ def score(
     from memo.pipeline import score as stage
 
     scores = stage.score(loaded, executor)
-    typer.echo(f"{experiment}: {scores['index'].n_unique()} observations scored")
+    typer.echo(f"{experiment}: {len(scores.last)} observations scored")
 
 
 @app.command()
@@ -287,8 +287,18 @@ def export(
 
 
 @app.command()
+def sample(experiment: Experiment) -> None:
+    """Draw samples from trained models."""
+    loaded = _load(experiment)
+    from memo.pipeline import sample as stage
+
+    drawn = stage.sample(loaded)
+    typer.echo(f"{experiment}: {drawn:,} samples")
+
+
+@app.command()
 def neighbors(experiment: Experiment) -> None:
-    """Find each observation's nearest sample and nearest held-out observation."""
+    """Run the tests on samples: each observation's nearest sample and held-out observation."""
     project = _selected(experiment)
     from memo.pipeline import neighbors as stage
 
@@ -337,6 +347,7 @@ def compare(
     names = _scored_names(project, experiments)
     _require_among(baseline, names, "--baseline")
     from memo.commands import terminal
+    from memo.experiments.side_by_side import compare_experiments, find_removals
     from memo.pipeline import compare as stage
     from memo.scores.summaries import STATISTICS
 
@@ -345,12 +356,12 @@ def compare(
     if revision is not None:
         scored += stage.revision_scores(_project.layout, names, revision)
     first = next((one for one in scored if one.name == baseline), scored[0])
-    compared = stage.compare(
+    compared = compare_experiments(
         scored,
         baseline=first.name,
         statistic=statistic,
         images=stage.baseline_images(project, _project.layout, first),
-        removals=stage.find_removals(project),
+        removals=find_removals(project),
     )
     page = stage.write_comparison(_project.layout, compared)
     if as_json:
@@ -379,8 +390,9 @@ def show(
     from memo.commands import terminal
     from memo.report.headlines import metrics, summary_headlines
 
-    scores = stage.scores_of(project, _project.layout, experiment)
-    summary, rows = stage.show(scores, top=top, label=label, epoch=epoch)
+    summary, rows = stage.show(
+        project, _project.layout, experiment, top=top, label=label, epoch=epoch
+    )
     if as_json:
         typer.echo(json.dumps(metrics(summary) | {"most_memorized": rows.to_dicts()}, indent=2))
     else:
@@ -423,7 +435,7 @@ def _try_custom(project: ProjectSpec) -> dict[str, str]:
         if not _project.layout.prepared(spec.dataset).is_dir():
             untried[name] = spec.dataset
             continue
-        from memo.pipeline.train import require_contract
+        from memo.experiments.model_training import require_contract
 
         require_contract(_load(name))
     return untried
@@ -464,7 +476,7 @@ def _read_if_there() -> ProjectSpec | None:
 
 def _scored_names(project: ProjectSpec | None, given: list[str] | None) -> list[str]:
     """Experiments, or tables' scores, to compare."""
-    from memo.commands.from_table import from_table
+    from memo.artifacts.score_tables import from_table
 
     experiments = [] if project is None else list(project.experiments)
     tables = from_table(_project.layout, experiments)
@@ -478,13 +490,13 @@ def _scored_names(project: ProjectSpec | None, given: list[str] | None) -> list[
     return given or [*experiments, *tables]
 
 
-def _load(name: str) -> "LoadedExperiment":
+def _load(name: str) -> "StoredExperiment":
     return _loaded(_selected(name), name)
 
 
 def _load_to_run(
     name: str, stage: str, workers: int | None
-) -> tuple["LoadedExperiment", "Executor"]:
+) -> tuple["StoredExperiment", "Executor"]:
     """Also where the stage's tasks run, whose imports then go on beside this process's own."""
     project = _selected(name)
     from memo.execution.choice import executor, start_nursery
@@ -507,8 +519,8 @@ def _selected(name: str) -> ProjectSpec:
     return project
 
 
-def _loaded(project: ProjectSpec, name: str) -> "LoadedExperiment":
-    from memo.pipeline.experiment import load_experiment
+def _loaded(project: ProjectSpec, name: str) -> "StoredExperiment":
+    from memo.pipeline.stored_experiment import load_experiment
 
     return load_experiment(project, _project.layout, name)
 

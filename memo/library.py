@@ -1,12 +1,6 @@
-"""memo without files and DVC: arrays in, scores, charts and comparisons out.
-
-The computation is the stages' own, in a folder that is gone when its result is.
-"""
+"""memo without files and DVC: arrays in, scores, charts and comparisons out."""
 
 import html
-import shutil
-import tempfile
-import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,20 +14,21 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 from torch import nn
 
-from memo.artifacts.layout import Layout
-from memo.artifacts.tables import SCORES, Facts, read_table
 from memo.datasets.arrays import observation_table, prepare_array, support_of
 from memo.datasets.prepared import Prepared, content_hash
 from memo.design.blocks import blocks
-from memo.design.plan import plan_design
 from memo.errors import InputError
 from memo.execution.choice import executor as chosen_executor
+from memo.execution.protocol import Executor
+from memo.experiments.density_illustration import illustrate
+from memo.experiments.experiment import Experiment, plan_experiment
+from memo.experiments.log_likelihoods import estimate_log_likelihoods, scored_densities
+from memo.experiments.model_training import train_models
+from memo.experiments.page_contents import Results, page_contents
+from memo.experiments.sampling import planned_samples, run_tests, sample_model
+from memo.experiments.scoring import score_experiment
 from memo.mitigations.specs import MitigationSpec
-from memo.pipeline.experiment import Experiment
-from memo.pipeline.neighbors import neighbors
-from memo.pipeline.report import report
-from memo.pipeline.score import score
-from memo.pipeline.train import train
+from memo.pipeline.report import write_report
 from memo.project.project_spec import ExperimentSpec, experiment_on_array
 from memo.project.reading import SpecError
 from memo.report.charts import distribution
@@ -51,6 +46,7 @@ from memo.spec.scoring_specs import DesignSpec, LikelihoodSpec
 from memo.spec.training_specs import TrainingSpec
 from memo.spec.user_code import Code
 from memo.training.device import visible_gpus
+from memo.training.loop import Trained
 
 __all__ = ["Compared", "Measured", "compare", "measure", "scores_from_log_likelihoods"]
 
@@ -129,8 +125,8 @@ def measure(
         data,
         make=None if isinstance(model, BaseModel | Mapping) else model,
     )
-    experiment = _experiment(spec, data)
-    return _scored(experiment, workers)
+    experiment = plan_experiment(NAME, spec, data, content_hash(data))
+    return _measured(experiment, chosen_executor(workers, gpus=visible_gpus()))
 
 
 def compare(first: "Measured", second: "Measured") -> "Compared":
@@ -145,8 +141,8 @@ def compare(first: "Measured", second: "Measured") -> "Compared":
             "different values"
         )
     difference = compare_scores(
-        Scores(first.last),
-        Scores(second.last),
+        first._scores.last,
+        second._scores.last,
         same_partitions=first.facts["partitions"] == second.facts["partitions"],
     )
     return Compared(first, second, difference)
@@ -175,7 +171,7 @@ def scores_from_log_likelihoods(
         labels: A label of each observation.
 
     Returns:
-        Columns as in `memo.artifacts.SCORES`; null where an observation has too few models.
+        Columns as `memo.scores.SCORES` says; null where an observation has too few models.
 
     Raises:
         InputError: Shapes do not fit, or a value is not finite.
@@ -209,47 +205,76 @@ def _matrix(what: str, given: ArrayLike, shape: tuple[int, ...] | None) -> NDArr
     return matrix
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Measured:
     """What each observation owes to its own presence in training."""
 
     title: str
-    scores: pl.DataFrame
-    """One row for each observation and scored epoch; columns as in `memo.artifacts.SCORES`."""
-    facts: Facts
-    """Hashes of values and partitions, and what mitigations promise or cost."""
+    _scores: Scores = field(repr=False)
     _experiment: Experiment = field(repr=False)
+    _models: dict[str, Trained] = field(repr=False)
+    _log_likelihoods: list[pl.DataFrame] = field(repr=False)
+
+    @property
+    def scores(self) -> pl.DataFrame:
+        """One row for each observation and scored epoch; columns as `memo.scores.SCORES` says."""
+        return self._scores.table
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Hashes of values and partitions, and what mitigations promise or cost."""
+        return self._scores.facts
 
     @property
     def last(self) -> pl.DataFrame:
         """Scores at the last scored epoch."""
-        return Scores(self.scores).last.table
+        return self._scores.last.table
 
     def summary(self, epoch: int | None = None) -> Summary:
-        """Headline statistics at an epoch, the last one scored when None; each with its error."""
-        return summarize(self.scores, epoch)
+        """Headline statistics at an epoch, the last one scored when None; each with its error.
+
+        Raises:
+            InputError: The epoch was not scored.
+        """
+        return summarize(self._scores, epoch)
 
     def most_memorized(self, count: int = 10) -> pl.DataFrame:
         """The observations with the highest scores at the last epoch."""
-        return Scores(self.scores).most_memorized(count)
+        return self._scores.most_memorized(count)
 
     def chart(self) -> Chart:
         """The histogram of the scores at the last epoch, with their upper quantiles."""
-        return in_notebook(distribution(self.last["memorization"].to_numpy()))
+        return in_notebook(distribution(self._scores.last.memorization))
 
     def report(self, folder: str | Path) -> Path:
-        """Write the page, its charts and metrics to a new or empty folder; returns the page.
+        """Write the page, its charts and metrics to a new or empty folder; return the page.
 
         Raises:
-            InputError: The folder has files already.
+            InputError: The folder has files already, or there are too few observations for the
+                tests on samples.
         """
         target = Path(folder)
         if target.exists() and any(target.iterdir()):
             raise InputError(f"{target}: has files already")
-        neighbors(self._experiment)
-        report(self._experiment)
-        shutil.copytree(self._experiment.layout.report(NAME), target, dirs_exist_ok=True)
+        write_report(target, *page_contents(self._experiment, self._results()))
         return target / "index.html"
+
+    def _results(self) -> Results:
+        """Everything that the report is made of; samples are drawn and compared now."""
+        experiment = self._experiment
+        full = self._models["full"].weights[experiment.last_epoch]
+        samples = sample_model(experiment, planned_samples(experiment)[-1], full)
+        folds = [model.name for model in experiment.models if model.fold is not None]
+        return Results(
+            scores=self._scores,
+            log_likelihoods=self._log_likelihoods,
+            losses=[self._models[name].losses for name in folds or ["full"]],
+            samples=samples,
+            neighbors=run_tests(experiment, samples, lambda: full),
+            illustration=illustrate(
+                experiment, self._scores, lambda model: self._models[model.name].weights
+            ),
+        )
 
     def _repr_html_(self) -> str:
         return _html_table(self.title, summary_headlines(self.summary()))
@@ -341,21 +366,24 @@ def _spec(settings: dict[str, Any], data: Prepared, make: Make | None) -> Experi
     return spec.model_copy(update={"model": given})
 
 
-def _experiment(spec: ExperimentSpec, data: Prepared) -> Experiment:
-    """The experiment in a folder of its own, which goes when nothing refers to it any more."""
-    design = plan_design(spec.scoring.design, len(data), spec.seed)
-    folder = tempfile.mkdtemp(prefix="memo-")
-    experiment = Experiment(NAME, spec, Layout(Path(folder)), data, content_hash(data), design)
-    weakref.finalize(experiment, shutil.rmtree, folder, ignore_errors=True)
-    return experiment
-
-
-def _scored(experiment: Experiment, workers: int | None) -> Measured:
-    executor = chosen_executor(workers, gpus=visible_gpus())
-    train(experiment, executor)
-    score(experiment, executor)
-    scores, facts = read_table(experiment.layout.scores(NAME), SCORES)
-    return Measured(experiment.spec.title or NAME, scores, facts, experiment)
+def _measured(experiment: Experiment, executor: Executor) -> Measured:
+    """Train all models, score all observations, and keep what a report is made of."""
+    wanted = [model.name for model in experiment.models]
+    models = {
+        model.name: trained
+        for stack in train_models(experiment, wanted, executor)
+        for model, trained in zip(stack.models, stack.trained, strict=True)
+    }
+    densities = scored_densities(experiment)
+    tables = {
+        density.name: table
+        for density, table in estimate_log_likelihoods(
+            experiment, densities, lambda model: models[model.name].weights, executor
+        )
+    }
+    in_order = [tables[density.name] for density in densities]
+    scores = score_experiment(experiment, densities, in_order)
+    return Measured(experiment.spec.title or NAME, scores, experiment, models, in_order)
 
 
 def _html_table(title: str, rows: Iterable[Headline]) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from memo.artifacts.model_files import model_files
 from memo.commands.adopt import adopt
-from memo.commands.revision import Revision
+from memo.artifacts.revision import Revision
 from memo.errors import InputError
 from tests.conftest import SMALL, Remote, command, contents, edit, files, make_repository
 from tests.in_process import load, scored_experiments

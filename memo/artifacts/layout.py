@@ -58,4 +58,3 @@ class Layout:
     @property
     def comparison(self) -> Path:
         return self.root / "reports" / "compare"
-

@@ -97,6 +97,10 @@ class ModelFile:
             return str(error)
         return None
 
+    def at(self, path: Path) -> "ModelFile":
+        """The same model's file in another place."""
+        return replace(self, path=path)
+
     def names_this_model(self) -> bool:
         """True where the file's header has this model's fingerprint; the rest is not read."""
         try:
@@ -120,7 +124,7 @@ class ModelFile:
             ArtifactError: The copy cannot be written.
         """
         for path in sorted(folder.glob(pattern)):
-            other = replace(self, path=path)
+            other = self.at(path)
             if path != self.path and other.names_this_model() and other.problem() is None:
                 write_whole(self.path, path.read_bytes())
                 return path

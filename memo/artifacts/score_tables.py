@@ -1,21 +1,25 @@
-"""Tables of scores: read once they are seen to be what they must be."""
+"""Tables of scores in files: read once they are seen to be what they must be."""
 
 import json
 import math
+from collections.abc import Container
 from pathlib import Path
 
-import polars as pl
-
 from memo.artifacts.files import ArtifactError
-from memo.artifacts.tables import SCORES, Facts, parse_table
+from memo.artifacts.layout import Layout
+from memo.artifacts.tables import parse_table, read_table, write_table
+from memo.scores.table import SCORES, Scores
 
-__all__ = ["parse_scores", "read_scores_file"]
+__all__ = ["FROM_TABLE", "from_table", "parse_scores", "read_scores_file", "write_scores_file"]
 
 NUMBERS = ("epsilon", "delta", "weight", "largest_bound")
 
+FROM_TABLE = "likelihoods"
+"""The fact by which scores that were made from a table are known; it says what is in the table."""
 
-def read_scores_file(file: Path) -> tuple[pl.DataFrame, Facts]:
-    """The scores in a file.
+
+def read_scores_file(file: Path) -> Scores:
+    """Read the scores in a file.
 
     Raises:
         ArtifactError: It is missing, damaged, or not a table of scores.
@@ -25,9 +29,13 @@ def read_scores_file(file: Path) -> tuple[pl.DataFrame, Facts]:
     return parse_scores(file.read_bytes(), file)
 
 
-def parse_scores(content: bytes, file: Path) -> tuple[pl.DataFrame, Facts]:
-    """As `read_scores_file`, from the bytes of a file that lies elsewhere."""
-    scores, facts = parse_table(content, SCORES, file)
+def parse_scores(content: bytes, file: Path) -> Scores:
+    """Read scores from the bytes of a file that lies elsewhere.
+
+    Raises:
+        ArtifactError: They are damaged, or not a table of scores; the message names `file`.
+    """
+    table, facts = parse_table(content, SCORES, file)
     try:
         wrong = [name for name in NUMBERS if name in facts and math.isnan(float(facts[name]))]
         removed = json.loads(facts.get("removed", "[]"))
@@ -35,8 +43,33 @@ def parse_scores(content: bytes, file: Path) -> tuple[pl.DataFrame, Facts]:
         raise ArtifactError(f"{file}: its facts cannot be read: {error}") from None
     if wrong or not isinstance(removed, list) or not all(type(i) is int for i in removed):
         raise ArtifactError(f"{file}: its facts were not written by memo")
-    without = scores["memorization_without_repeat"]
+    without = table["memorization_without_repeat"]
     values = without.explode(empty_as_null=False)
     if without.list.len().n_unique() != 1 or values.null_count() or not values.is_finite().all():
         raise ArtifactError(f"{file}: scores without each repeat are not numbers for each repeat")
-    return scores, facts
+    return Scores(table, facts)
+
+
+def write_scores_file(file: Path, scores: Scores) -> None:
+    """Write scores with their facts, whole or not at all.
+
+    Raises:
+        ArtifactError: The file cannot be written.
+    """
+    write_table(file, scores.table, SCORES, scores.facts)
+
+
+def from_table(layout: Layout, experiments: Container[str] = ()) -> list[str]:
+    """Names of scores that were made from tables of log-likelihoods, beside those of experiments.
+
+    What an earlier spec left behind may be unreadable, and is passed over.
+    """
+    others = (file for file in layout.all_scores if file.stem not in experiments)
+    return [file.stem for file in others if _is_from_table(file)]
+
+
+def _is_from_table(file: Path) -> bool:
+    try:
+        return FROM_TABLE in read_table(file, SCORES)[1]
+    except ArtifactError:
+        return False

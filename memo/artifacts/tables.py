@@ -11,12 +11,10 @@ import polars as pl
 
 from memo.artifacts.files import ArtifactError, write_whole
 from memo.artifacts.parquet.reading import ParquetError, read_parquet
-from memo.scores.table import SCORES
 
 __all__ = [
     "LOG_LIKELIHOODS",
     "OBSERVATIONS",
-    "SCORES",
     "Facts",
     "Schema",
     "parse_table",

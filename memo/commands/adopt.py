@@ -1,19 +1,18 @@
 """adopt: what another git revision has trained and scored of an experiment -> this project."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from memo.artifacts.files import write_whole
-from memo.artifacts.model_files import ModelFile, model_files
+from memo.artifacts.files import ArtifactError, write_whole
+from memo.artifacts.model_files import ModelFile
+from memo.artifacts.revision import Revision
 from memo.artifacts.training_seconds import parse_seconds, read_seconds, write_seconds
-from memo.commands.revision import Revision
 from memo.errors import InputError
-from memo.pipeline.densities import ScoredDensity, log_likelihoods_problem, scored_densities
-from memo.pipeline.exclusive import exclusive
-from memo.pipeline.experiment import Experiment
+from memo.experiments.log_likelihoods import ScoredDensity, scored_densities
+from memo.pipeline.stored_experiment import StoredExperiment, exclusive
 
 __all__ = ["Adopted", "adopt"]
 
@@ -29,7 +28,7 @@ class Adopted:
 
 
 @exclusive
-def adopt(experiment: Experiment, revision: Revision) -> tuple[Adopted, Adopted]:
+def adopt(experiment: StoredExperiment, revision: Revision) -> tuple[Adopted, Adopted]:
     """Take over models, and log-likelihoods under them, that hold for this experiment's spec.
 
     A file's fingerprint names everything that determines it, so that it is the one that would be
@@ -42,9 +41,10 @@ def adopt(experiment: Experiment, revision: Revision) -> tuple[Adopted, Adopted]
         InputError: The revision, or what it tracks, cannot be had; or it has no such experiment.
         ArtifactError: A file cannot be written.
     """
-    models = [_Wanted(file.path, partial(_model_problem, file)) for file in model_files(experiment)]
+    files = [experiment.model_file(model) for model in experiment.models]
+    models = [_Wanted(file.path, partial(_model_problem, file)) for file in files]
     tables = [
-        _Wanted(density.table, partial(_table_problem, experiment, density))
+        _Wanted(experiment.table_file(density), partial(_table_problem, experiment, density))
         for density in scored_densities(experiment)
     ]
     found = _adopted(models, revision), _adopted(tables, revision)
@@ -56,15 +56,19 @@ def adopt(experiment: Experiment, revision: Revision) -> tuple[Adopted, Adopted]
 class _Wanted:
     path: Path
     problem: Callable[[Path], str | None]
-    """Why a file cannot be taken for this one."""
+    """Says why a file cannot be taken for this one."""
 
 
 def _model_problem(file: ModelFile, path: Path) -> str | None:
-    return replace(file, path=path).problem()
+    return file.at(path).problem()
 
 
-def _table_problem(experiment: Experiment, density: ScoredDensity, path: Path) -> str | None:
-    return log_likelihoods_problem(experiment, replace(density, table=path))
+def _table_problem(experiment: StoredExperiment, density: ScoredDensity, path: Path) -> str | None:
+    try:
+        experiment.read_log_likelihoods(density, path)
+    except ArtifactError as error:
+        return str(error)
+    return None
 
 
 def _adopted(wanted: Sequence[_Wanted], revision: Revision) -> Adopted:
@@ -87,7 +91,7 @@ def _adopted(wanted: Sequence[_Wanted], revision: Revision) -> Adopted:
 
 
 def _take(wanted: _Wanted, revision: Revision) -> str | None:
-    """Copy a file, once it is seen to hold; returns why it was not."""
+    """Copy a file, once it is seen to hold; return why it was not."""
     content = revision.read(wanted.path)
     with TemporaryDirectory() as folder:
         copy = Path(folder) / wanted.path.name
@@ -99,7 +103,7 @@ def _take(wanted: _Wanted, revision: Revision) -> str | None:
     return problem.replace(str(copy), f"{wanted.path}@{revision.name}")
 
 
-def _take_seconds(experiment: Experiment, revision: Revision, models: Sequence[Path]) -> None:
+def _take_seconds(experiment: StoredExperiment, revision: Revision, models: Sequence[Path]) -> None:
     file = experiment.layout.seconds(experiment.name)
     if not models or file.name not in revision.files(file.parent):
         return

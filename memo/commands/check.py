@@ -2,11 +2,9 @@
 
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import polars as pl
-import torch
 from numpy.typing import NDArray
 
 from memo.datasets.rows import Rows
@@ -14,15 +12,20 @@ from memo.design.k_fold import IndexArray
 from memo.design.seeds import Stream, seed_sequence, torch_seed
 from memo.errors import InputError
 from memo.execution.protocol import Executor
+from memo.experiments.log_likelihoods import (
+    ScoredDensity,
+    observations_at,
+    scored_densities,
+)
 from memo.likelihood.calibration import EstimatorCheck, compare_to_reference
 from memo.likelihood.estimate import draws_of_its_own
 from memo.likelihood.estimators.annealed import annealed_log_likelihood
 from memo.likelihood.weights import LogLikelihood, concatenate
 from memo.models.protocols import is_latent_variable_model
-from memo.pipeline.densities import ScoredDensity, read_log_likelihoods, scored_densities
-from memo.pipeline.experiment import Experiment
+from memo.models.state import loaded_model
 from memo.pipeline.progress import progress
-from memo.pipeline.weights import loaded_model
+from memo.pipeline.stored_experiment import StoredExperiment
+from memo.scores.table import scored_epoch
 from memo.spec.model_specs import ModelSpec, source_of
 from memo.spec.user_code import errors_of
 from memo.training.device import default_device, one_thread
@@ -42,7 +45,7 @@ TASK_ROWS = 25
 
 
 def check(
-    experiment: Experiment, executor: Executor, *, observations: int, epoch: int | None
+    experiment: StoredExperiment, executor: Executor, *, observations: int, epoch: int | None
 ) -> EstimatorCheck:
     """Compare what `score` wrote with annealed importance sampling, in training and held out.
 
@@ -57,7 +60,7 @@ def check(
             enough observations.
         ArtifactError: Models or log-likelihoods are missing or damaged.
     """
-    at = experiment.scored_epoch(epoch)
+    at = scored_epoch(experiment.spec.scoring.epochs, epoch)
     model = experiment.blank_model
     if not is_latent_variable_model(model):
         reason = (
@@ -80,7 +83,7 @@ def check(
     ]
     tasks = [task for sample in samples for task in sample.tasks]
     shared = _Shared(experiment.spec.model, experiment.data.scored)
-    names = [f"experiment {experiment.name}, check of {task.file}" for task in tasks]
+    names = [f"experiment {experiment.name}, check of {task.what}" for task in tasks]
     references: dict[int, LogLikelihood] = {}
     with (
         progress(
@@ -106,7 +109,7 @@ class _Shared:
 
 @dataclass(frozen=True)
 class _Task:
-    file: Path
+    what: str
     weights: Weights
     rows: IndexArray
     seed: int
@@ -122,7 +125,7 @@ class _Sample:
 
 
 def _sample(
-    experiment: Experiment,
+    experiment: StoredExperiment,
     density: ScoredDensity,
     observations: int,
     epoch: int,
@@ -136,37 +139,35 @@ def _sample(
         for part in (members, density.held_out)
     ]
     rows = np.concatenate(parts)
-    weights = density.model.read().weights[epoch]
-    table = read_log_likelihoods(experiment, density).filter(pl.col("epoch") == epoch)
+    weights = experiment.model_file(density.model).read().weights[epoch]
+    table = experiment.read_log_likelihoods(density).filter(pl.col("epoch") == epoch)
     seeds = seed_sequence(experiment.spec.seed, Stream.CHECK, epoch, *density.position)
     pieces = [rows[start : start + TASK_ROWS] for start in range(0, len(rows), TASK_ROWS)]
     return _Sample(
         _estimates(experiment, table[rows], rows),
         np.arange(len(rows)) < len(parts[0]),
         [
-            _Task(density.model.path, weights, piece, torch_seed(seed))
+            _Task(density.model.words, weights, piece, torch_seed(seed))
             for piece, seed in zip(pieces, seeds.spawn(len(pieces)), strict=True)
         ],
     )
 
 
-def _estimates(experiment: Experiment, table: pl.DataFrame, rows: IndexArray) -> LogLikelihood:
-    """What `score` wrote, of the values that the model sees: without the Jacobian."""
-    jacobian = experiment.data.log_jacobian
-    value = table["log_likelihood"].to_numpy()
+def _estimates(
+    experiment: StoredExperiment, table: pl.DataFrame, rows: IndexArray
+) -> LogLikelihood:
+    """What `score` wrote, in the space of the values that the model sees."""
+    diagnostics = ("std_error", "effective_sample_size", "samples", "pareto_k")
     return LogLikelihood(
-        value if jacobian is None else value - jacobian[rows],
-        *(
-            table[name].to_numpy()
-            for name in ("std_error", "effective_sample_size", "samples", "pareto_k")
-        ),
+        experiment.data.to_model(table["log_likelihood"].to_numpy(), rows),
+        *(table[name].to_numpy() for name in diagnostics),
     )
 
 
 def _reference(shared: _Shared, task: _Task) -> LogLikelihood:
     device = default_device()
-    x = torch.from_numpy(np.array(shared.scored[task.rows])).to(device, torch.float32)
-    model = loaded_model(task.weights, shared.model, x.shape[1:], task.file).to(device).eval()
+    x = observations_at(shared.scored, task.rows, device)
+    model = loaded_model(task.weights, shared.model, x.shape[1:]).to(device)
     assert is_latent_variable_model(model)
     with one_thread(), errors_of(source_of(shared.model)):
         return annealed_log_likelihood(model, x, TEMPERATURES, CHAINS, task.seed)

@@ -7,14 +7,15 @@ import polars as pl
 
 from memo.artifacts.files import write_whole
 from memo.errors import InputError
-from memo.pipeline.densities import ScoredDensity, read_log_likelihoods, scored_densities
-from memo.pipeline.experiment import OF_THE_RELEASED_DENSITY, Experiment
+from memo.experiments.experiment import OF_THE_RELEASED_DENSITY
+from memo.experiments.log_likelihoods import ScoredDensity, scored_densities
+from memo.pipeline.stored_experiment import StoredExperiment
 
 __all__ = ["export"]
 
 
-def export(experiment: Experiment, file: Path) -> int:
-    """Write log p of every observation under every model; returns how many rows.
+def export(experiment: StoredExperiment, file: Path) -> int:
+    """Write log p of every observation under every model; return how many rows.
 
     Raises:
         InputError: The file is of another kind than .csv and .parquet, or scores are not those of
@@ -39,13 +40,13 @@ def export(experiment: Experiment, file: Path) -> int:
     return len(table)
 
 
-def _rows(experiment: Experiment, density: ScoredDensity) -> pl.DataFrame:
-    table = read_log_likelihoods(experiment, density).join(
+def _rows(experiment: StoredExperiment, density: ScoredDensity) -> pl.DataFrame:
+    table = experiment.read_log_likelihoods(density).join(
         experiment.data.observations.select("index", "id"), on="index", how="left"
     )
     block = [] if density.block is None else [pl.lit(density.block, pl.Int64).alias("block")]
     return table.sort("epoch", "index").select(
-        pl.lit(density.table.stem).alias("model"),
+        pl.lit(density.name).alias("model"),
         *block,
         "index",
         "id",

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,8 +15,7 @@ from memo.artifacts.files import write_whole
 from memo.artifacts.fingerprints import fingerprint
 from memo.artifacts.layout import Layout
 from memo.artifacts.likelihood_tables import read_likelihoods, wrong_row
-from memo.artifacts.tables import SCORES, write_table
-from memo.commands.from_table import FROM_TABLE
+from memo.artifacts.score_tables import FROM_TABLE, write_scores_file
 from memo.datasets.pictures import pictures
 from memo.datasets.prepared import Prepared
 from memo.design.blocks import blocks
@@ -28,7 +27,7 @@ from memo.report.headlines import metrics, summary_headlines
 from memo.report.page_data import ReportData
 from memo.scores.aggregate import Method, memorization_scores
 from memo.scores.summaries import Summary, quantile_curve, summarize
-from memo.scores.table import Scores
+from memo.scores.table import SCORES, Scores
 
 __all__ = ["TableScores", "score_table", "scored_table"]
 
@@ -99,7 +98,8 @@ def score_table(
     }
     if known.dataset is not None:
         facts["dataset"] = known.dataset
-    write_table(layout.scores(name), scores, SCORES, facts)
+    scores = replace(scores, facts=facts)
+    write_scores_file(layout.scores(name), scores)
     summary = summarize(scores)
     warnings = list(_warnings(rows, models, few, summary))
     folder = layout.report(name)
@@ -111,8 +111,8 @@ def score_table(
             facts=_words(file, rows, models, known, method),
             headlines=summary_headlines(summary),
             warnings=warnings,
-            scores=scores,
-            quantiles=quantile_curve(Scores(scores)),
+            scores=scores.table,
+            quantiles=quantile_curve(scores),
             losses=NO_LOSSES,
             images=known.images,
             scores_file=str(layout.scores(name)),
@@ -129,7 +129,7 @@ class Scored(NamedTuple):
     rows: pl.DataFrame
     known: Observations
     models: pl.DataFrame
-    scores: pl.DataFrame
+    scores: Scores
     few: pl.DataFrame
     """Observations and epochs with too few models for a score, or for its standard error."""
 
@@ -155,9 +155,9 @@ def scored_table(
         _scores_at(at, models, known, method)
         for _, at in sorted(rows.group_by("epoch"), key=lambda group: group[0])
     ]
-    scores = pl.concat(table for table, _ in at_epochs)
+    scores = Scores(pl.concat(table for table, _ in at_epochs))
     few = pl.concat(lacking for _, lacking in at_epochs)
-    if scores.is_empty():
+    if not len(scores):
         raise InputError(
             f"{file}: of no observation there are log-likelihoods under a model trained with it "
             "and under one trained without it"

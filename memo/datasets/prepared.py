@@ -61,6 +61,16 @@ class Prepared:
         """Whether training sees the scored values or draws its own from the intensities."""
         return "fixed" if self.intensities is None else "drawn"
 
+    def to_original(
+        self, log_p: NDArray[np.float64], rows: Any = slice(None)
+    ) -> NDArray[np.float64]:
+        """log p in the space of the original values."""
+        return log_p if self.log_jacobian is None else log_p + self.log_jacobian[rows]
+
+    def to_model(self, log_p: NDArray[np.float64], rows: Any = slice(None)) -> NDArray[np.float64]:
+        """log p in the space of the model's values."""
+        return log_p if self.log_jacobian is None else log_p - self.log_jacobian[rows]
+
     def __len__(self) -> int:
         return len(self.scored)
 

@@ -1,1 +1,1 @@
-"""What an experiment computes: models, log-likelihoods, scores, samples and page contents, no files."""
+"""What an experiment computes, without files: models, log-likelihoods, scores, page contents."""

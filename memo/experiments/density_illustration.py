@@ -20,14 +20,14 @@ from memo.mitigations.training_plan import training_plan
 from memo.models.protocols import Density, FitError
 from memo.models.state import loaded_model
 from memo.report.page_data import Illustration, Overfitted
-from memo.scores.score_table import Scores
+from memo.scores.table import Scores
 from memo.spec.model_specs import source_of
 from memo.spec.user_code import errors_of
 from memo.training.device import default_device, one_thread
 from memo.training.loop import TrainingError, TrainingSet
 from memo.training.stack import Weights
 
-__all__ = ["illustrate", "illustration_arrays", "illustration_of", "is_illustrated"]
+__all__ = ["WeightsOf", "illustrate", "illustration_arrays", "illustration_of", "is_illustrated"]
 
 FloatArray = NDArray[np.float64]
 WeightsOf = Callable[[ModelPlan], Mapping[int, Weights]]

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from memo.artifacts.fingerprints import fingerprint
 from memo.artifacts.versions import TRAINING_VERSION
@@ -18,12 +19,10 @@ from memo.design.plan import Design, plan_design
 from memo.design.seeds import Stream, seed_sequence
 from memo.errors import InputError
 from memo.mitigations.specs import DeduplicateSpec, RemoveSpec
+from memo.models.build import build_model
 from memo.project.combinations import completed_model, problems_with_categories
 from memo.project.project_spec import ExperimentSpec
 from memo.spec.model_specs import source_of
-
-if TYPE_CHECKING:
-    from torch import nn
 
 __all__ = ["OF_THE_RELEASED_DENSITY", "Experiment", "ModelPlan", "plan_experiment"]
 
@@ -128,10 +127,8 @@ class Experiment:
         return duplicate_pairs(self.data.scored, specs[0].distance)
 
     @cached_property
-    def blank_model(self) -> "nn.Module":
+    def blank_model(self) -> nn.Module:
         """The model of the spec, with weights to be set."""
-        from memo.models.build import build_model  # noqa: PLC0415 -- a report needs no torch
-
         return build_model(self.spec.model, self.data.shape)
 
     def partitions_fingerprint(self) -> str:
@@ -155,14 +152,12 @@ class Experiment:
             self.training_members(fold.held_out),
             fold.held_out,
             seed_sequence(self.spec.seed, Stream.FOLD_MODEL, *position),
-            self._fingerprint(
-                design=self.design.determinants, repeat=fold.repeat, fold=fold.fold
-            ),
+            self._fingerprint(design=self.design.determinants, repeat=fold.repeat, fold=fold.fold),
         )
 
     def _fingerprint(self, **position: Any) -> str:
         """A hash of all that determines a model; how many there are does not."""
-        training = self.spec.training.model_dump()
+        training = self.spec.training.model_dump(exclude={"compile"})
         if training["precision"] == "float32":  # models that were trained before there was a choice
             del training["precision"]
         return fingerprint(
@@ -179,7 +174,7 @@ class Experiment:
 
     @cached_property
     def _model_determinants(self) -> dict[str, Any]:
-        """The model's spec; for a model of the user's own, what its code says, not where it lies."""
+        """The model's spec; for code of the user's own, what it says instead of where it lies."""
         source = source_of(self.spec.model)
         if source is None:
             return self.spec.model.model_dump(exclude_none=True)

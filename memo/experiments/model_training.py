@@ -1,7 +1,7 @@
 """Training the models of an experiment: cut into stacks, one task each."""
 
 import time
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
@@ -30,7 +30,6 @@ __all__ = [
     "require_contract",
     "train_models",
     "train_or_fit",
-    "why_trained_alone",
 ]
 
 
@@ -46,7 +45,10 @@ class TrainedStack:
 
 
 def train_models(
-    experiment: Experiment, wanted: Collection[str], executor: Executor
+    experiment: Experiment,
+    wanted: Collection[str],
+    executor: Executor,
+    tell: Callable[[str], object] = lambda words: None,
 ) -> Generator[TrainedStack, None, None]:
     """Train models of an experiment, and yield them stack by stack as they are done.
 
@@ -57,6 +59,7 @@ def train_models(
         experiment: What to train.
         wanted: Names of models.
         executor: Where tasks run.
+        tell: Given a sentence where models cannot be trained in stacks.
 
     Raises:
         InputError: A model of the user's own does not offer what it must.
@@ -65,7 +68,7 @@ def train_models(
     if not wanted:
         return
     require_contract(experiment)
-    stacks = [s for s in _stacks(experiment) if any(model.name in wanted for model in s)]
+    stacks = [s for s in _stacks(experiment, tell) if any(model.name in wanted for model in s)]
     # what takes longest starts first, so that all workers end together
     stacks.sort(key=lambda stack: sum(len(model.members) for model in stack), reverse=True)
     spec = experiment.spec
@@ -124,7 +127,7 @@ def require_contract(experiment: Experiment) -> None:
             )
 
 
-def why_trained_alone(experiment: Experiment) -> str | None:
+def _why_not_stacked(experiment: Experiment) -> str | None:
     """Say why a model of the user's own cannot be trained in a stack; None where it can."""
     model = experiment.spec.model
     if not isinstance(model, CustomSpec):
@@ -138,12 +141,14 @@ def _tried(experiment: Experiment) -> torch.Tensor:
     return torch.from_numpy(rows).to(default_device(), torch.float32)
 
 
-def _stacks(experiment: Experiment) -> list[Sequence[ModelPlan]]:
+def _stacks(experiment: Experiment, tell: Callable[[str], object]) -> list[Sequence[ModelPlan]]:
     """Cut the models of each repeat into stacks; the full model is a stack of its own."""
     model = experiment.blank_model
     plan = training_plan(experiment.spec.training, experiment.spec.mitigations)
-    alone = isinstance(model, Fitted) or plan.privacy is not None
-    alone = alone or why_trained_alone(experiment) is not None
+    reason = _why_not_stacked(experiment)
+    if reason is not None:
+        tell(f"models are trained one by one, not as a stack: {reason}")
+    alone = isinstance(model, Fitted) or plan.privacy is not None or reason is not None
     parameters = sum(p.numel() for p in model.parameters())
     stacks: list[Sequence[ModelPlan]] = []
     for _, group in groupby(experiment.models, key=lambda model: model.repeat):

@@ -129,9 +129,7 @@ def sample_model(
         with one_thread(), errors_of(source_of(experiment.spec.model)):
             return draw_samples(model, planned.count, torch_seed(draws))
     except WorkError as error:
-        raise WorkError(
-            f"experiment {experiment.name}, {planned.model.words}: {error}"
-        ) from None
+        raise WorkError(f"experiment {experiment.name}, {planned.model.words}: {error}") from None
 
 
 def run_tests(

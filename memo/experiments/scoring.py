@@ -15,7 +15,7 @@ from memo.pipeline.released_density import (
     background_log_likelihoods,
     released_scores,
 )
-from memo.scores.score_table import Scores
+from memo.scores.table import Scores
 
 __all__ = ["score_experiment"]
 
@@ -40,7 +40,7 @@ def score_experiment(
     for epoch in experiment.spec.scoring.epochs:
         released, unreliable = _released_at(experiment, tables, block, epoch, background)
         parts.append(
-            Scores.of_aggregate(
+            Scores.from_aggregate(
                 experiment.data.observations, epoch, released.scores, unreliable
             ).table
         )

@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 
 from memo.artifacts.tables import Facts
+from memo.experiments.experiment import Experiment
 from memo.mitigations.specs import DPSGDSpec
-from memo.pipeline.experiment import Experiment
 
 __all__ = ["privacy_facts", "privacy_words"]
 
@@ -20,7 +20,7 @@ def privacy_facts(experiment: Experiment) -> Facts:
     from memo.training.private import epsilon_spent  # noqa: PLC0415 -- torch takes a second
 
     training = experiment.spec.training
-    sizes = {len(experiment.training_members(m.held_out)) for m in experiment.fold_models()}
+    sizes = {len(experiment.training_members(m.held_out)) for m in experiment.design.fold_models}
     last = experiment.spec.scoring.epochs[-1]
     spent = max(
         epsilon_spent(spec, size, training.batch_size, training.epochs, last) for size in sizes

@@ -8,11 +8,11 @@ import torch
 from numpy.typing import NDArray
 
 from memo.design.k_fold import IndexArray
+from memo.experiments.experiment import Experiment
 from memo.mitigations.specs import BackgroundSpec
 from memo.models.frequencies import Frequencies
 from memo.models.kde import KDE
 from memo.models.normal import Normal
-from memo.pipeline.experiment import Experiment
 from memo.scores.aggregate import Aggregate, memorization_scores
 from memo.scores.released import ensemble_scores, fitted_weight, mixed_log_likelihood, mixture_bound
 from memo.spec.model_specs import KDESpec, NormalSpec

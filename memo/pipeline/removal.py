@@ -8,7 +8,6 @@ from memo.artifacts.layout import Layout
 from memo.artifacts.score_tables import read_scores_file
 from memo.design.k_fold import IndexArray
 from memo.project.project_spec import ExperimentSpec
-from memo.scores.table import Scores
 
 __all__ = ["NOTHING", "removed_observations"]
 
@@ -27,10 +26,10 @@ def removed_observations(layout: Layout, spec: ExperimentSpec, data_hash: str) -
     file = layout.scores(removal.of)
     if not file.is_file():
         raise ArtifactError(f"{file}: experiment {removal.of!r} is not scored yet; run: dvc repro")
-    scores, facts = read_scores_file(file)
-    if facts.get("data") != data_hash:
+    scores = read_scores_file(file)
+    if scores.facts.get("data") != data_hash:
         raise ArtifactError(f"{file}: belongs to another data set; run: dvc repro")
-    ranked = Scores(scores).ranked
+    ranked = scores.ranked
     if removal.quantile is None:
         chosen = ranked.head(removal.count or 0)
     else:

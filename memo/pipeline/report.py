@@ -1,67 +1,44 @@
 """report: scores -> reports/<experiment>/: metrics, plots, charts and a page."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
-
 from memo.artifacts.files import ArtifactError, write_whole
-from memo.artifacts.model_files import fold_file, full_model_file
-from memo.artifacts.score_tables import read_scores_file
-from memo.artifacts.tables import Facts, require_keys
-from memo.datasets.pictures import pictures
-from memo.pipeline.densities import read_log_likelihoods, scored_densities
-from memo.pipeline.experiment import Experiment
-from memo.pipeline.illustration import illustrate
-from memo.pipeline.privacy import privacy_words
-from memo.pipeline.records import column_facts, record_data
-from memo.pipeline.relation import neighbor_metrics, related_neighbors
-from memo.report.experiment_page import UNRELIABLE, render_report
-from memo.report.headlines import metrics, summary_headlines
-from memo.report.page_data import ReportData
-from memo.scores.summaries import Summary, quantile_curve, summarize
-from memo.scores.table import Scores
-from memo.spec.model_specs import CustomSpec
-from memo.spec.scoring_specs import LARGEST_PARETO_K, AdaptiveSpec, LikelihoodSpec
+from memo.artifacts.tensors import read_tensors
+from memo.experiments.density_illustration import illustration_of
+from memo.experiments.log_likelihoods import scored_densities
+from memo.experiments.page_contents import Results, page_contents
+from memo.pipeline.stored_experiment import StoredExperiment
+from memo.report.experiment_page import render_report
+from memo.report.page_data import Illustration, ReportData
 
-__all__ = ["read_scores", "report", "write_report"]
+__all__ = ["report", "write_report"]
 
 
-def report(experiment: Experiment) -> Summary:
-    """Write an experiment's report; returns its headline statistics.
+def report(experiment: StoredExperiment) -> None:
+    """Write an experiment's report from the files of earlier stages; nothing is computed anew.
 
     Raises:
-        ArtifactError: Scores, log-likelihoods or a fold file are missing or damaged.
+        ArtifactError: A file is missing, damaged, or from another spec.
     """
-    scores, scored = read_scores(experiment)
-    summary = summarize(scores)
-    diagnostics = _diagnostics(experiment)
-    neighbors = related_neighbors(experiment, scores)
-    write_report(
-        experiment.layout.report(experiment.name),
-        ReportData(
-            experiment=experiment.name,
-            title=experiment.spec.title or experiment.name,
-            facts=_facts(experiment) | _guarantees(experiment, scores, scored),
-            headlines=summary_headlines(summary),
-            warnings=list(_warnings(experiment, summary, diagnostics)),
-            scores=scores,
-            quantiles=quantile_curve(Scores(scores)),
-            losses=_losses(experiment, scores),
-            images=pictures(experiment.data),
-            neighbors=neighbors,
-            records=record_data(experiment),
-            illustration=illustrate(experiment, scores),
-            scores_file=str(experiment.layout.scores(experiment.name)),
-        ),
-        metrics(summary)
-        | {"estimator": diagnostics, "neighbors": neighbor_metrics(neighbors)}
-        | _mitigation_metrics(scored),
+    samples = experiment.read_samples()
+    folds = [model for model in experiment.models if model.fold is not None]
+    results = Results(
+        scores=experiment.read_scores(),
+        log_likelihoods=[
+            experiment.read_log_likelihoods(density) for density in scored_densities(experiment)
+        ],
+        losses=[
+            experiment.model_file(model).read_losses() for model in folds or [experiment.full_model]
+        ],
+        samples=samples,
+        neighbors=experiment.neighbor_file(samples).read(),
+        illustration=_read_illustration(experiment),
     )
-    return summary
+    file = experiment.layout.scores(experiment.name)
+    data, numbers = page_contents(experiment, results, str(file))
+    write_report(experiment.layout.report(experiment.name), data, numbers)
 
 
 def write_report(folder: Path, data: ReportData, numbers: dict[str, Any]) -> None:
@@ -72,7 +49,7 @@ def write_report(folder: Path, data: ReportData, numbers: dict[str, Any]) -> Non
     """
     quantiles = data.quantiles.pivot("statistic", index="epoch", values="value")
     files = {
-        "metrics.json": _json(numbers),
+        "metrics.json": (json.dumps(numbers, indent=2, allow_nan=False) + "\n").encode(),
         "losses.csv": data.losses.write_csv().encode(),
         "quantiles.csv": quantiles.write_csv().encode(),
         **render_report(data),
@@ -81,173 +58,12 @@ def write_report(folder: Path, data: ReportData, numbers: dict[str, Any]) -> Non
         write_whole(folder / name, content)
 
 
-def read_scores(experiment: Experiment) -> tuple[pl.DataFrame, Facts]:
-    """The scores of an experiment, one row for each observation and scored epoch.
-
-    Raises:
-        ArtifactError: They are missing, damaged, or not of this experiment's data and epochs.
-    """
-    file = experiment.layout.scores(experiment.name)
-    scores, facts = read_scores_file(file)
-    n, epochs = len(experiment.data), experiment.spec.scoring.epochs
-    if facts.get("data") != experiment.data_hash or len(scores) != n * len(epochs):
+def _read_illustration(experiment: StoredExperiment) -> Illustration | None:
+    file = experiment.layout.illustration(experiment.name)
+    tensors = read_tensors(file)
+    if tensors.facts.get("fingerprint") != experiment.illustration_fingerprint():
         raise ArtifactError(f"{file}: belongs to another spec; run: memo score {experiment.name}")
-    require_keys(file, scores, n, epochs)
-    return scores, facts
-
-
-def _diagnostics(experiment: Experiment) -> dict[str, float]:
-    """How well log p itself was estimated, over observations and models at the last epoch."""
-    last = experiment.spec.scoring.epochs[-1]
-    tables = [
-        read_log_likelihoods(experiment, density).filter(pl.col("epoch") == last)
-        for density in scored_densities(experiment)
-    ]
-    at = pl.concat(tables)
-    unreliable = at.filter("unreliable")
-    return {
-        "unreliable_observations": unreliable["index"].n_unique(),
-        "unreliable_share": len(unreliable) / len(at),
-        "samples_mean": float(at["samples"].to_numpy().mean()),
-        "pareto_k_q99": _quantile(at["pareto_k"], 0.99),
-        "std_error_median": _quantile(at["std_error"], 0.5),
-        "std_error_q99": _quantile(at["std_error"], 0.99),
-        "effective_sample_size_median": _quantile(at["effective_sample_size"], 0.5),
-        "effective_sample_size_q01": _quantile(at["effective_sample_size"], 0.01),
-    }
-
-
-def _quantile(values: pl.Series, level: float) -> float:
-    return float(np.quantile(values.to_numpy(), level))
-
-
-def _losses(experiment: Experiment, scores: pl.DataFrame) -> pl.DataFrame:
-    """Means over fold models; of a closed form, whose loss is -log p, over observations."""
-    if experiment.design.closed_form:
-        train = full_model_file(experiment).read_losses()[:, 0]
-        held_out = np.full_like(train, _closed_form_loss(experiment, scores))
-    else:
-        losses = [fold_file(experiment, m).read_losses() for m in experiment.fold_models()]
-        train, held_out = np.mean(losses, axis=0).T
-    return pl.DataFrame(
-        {"epoch": np.arange(1, len(train) + 1), "train": train, "held_out": held_out}
-    )
-
-
-def _closed_form_loss(experiment: Experiment, scores: pl.DataFrame) -> float:
-    """The mean of -log p of each observation without it, in the space of the model's values."""
-    last = Scores(scores).last.table.sort("index")
-    jacobian = experiment.data.log_jacobian
-    log_p = last["log_p_out"].to_numpy() - (0.0 if jacobian is None else jacobian)
-    return float(-log_p.mean())
-
-
-def _warnings(
-    experiment: Experiment, summary: Summary, diagnostics: dict[str, float]
-) -> Iterator[str]:
-    if not summary.repeats and not summary.exact:
-        yield (
-            "One repeat: scores have no standard errors, and nothing says which of them would "
-            f"come out again. {experiment.design.more}"
-        )
-    elif summary.repeats == 2 and not summary.exact:
-        yield (
-            "Two repeats, or blocks of models: standard errors have one degree of freedom and are "
-            "rough themselves."
-        )
-    if diagnostics["unreliable_observations"]:
-        yield (
-            f"For {diagnostics['unreliable_observations']:,} of {summary.observations:,} "
-            "observations log p(x) is unreliable under at least one model "
-            f"({100 * diagnostics['unreliable_share']:.2g}% of all estimates): its standard error "
-            "stayed above the tolerance, or its importance weights have so heavy a tail (Pareto k "
-            f"above {LARGEST_PARETO_K}) that the error is unknown. They are marked {UNRELIABLE} "
-            "below; the estimates read low rather than high. "
-            + _remedy(experiment.spec.scoring.likelihood)
-        )
-
-
-def _remedy(likelihood: LikelihoodSpec) -> str:
-    if isinstance(likelihood, AdaptiveSpec):
-        return "Lower scoring.likelihood.tolerance, or raise its max_samples."
-    return "Set scoring.likelihood.kind: adaptive."
-
-
-def _facts(experiment: Experiment) -> dict[str, str]:
-    spec, data = experiment.spec, experiment.data
-    mitigations = [_settings(mitigation) for mitigation in spec.mitigations]
-    shape = " × ".join(map(str, data.shape))
-    what = (
-        f"{len(data):,} observations of {shape}"
-        if data.columns is None
-        else f"{len(data):,} records of {len(data.columns)} columns"
-    )
-    return {
-        "Data set": f"{spec.dataset}: {what} ({data.facts.get('source', '')})",
-        **column_facts(experiment),
-        "Model": _settings(spec.model),
-        "Training": _settings(spec.training),
-        "Mitigations": "; ".join(mitigations) or "none",
-        "Design": experiment.design.words,
-        "Likelihood": _settings(spec.scoring.likelihood) + _own_draws(experiment),
-        "Aggregate": spec.scoring.aggregate,
-        "Seed": str(spec.seed),
-    }
-
-
-def _own_draws(experiment: Experiment) -> str:
-    """What scores are about where a model has log p(x) as a mean of its own draws."""
-    if not isinstance(experiment.spec.model, CustomSpec):
-        return ""
-    from memo.likelihood.estimate import draws_of_its_own  # noqa: PLC0415 -- torch takes a second
-
-    if not draws_of_its_own(experiment.blank_model):
-        return ""
-    return "; the mean of the model's own draws: of a bound, if that is what they are draws of"
-
-
-def _mitigation_metrics(scored: Facts) -> dict[str, Any]:
-    """What mitigations promise or cost, by the facts that came with the scores."""
-    names = ("epsilon", "delta", "weight", "largest_bound")
-    found = {name: float(scored[name]) for name in names if name in scored}
-    if "removed" in scored:
-        found["removed"] = len(json.loads(scored["removed"]))
-    return {"mitigations": found} if found else {}
-
-
-def _guarantees(experiment: Experiment, scores: pl.DataFrame, scored: Facts) -> dict[str, str]:
-    """What holds, and what is only suggestive, about what is released."""
-    last = scores.filter(pl.col("epoch") == experiment.spec.scoring.epochs[-1])
-    found = {}
-    privacy = " ".join(privacy_words(experiment, last, scored))
-    if privacy:
-        found["Differential privacy"] = privacy
-    if "weight" in scored:
-        found["Released density"] = (
-            f"A mixture that gives the broad density a weight of {float(scored['weight']):.3g}. "
-            "No observation's score can be above its bound, which is largest at "
-            f"{float(scored['largest_bound']):.3g} nats; the largest score is "
-            f"{last['memorization'].to_numpy().max():.3g} nats."
-        )
-    if "removed" in scored:
-        count = len(json.loads(scored["removed"]))
-        found["Removed"] = f"{count:,} observations are in no training set; they are scored too."
-    return found
-
-
-def _settings(part: Any) -> str:
-    return _flat(part.model_dump(exclude_none=True))
-
-
-def _flat(settings: dict[str, Any]) -> str:
-    kind = settings.get("kind", "")
-    rest = [
-        f"{name} {_flat(value) if isinstance(value, dict) else value}"
-        for name, value in settings.items()
-        if name != "kind"
-    ]
-    return ", ".join([kind, *rest] if kind else rest)
-
-
-def _json(content: dict[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
+    try:
+        return illustration_of(tensors.arrays, tensors.facts)
+    except ValueError as error:
+        raise ArtifactError(f"{file}: {error}") from None

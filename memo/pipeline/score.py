@@ -1,59 +1,37 @@
 """score: trained models -> log-likelihoods under each, and one score for each observation."""
 
-import json
-from contextlib import closing
-from dataclasses import dataclass, replace
-from functools import partial
+from contextlib import closing, suppress
 from pathlib import Path
 
-import numpy as np
 import polars as pl
-import torch
-from numpy.typing import NDArray
-from torch import nn
 
 from memo.artifacts.files import ArtifactError, remove_leftovers, write_whole
-from memo.artifacts.tables import SCORES, write_table
-from memo.datasets.rows import Rows
-from memo.design.k_fold import IndexArray
-from memo.design.seeds import Stream, seed_sequence, torch_seed
-from memo.errors import WorkError
-from memo.execution.protocol import Executor, Lazy
-from memo.likelihood.estimate import (
-    draws_of_its_own,
-    estimate_log_likelihood,
-    left_out_log_likelihood,
+from memo.artifacts.score_tables import write_scores_file
+from memo.artifacts.tensors import Tensors, read_tensors, write_tensors
+from memo.execution.protocol import Executor
+from memo.experiments.density_illustration import (
+    WeightsOf,
+    illustrate,
+    illustration_arrays,
+    is_illustrated,
 )
-from memo.likelihood.weights import LogLikelihood, concatenate
-from memo.models.protocols import FitError
-from memo.pipeline.densities import (
+from memo.experiments.experiment import ModelPlan
+from memo.experiments.log_likelihoods import (
     ScoredDensity,
-    log_likelihoods_problem,
-    read_log_likelihoods,
+    estimate_log_likelihoods,
     scored_densities,
-    write_log_likelihoods,
 )
-from memo.pipeline.exclusive import exclusive
-from memo.pipeline.experiment import Experiment
-from memo.pipeline.privacy import privacy_facts
+from memo.experiments.scoring import score_experiment
 from memo.pipeline.progress import progress, telling_kept
-from memo.pipeline.released_density import Released, background_log_likelihoods, released_scores
-from memo.pipeline.weights import loaded_model
+from memo.pipeline.stored_experiment import StoredExperiment, exclusive
 from memo.scores.table import Scores
-from memo.spec.model_specs import ModelSpec, source_of
-from memo.spec.scoring_specs import LikelihoodSpec
-from memo.spec.user_code import errors_of
-from memo.training.device import default_device, one_thread
 from memo.training.stack import Weights
 
 __all__ = ["score"]
 
-CHUNK = 8192
-"""About as many observations are in memory at a time."""
-
 
 @exclusive
-def score(experiment: Experiment, executor: Executor) -> pl.DataFrame:
+def score(experiment: StoredExperiment, executor: Executor) -> Scores:
     """Estimate log p of every observation under every density of the design, and aggregate.
 
     Log-likelihoods whose fingerprint holds are read, not estimated again.
@@ -63,193 +41,74 @@ def score(experiment: Experiment, executor: Executor) -> pl.DataFrame:
         WorkError: There is no density without one of the observations.
     """
     densities = scored_densities(experiment)
-    for density in densities:
-        remove_leftovers(density.table)
-    missing = [density for density in densities if not _found(experiment, density)]
-    common = bool(missing) and draws_of_its_own(experiment.blank_model)
-    tasks = Lazy(partial(_task, experiment, common), missing)
-    names = [f"experiment {experiment.name}, scores by {one.model.path}" for one in missing]
-    shared = _Shared(
-        experiment.spec.model, experiment.spec.scoring.likelihood, experiment.data.scored
-    )
+    tables = {d.name: table for d in densities if (table := _found(experiment, d)) is not None}
+    missing = [density for density in densities if density.name not in tables]
+
+    def words_of_kept() -> str:
+        return (
+            f"{len(tables)} of {len(densities)} tables of log-likelihoods are kept in "
+            f"{experiment.layout.log_likelihoods(experiment.name)}; the next run estimates the rest"
+        )
+
+    def weights_of(model: ModelPlan) -> dict[int, Weights]:
+        try:
+            return experiment.model_file(model).read().weights
+        except ArtifactError as error:
+            raise ArtifactError(f"{error}; run: memo train {experiment.name}") from None
+
     if missing:
         with (
-            telling_kept(experiment.name, lambda: _kept(experiment, densities)),
-            progress(f"{experiment.name}: densities scored", len(tasks)) as advance,
-            closing(executor.run(_estimate, shared, tasks, names)) as results,
+            telling_kept(experiment.name, words_of_kept),
+            progress(f"{experiment.name}: densities scored", len(missing)) as advance,
+            closing(estimate_log_likelihoods(experiment, missing, weights_of, executor)) as found,
         ):
-            for position, estimates in results:
-                _write(experiment, missing[position], estimates)
+            for density, table in found:
+                experiment.write_log_likelihoods(density, table)
+                tables[density.name] = table
                 advance(1)
-    scores, released = _aggregate(experiment, densities)
-    facts = {
-        "data": experiment.data_hash,
-        "partitions": experiment.partitions_fingerprint(),
-        **released,
-        **privacy_facts(experiment),
-    }
-    if experiment.spec.removal is not None:
-        facts["removed"] = json.dumps(experiment.removed.tolist())
-    write_table(experiment.layout.scores(experiment.name), scores, SCORES, facts)
+    scores = score_experiment(experiment, densities, [tables[d.name] for d in densities])
+    write_scores_file(experiment.layout.scores(experiment.name), scores)
+    _illustrate(experiment, scores, weights_of)
     return scores
 
 
-@dataclass(frozen=True)
-class _Shared:
-    model: ModelSpec
-    likelihood: LikelihoodSpec
-    scored: Rows
-
-
-@dataclass(frozen=True)
-class _Task:
-    file: Path
-    weights: dict[int, Weights]
-    seeds: dict[int, int]
-    left_out: bool
-
-
-def _task(experiment: Experiment, common: bool, density: ScoredDensity) -> _Task:
-    """The task; with `common`, draws are the same for every density and epoch."""
-    try:
-        weights = density.model.read().weights
-    except ArtifactError as error:
-        raise ArtifactError(f"{error}; run: memo train {experiment.name}") from None
-    seed, position = experiment.spec.seed, density.position
-    positions = {epoch: () if common else (*position, epoch) for epoch in weights}
-    seeds = {
-        epoch: torch_seed(seed_sequence(seed, Stream.LIKELIHOOD, *position))
-        for epoch, position in positions.items()
-    }
-    return _Task(density.model.path, weights, seeds, density.left_out)
-
-
-def _estimate(shared: _Shared, task: _Task) -> dict[int, LogLikelihood] | FitError:
-    device = default_device()
-    everything = np.arange(len(shared.scored))
-    estimates = {}
-    for epoch, weights in task.weights.items():
-        model = loaded_model(weights, shared.model, shared.scored.shape[1:], task.file).to(device)
-        try:
-            with one_thread(), errors_of(source_of(shared.model)):
-                estimates[epoch] = (
-                    left_out_log_likelihood(model, _values(shared.scored, everything, device))
-                    if task.left_out
-                    else _in_chunks(shared, model, task.seeds[epoch], device)
-                )
-        except FitError as error:
-            return error
-    return estimates
-
-
-def _in_chunks(shared: _Shared, model: nn.Module, seed: int, device: torch.device) -> LogLikelihood:
-    """The estimates, without all observations in memory at once."""
-    chunks = np.array_split(np.arange(len(shared.scored)), -(-len(shared.scored) // CHUNK))
-    seeds = np.random.SeedSequence(seed).spawn(len(chunks))
-    return concatenate(
-        [
-            estimate_log_likelihood(
-                model, _values(shared.scored, rows, device), shared.likelihood, torch_seed(own)
-            )
-            for rows, own in zip(chunks, seeds, strict=True)
-        ]
-    )
-
-
-def _values(scored: Rows, rows: IndexArray, device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(np.array(scored[rows])).to(device, torch.float32)
-
-
-def _found(experiment: Experiment, density: ScoredDensity) -> bool:
-    """Whether the table holds; it is copied from another experiment that has the same fold model.
+def _found(experiment: StoredExperiment, density: ScoredDensity) -> pl.DataFrame | None:
+    """Read a table that holds; else copy that of another experiment with the same fold model.
 
     Headers of model files say which experiments do, so that few tables are read.
     """
-    if _holds(experiment, density):
-        return True
+    file = experiment.table_file(density)
+    remove_leftovers(file)
+    with suppress(ArtifactError):
+        return experiment.read_log_likelihoods(density)
     if density.block is None:
-        return False
-    for other in sorted(density.table.parent.parent.glob(f"*/{density.table.name}")):
-        same = density.model.of(other.parent.name).fits()
-        if same and other != density.table and _holds(experiment, replace(density, table=other)):
-            write_whole(density.table, other.read_bytes())
-            return True
-    return False
+        return None
+    own = experiment.model_file(density.model)
+    for other in sorted(file.parent.parent.glob(f"*/{file.name}")):
+        if other == file or not own.at(_model_beside(experiment, other)).names_this_model():
+            continue
+        with suppress(ArtifactError):
+            table = experiment.read_log_likelihoods(density, other)
+            write_whole(file, other.read_bytes())
+            return table
+    return None
 
 
-def _kept(experiment: Experiment, densities: list[ScoredDensity]) -> str:
-    count = sum(_holds(experiment, density) for density in densities)
-    return (
-        f"{count} of {len(densities)} tables of log-likelihoods are kept in "
-        f"{experiment.layout.log_likelihoods(experiment.name)}; the next run estimates the rest"
-    )
+def _model_beside(experiment: StoredExperiment, table: Path) -> Path:
+    """The file of the fold model whose log-likelihoods another experiment's table has."""
+    return experiment.layout.model(table.parent.name, table.stem)
 
 
-def _holds(experiment: Experiment, density: ScoredDensity) -> bool:
-    return log_likelihoods_problem(experiment, density) is None
+def _illustrate(experiment: StoredExperiment, scores: Scores, weights_of: WeightsOf) -> None:
+    """Write densities with and without the most memorized observation, where they can be drawn.
 
-
-def _write(
-    experiment: Experiment,
-    density: ScoredDensity,
-    estimates: dict[int, LogLikelihood] | FitError,
-) -> None:
-    if isinstance(estimates, FitError):
-        raise WorkError(f"experiment {experiment.name}: {estimates}")
-    index = np.arange(len(experiment.data))
-    jacobian = experiment.data.log_jacobian
-    table = pl.concat(
-        pl.DataFrame(
-            {
-                "index": index,
-                "epoch": np.full(len(index), epoch),
-                "held_out": np.isin(index, density.held_out),
-                "log_likelihood": estimate.value + (0.0 if jacobian is None else jacobian),
-                "std_error": estimate.std_error,
-                "effective_sample_size": estimate.effective_sample_size,
-                "samples": estimate.samples,
-                "pareto_k": estimate.pareto_k,
-                "unreliable": estimate.unreliable(experiment.spec.scoring.likelihood.tolerance),
-            }
-        )
-        for epoch, estimate in sorted(estimates.items())
-    )
-    write_log_likelihoods(experiment, density, table)
-
-
-def _aggregate(
-    experiment: Experiment, densities: list[ScoredDensity]
-) -> tuple[pl.DataFrame, dict[str, str]]:
-    """Scores at every epoch; and facts about the density that is released, at the last one."""
-    tables = [read_log_likelihoods(experiment, density) for density in densities]
-    blocks = [density.block for density in densities if density.block is not None]
-    block = np.array(blocks) if blocks else None
-    background = background_log_likelihoods(experiment, [d.held_out for d in densities])
-    found = [
-        (epoch, *_scores_at(experiment, tables, block, epoch, background))
-        for epoch in experiment.spec.scoring.epochs
-    ]
-    last = found[-1][1]
-    facts = {"weight": last.weight, "largest_bound": last.largest_bound}
-    return (
-        pl.concat(table for *_, table in found),
-        {name: repr(value) for name, value in facts.items() if value is not None},
-    )
-
-
-def _scores_at(
-    experiment: Experiment,
-    tables: list[pl.DataFrame],
-    block: NDArray[np.int64] | None,
-    epoch: int,
-    background: NDArray[np.float64] | None,
-) -> tuple[Released, pl.DataFrame]:
-    tables = [t.filter(pl.col("epoch") == epoch) for t in tables]
-    log_likelihood, std_error, held_out, unreliable = (
-        np.stack([table[column].to_numpy() for table in tables])
-        for column in ("log_likelihood", "std_error", "held_out", "unreliable")
-    )
-    released = released_scores(experiment, log_likelihood, std_error, held_out, block, background)
-    counts = unreliable.sum(0, dtype=np.int64)
-    observations = experiment.data.observations
-    return released, Scores.from_aggregate(observations, epoch, released.scores, counts).table
+    A file that holds is kept: the models of the figure need not be trained again.
+    """
+    file = experiment.layout.illustration(experiment.name)
+    fingerprint = experiment.illustration_fingerprint()
+    if is_illustrated(experiment):
+        with suppress(ArtifactError):
+            if read_tensors(file).facts.get("fingerprint") == fingerprint:
+                return
+    arrays, facts = illustration_arrays(illustrate(experiment, scores, weights_of))
+    write_tensors(file, Tensors(arrays, facts | {"fingerprint": fingerprint}))

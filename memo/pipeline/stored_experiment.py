@@ -22,12 +22,13 @@ from memo.artifacts.tables import LOG_LIKELIHOODS, read_table, require_keys, wri
 from memo.experiments.experiment import Experiment, ModelPlan, plan_experiment
 from memo.experiments.log_likelihoods import ScoredDensity
 from memo.experiments.sampling import PlannedSamples, planned_samples, tests_fingerprint
+from memo.models.state import load_state
 from memo.pipeline.prepare import read_prepared
 from memo.pipeline.removal import removed_observations
 from memo.project.project_spec import ExperimentSpec, ProjectSpec
 from memo.project.reading import select_experiment
 from memo.samples.registry import NULLABLE, SCHEMA
-from memo.scores.score_table import Scores
+from memo.scores.table import Scores
 from memo.spec.model_specs import CustomSpec
 from memo.spec.user_code import read_code
 
@@ -147,8 +148,6 @@ class StoredExperiment(Experiment):
         )
 
     def _require_fit(self, weights: dict[str, NDArray[Any]]) -> None:
-        from memo.models.state import load_state  # noqa: PLC0415 -- a report needs no torch
-
         load_state(self.blank_model, weights)
 
 

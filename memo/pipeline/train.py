@@ -7,7 +7,7 @@ from memo.artifacts.files import make_folder, remove_leftovers
 from memo.artifacts.training_seconds import read_seconds, write_seconds
 from memo.execution.protocol import Executor
 from memo.experiments.experiment import ModelPlan
-from memo.experiments.model_training import train_models, why_trained_alone
+from memo.experiments.model_training import train_models
 from memo.pipeline.progress import console, progress, telling_kept
 from memo.pipeline.stored_experiment import StoredExperiment, exclusive
 
@@ -35,12 +35,10 @@ def train(experiment: StoredExperiment, executor: Executor) -> int:
         console.print(f"{name}: {kept} of {len(experiment.models)} models are kept")
     if not wanted:
         return 0
-    reason = why_trained_alone(experiment)
-    if reason is not None:
-        console.print(
-            f"{name}: models are trained one by one, not as a stack: {reason}", soft_wrap=True
-        )
     left = set(wanted)
+
+    def tell(words: str) -> None:
+        console.print(f"{name}: {words}", soft_wrap=True)
 
     def words_of_kept() -> str:
         return (
@@ -51,7 +49,7 @@ def train(experiment: StoredExperiment, executor: Executor) -> int:
     with (
         telling_kept(name, words_of_kept),
         progress(f"{name}: models trained", len(wanted)) as advance,
-        closing(train_models(experiment, wanted, executor)) as stacks,
+        closing(train_models(experiment, wanted, executor, tell)) as stacks,
     ):
         for stack in stacks:
             for model, trained in zip(stack.models, stack.trained, strict=True):

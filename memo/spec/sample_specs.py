@@ -12,6 +12,7 @@ __all__ = [
     "EncoderSpaceSpec",
     "NeighborsSpec",
     "PixelSpaceSpec",
+    "SamplesSpec",
     "SpaceSpec",
 ]
 
@@ -63,6 +64,17 @@ SpaceSpec: TypeAlias = Annotated[
 """`encoder`, or `{kind: encoder}`: a string is the kind."""
 
 
+class SamplesSpec(Spec):
+    """How many samples are drawn from trained models, after the last scored epoch."""
+
+    full_model: Positive | None = Field(
+        default=None,
+        description="Samples of the full model; as many as `scoring.neighbors` compares with when "
+        "absent.",
+    )
+    fold_models: int = Field(default=0, ge=0, description="Samples of each fold model.")
+
+
 class NeighborsSpec(Spec):
     """Distances from each observation to its nearest sample and its nearest held-out observation.
 
@@ -74,8 +86,8 @@ class NeighborsSpec(Spec):
     )
     samples: Positive | None = Field(
         default=None,
-        description="Samples drawn from the full model; a tenth of the observations when absent, "
-        "half of them at most. Each observation is compared with as many others, drawn at random, "
+        description="Samples of the full model that are compared; a tenth of the observations when "
+        "absent, half of them at most. Each observation is compared with as many others, drawn at random, "
         "in place of held-out data: the smallest of many distances is comparable only to the "
         "smallest of equally many.",
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 from pydantic import AfterValidator, Field, model_validator
 
 from memo.spec.base import Positive, Spec
-from memo.spec.sample_specs import NeighborsSpec
+from memo.spec.sample_specs import NeighborsSpec, SamplesSpec
 
 __all__ = [
     "LARGEST_PARETO_K",
@@ -156,6 +156,9 @@ class ScoringSpec(Spec):
         "mean density, over all models with and all models without the observation. balanced: the "
         "same over groups of equally many models on both sides, averaged over groups, so that the "
         "bias of the log of a mean of few terms cancels in the difference.",
+    )
+    samples: SamplesSpec = Field(
+        default=SamplesSpec(), description="Samples that are drawn, for tests on samples."
     )
     neighbors: NeighborsSpec = Field(
         default=NeighborsSpec(),

@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from memo.artifacts.tables import Facts
 from memo.report.headlines import MEMORIZATION
 from memo.report.page_data import Frontier, FrontierPoint, Headline, Mover, Movers, Remainder
 from memo.scores.comparison import Comparison, compare_scores
@@ -29,18 +28,22 @@ _REMAINDER = ("mean", "q95", "q99.9", "max")
 _Key = TypeVar("_Key")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trade:
     """One experiment, and how it differs from the baseline."""
 
     name: str
     title: str
-    scores: pl.DataFrame
-    """At its last epoch."""
-    facts: Facts
-    difference: Comparison | None
+    scores: Scores
+    seconds: float | None = None
+    """Processor time of training one model, on average; None where it was not measured."""
+    difference: Comparison | None = None
     """From the baseline; None of itself, and where they cannot be compared."""
-    seconds: float | None
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Facts that came with the scores."""
+        return self.scores.facts
 
 
 def frontier(
@@ -77,18 +80,19 @@ def frontier(
 
 
 def remainder(removal: Trade, twin: Trade, of: str, *, chosen_by_twin: bool) -> Remainder:
-    """Does a new layer become memorized in the place of what was removed?
+    """Tell whether a new layer becomes memorized in the place of what was removed.
 
     Args:
         removal: The experiment that removes.
         twin: The same without the removal.
         of: The experiment whose scores said what to remove.
-        chosen_by_twin: Whether that is the twin itself.
+        chosen_by_twin: True where that is the twin itself.
     """
     removed = json.loads(removal.facts["removed"])
-    before, after = (t.scores.filter(~pl.col("index").is_in(removed)) for t in (twin, removal))
+    last = [trade.scores.last for trade in (twin, removal)]
+    before, after = (scores.among(np.setdiff1d(scores.index, removed)) for scores in last)
     paired = twin.facts.get("partitions") == removal.facts.get("partitions")
-    found = compare_scores(Scores(before), Scores(after), same_partitions=paired)
+    found = compare_scores(before, after, same_partitions=paired)
     sentences = [
         f"{removal.name} leaves the {len(removed):,} observations that {of} memorized most out of "
         f"every training set. Over the {len(after):,} others, the scores under {twin.name}, which "
@@ -138,7 +142,7 @@ def _verdicts(trades: Sequence[Trade], statistic: str) -> dict[str, str]:
         found = trade.difference
         if found is not None:
             tests[trade.name, "memorization"] = (found.statistics[statistic], found.repeats - 1)
-            freedom = len(trade.scores) - 1
+            freedom = len(trade.scores.last) - 1
             tests[trade.name, "likelihood"] = (found.held_out_log_likelihood, freedom)
     shown = _shown(tests)
     return {
@@ -186,8 +190,8 @@ def _headline(estimate: Estimate) -> Headline:
 
 def _movers(first: Trade, other: Trade) -> Movers:
     both = (
-        first.scores.select("index", "id", "label", before="memorization")
-        .join(other.scores.select("index", after="memorization"), on="index")
+        first.scores.last.table.select("index", "id", "label", before="memorization")
+        .join(other.scores.last.table.select("index", after="memorization"), on="index")
         .with_columns(change=pl.col("after") - pl.col("before"))
         .sort("change", "index")
     )

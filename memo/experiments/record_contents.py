@@ -1,38 +1,44 @@
 """A table's records, as its report shows them."""
 
-import polars as pl
+from typing import Any
 
-from memo.artifacts.neighbor_files import read_neighbors
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
 from memo.datasets.tabular.columns import Column, blocks, records
-from memo.pipeline.experiment import Experiment
+from memo.experiments.experiment import Experiment
 from memo.report.page_data import RecordData
 
 __all__ = ["column_facts", "record_data"]
 
 
-def record_data(experiment: Experiment) -> RecordData | None:
-    """Values, vectors and nearest samples of all records; None where the data are no table.
+def record_data(
+    experiment: Experiment, table: pl.DataFrame, samples: NDArray[Any] | None
+) -> RecordData | None:
+    """Gather values, vectors and nearest samples of all records; None where the data are no table.
 
-    Raises:
-        ArtifactError: The neighbours are missing, damaged, or from another spec.
+    Args:
+        experiment: Whose report it is.
+        table: Results of tests on samples; without rows where there are none.
+        samples: Of the full model, in the space of its values; None where it cannot be sampled
+            from.
     """
     columns = experiment.data.columns
     if columns is None:
         return None
     vectors = experiment.data.scored[:]
-    table, samples = read_neighbors(experiment)  # both are empty of a model without samples
-    nearest = table.sort("index").select("nearest_sample", "distance_sample")
     return RecordData(
         values=records(columns, vectors),
         vectors=vectors,
         blocks=blocks(columns),
-        samples=records(columns, samples) if len(samples) else None,
-        nearest_sample=nearest.rows(),
+        samples=None if samples is None else records(columns, np.asarray(samples, np.float32)),
+        nearest_sample=table.sort("index").select("nearest_sample", "distance_sample").rows(),
     )
 
 
 def column_facts(experiment: Experiment) -> dict[str, str]:
-    """What a table's columns are, in words."""
+    """Say what a table's columns are."""
     columns = experiment.data.columns
     if columns is None:
         return {}

@@ -1,0 +1,217 @@
+"""What the report of an experiment shows: facts, warnings, headline numbers, tables and metrics."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from memo.datasets.pictures import pictures
+from memo.experiments.experiment import Experiment
+from memo.experiments.record_contents import column_facts, record_data
+from memo.experiments.sample_relation import neighbor_data, relations, sample_metrics
+from memo.likelihood.estimate import draws_of_its_own
+from memo.pipeline.privacy import privacy_words
+from memo.report.experiment_page import UNRELIABLE
+from memo.report.headlines import metrics, summary_headlines
+from memo.report.page_data import Illustration, ReportData
+from memo.scores.summaries import Summary, quantile_curve, summarize
+from memo.scores.table import Scores
+from memo.spec.model_specs import CustomSpec
+from memo.spec.scoring_specs import LARGEST_PARETO_K, AdaptiveSpec, LikelihoodSpec
+
+__all__ = ["Results", "page_contents"]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that an experiment's report is made of."""
+
+    scores: Scores
+    log_likelihoods: Sequence[pl.DataFrame]
+    """Under each scored density, columns as in `memo.artifacts.tables.LOG_LIKELIHOODS`."""
+    losses: Sequence[NDArray[np.float64]]
+    """(epochs, 2) of each fold model, in training and held out; of the full model alone where the
+    design trains no others."""
+    samples: NDArray[Any] | None
+    """Of the full model, in the space of its values; None where it cannot be sampled from."""
+    neighbors: pl.DataFrame
+    """Results of the tests on samples, columns as in `memo.samples.registry.SCHEMA`."""
+    illustration: Illustration | None
+
+
+def page_contents(
+    experiment: Experiment, results: Results, scores_file: str = ""
+) -> tuple[ReportData, dict[str, Any]]:
+    """Gather what the page shows, and the metrics as plain JSON.
+
+    Args:
+        experiment: What was measured.
+        results: What was found.
+        scores_file: Where a reader finds all scores; empty where they lie in no file.
+    """
+    scores = results.scores
+    summary = summarize(scores)
+    diagnostics = _diagnostics(experiment, results.log_likelihoods)
+    found = relations(results.neighbors, scores)
+    data = ReportData(
+        experiment=experiment.name,
+        title=experiment.spec.title or experiment.name,
+        facts=_facts(experiment) | _guarantees(experiment, scores),
+        headlines=summary_headlines(summary),
+        warnings=list(_warnings(experiment, summary, diagnostics)),
+        scores=scores.table,
+        quantiles=quantile_curve(scores),
+        losses=_losses(experiment, results),
+        images=pictures(experiment.data),
+        neighbors=neighbor_data(experiment, results.neighbors, results.samples, found),
+        records=record_data(experiment, results.neighbors, results.samples),
+        illustration=results.illustration,
+        scores_file=scores_file,
+    )
+    return data, (
+        metrics(summary)
+        | {"estimator": diagnostics}
+        | sample_metrics(experiment, found)
+        | _mitigation_metrics(scores.facts)
+    )
+
+
+def _diagnostics(experiment: Experiment, tables: Sequence[pl.DataFrame]) -> dict[str, float]:
+    """How well log p itself was estimated, over observations and models at the last epoch."""
+    at = pl.concat(tables).filter(pl.col("epoch") == experiment.last_epoch)
+    unreliable = at.filter("unreliable")
+    return {
+        "unreliable_observations": unreliable["index"].n_unique(),
+        "unreliable_share": len(unreliable) / len(at),
+        "samples_mean": float(at["samples"].to_numpy().mean()),
+        "pareto_k_q99": _quantile(at["pareto_k"], 0.99),
+        "std_error_median": _quantile(at["std_error"], 0.5),
+        "std_error_q99": _quantile(at["std_error"], 0.99),
+        "effective_sample_size_median": _quantile(at["effective_sample_size"], 0.5),
+        "effective_sample_size_q01": _quantile(at["effective_sample_size"], 0.01),
+    }
+
+
+def _quantile(values: pl.Series, level: float) -> float:
+    return float(np.quantile(values.to_numpy(), level))
+
+
+def _losses(experiment: Experiment, results: Results) -> pl.DataFrame:
+    """Means over fold models; for a closed form, whose loss is -log p, over observations."""
+    train, held_out = np.mean(results.losses, axis=0).T
+    if experiment.design.closed_form:
+        log_p = results.scores.last.column("log_p_out")
+        without = experiment.data.to_model(log_p)
+        held_out = np.full_like(train, -float(without.mean()))
+    return pl.DataFrame(
+        {"epoch": np.arange(1, len(train) + 1), "train": train, "held_out": held_out}
+    )
+
+
+def _warnings(
+    experiment: Experiment, summary: Summary, diagnostics: dict[str, float]
+) -> Iterator[str]:
+    if not summary.repeats and not summary.exact:
+        yield (
+            "One repeat: scores have no standard errors, and nothing says which of them would "
+            f"come out again. {experiment.design.more}"
+        )
+    elif summary.repeats == 2 and not summary.exact:
+        yield (
+            "Two repeats, or blocks of models: standard errors have one degree of freedom and are "
+            "rough themselves."
+        )
+    if diagnostics["unreliable_observations"]:
+        yield (
+            f"For {diagnostics['unreliable_observations']:,} of {summary.observations:,} "
+            "observations log p(x) is unreliable under at least one model "
+            f"({100 * diagnostics['unreliable_share']:.2g}% of all estimates): its standard error "
+            "stayed above the tolerance, or its importance weights have so heavy a tail (Pareto k "
+            f"above {LARGEST_PARETO_K}) that the error is unknown. They are marked {UNRELIABLE} "
+            "below; the estimates read low rather than high. "
+            + _remedy(experiment.spec.scoring.likelihood)
+        )
+
+
+def _remedy(likelihood: LikelihoodSpec) -> str:
+    if isinstance(likelihood, AdaptiveSpec):
+        return "Lower scoring.likelihood.tolerance, or raise its max_samples."
+    return "Set scoring.likelihood.kind: adaptive."
+
+
+def _facts(experiment: Experiment) -> dict[str, str]:
+    spec, data = experiment.spec, experiment.data
+    mitigations = [_settings(mitigation) for mitigation in spec.mitigations]
+    shape = " × ".join(map(str, data.shape))
+    what = (
+        f"{len(data):,} observations of {shape}"
+        if data.columns is None
+        else f"{len(data):,} records of {len(data.columns)} columns"
+    )
+    return {
+        "Data set": f"{spec.dataset}: {what} ({data.facts.get('source', '')})",
+        **column_facts(experiment),
+        "Model": _settings(spec.model),
+        "Training": _settings(spec.training),
+        "Mitigations": "; ".join(mitigations) or "none",
+        "Design": experiment.design.words,
+        "Likelihood": _settings(spec.scoring.likelihood) + _own_draws(experiment),
+        "Aggregate": spec.scoring.aggregate,
+        "Seed": str(spec.seed),
+    }
+
+
+def _own_draws(experiment: Experiment) -> str:
+    """What scores are about where a model has log p(x) as a mean of its own draws."""
+    if not isinstance(experiment.spec.model, CustomSpec):
+        return ""
+    if not draws_of_its_own(experiment.blank_model):
+        return ""
+    return "; the mean of the model's own draws: of a bound, if that is what they are draws of"
+
+
+def _mitigation_metrics(scored: dict[str, str]) -> dict[str, Any]:
+    """What mitigations promise or cost, by the facts that came with the scores."""
+    names = ("epsilon", "delta", "weight", "largest_bound")
+    found = {name: float(scored[name]) for name in names if name in scored}
+    if "removed" in scored:
+        found["removed"] = len(json.loads(scored["removed"]))
+    return {"mitigations": found} if found else {}
+
+
+def _guarantees(experiment: Experiment, scores: Scores) -> dict[str, str]:
+    """What holds, and what is only suggestive, about what is released."""
+    last, scored = scores.last.table, scores.facts
+    found = {}
+    privacy = " ".join(privacy_words(experiment, last, scored))
+    if privacy:
+        found["Differential privacy"] = privacy
+    if "weight" in scored:
+        found["Released density"] = (
+            f"A mixture that gives the broad density a weight of {float(scored['weight']):.3g}. "
+            "No observation's score can be above its bound, which is largest at "
+            f"{float(scored['largest_bound']):.3g} nats; the largest score is "
+            f"{last['memorization'].to_numpy().max():.3g} nats."
+        )
+    if "removed" in scored:
+        count = len(json.loads(scored["removed"]))
+        found["Removed"] = f"{count:,} observations are in no training set; they are scored too."
+    return found
+
+
+def _settings(part: Any) -> str:
+    return _flat(part.model_dump(exclude_none=True))
+
+
+def _flat(settings: dict[str, Any]) -> str:
+    kind = settings.get("kind", "")
+    rest = [
+        f"{name} {_flat(value) if isinstance(value, dict) else value}"
+        for name, value in settings.items()
+        if name != "kind"
+    ]
+    return ", ".join([kind, *rest] if kind else rest)

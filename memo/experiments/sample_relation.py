@@ -1,0 +1,134 @@
+"""How tests on samples go with memorization, for an experiment's report."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from memo.datasets.pictures import sampled_pictures
+from memo.experiments.experiment import OF_THE_RELEASED_DENSITY, Experiment
+from memo.experiments.sampling import tested_samples
+from memo.report.binning import highly_memorized
+from memo.report.page_data import NeighborData
+from memo.samples.registry import TESTS
+from memo.scores.relation import Interval, Relation, relate
+from memo.scores.table import Scores
+from memo.spec.sample_specs import CustomSpaceSpec, SpaceSpec
+
+__all__ = ["neighbor_data", "relations", "sample_metrics"]
+
+NOT_SAMPLED = "The model has no `sample`, so nothing is known of how near its samples come."
+
+_WORDS = {
+    "pixels": "pixels",
+    "downsampled": "pixels downsampled by a half",
+    "encoder": "the space of the encoder",
+}
+
+
+def relations(table: pl.DataFrame, scores: Scores) -> dict[str, Relation]:
+    """Relate the statistic of each test on samples to memorization at the last scored epoch.
+
+    Args:
+        table: Results of all tests, columns as in `memo.samples.registry.SCHEMA`.
+        scores: Of the same observations.
+
+    Returns:
+        Relations by the tests' names; none where there are no samples.
+    """
+    if not len(table):
+        return {}
+    joined = table.join(scores.last.table, on="index", maintain_order="left")
+    memorization = joined["memorization"].to_numpy()
+    highly = highly_memorized(memorization)
+    return {
+        test.name: relate(memorization, table[test.statistic].fill_null(np.inf).to_numpy(), highly)
+        for test in TESTS
+    }
+
+
+def neighbor_data(
+    experiment: Experiment,
+    table: pl.DataFrame,
+    samples: NDArray[Any] | None,
+    found: dict[str, Relation],
+) -> NeighborData | str:
+    """Gather what the report shows of nearest samples; or say why there is nothing.
+
+    Args:
+        experiment: Whose report it is.
+        table: Results of all tests.
+        samples: Of the full model, in the space of its values; None where it cannot be sampled
+            from.
+        found: The tests' relations to memorization.
+    """
+    if samples is None:
+        return NOT_SAMPLED
+    relation = found["distance-ratio"]
+    used, row = np.unique(table["nearest_sample"].to_numpy(), return_inverse=True)
+    return NeighborData(
+        space=_in_words(
+            experiment.spec.scoring.neighbors.space, images=len(experiment.data.shape) == 3
+        ),
+        source=_source(experiment),
+        count=tested_samples(experiment),
+        table=table.with_columns(nearest_sample=pl.Series(row.astype(np.int64))),
+        bins=pl.DataFrame(
+            [
+                {"start": b.start, "end": b.end, "middle": b.middle, "count": b.count}
+                | b.ratio._asdict()
+                for b in relation.bins
+            ],
+            schema=dict.fromkeys(("start", "end", "middle"), pl.Float64)
+            | {"count": pl.Int64}
+            | dict.fromkeys(("value", "low", "high"), pl.Float64),
+        ),
+        rank_correlation=relation.rank_correlation,
+        regular=relation.regular,
+        highly=relation.highly,
+        difference=relation.difference,
+        infinite=relation.infinite,
+        samples=sampled_pictures(experiment.data, samples[used]),
+    )
+
+
+def sample_metrics(experiment: Experiment, found: dict[str, Relation]) -> dict[str, Any]:
+    """The relations as plain JSON, with 95% confidence intervals.
+
+    The distance ratio is called `neighbors`; every further test stands under its own name.
+    """
+    metrics: dict[str, Any] = {"neighbors": {}}
+    for name, relation in found.items():
+        numbers = {
+            "rank_correlation": relation.rank_correlation,
+            "ratio_regular": relation.regular,
+            "ratio_highly_memorized": relation.highly,
+            "ratio_difference": relation.difference,
+        }
+        metrics["neighbors" if name == "distance-ratio" else name] = {
+            "samples": tested_samples(experiment),
+            "infinite_ratios": relation.infinite,
+            **{key: value for name, one in numbers.items() for key, value in _ends(name, one)},
+        }
+    return metrics
+
+
+def _ends(name: str, found: Interval | None) -> list[tuple[str, float | None]]:
+    values = found or (None, None, None)
+    return [
+        (f"{name}{end}", value) for end, value in zip(("", "_low", "_high"), values, strict=True)
+    ]
+
+
+def _in_words(space: SpaceSpec, *, images: bool) -> str:
+    if isinstance(space, CustomSpaceSpec):
+        return f"the features of {space.target}"
+    return _WORDS[space.kind] if images or space.kind == "encoder" else "the columns"
+
+
+def _source(experiment: Experiment) -> str:
+    kinds = [m.kind for m in experiment.spec.mitigations if m.kind in OF_THE_RELEASED_DENSITY]
+    if not kinds:
+        return "the full model"
+    return f"the full model (not of what {' and '.join(map(repr, kinds))} would release)"

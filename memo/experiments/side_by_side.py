@@ -1,0 +1,173 @@
+"""Several experiments side by side: how each differs from a baseline, and what the trade is."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memo.experiments.trade_off import Trade, frontier, remainder
+from memo.project.project_spec import ExperimentSpec, ProjectSpec
+from memo.report.headlines import difference_headlines, metrics, summary_headlines
+from memo.report.page_data import ComparedExperiment, ComparisonData, Difference, Remainder
+from memo.scores.comparison import Comparison, ScoringError, compare_scores
+from memo.scores.summaries import quantile_curve, summarize
+from memo.scores.table import Scores
+
+__all__ = ["Compared", "Removal", "compare_experiments", "find_removals"]
+
+
+@dataclass(frozen=True)
+class Removal:
+    """An experiment that removes what another memorized, and the same without the removal."""
+
+    name: str
+    twin: str
+    of: str
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Several experiments side by side."""
+
+    data: ComparisonData
+    json: dict[str, Any]
+
+
+def compare_experiments(
+    experiments: Sequence[Trade],
+    *,
+    baseline: str | None = None,
+    statistic: str = "q99.9",
+    images: NDArray[np.uint8] | None = None,
+    removals: Sequence[Removal] = (),
+) -> Compared:
+    """Set experiments side by side: headline numbers, differences from the baseline, the frontier.
+
+    Args:
+        experiments: With their scores at all epochs.
+        baseline: Name of the one that the others are compared with; the first when None.
+        statistic: A name in `memo.scores.STATISTICS`, for the frontier.
+        images: Of the baseline's observations, row `index`.
+        removals: Those whose remaining observations are looked at by themselves.
+    """
+    first = next((e for e in experiments if e.name == baseline), experiments[0])
+    pairs = [
+        (first, other, _difference(first, other)) for other in experiments if other is not first
+    ]
+    trades = [first]
+    trades += [
+        replace(other, difference=found) for _, other, found in pairs if not isinstance(found, str)
+    ]
+    found = frontier(trades, first.name, statistic, images) if len(trades) > 1 else None
+    return Compared(
+        ComparisonData(
+            experiments=[_page_entry(experiment) for experiment in experiments],
+            differences=[_page_difference(*pair) for pair in pairs],
+            warnings=[
+                words
+                for _, other, problem in pairs
+                if not isinstance(problem, str)
+                and (words := _partly_shared(first, other)) is not None
+            ],
+            frontier=found,
+            remainders=_remainders(trades, removals),
+        ),
+        {
+            "experiments": {e.name: metrics(summarize(e.scores)) for e in experiments},
+            "differences": [_json_difference(*pair) for pair in pairs],
+            "frontier": [] if found is None else [asdict(point) for point in found.points],
+        },
+    )
+
+
+def find_removals(project: ProjectSpec | None) -> list[Removal]:
+    """Experiments that remove observations, each with one that is the same but for that."""
+    if project is None:
+        return []
+    return [
+        Removal(name, twin, removal.of)
+        for name, spec in project.experiments.items()
+        if (removal := spec.removal) is not None
+        for twin in [_twin(project, spec)]
+        if twin is not None
+    ]
+
+
+def _difference(first: Trade, second: Trade) -> Comparison | str:
+    """How the second differs from the first, or why that cannot be said."""
+    if first.facts.get("data") != second.facts.get("data"):
+        return "they were scored on different data sets"
+    a, b = _shared(first, second)
+    same_partitions = first.facts.get("partitions") == second.facts.get("partitions")
+    try:
+        return compare_scores(a, b, same_partitions=same_partitions)
+    except ScoringError as error:
+        return str(error)
+
+
+def _shared(first: Trade, second: Trade) -> tuple[Scores, Scores]:
+    """Scores at the last epochs, of the observations that both have scores of."""
+    a, b = first.scores.last, second.scores.last
+    return a.among(b.index), b.among(a.index)
+
+
+def _partly_shared(first: Trade, second: Trade) -> str | None:
+    """What to say where a comparison leaves observations out, since one side has no score."""
+    counts = [len(side.scores.last) for side in (first, second)]
+    shared = len(_shared(first, second)[0])
+    if shared == max(counts):
+        return None
+    return (
+        f"{first.name} and {second.name} share {shared:,} of {counts[0]:,} and {counts[1]:,} "
+        "scored observations; their differences are over those."
+    )
+
+
+def _twin(project: ProjectSpec, spec: ExperimentSpec) -> str | None:
+    rest = [m.model_dump() for m in spec.mitigations if m.kind != "remove"]
+    wanted = spec.model_dump(exclude={"title", "mitigations"}) | {"mitigations": rest}
+    return next(
+        (
+            name
+            for name, other in project.experiments.items()
+            if other.model_dump(exclude={"title"}) == wanted
+        ),
+        None,
+    )
+
+
+def _remainders(trades: Sequence[Trade], removals: Sequence[Removal]) -> list[Remainder]:
+    by_name = {trade.name: trade for trade in trades}
+    return [
+        remainder(
+            by_name[removal.name],
+            by_name[removal.twin],
+            removal.of,
+            chosen_by_twin=removal.of == removal.twin,
+        )
+        for removal in removals
+        if {removal.name, removal.twin} <= set(by_name) and "removed" in by_name[removal.name].facts
+    ]
+
+
+def _page_entry(experiment: Trade) -> ComparedExperiment:
+    return ComparedExperiment(
+        name=experiment.name,
+        title=experiment.title,
+        headlines=summary_headlines(summarize(experiment.scores)),
+        scores=experiment.scores.last.table,
+        quantiles=quantile_curve(experiment.scores),
+    )
+
+
+def _page_difference(first: Trade, second: Trade, found: Comparison | str) -> Difference:
+    if isinstance(found, str):
+        return Difference(first.name, second.name, problem=found)
+    return Difference(first.name, second.name, difference_headlines(found), found.rank_correlation)
+
+
+def _json_difference(first: Trade, second: Trade, found: Comparison | str) -> dict[str, Any]:
+    outcome = {"problem": found} if isinstance(found, str) else asdict(found)
+    return {"first": first.name, "second": second.name, **outcome}
