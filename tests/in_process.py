@@ -6,16 +6,16 @@ import polars as pl
 
 from memo.artifacts.layout import Layout
 from memo.execution.processes import InProcess
-from memo.pipeline.experiment import Experiment, load_experiment
 from memo.pipeline.prepare import prepare
 from memo.pipeline.score import score
+from memo.pipeline.stored_experiment import StoredExperiment, load_experiment
 from memo.pipeline.train import train
 from memo.project.reading import read_project
 
-Scored = tuple[Experiment, pl.DataFrame]
+Scored = tuple[StoredExperiment, pl.DataFrame]
 
 
-def load(folder: Path, name: str = "fast") -> Experiment:
+def load(folder: Path, name: str = "fast") -> StoredExperiment:
     """An experiment of a project whose data are prepared."""
     return load_experiment(read_project(folder / "params.yaml"), Layout(folder), name)
 
@@ -30,5 +30,5 @@ def scored_experiments(folder: Path, spec: str) -> dict[str, Scored]:
     for name in project.experiments:
         experiment = load_experiment(project, layout, name)
         train(experiment, InProcess())
-        result[name] = experiment, score(experiment, InProcess())
+        result[name] = experiment, score(experiment, InProcess()).table
     return result

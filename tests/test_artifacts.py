@@ -11,8 +11,9 @@ import pytest
 
 from memo.artifacts.files import ArtifactError, remove_leftovers, write_whole
 from memo.artifacts.fingerprints import fingerprint
-from memo.artifacts.tables import OBSERVATIONS, SCORES, read_table, write_table
+from memo.artifacts.tables import OBSERVATIONS, read_table, write_table
 from memo.artifacts.tensors import Tensors, read_tensors, write_tensors
+from memo.scores.table import SCORES
 
 TABLE = pl.DataFrame(
     {"index": [0, 1], "id": ["a", "b"], "label": [None, "x"]},

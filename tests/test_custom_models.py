@@ -12,16 +12,15 @@ import torch
 from torch import nn
 
 from memo.artifacts.layout import Layout
-from memo.artifacts.model_files import full_model_file
 from memo.execution.processes import InProcess, Processes
 from memo.likelihood.estimate import estimate_log_likelihood
 from memo.mitigations.specs import AugmentationSpec, DPSGDSpec
 from memo.models.build import build_model
-from memo.pipeline.experiment import load_experiment
 from memo.pipeline.neighbors import neighbors
 from memo.pipeline.prepare import prepare
 from memo.pipeline.report import report
 from memo.pipeline.score import score
+from memo.pipeline.stored_experiment import load_experiment
 from memo.pipeline.train import train
 from memo.project.reading import SpecError, read_project
 from memo.spec.model_specs import CustomSpec
@@ -609,7 +608,7 @@ def test_mitigations_of_training_act_on_a_model_of_ones_own(tmp_path: Path) -> N
     for name in cases:
         experiment = load_experiment(project, layout, name)
         assert train(experiment, InProcess()) == 3
-        trained = full_model_file(experiment).read().weights[3]
+        trained = experiment.model_file(experiment.full_model).read().weights[3]
         assert np.isfinite(trained["net.0.weight"]).all()
         weights[name] = trained["net.0.weight"].tobytes()
     assert len(set(weights.values())) == len(cases)

@@ -11,8 +11,8 @@ import pytest
 
 from memo.artifacts.layout import Layout
 from memo.execution.processes import InProcess
-from memo.pipeline.experiment import load_experiment
 from memo.pipeline.score import score
+from memo.pipeline.stored_experiment import load_experiment
 from memo.pipeline.train import train
 from memo.project.reading import read_project
 from tests.conftest import command, contents, edit, make_repository
@@ -78,11 +78,9 @@ def test_removal_removes_exactly_the_most_memorized_from_every_training_set(fini
     project, layout = read_project(folder / "params.yaml"), Layout(folder)
     rest, base = (load_experiment(project, layout, name) for name in ("rest", "base"))
     assert rest.removed.tolist() == most
-    for model, same in zip(rest.fold_models(), base.fold_models(), strict=True):
+    for model, same in zip(rest.models, base.models, strict=True):
         assert np.array_equal(model.held_out, same.held_out)
-        left_out = np.setdiff1d(
-            base.training_members(model.held_out), rest.training_members(model.held_out)
-        )
+        left_out = np.setdiff1d(same.members, model.members)
         assert left_out.tolist() == sorted(set(most) - set(model.held_out.tolist()))
     assert rest.partitions_fingerprint() == base.partitions_fingerprint()
     found = pl.read_parquet(folder / "artifacts" / "scores" / "rest.parquet")

@@ -23,10 +23,10 @@ from memo.artifacts.layout import Layout
 from memo.artifacts.lock import locked
 from memo.errors import WorkError
 from memo.execution.processes import InProcess
-from memo.pipeline.experiment import load_experiment
 from memo.pipeline.neighbors import neighbors
 from memo.pipeline.prepare import prepare
 from memo.pipeline.score import score
+from memo.pipeline.stored_experiment import load_experiment
 from memo.pipeline.train import train
 from memo.project.reading import read_project
 from tests.conftest import BIN, ROOT, SMALL, SPEC, command, contents, edit, files, make_project

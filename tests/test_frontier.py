@@ -1,17 +1,17 @@
 """Trades that nothing beats, and verdicts that hold all together."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 from opacus.accountants import RDPAccountant
 from scipy import stats
 
-from memo.artifacts.layout import Layout
 from memo.datasets.registry import prepare_dataset
-from memo.design.plan import plan_design
-from memo.pipeline.experiment import Experiment
+from memo.experiments.experiment import plan_experiment
+from memo.experiments.trade_off import Trade, frontier, remainder
 from memo.pipeline.privacy import privacy_facts, privacy_words
-from memo.pipeline.trade_off import Trade, frontier, remainder
 from memo.project.project_spec import ExperimentSpec
 from memo.scores.comparison import compare_scores
 from memo.scores.frontier import holm, p_value, undominated
@@ -77,9 +77,9 @@ def trades(shift: float, worse: float, seed: int = 0) -> list[Trade]:
         table(memorization + by, held_out + up + rng.normal(0, 0.1, 400), memorization + by + e)
         for by, up, e in zip((0, shift), (0, worse), noise, strict=True)
     ]
-    difference = compare_scores(*map(Scores, tables), same_partitions=True)
-    first = Trade("a", "A", tables[0], {"partitions": "p"}, None, 1.0)
-    return [first, Trade("b", "B", tables[1], {"partitions": "p"}, difference, 2.0)]
+    first, second = (Scores(each, {"partitions": "p"}) for each in tables)
+    difference = compare_scores(first, second, same_partitions=True)
+    return [Trade("a", "A", first, 1.0), Trade("b", "B", second, 2.0, difference)]
 
 
 @pytest.mark.parametrize(
@@ -98,12 +98,11 @@ def test_verdicts_say_what_was_put_in(shift: float, worse: float, words: str) ->
 
 def test_movers_are_those_whose_scores_changed_most() -> None:
     first, second = trades(0.0, 0.0)
-    moved = first.scores["memorization"].to_numpy().copy()
+    moved = first.scores.memorization.copy()
     moved[[3, 5]] += [7.0, 9.0]
     moved[[8, 2]] -= [6.0, 4.0]
-    other = Trade(
-        "b", "B", first.scores.with_columns(memorization=moved), {}, second.difference, None
-    )
+    changed = Scores(first.scores.table.with_columns(memorization=moved))
+    other = Trade("b", "B", changed, difference=second.difference)
     (movers,) = frontier([first, other], "a", "q95", None).movers
     assert [m.index for m in movers.gained] == [5, 3]
     assert [m.index for m in movers.lost] == [8, 2]
@@ -112,13 +111,12 @@ def test_movers_are_those_whose_scores_changed_most() -> None:
 
 def test_the_rest_is_looked_at_without_what_was_removed() -> None:
     twin, removal = trades(0.3, 0.0)
-    top = twin.scores.sort("memorization")["index"].tail(20).to_list()
-    removal = Trade(
-        "b", "B", removal.scores, {"partitions": "p", "removed": str(top)}, removal.difference, None
-    )
+    top = twin.scores.table.sort("memorization")["index"].tail(20).to_list()
+    scores = replace(removal.scores, facts={"partitions": "p", "removed": str(top)})
+    removal = replace(removal, scores=scores)
     found = remainder(removal, twin, "c", chosen_by_twin=False)
     rows = {row.name: row for row in found.rows}
-    kept = twin.scores.filter(~pl.col("index").is_in(top))["memorization"]
+    kept = twin.scores.table.filter(~pl.col("index").is_in(top))["memorization"]
     assert rows["95% quantile, before"].value == pytest.approx(kept.quantile(0.95, "linear"))
     assert rows["95% quantile, change"].value == pytest.approx(0.3)
     assert rows["95% quantile, change"].meaning.startswith("A new layer is memorized")
@@ -127,7 +125,7 @@ def test_the_rest_is_looked_at_without_what_was_removed() -> None:
     assert any("regression to the mean" in sentence for sentence in same.sentences)
 
 
-def test_the_report_says_what_of_privacy_holds_and_what_is_only_suggestive(tmp_path) -> None:
+def test_the_report_says_what_of_privacy_holds_and_what_is_only_suggestive() -> None:
     spec = ExperimentSpec.model_validate(
         {
             "dataset": "digits",
@@ -139,8 +137,7 @@ def test_the_report_says_what_of_privacy_holds_and_what_is_only_suggestive(tmp_p
         }
     )
     data = prepare_dataset(DigitsSpec(kind="digits", limit=80))
-    design = plan_design(spec.scoring.design, 80, 0)
-    experiment = Experiment("x", spec, Layout(tmp_path), data, "", design)
+    experiment = plan_experiment("x", spec, data, "")
     facts = privacy_facts(experiment)
     accountant = RDPAccountant()
     for _ in range(5 * 4):  # half of 80 observations in batches of 10, until the scored epoch

@@ -20,11 +20,12 @@ from memo.artifacts.files import ArtifactError
 from memo.artifacts.json_files import read_facts
 from memo.artifacts.mapped import map_tensors
 from memo.artifacts.score_tables import read_scores_file
-from memo.artifacts.tables import OBSERVATIONS, SCORES, read_table, write_table
+from memo.artifacts.tables import OBSERVATIONS, read_table, write_table
 from memo.artifacts.tensors import Tensors, read_tensors, write_tensors
 from memo.artifacts.training_seconds import read_seconds
 from memo.project.project_spec import ProjectSpec
 from memo.project.reading import SpecError, read_project
+from memo.scores.table import SCORES
 from tests.conftest import SMALL, SPEC
 
 DERIVED = (

@@ -5,10 +5,16 @@ import polars as pl
 import pytest
 from scipy.special import logsumexp
 
-from memo.pipeline.densities import read_log_likelihoods, scored_densities
-from memo.pipeline.illustration import illustrate
+from memo.artifacts.tensors import read_tensors
+from memo.experiments.density_illustration import (
+    illustrate,
+    illustration_arrays,
+    illustration_of,
+)
+from memo.experiments.log_likelihoods import scored_densities
 from memo.report.illustration_figure import illustrated_figure
 from memo.report.page_data import Overfitted
+from memo.scores.table import Scores
 from tests.in_process import scored_experiments
 
 SPEC = """\
@@ -52,9 +58,15 @@ def illustrated(tmp_path_factory):
         for name, (dataset, model, design) in EXPERIMENTS.items()
     )
     return {
-        name: (experiment, scores, illustrate(experiment, scores))
+        name: (experiment, scores, illustration(experiment, scores))
         for name, (experiment, scores) in scored_experiments(folder, spec).items()
     }
+
+
+def illustration(experiment, scores):
+    return illustrate(
+        experiment, Scores(scores), lambda model: experiment.model_file(model).read().weights
+    )
 
 
 SHOWN = [name for name in EXPERIMENTS if name != "digits"]
@@ -88,7 +100,7 @@ def test_folds_are_drawn_from_as_many_models_on_either_side(illustrated, name):
     place = -len(data.points)
     assert data.models == 3
     assert data.log_p_without[place] == pytest.approx(top["log_p_out"], abs=1e-9)
-    tables = [read_log_likelihoods(experiment, d) for d in scored_densities(experiment)]
+    tables = [experiment.read_log_likelihoods(d) for d in scored_densities(experiment)]
     inside = [
         t.filter((pl.col("index") == top["index"]) & ~pl.col("held_out"))[
             "log_likelihood"
@@ -123,10 +135,25 @@ def test_the_figure_says_what_it_shows(illustrated, name):
 
 def test_it_is_the_same_each_time(illustrated):
     experiment, scores, first = illustrated["vae"]
-    again = illustrate(experiment, scores)
+    again = illustration(experiment, scores)
     assert (first.log_p_with == again.log_p_with).all()
     assert (first.overfitted.log_p == again.overfitted.log_p).all()
 
 
 def test_images_are_not_drawn_as_densities(illustrated):
     assert illustrated["digits"][2] is None
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_it_is_the_same_from_its_file(illustrated, name):
+    experiment, _, data = illustrated[name]
+    tensors = read_tensors(experiment.layout.illustration(name))
+    found = illustration_of(tensors.arrays, tensors.facts)
+    arrays, facts = illustration_arrays(data)
+    for key, array in illustration_arrays(found)[0].items():
+        np.testing.assert_array_equal(array, arrays.pop(key))
+    assert not arrays
+    assert illustration_arrays(found)[1] == facts
+    for key in tensors.arrays:
+        with pytest.raises(ValueError, match=r"not an illustration|do not fit"):
+            illustration_of({k: a for k, a in tensors.arrays.items() if k != key}, tensors.facts)

@@ -14,8 +14,8 @@ from memo.artifacts.layout import Layout
 from memo.errors import WorkError
 from memo.execution.processes import InProcess
 from memo.models.build import build_model
-from memo.pipeline.experiment import load_experiment
 from memo.pipeline.score import score
+from memo.pipeline.stored_experiment import load_experiment
 from memo.project.reading import SpecError, read_project
 from memo.report.headlines import metrics
 from memo.scores.summaries import summarize
@@ -74,7 +74,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Scored]:
 def test_nothing_but_the_full_model_is_trained(scored):
     experiment, _ = scored["kde"]
     assert list(experiment.layout.folds("kde").iterdir()) == []
-    assert experiment.layout.full_model("kde").is_file()
+    assert experiment.layout.model("kde", "full").is_file()
     assert len(list(experiment.layout.folds("kde-refits").iterdir())) == N
 
 

@@ -9,20 +9,22 @@ import torch
 
 from memo.artifacts.files import ArtifactError
 from memo.artifacts.layout import Layout
-from memo.artifacts.model_files import full_model_file
-from memo.artifacts.neighbor_files import read_neighbors
 from memo.datasets.pictures import observed_pixels, pictures, sampled_pixels
 from memo.datasets.rows import Logits
+from memo.design.seeds import Stream, seed_sequence, substreams, torch_seed
 from memo.errors import InputError
 from memo.execution.processes import InProcess
-from memo.pipeline.experiment import load_experiment
+from memo.experiments.sample_relation import neighbor_data, relations, sample_metrics
+from memo.experiments.sampling import planned_samples
+from memo.models.state import loaded_model
 from memo.pipeline.neighbors import neighbors
 from memo.pipeline.prepare import prepare
-from memo.pipeline.relation import neighbor_metrics, related_neighbors
+from memo.pipeline.sample import sample
 from memo.pipeline.score import score
+from memo.pipeline.stored_experiment import load_experiment
 from memo.pipeline.train import train
-from memo.pipeline.weights import loaded_model
 from memo.project.reading import SpecError, read_project
+from memo.spec.sample_specs import SamplesSpec
 
 torch.set_num_threads(1)
 
@@ -98,14 +100,20 @@ def experiments(tmp_path_factory):
     loaded = {name: load_experiment(project, layout, name) for name in EXPERIMENTS}
     for experiment in loaded.values():
         train(experiment, InProcess())
+        sample(experiment)
         neighbors(experiment)
     return loaded
 
 
+def read_neighbors(experiment):
+    """The table of the tests, and the full model's samples in the space of its values."""
+    samples = experiment.read_samples()
+    return experiment.neighbor_file(samples).read(), samples
+
+
 def full_model(experiment):
-    file = full_model_file(experiment)
-    shape = experiment.data.shape
-    return loaded_model(file.read().weights[2], experiment.spec.model, shape, file.path)
+    weights = experiment.model_file(experiment.full_model).read().weights[2]
+    return loaded_model(weights, experiment.spec.model, experiment.data.shape)
 
 
 def in_space(name, experiment, values, x):
@@ -122,28 +130,19 @@ def distances(a, b):
     return np.sqrt(np.square(a[:, None].astype(np.float64) - b.astype(np.float64)).sum(2))
 
 
-def kept_samples(experiment, samples):
-    """Pixels and values of the samples in the file."""
-    if samples.dtype != np.uint8:
-        return samples, samples
-    levels = np.rint(samples[:, None].astype(np.float64) * (16 / 255))
-    pixels = (levels / 16).astype(np.float32)
-    return pixels * experiment.data.white, pixels
-
-
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_distances_and_ratios_are_those_of_the_files(experiments, name):
     experiment = experiments[name]
     table, samples = read_neighbors(experiment)
     data = experiment.data
     rows = in_space(name, experiment, np.array(data.scored[:]), observed_pixels(data))
-    kept = in_space(name, experiment, *kept_samples(experiment, samples))
+    kept = in_space(name, experiment, samples, sampled_pixels(data, samples))
     to_samples, between = distances(rows, kept), distances(rows, rows)
     own, held_out = table["index"].to_numpy(), table["nearest_held_out"].to_numpy()
     tolerance = {"rtol": 1e-4, "atol": 1e-6} if name == "encoder" else {"rtol": 1e-6}
 
     assert own.tolist() == list(range(len(data)))
-    assert sorted(set(table["nearest_sample"])) == list(range(len(kept)))
+    assert len(kept) == experiment.spec.scoring.neighbors.sample_count(len(data))
     np.testing.assert_allclose(table["distance_sample"], to_samples.min(1), **tolerance)
     chosen = to_samples[own, table["nearest_sample"]]
     np.testing.assert_allclose(table["distance_sample"], chosen, **tolerance)
@@ -155,11 +154,37 @@ def test_distances_and_ratios_are_those_of_the_files(experiments, name):
     )
 
 
-def test_samples_are_drawn_from_the_full_model_in_pixels(experiments):
-    for name, white in (("binary", 1), ("levels", 16), ("continuous", 16)):
-        pixels = read_neighbors(experiments[name])[1] * (white / 255)
-        np.testing.assert_allclose(pixels, np.rint(pixels), atol=0.04)
-        assert 0 <= pixels.min() < pixels.max() <= white
+def test_samples_are_those_that_the_full_model_draws(experiments):
+    for name in ("binary", "levels", "continuous", "kde"):
+        experiment = experiments[name]
+        samples = experiment.read_samples()
+        (draws, _) = substreams(seed_sequence(experiment.spec.seed, Stream.SAMPLES), 2)
+        generator = torch.Generator().manual_seed(torch_seed(draws))
+        drawn = full_model(experiment).sample(len(samples), generator)
+        np.testing.assert_array_equal(samples, drawn.numpy())
+
+
+def test_fold_models_are_sampled_where_the_spec_asks(experiments):
+    """Each from its own stream; those that are no longer asked for go."""
+    spec = SamplesSpec(full_model=25, fold_models=7)
+    scoring = experiments["binary"].spec.scoring.model_copy(update={"samples": spec})
+    asked = with_scoring(experiments["binary"], scoring)
+    folder = asked.layout.samples("binary")
+    assert sample(asked) == 25 + 2 * 7
+    names = {"full", "r000-f000", "r000-f001"}
+    assert {file.stem for file in folder.iterdir()} == names
+    drawn = {
+        one.model.name: asked.sample_file(one).read().tobytes() for one in planned_samples(asked)
+    }
+    assert len(set(drawn.values())) == 3
+    stamps = {file: file.stat().st_mtime_ns for file in folder.iterdir()}
+    assert sample(asked) == 39
+    assert stamps == {file: file.stat().st_mtime_ns for file in folder.iterdir()}
+    few = asked.spec.scoring.model_copy(update={"samples": SamplesSpec(full_model=19)})
+    with pytest.raises(InputError, match=r"samples.full_model: 19 samples are fewer than the 20"):
+        sample(with_scoring(asked, few))
+    assert sample(experiments["binary"]) == 20
+    assert {file.stem for file in folder.iterdir()} == {"full"}
 
 
 def test_a_custom_space_is_the_one_its_function_makes(experiments):
@@ -171,26 +196,33 @@ def test_a_custom_space_is_the_one_its_function_makes(experiments):
 def test_the_stage_repeats_to_the_byte_and_keeps_what_holds(experiments):
     experiment = experiments["binary"]
     files = [
+        experiment.layout.samples(experiment.name) / "full.safetensors",
         experiment.layout.neighbors(experiment.name),
-        experiment.layout.nearest_samples(experiment.name),
     ]
     stamps, contents = [f.stat().st_mtime_ns for f in files], [f.read_bytes() for f in files]
+    sample(experiment)
     neighbors(experiment)
     assert [f.stat().st_mtime_ns for f in files] == stamps
     for lost in files:
         lost.write_bytes(lost.read_bytes()[:100])
+        sample(experiment)
         neighbors(experiment)
         assert [f.read_bytes() for f in files] == contents
 
 
 def changed(experiment, **neighbors_spec):
     spec = experiment.spec.scoring.neighbors.model_copy(update=neighbors_spec)
-    scoring = experiment.spec.scoring.model_copy(update={"neighbors": spec})
+    return with_scoring(experiment, experiment.spec.scoring.model_copy(update={"neighbors": spec}))
+
+
+def with_scoring(experiment, scoring):
     return replace(experiment, spec=experiment.spec.model_copy(update={"scoring": scoring}))
 
 
 def test_another_spec_is_not_read_as_this_one(experiments):
-    with pytest.raises(ArtifactError, match=r"binary.parquet: belongs to another spec; run: memo"):
+    with pytest.raises(
+        ArtifactError, match=r"full.safetensors: belongs to another spec; run: memo sample binary"
+    ):
         read_neighbors(changed(experiments["binary"], samples=7))
 
 
@@ -217,9 +249,11 @@ def test_a_wrong_feature_extractor_is_told(experiments, target, message):
 def test_the_relation_is_of_the_last_epoch_and_in_metrics(experiments):
     experiment = experiments["normal"]
     scores = score(experiment, InProcess())
-    data = related_neighbors(experiment, scores)
-    metrics = neighbor_metrics(data)
-    last = scores.filter(pl.col("epoch") == 2).sort("index")
+    table, samples = read_neighbors(experiment)
+    found = relations(table, scores)
+    data = neighbor_data(experiment, table, samples, found)
+    metrics = sample_metrics(experiment, found)["neighbors"]
+    last = scores.table.filter(pl.col("epoch") == 2).sort("index")
     joined = last.join(data.table, on="index")
     expected = joined.select(pl.corr("memorization", "ratio", method="spearman")).item()
     assert metrics["rank_correlation"] == pytest.approx(expected)

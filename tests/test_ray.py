@@ -22,9 +22,9 @@ from memo.artifacts.layout import Layout
 from memo.errors import InputError, WorkError
 from memo.execution.processes import InProcess, Processes
 from memo.execution.protocol import Executor
-from memo.pipeline.experiment import load_experiment
 from memo.pipeline.prepare import prepare
 from memo.pipeline.score import score
+from memo.pipeline.stored_experiment import load_experiment
 from memo.pipeline.train import train
 from memo.project.reading import read_project
 from tests.conftest import BIN, ROOT, SPEC, command, contents, edit

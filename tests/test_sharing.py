@@ -6,9 +6,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from memo.artifacts.model_files import model_files
-from memo.commands.adopt import adopt
 from memo.artifacts.revision import Revision
+from memo.commands.adopt import adopt
 from memo.errors import InputError
 from tests.conftest import SMALL, Remote, command, contents, edit, files, make_repository
 from tests.in_process import load, scored_experiments
@@ -79,11 +78,11 @@ def test_a_fold_model_is_the_same_whoever_trains_it(own: Path) -> None:
     every = load(own)
     edit(own / "params.yaml", "repeats: 2", "repeats: 1, first_repeat: 1")
     second = load(own)
-    assert [file.path.stem for file in model_files(second)] == [
+    assert [second.model_file(model).path.stem for model in second.models] == [
         *(f"r001-f00{fold}" for fold in range(3)),
         "fast",
     ]
-    for one in model_files(second):
-        assert one.problem() is None
-        assert one.fingerprint in {other.fingerprint for other in model_files(every)}
+    for model in second.models:
+        assert second.model_file(model).problem() is None
+        assert model.fingerprint in {other.fingerprint for other in every.models}
     assert every.partitions_fingerprint() != second.partitions_fingerprint()

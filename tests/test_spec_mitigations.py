@@ -7,12 +7,10 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from memo.artifacts.layout import Layout
 from memo.commands.expand import write_expanded
 from memo.datasets.prepared import content_hash
 from memo.datasets.registry import prepare_dataset
-from memo.design.plan import plan_design
-from memo.pipeline.experiment import Experiment
+from memo.experiments.experiment import plan_experiment
 from memo.project.reading import SpecError, expanded_experiments, read_project, require_expanded
 
 VAE = {"kind": "vae", "network": {"kind": "mlp"}}
@@ -259,7 +257,6 @@ def fingerprints(folder: Path, experiments: dict[str, Any]) -> dict[str, str]:
     data = prepare_dataset(project.datasets["data"])
     prints = {}
     for name, spec in project.experiments.items():
-        design = plan_design(spec.scoring.design, len(data), spec.seed)
-        loaded = Experiment(name, spec, Layout(folder), data, content_hash(data), design)
-        prints[name] = loaded.fold_fingerprint(loaded.fold_models()[0])
+        loaded = plan_experiment(name, spec, data, content_hash(data))
+        prints[name] = loaded.models[0].fingerprint
     return prints

@@ -15,14 +15,15 @@ from sklearn.neighbors import NearestNeighbors
 from memo.artifacts.layout import Layout
 from memo.datasets.tabular.columns import records
 from memo.errors import InputError
-from memo.pipeline.experiment import load_experiment
-from memo.pipeline.illustration import illustrate
+from memo.experiments.density_illustration import illustrate
+from memo.experiments.record_contents import column_facts, record_data
 from memo.pipeline.neighbors import neighbors
-from memo.pipeline.records import column_facts, record_data
+from memo.pipeline.stored_experiment import load_experiment
 from memo.project.reading import read_project
 from memo.report.experiment_page import render_report
 from memo.report.memorized_records import NEAREST, memorized_records
 from memo.report.page_data import RecordData
+from memo.scores.table import Scores
 from tests.browser import needs_chromium, open_page
 from tests.conftest import command
 from tests.in_process import scored_experiments
@@ -227,7 +228,9 @@ def test_wide_tables_and_hostile_names_stay_on_the_page(tmp_path: Path) -> None:
 def test_densities_are_drawn_in_the_columns_own_units(exact) -> None:
     """They integrate to one over a grid that holds nearly all of them."""
     experiment, scores = exact["pair"]
-    shown = illustrate(experiment, scores)
+    shown = illustrate(
+        experiment, Scores(scores), lambda model: experiment.model_file(model).read().weights
+    )
     assert shown.titles == ["proline", "flavanoids"]
     source = wine()
     assert {tuple(np.round(point, 4)) for point in shown.points} == {

@@ -19,14 +19,10 @@ import pytest
 from memo.artifacts.files import ArtifactError
 from memo.artifacts.layout import Layout
 from memo.artifacts.mapped import map_tensors
-from memo.artifacts.model_files import fold_file
-from memo.artifacts.neighbor_files import read_neighbors
 from memo.artifacts.parquet.trial import _Trials
 from memo.artifacts.tables import (
     LOG_LIKELIHOODS,
-    NEIGHBORS,
     OBSERVATIONS,
-    SCORES,
     read_table,
     write_table,
 )
@@ -37,10 +33,12 @@ from memo.commands.terminal import print_observations
 from memo.execution.processes import InProcess
 from memo.pipeline.neighbors import neighbors
 from memo.pipeline.prepare import read_prepared
-from memo.pipeline.report import read_scores
+from memo.pipeline.sample import sample
 from memo.pipeline.score import score
 from memo.pipeline.train import train
 from memo.project.reading import SpecError
+from memo.samples.registry import NULLABLE, SCHEMA
+from memo.scores.table import SCORES
 from memo.spec.scoring_specs import ImportanceSpec
 from tests.conftest import command, contents
 from tests.in_process import load
@@ -104,7 +102,7 @@ def rewritten(file: Path, change: Callable[[dict[str, Any], dict[str, Any]], Non
 def test_models_that_are_not_of_the_spec_are_trained_anew(own: Path) -> None:
     folds, experiment = own / "artifacts" / "folds" / "fast", load(own)
     truth = contents(folds)
-    file = fold_file(experiment, experiment.fold_models()[0])
+    file = experiment.model_file(experiment.models[0])
     weight = next(name for name in read_tensors(file.path).arrays if "weight" in name)
     changes: dict[str, Callable[[dict[str, Any], dict[str, Any]], Any]] = {
         "not finite": lambda arrays, _: arrays[weight].fill(np.nan),
@@ -177,28 +175,36 @@ def test_tables_that_are_not_of_the_spec_are_computed_anew(own: Path) -> None:
     ):
         write_table(scores, table.with_columns(change), SCORES, facts | fact)
         with pytest.raises(ArtifactError, match=r"fast\.parquet"):
-            read_scores(load(own))
+            load(own).read_scores()
 
 
 def test_neighbors_that_are_not_there_are_found_anew(own: Path) -> None:
+    sample(load(own))
     neighbors(load(own))
-    file, samples = own / "artifacts/neighbors/fast.parquet", own / "artifacts/neighbors"
-    truth = contents(samples)
-    table, facts = read_table(file, NEIGHBORS)
+    file, samples = own / "artifacts/neighbors/fast.parquet", own / "artifacts/samples/fast"
+    truth = {**contents(samples), **contents(file.parent)}
+    table, facts = read_table(file, SCHEMA, nullable=NULLABLE)
     for change in (
         pl.col("nearest_sample") + 10**9,
         pl.col("nearest_held_out") - 10**9,
         -(pl.col("distance_sample") + 1),
         pl.col("index").reverse(),
     ):
-        write_table(file, table.with_columns(change), NEIGHBORS, facts)
+        write_table(file, table.with_columns(change), SCHEMA, facts, NULLABLE)
         with pytest.raises(ArtifactError, match=r"fast\.parquet"):
-            read_neighbors(load(own))
-    rewritten(samples / "fast.safetensors", lambda arrays, _: arrays.pop("samples"))
-    with pytest.raises(ArtifactError):
-        read_neighbors(load(own))
+            load(own).neighbor_file(load(own).read_samples()).read()
+    for change in (
+        lambda arrays, _: arrays.pop("samples"),
+        lambda arrays, _: arrays.update(samples=arrays["samples"][:3]),
+        lambda arrays, _: arrays.update(samples=arrays["samples"] * np.float32("nan")),
+        lambda _, facts: facts.update(fingerprint="0" * 64),
+    ):
+        rewritten(samples / "full.safetensors", change)
+        with pytest.raises(ArtifactError, match=r"full\.safetensors.*run: memo sample fast"):
+            neighbors(load(own))
+        sample(load(own))
     neighbors(load(own))
-    assert contents(samples) == truth
+    assert {**contents(samples), **contents(file.parent)} == truth
 
 
 def test_prepared_data_that_no_source_gives_are_refused(own: Path) -> None:
