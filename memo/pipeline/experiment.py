@@ -122,13 +122,11 @@ class Experiment:
         )
 
     def _training(self) -> dict[str, Any]:
-        """The spec; what earlier models were trained without only where it is asked for."""
-        own = self.spec.training.model_dump()
-        return {
-            name: value
-            for name, value in own.items()
-            if (name, value) not in (("precision", "float32"), ("compile", False))
-        }
+        """The settings, without the precision where it is the default, as in earlier versions."""
+        settings = self.spec.training.model_dump()
+        if settings["precision"] == "float32":
+            del settings["precision"]
+        return settings
 
     def _model(self) -> dict[str, Any]:
         """The spec; of a model of the user's own, with what its code says, not where it lies."""
