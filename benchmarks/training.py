@@ -6,7 +6,7 @@ Each row is a whole training of so many epochs (MNIST: one), the recording of th
 evaluation of losses and all, on one core with the other cores doing the same; the peak is that of
 float32 matrix products, measured alongside, for bfloat16 rows as well. Times are of the processor,
 which other programs on the machine do not add to. FLOP/s count matrix products alone, and models an
-hour are of 100 epochs. Compiled steps are compiled before, which takes the time that is printed.
+hour are of 100 epochs.
 "plain" is one model as its loop is usually written: autograd and torch's Adam, one batch after
 another, no losses evaluated. Without --mnist only digits are measured.
 """
@@ -15,7 +15,6 @@ import argparse
 import multiprocessing
 import statistics
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -58,7 +57,7 @@ class Setting:
     stack: int
     epochs: int
     how: str = "float32"
-    """"plain", the precision of memo's training, or "compile" in float32."""
+    """"plain", or the precision of memo's training."""
 
 
 @dataclass(frozen=True)
@@ -106,14 +105,14 @@ def settings(mnist: Path | None, images: int) -> list[Setting]:
     result = [
         Setting("digits", small, None, 0, 1, 40, "plain"),
         *(Setting("digits", small, None, 0, size, 40) for size in sizes),
-        *(Setting("digits", small, None, 0, demo, 40, how) for how in ("bfloat16", "compile")),
+        Setting("digits", small, None, 0, demo, 40, "bfloat16"),
     ]
     if mnist is not None:
         large = VAESpec(kind="vae", network=MLPSpec(kind="mlp", hidden=[512, 256]), latent=16)
         size = stack_size(parameters(large, (32, 32)), FOLDS)
         result += [
             Setting("mnist", large, mnist, images, size, 1, how)
-            for how in ("plain", "float32", "bfloat16", "compile")
+            for how in ("plain", "float32", "bfloat16")
         ]
     return result
 
@@ -139,14 +138,11 @@ def measure(setting: Setting) -> Timing:
         run = partial(train_plainly, setting, values, training_sets[0])
     else:
         precision: Precision = "bfloat16" if setting.how == "bfloat16" else "float32"
-        compiled = setting.how == "compile"
-        plan = TrainingPlan(setting.epochs, BATCH, LEARNING_RATE, precision, compiled)
+        plan = TrainingPlan(setting.epochs, BATCH, LEARNING_RATE, precision)
         cpu = torch.device("cpu")
         run = partial(train_stack, setting.spec, plan, data, training_sets, [plan.epochs], cpu)
     warm_up = TrainingPlan(1, len(values), LEARNING_RATE)  # imports, memory
     train_stack(setting.spec, warm_up, data, training_sets, [1], torch.device("cpu"))
-    if setting.how == "compile":  # whose time is told apart
-        print(f"compiled and trained once in {_wall(run):.0f} s", flush=True)
     before = peak()
     start = time.process_time()
     run()
@@ -161,12 +157,6 @@ def measure(setting: Setting) -> Timing:
         statistics.mean([before, peak()]),
         -(-members // BATCH),
     )
-
-
-def _wall(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 def train_plainly(setting: Setting, values: Tensor, training_set: TrainingSet) -> None:

@@ -1,9 +1,5 @@
 """Recorded gradients: those of autograd, for every family, in a stack and alone."""
 
-import math
-import subprocess
-import sys
-from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -12,20 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from memo.datasets.registry import prepare_dataset
-from memo.errors import InputError
 from memo.mitigations.specs import DropoutSpec
 from memo.mitigations.training_plan import TrainingPlan
 from memo.models.build import initial_model
 from memo.models.vae import divergence_from_prior
 from memo.spec.dataset_specs import DigitsSpec
 from memo.spec.model_specs import MLPSpec, VAESpec
-from memo.training import memory
-from memo.training.gradient import Gradient
 from memo.training.loop import TrainingSet, train_stack
-from memo.training.memory import plan_memory
 from memo.training.objective import Objective
+from memo.training.precision import multiply_in_bfloat16
 from memo.training.recorded import NotRecordedError, record
-from memo.training.repeated import RECORDED_CALLS
+from memo.training.recorded_calls import RECORDED_CALLS, Recorded
 from memo.training.stack import Stack
 from tests.test_models_contract import TRAINED, observations
 
@@ -79,11 +72,9 @@ def test_every_family_is_recorded_and_gives_autograds_gradient_to_the_bit(
 
 
 @pytest.mark.parametrize(("name", "size"), FAMILIES)
-def test_step_after_step_in_the_same_memory_gives_autograds_gradient_to_the_bit(
-    name: str, size: int
-) -> None:
+def test_step_after_step_gives_autograds_gradient_to_the_bit(name: str, size: int) -> None:
     stack, x = stack_of(name, size)
-    gradient = Gradient(stack, RECORDED_CALLS)
+    gradient = Recorded(stack.gradient, stack, RECORDED_CALLS)
     for seed in range(3):
         own = batch(stack, x, seed)
         found, expected = gradient(*own), stack.gradient(*own, *state(stack))
@@ -91,60 +82,6 @@ def test_step_after_step_in_the_same_memory_gives_autograds_gradient_to_the_bit(
         with torch.no_grad():
             for parameter in stack.parameters:  # is read where it lies
                 parameter.mul_(0.9)
-
-
-@pytest.mark.parametrize(("name", "size"), FAMILIES)
-def test_a_gradient_is_taken_when_nothing_reads_it_or_its_parameter_any_more(
-    name: str, size: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever takes it may overwrite both."""
-    monkeypatch.setattr(memory, "TAKEN_ALONE", 1)
-    stack, x = stack_of(name, size)
-    own = batch(stack, x, 0)
-    expected = stack.gradient(*own, *state(stack))
-    found: dict[int, Tensor] = {}
-
-    def take(positions: Sequence[int], gradients: Sequence[Tensor]) -> None:
-        for position, gradient in zip(positions, gradients, strict=True):
-            assert position not in found
-            found[position] = gradient.clone()
-            gradient.fill_(math.nan)
-            stack.parameters[position].detach().fill_(math.nan)
-
-    assert not Gradient(stack, RECORDED_CALLS, take=take)(*own)
-    assert all(torch.equal(found[i], gradient) for i, gradient in enumerate(expected))
-
-
-def test_memory_is_used_again_but_never_before_it_was_read() -> None:
-    """What is read late, through views, by several or beside its own transpose, stays until then;
-    a chain needs two places, one of which the result keeps."""
-
-    def tangled(x: Tensor, w: Tensor) -> list[Tensor]:
-        a = x * w
-        b = a.exp()
-        late = a.t()[1:]
-        c = b + 1
-        d = c * c.t()
-        kept = d.relu()
-        e = kept.sigmoid()
-        return [e + d, kept, late.exp(), torch.cat([late, e[:2]])]
-
-    def chain(x: Tensor) -> list[Tensor]:
-        for _ in range(20):
-            x = (x @ x).sigmoid()
-        return [x]
-
-    inputs = torch.rand(2, 3, 3, generator=torch.Generator().manual_seed(0))
-    program = record(tangled, [inputs[0]], [inputs[1]])
-    plan_memory(program, [inputs[1]])
-    for x in (inputs[0], inputs[1], -inputs[0]):
-        expected = tangled(x, inputs[1])
-        assert all(map(torch.equal, program.forward(x), expected))
-    program = record(chain, [inputs[0]])
-    plan_memory(program, [])
-    held = {t.data_ptr() for t in vars(program).values() if isinstance(t, Tensor)}
-    assert len(held) == 3  # with the argument's own
-    assert torch.equal(program.forward(inputs[1])[0], chain(inputs[1])[0])
 
 
 @pytest.mark.parametrize(
@@ -155,7 +92,9 @@ def test_bfloat16_gradients_are_float32_ones_up_to_its_digits(name: str, size: i
     """bfloat16 rounds by at most 2^-9; a gradient comes from some ten products in a row."""
     stack, x = stack_of(name, size)
     own = batch(stack, x, 1)
-    exact, rounded = (Gradient(stack, 1, p)(*own) for p in ("float32", "bfloat16"))
+    exact, rounded = (
+        Recorded(stack.gradient, stack, 1, change)(*own) for change in (None, multiply_in_bfloat16)
+    )
     assert all(gradient.dtype == torch.float32 for gradient in rounded)
     (a, b) = (torch.cat([g.flatten() for g in found]) for found in (exact, rounded))
     assert not torch.equal(a, b)
@@ -274,27 +213,7 @@ def test_what_no_argument_decides_is_recorded_and_so_are_writes_that_nobody_else
     table.fill_(0.25)
     x = torch.tensor([0.1, -0.2, 0.3])
     assert all(map(torch.equal, program.forward(x), function(x)))
-    plan_memory(program, [])
     assert all(map(torch.equal, program.forward(-x), function(-x)))
-
-
-def test_recording_imports_no_compiler() -> None:
-    """Which takes a second or two of every worker, for nothing that is used."""
-    script = """
-import sys, numpy as np, torch
-from memo.datasets import prepare_dataset
-from memo.spec import DigitsSpec, MLPSpec, VAESpec
-from memo.training import TrainingPlan, TrainingSet, train_stack
-rows = np.arange(60)
-sets = [TrainingSet(rows[20:], rows[:20], np.random.SeedSequence(i)) for i in range(2)]
-spec = VAESpec(kind="vae", network=MLPSpec(kind="mlp", hidden=[4]), latent=2)
-digits = prepare_dataset(DigitsSpec(kind="digits", limit=60))
-before = set(sys.modules)
-train_stack(spec, TrainingPlan(40, 10, 1e-3), digits, sets, [40], torch.device("cpu"))
-print(*{name for name in set(sys.modules) - before if name.startswith(("sympy", "torch._"))})
-"""
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == []
 
 
 class Branching(nn.Module):
@@ -314,11 +233,10 @@ class Branching(nn.Module):
 def test_a_model_that_is_not_recorded_is_trained_all_the_same_but_not_changed() -> None:
     stack = Stack([Branching()], CPU)
     weight = torch.ones(1, 2)
-    gradient = Gradient(stack, RECORDED_CALLS)
+    gradient = Recorded(stack.gradient, stack, RECORDED_CALLS)
     for x, factor in ((torch.ones(1, 2, 3), 1), (torch.zeros(1, 2, 3) + 0.1, 2)):
         (found,) = gradient(x, torch.empty(1, 2, 0), weight)
         assert torch.allclose(found, factor * 2 * x[0].square().sum(0))
-    with pytest.raises(InputError, match="'bfloat16' cannot train this model"):
-        Gradient(stack, 1, "bfloat16")(x, torch.empty(1, 2, 0), weight)
-    with pytest.raises(InputError, match=r"training\.compile cannot train this model"):
-        Gradient(stack, 1, compiles=True)(x, torch.empty(1, 2, 0), weight)
+    rounded = Recorded(stack.gradient, stack, 1, multiply_in_bfloat16)
+    with pytest.raises(NotRecordedError):
+        rounded(x, torch.empty(1, 2, 0), weight)

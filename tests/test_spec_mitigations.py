@@ -230,24 +230,17 @@ def test_what_acts_on_the_released_density_leaves_fingerprints_alone(tmp_path):
     assert prints["plain"] == prints["ensemble"] == prints["background"] != prints["decay"]
 
 
-@pytest.mark.parametrize(
-    ("option", "default", "other"),
-    [("precision", "float32", "bfloat16"), ("compile", False, True)],
-)
-def test_how_steps_are_computed_is_in_fingerprints_where_it_is_not_the_default(
-    tmp_path, option, default, other
-):
-    own = {"plain": {}, "named": {option: default}, "other": {option: other}}
+def test_precision_is_in_fingerprints_where_it_is_not_the_default(tmp_path):
+    own = {"plain": {}, "named": {"precision": "float32"}, "other": {"precision": "bfloat16"}}
     trainings = {name: {"epochs": 4} | more for name, more in own.items()}
     prints = fingerprints(tmp_path, {n: experiment(training=t) for n, t in trainings.items()})
     assert prints["plain"] == prints["named"] != prints["other"]
 
 
-@pytest.mark.parametrize(("option", "value"), [("precision", "bfloat16"), ("compile", True)])
-def test_private_gradients_are_not_in_bfloat16_and_not_compiled(tmp_path, option, value):
-    training = {"epochs": 4, option: value}
+def test_private_gradients_are_not_in_bfloat16(tmp_path):
+    training = {"epochs": 4, "precision": "bfloat16"}
     file = write(tmp_path, {"x": experiment(mitigations=[DP], training=training)})
-    with pytest.raises(SpecError, match=rf"mitigations.0.kind: .*training.{option}"):
+    with pytest.raises(SpecError, match=r"mitigations.0.kind: .*training.precision"):
         read_project(file)
 
 

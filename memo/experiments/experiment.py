@@ -157,7 +157,7 @@ class Experiment:
 
     def _fingerprint(self, **position: Any) -> str:
         """A hash of all that determines a model; how many there are does not."""
-        training = self.spec.training.model_dump(exclude={"compile"})
+        training = self.spec.training.model_dump()
         if training["precision"] == "float32":  # models that were trained before there was a choice
             del training["precision"]
         return fingerprint(

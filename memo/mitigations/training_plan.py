@@ -23,7 +23,6 @@ class TrainingPlan:
     batch_size: int
     learning_rate: float
     precision: Precision = "float32"
-    compiled: bool = False
     schedule: ScheduleSpec | None = None
     weight_decay: float = 0.0
     kl_weight: float = 1.0
@@ -42,7 +41,6 @@ def training_plan(training: TrainingSpec, mitigations: list[MitigationSpec]) -> 
         training.batch_size,
         training.learning_rate,
         training.precision,
-        training.compile,
     )
     for mitigation in mitigations:
         match mitigation.kind:

@@ -167,12 +167,6 @@ def mitigation_problems(
                 f"'dp-sgd' does not go with training.precision {experiment.training.precision!r}: "
                 "the gradient of each observation by itself is computed in float32",
             )
-        if mitigation.kind == "dp-sgd" and experiment.training.compile:
-            yield (
-                (place, "kind"),
-                "'dp-sgd' does not go with training.compile: it samples batches of another size in "
-                "each step, and each size would be compiled anew",
-            )
         yield from _problems_with_design(place, mitigation, experiment.scoring.design)
         for path, problem in (
             *_problems_with_model(mitigation, experiment.model),

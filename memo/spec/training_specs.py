@@ -27,9 +27,3 @@ class TrainingSpec(Spec):
         "the optimizer are in float32 all the same. bfloat16 rounds factors to 8 binary digits, "
         "and is faster on processors that have it.",
     )
-    compile: bool = Field(
-        default=False,
-        description="Whether training steps are compiled (C++ for processors, which needs a "
-        "compiler; Triton for GPUs). It takes up to a minute for each process, and rounds in "
-        "another order.",
-    )

@@ -14,18 +14,19 @@ from torch import Tensor
 from memo.datasets.prepared import Prepared
 from memo.design.k_fold import IndexArray
 from memo.design.seeds import substreams, torch_seed
-from memo.errors import WorkError
+from memo.errors import InputError, WorkError
 from memo.mitigations.training_plan import TrainingPlan
 from memo.models.build import initial_model
 from memo.spec.model_specs import ModelSpec
 from memo.training.augment import augmented
 from memo.training.batches import Minibatches, Observations, drawn_apart, generators, padded
 from memo.training.early_stopping import EarlyStopping, validation_splits
-from memo.training.gradient import Gradient
 from memo.training.objective import Objective
 from memo.training.optimizer import Adam, build_optimizer, set_learning_rate
+from memo.training.precision import multiply_in_bfloat16
 from memo.training.private import PoissonBatches, PrivateDescent
-from memo.training.repeated import Repeated
+from memo.training.recorded import NotRecordedError
+from memo.training.recorded_calls import Recorded
 from memo.training.spectral import project
 from memo.training.stack import Stack, Weights
 
@@ -102,7 +103,7 @@ def train_stack(
         device,
         partial(Objective, plan=plan),
     )
-    losses_of = Repeated(stack.losses, stack, 2 * plan.epochs)
+    losses_of = Recorded(stack.losses, stack, 2 * plan.epochs)
     members = [s.members for s in training_sets]
     stopping: EarlyStopping | None = None
     if plan.early_stopping is not None:
@@ -190,8 +191,8 @@ def _steps(
     order = [seed["order"] for seed in seeds]
     if plan.privacy is None:
         batches = Minibatches(members, order, plan.batch_size)
-        steps = plan.epochs * batches.steps
-        gradient = Gradient(stack, steps, plan.precision, plan.compiled, optimizer.apply)
+        change = multiply_in_bfloat16 if plan.precision == "bfloat16" else None
+        gradient = Recorded(stack.gradient, stack, plan.epochs * batches.steps, change)
         return batches, partial(_descend, gradient, optimizer)
     (own,), (seed,) = members, seeds
     device = stack.parameters[0].device
@@ -202,9 +203,14 @@ def _steps(
     )
 
 
-def _descend(gradient: Gradient, optimizer: Adam, x: Tensor, noise: Tensor, weight: Tensor) -> None:
-    optimizer.begin()
-    gradient(x, noise, weight)
+def _descend(gradient: Recorded, optimizer: Adam, x: Tensor, noise: Tensor, weight: Tensor) -> None:
+    try:
+        gradients = gradient(x, noise, weight)
+    except NotRecordedError as error:
+        raise InputError(
+            f"training.precision 'bfloat16' cannot train this model: {error}"
+        ) from error
+    optimizer.update(gradients)
 
 
 class _Evaluation:
@@ -216,7 +222,7 @@ class _Evaluation:
         stack: Stack,
         values: Observations,
         seeds: Sequence[np.random.SeedSequence],
-        losses: Repeated,
+        losses: Recorded,
     ) -> None:
         self._losses = losses
         self._values = values

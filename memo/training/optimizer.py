@@ -39,35 +39,22 @@ class Adam:
             for decay in decays
         }
 
+    @torch.no_grad()
     def update(self, gradients: Sequence[Tensor]) -> None:
-        """Update every parameter by its gradient, in the same layout."""
-        self.begin()
-        self.apply(range(len(gradients)), gradients)
-
-    @torch.no_grad()
-    def begin(self) -> None:
-        """Count a step, in which `apply` is then to update each parameter once."""
+        """Take one step: update each parameter by its gradient, which has the same layout."""
         self._steps += 1
-
-    @torch.no_grad()
-    def apply(self, positions: Sequence[int], gradients: Sequence[Tensor]) -> None:
-        """Update the parameters at these positions by their gradients, in the same layout."""
-        for decay, of_group in self._groups.items():
-            own = [i for i, position in enumerate(positions) if position in of_group]
-            if not own:
-                continue
-            chosen = [positions[i] for i in own]
-            parameters, first, second = (
-                [tensors[position] for position in chosen]
-                for tensors in (self.parameters, *self._moments)
+        for decay, positions in self._groups.items():
+            parameters, own, first, second = (
+                [tensors[position] for position in positions]
+                for tensors in (self.parameters, gradients, *self._moments)
             )
             torch._fused_adamw_(
                 parameters,
-                [gradients[i] for i in own],
+                own,
                 first,
                 second,
                 [],
-                [self._steps] * len(own),
+                [self._steps] * len(positions),
                 lr=self.rate,
                 beta1=BETAS[0],
                 beta2=BETAS[1],
