@@ -12,7 +12,7 @@ from memo.design.plan import plan_design
 from memo.pipeline.experiment import Experiment
 from memo.pipeline.privacy import privacy_facts, privacy_words
 from memo.pipeline.trade_off import Trade, frontier, remainder
-from memo.project.project_spec import ExperimentSpec
+from memo.project.experiment_spec import ExperimentSpec
 from memo.scores.comparison import compare_scores
 from memo.scores.frontier import holm, p_value, undominated
 from memo.scores.summaries import Estimate
