@@ -19,7 +19,6 @@ from memo import __version__
 from memo.errors import InputError, MemoError, WorkError, printable
 from memo.project.project_spec import ProjectSpec
 from memo.project.reading import (
-    expanded_experiments,
     read_project,
     require_expanded,
     require_free_name,
@@ -84,7 +83,7 @@ class _Project:
 
     def read(self) -> ProjectSpec:
         project = read_project(self.spec)
-        require_expanded(self.spec, self.expanded)
+        require_expanded(project, self.spec, self.expanded)
         return project
 
 
@@ -151,7 +150,7 @@ def validate(as_json: AsJson = False) -> None:
 @app.command()
 def expand() -> None:
     """Write the experiments of params.yaml's `derived` to expanded.yaml, where DVC finds them."""
-    experiments = expanded_experiments(_project.spec)
+    experiments = read_project(_project.spec).expanded
     from memo.commands.expand import write_expanded
 
     write_expanded(_project.expanded, experiments)

@@ -12,7 +12,7 @@ from memo.datasets.registry import prepare_dataset
 from memo.experiments.experiment import plan_experiment
 from memo.experiments.trade_off import Trade, frontier, remainder
 from memo.pipeline.privacy import privacy_facts, privacy_words
-from memo.project.project_spec import ExperimentSpec
+from memo.project.experiment_spec import ExperimentSpec
 from memo.scores.comparison import compare_scores
 from memo.scores.frontier import holm, p_value, undominated
 from memo.scores.summaries import Estimate

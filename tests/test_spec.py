@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from memo.project import reading
+from memo.project.document import parse
 from memo.project.reading import SpecError, read_project, spec_schema
 from tests.conftest import ROOT, SPEC, command
 
@@ -108,6 +110,31 @@ def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as error:
         read_project(file)
     assert len(str(error.value).splitlines()) == 2
+
+
+def test_the_line_of_a_mistake_in_a_merged_mapping_is_its_own(tmp_path: Path) -> None:
+    merged = SPEC.replace("training: {epochs: 6", "training: &t {epochs: 0", 1)
+    before, after = "training: {epochs: 6, batch_size: 16, learning_rate: 1.0e-2}", "{<<: *t}"
+    assert before in merged
+    file = tmp_path / "params.yaml"
+    file.write_text(merged.replace(before, f"training: {after}"))
+    line = next(i for i, text in enumerate(merged.splitlines(), 1) if "&t" in text)
+    for name in ("fast", "slow"):
+        with pytest.raises(SpecError, match=f":{line}: experiments.{name}.training.epochs"):
+            read_project(file)
+
+
+@pytest.mark.parametrize("derived", ["", "derived: {y: {base: fast, grid: {seed: [1, 2]}}}\n"])
+def test_a_spec_is_parsed_once(
+    derived: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(SPEC + derived)
+    parsed = []
+    monkeypatch.setattr(reading, "parse", lambda *of: parsed.append(of[0]) or parse(*of))
+    project = read_project(file)
+    assert list(project.expanded) == (["y-1", "y-2"] if derived else [])
+    assert parsed == [file]
 
 
 def test_the_projects_own_spec_and_its_schema_are_up_to_date() -> None:

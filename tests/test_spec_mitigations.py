@@ -11,7 +11,7 @@ from memo.commands.expand import write_expanded
 from memo.datasets.prepared import content_hash
 from memo.datasets.registry import prepare_dataset
 from memo.experiments.experiment import plan_experiment
-from memo.project.reading import SpecError, expanded_experiments, read_project, require_expanded
+from memo.project.reading import SpecError, read_project, require_expanded
 
 VAE = {"kind": "vae", "network": {"kind": "mlp"}}
 CONV = {"kind": "vae", "network": {"kind": "conv"}}
@@ -200,23 +200,29 @@ def test_a_grid_is_every_combination_each_named_by_its_values(tmp_path):
 
 
 def test_expanded_yaml_must_be_what_params_yaml_says(tmp_path):
-    file, expanded = tmp_path / "params.yaml", tmp_path / "expanded.yaml"
-    write(tmp_path, {"x": experiment()})
-    require_expanded(file, expanded)  # nothing is derived: it need not be there
-    write(tmp_path, {"x": experiment()}, {"lr": {"base": "x", "grid": {"seed": [1, 2]}}})
+    expanded = tmp_path / "expanded.yaml"
+    seeds = {"lr": {"base": "x", "grid": {"seed": [1, 2]}}}
+
+    def require(experiments, derived=None):
+        file = write(tmp_path, experiments, derived)
+        project = read_project(file)
+        require_expanded(project, file, expanded)
+        return project
+
+    require({"x": experiment()})  # nothing is derived: it need not be there
     with pytest.raises(SpecError, match="run: memo expand"):
-        require_expanded(file, expanded)
-    write_expanded(expanded, expanded_experiments(file))
-    require_expanded(file, expanded)
+        require({"x": experiment()}, seeds)
+    file = write(tmp_path, {"x": experiment()}, seeds)
+    write_expanded(expanded, read_project(file).expanded)
     found = YAML(typ="safe").load(expanded)["expanded"]
+    assert found == require({"x": experiment()}, seeds).expanded
     assert list(found) == ["lr-1", "lr-2"]
-    assert found["lr-1"]["after"] == "data/prepared/data"
-    write(tmp_path, {"x": experiment(seed=5)}, {"lr": {"base": "x", "grid": {"seed": [1, 2]}}})
-    require_expanded(file, expanded)  # the seed is replaced
-    changed = experiment(training={"epochs": 5})
-    write(tmp_path, {"x": changed}, {"lr": {"base": "x", "grid": {"seed": [1, 2]}}})
+    assert found["lr-1"] == experiment(seed=1) | dict.fromkeys(
+        ("after", "code"), "data/prepared/data"
+    )
+    require({"x": experiment(seed=5)}, seeds)  # the seed is replaced
     with pytest.raises(SpecError, match="run: memo expand"):
-        require_expanded(file, expanded)
+        require({"x": experiment(training={"epochs": 5})}, seeds)
 
 
 def test_what_acts_on_the_released_density_leaves_fingerprints_alone(tmp_path):

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from memo.datasets.sources.image_folder import FolderSurvey, survey_image_folder
 from memo.datasets.tabular.table_survey import TableSurvey, survey_table
-from memo.project.project_spec import ExperimentSpec
+from memo.project.experiment_spec import ExperimentSpec
 from memo.spec.dataset_specs import DigitsSpec, ImageFolderSpec, TableSpec
 from memo.spec.model_specs import VAESpec
 from memo.spec.scoring_specs import AdaptiveSpec, ScoringSpec

@@ -21,7 +21,7 @@ from memo.errors import InputError
 from memo.mitigations.specs import DeduplicateSpec, RemoveSpec
 from memo.models.build import build_model
 from memo.project.combinations import completed_model, problems_with_categories
-from memo.project.project_spec import ExperimentSpec
+from memo.project.experiment_spec import ExperimentSpec
 from memo.spec.model_specs import source_of
 
 __all__ = ["OF_THE_RELEASED_DENSITY", "Experiment", "ModelPlan", "plan_experiment"]

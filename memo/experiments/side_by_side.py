@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memo.experiments.trade_off import Trade, frontier, remainder
-from memo.project.project_spec import ExperimentSpec, ProjectSpec
+from memo.project.experiment_spec import ExperimentSpec
+from memo.project.project_spec import ProjectSpec
 from memo.report.headlines import difference_headlines, metrics, summary_headlines
 from memo.report.page_data import ComparedExperiment, ComparisonData, Difference, Remainder
 from memo.scores.comparison import Comparison, ScoringError, compare_scores

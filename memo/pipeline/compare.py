@@ -16,7 +16,8 @@ from memo.datasets.pictures import pictures
 from memo.experiments.side_by_side import Compared
 from memo.experiments.trade_off import Trade
 from memo.pipeline.prepare import read_prepared
-from memo.project.project_spec import ExperimentSpec, ProjectSpec
+from memo.project.experiment_spec import ExperimentSpec
+from memo.project.project_spec import ProjectSpec
 from memo.report.comparison_page import render_comparison
 
 __all__ = ["baseline_images", "revision_scores", "workspace_scores", "write_comparison"]

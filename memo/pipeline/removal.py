@@ -7,7 +7,7 @@ from memo.artifacts.files import ArtifactError
 from memo.artifacts.layout import Layout
 from memo.artifacts.score_tables import read_scores_file
 from memo.design.k_fold import IndexArray
-from memo.project.project_spec import ExperimentSpec
+from memo.project.experiment_spec import ExperimentSpec
 
 __all__ = ["NOTHING", "removed_observations"]
 

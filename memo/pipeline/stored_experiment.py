@@ -25,7 +25,8 @@ from memo.experiments.sampling import PlannedSamples, planned_samples, tests_fin
 from memo.models.state import load_state
 from memo.pipeline.prepare import read_prepared
 from memo.pipeline.removal import removed_observations
-from memo.project.project_spec import ExperimentSpec, ProjectSpec
+from memo.project.experiment_spec import ExperimentSpec
+from memo.project.project_spec import ProjectSpec
 from memo.project.reading import select_experiment
 from memo.samples.registry import NULLABLE, SCHEMA
 from memo.scores.table import Scores

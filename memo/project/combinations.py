@@ -29,7 +29,7 @@ from memo.spec.model_specs import (
 from memo.spec.scoring_specs import DesignSpec
 
 if TYPE_CHECKING:
-    from memo.project.project_spec import ExperimentSpec
+    from memo.project.experiment_spec import ExperimentSpec
 
 __all__ = [
     "BY_GRADIENT",

@@ -1,34 +1,39 @@
-"""What a YAML document may come to once its aliases are followed."""
+"""Bounds on a YAML document: how much it may stand for once its aliases are followed."""
 
 from ruamel.yaml.nodes import CollectionNode, MappingNode, Node
 
 __all__ = ["require_bounded"]
 
 LARGEST = 100_000
-"""Values in a document, each counted as often as aliases repeat it."""
+"""Most values in a document; what aliases repeat is counted each time."""
 
 DEEPEST = 50
-"""Levels of a document. A spec has about ten."""
+"""Most levels of a document. A spec has about ten."""
 
 LONGEST = 2000
-"""Characters of a single value: no name, path or number of a spec is longer."""
+"""Most characters of a single value: no name, path or number of a spec is longer."""
 
 
-def require_bounded(root: Node | None) -> None:
+def require_bounded(root: Node) -> None:
     """See that a document is no larger than a spec could be, before it is made into objects.
 
-    Nested aliases make a few lines stand for more values than any memory holds, and one that
-    contains itself for infinitely many.
+    Nested aliases make a few lines stand for more values than any memory holds, and an alias inside
+    of what it repeats for infinitely many.
 
     Raises:
-        ValueError: It is larger; the message says in what.
+        ValueError: The document is too large; the message names the line and the bound.
     """
-    if root is not None:
-        _size(root, {}, 1)
+    _size(root, {}, 1)
 
 
 def _size(node: Node, sizes: dict[int, int], depth: int) -> int:
-    """How many values a node stands for; `sizes` has those seen, 0 while they are being counted."""
+    """Number of values that a node stands for.
+
+    Args:
+        node: The node.
+        sizes: Sizes of nodes seen before, by `id`; 0 while they are being counted.
+        depth: Levels down to the node.
+    """
     known = sizes.get(id(node))
     if known is not None:
         if not known:
@@ -58,7 +63,7 @@ def _children(node: CollectionNode) -> list[Node]:
 def _require_plain(node: Node) -> None:
     if len(node.value) > LONGEST:
         raise ValueError(f"line {_line(node)}: a value is longer than {LONGEST:,} characters")
-    if not node.value.isascii() and any("\ud800" <= c <= "\udfff" for c in node.value):
+    if any("\ud800" <= c <= "\udfff" for c in node.value):
         raise ValueError(f"line {_line(node)}: half of a character ({node.value!a:.40})")
 
 

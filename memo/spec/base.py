@@ -1,4 +1,4 @@
-"""What every part of the spec has in common."""
+"""Types and the base class that every part of the spec shares."""
 
 import re
 from typing import Annotated, Any, Literal, TypeAlias
@@ -11,7 +11,7 @@ Name: TypeAlias = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64),
 ]
-"""A name of a data set or an experiment: it becomes a file name and a DVC stage name."""
+"""Name of a data set or an experiment, which becomes a file name and a DVC stage name."""
 
 Positive: TypeAlias = Annotated[int, Field(ge=1)]
 
@@ -23,19 +23,19 @@ def _is_target(target: str) -> str:
 
 
 Target: TypeAlias = Annotated[str, AfterValidator(_is_target)]
-"""Something of the user's own: `package.module:name`."""
+"""A class or function of the user's own: `package.module:name`."""
 
 Support: TypeAlias = Literal["binary", "levels", "continuous", "columns"]
-"""What values a density is defined on: {0, 1}, integers from 0, real numbers, or a table's columns,
-which are real numbers and categories."""
+"""Values that a density is defined on: {0, 1}, integers from 0, real numbers, or a table's columns
+(real numbers and categories)."""
 
 
 class Spec(BaseModel):
-    """A part of ``params.yaml``: unknown keys, coerced types and NaN are errors."""
+    """A part of `params.yaml`: unknown keys, values of another type and NaN are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 def kind_alone(value: Any) -> Any:
-    """A string where a union is told apart by `kind`: that kind, its options at their defaults."""
+    """Read a string, in place of a mapping with `kind`, as that kind with its default options."""
     return {"kind": value} if isinstance(value, str) else value

@@ -23,7 +23,7 @@ __all__ = [
 
 
 class _SourceSpec(Spec):
-    """What every data set has."""
+    """A data set of any kind."""
 
     kind: str
     seed: int = Field(
@@ -32,72 +32,71 @@ class _SourceSpec(Spec):
 
 
 class ImagesSpec(_SourceSpec):
-    """What every data set of images has: shape, values, and what training may do to them.
+    """A data set of images: their shape, the values that are scored, and random flips in training.
 
-    Shape: `crop`, then `size`, then `pad`.
+    Images are shaped by `crop`, then `size`, then `pad`.
     """
 
     native: ClassVar[tuple[int, int, int] | None] = None
-    """Channels, height and width of the source's images, where all are alike."""
+    """Channels, height and width of the images in the source; None where that varies."""
 
     source_observations: ClassVar[int | None] = None
-    """How many images the source has, where that is known."""
+    """Number of images in the source; None where it is not known before they are read."""
 
     depth: ClassVar[int] = 256
-    """How many integer levels a pixel has: 0 ... depth - 1."""
+    """Number of integer levels of a pixel, 0 ... depth - 1."""
 
     values: Literal["binary", "dynamic", "levels", "continuous"] = Field(
         default="binary",
-        description="binary: each pixel is drawn once, as Bernoulli(intensity), and never again. "
-        "dynamic: pixels are drawn anew at each training step; the scored values are the "
-        "fixed draw of `binary` all the same. "
-        "levels: the integers as they are. "
-        "continuous: uniform noise within each level, drawn once, then a logit; log p is given in "
-        "the space of the pixels all the same.",
+        description="The values that are scored. binary: each pixel is drawn once from "
+        "Bernoulli(intensity). dynamic: as binary, but each training step draws its pixels anew. "
+        "levels: the integer levels. continuous: the logit of the level plus uniform noise within "
+        "it, drawn once; log p is still given in the space of the pixels.",
     )
     logit_lambda: float = Field(
         default=0.05,
         gt=0,
         lt=0.5,
-        description="Of `values: continuous`: x = logit(lambda + (1 - 2 lambda) pixel), for pixels "
-        "in [0, 1] (Papamakarios et al. 2017, who take 1e-6 for MNIST and 0.05 for CIFAR-10).",
+        description="For `values: continuous`: x = logit(lambda + (1 - 2 lambda) pixel), with "
+        "pixels in [0, 1] (Papamakarios et al. 2017, who take 1e-6 for MNIST and 0.05 for "
+        "CIFAR-10).",
     )
     crop: Positive | None = Field(
-        default=None, description="Keep the central square of so many pixels' side."
+        default=None, description="Keep the central square of this side length, in pixels."
     )
     size: Positive | None = Field(
         default=None,
-        description="Resize to a square of so many pixels' side; of an image that is not square, "
-        "the largest central square is kept first.",
+        description="Resize to a square of this side length, in pixels. Images that are not "
+        "square are first cropped to their largest central square.",
     )
-    pad: int = Field(default=0, ge=0, description="Add so many black pixels on every side.")
+    pad: int = Field(default=0, ge=0, description="Black pixels to add on each side.")
     flips: bool = Field(
         default=False,
-        description="Mirror left and right with probability 1/2 at each training step. The scored "
-        "values are never mirrored.",
+        description="Mirror images left to right with probability 1/2 at each training step. "
+        "Scored values are never mirrored.",
     )
     limit: Positive | None = Field(
-        default=None, description="Keep the first so many observations; all of them when absent."
+        default=None, description="Keep only so many observations, the first; default: all."
     )
 
     @property
     def observations(self) -> int | None:
-        """How many observations the prepared data set will have; None before it is read."""
+        """Number of observations in the prepared data set; None before it is read."""
         known = self.source_observations
         return known if known is None or self.limit is None else min(self.limit, known)
 
     @property
     def shape(self) -> tuple[int, int, int] | None:
-        """Shape of the prepared images; None before they are read."""
-        square = self.size or self.crop
-        if square is None and self.native is None:
+        """Channels, height and width of the prepared images; None before they are read."""
+        side = self.size or self.crop
+        if side is None and self.native is None:
             return None
-        height, width = (square, square) if square else (self.native or (0, 0, 0))[1:]
+        height, width = (side, side) if side else (self.native or (0, 0, 0))[1:]
         return (self._channels, height + 2 * self.pad, width + 2 * self.pad)
 
     @property
     def support(self) -> Support:
-        """Which values a density of these observations must be defined on."""
+        """Values that a density of these observations must be defined on."""
         return "binary" if self.values == "dynamic" else self.values
 
     @property
@@ -106,7 +105,7 @@ class ImagesSpec(_SourceSpec):
 
 
 class DigitsSpec(ImagesSpec):
-    """scikit-learn's handwritten digits: 1,797 grey images of 8 x 8, ten classes, no download."""
+    """Handwritten digits that come with scikit-learn: 1,797 grey images of 8 x 8, ten classes."""
 
     kind: Literal["digits"]
     native = (1, 8, 8)
@@ -114,18 +113,19 @@ class DigitsSpec(ImagesSpec):
     depth = 17
 
 
-class _FilesSpec(ImagesSpec):
-    """What every data set has whose official files torchvision can download."""
+class _DownloadedSpec(ImagesSpec):
+    """A data set of images whose files torchvision can download."""
 
     root: str = Field(
-        default="data/sources", description="Folder of the source's files, below the project's."
+        default="data/sources",
+        description="Folder of the source's files, relative to the project's.",
     )
     download: bool = Field(
-        default=True, description="Whether torchvision may download files that are missing."
+        default=True, description="Let torchvision download files that are missing."
     )
 
 
-class MNISTSpec(_FilesSpec):
+class MNISTSpec(_DownloadedSpec):
     """MNIST (LeCun et al. 1998): the 60,000 training images of handwritten digits, 28 x 28."""
 
     kind: Literal["mnist"]
@@ -133,7 +133,7 @@ class MNISTSpec(_FilesSpec):
     source_observations = 60_000
 
 
-class FashionMNISTSpec(_FilesSpec):
+class FashionMNISTSpec(_DownloadedSpec):
     """Fashion-MNIST (Xiao et al. 2017): the 60,000 training images of clothes, 28 x 28."""
 
     kind: Literal["fashion-mnist"]
@@ -141,7 +141,7 @@ class FashionMNISTSpec(_FilesSpec):
     source_observations = 60_000
 
 
-class CIFAR10Spec(_FilesSpec):
+class CIFAR10Spec(_DownloadedSpec):
     """CIFAR-10 (Krizhevsky 2009): the 50,000 training images in ten classes, 3 x 32 x 32."""
 
     kind: Literal["cifar10"]
@@ -149,8 +149,8 @@ class CIFAR10Spec(_FilesSpec):
     source_observations = 50_000
 
 
-class CelebASpec(_FilesSpec):
-    """CelebA (Liu et al. 2015): the 162,770 training images of faces, aligned, 3 x 218 x 178."""
+class CelebASpec(_DownloadedSpec):
+    """CelebA (Liu et al. 2015): the 162,770 training images of aligned faces, 3 x 218 x 178."""
 
     kind: Literal["celeba"]
     native = (3, 218, 178)
@@ -158,15 +158,15 @@ class CelebASpec(_FilesSpec):
 
 
 class ImageFolderSpec(ImagesSpec):
-    """A folder or tree of image files; an image's label is the name of the folder it lies in."""
+    """A folder or tree of image files; the label of an image is the name of its folder."""
 
     kind: Literal["image-folder"]
-    path: str = Field(description="The folder; a relative path starts at the project's.")
+    path: str = Field(description="The folder, absolute or relative to the project's.")
     channels: Literal[1, 3] = Field(default=3, description="1: grey. 3: red, green, blue.")
     unreadable: Literal["error", "skip"] = Field(
         default="error",
-        description="What an image that cannot be read is: error: a reason to stop, once all are "
-        "known. skip: listed in dataset.json and left out.",
+        description="What to do with images that cannot be read. error: stop, and list all of "
+        "them. skip: leave them out, and list them in dataset.json.",
     )
 
     @property
@@ -177,30 +177,31 @@ class ImageFolderSpec(ImagesSpec):
 class SyntheticSpec(_SourceSpec):
     """A mixture of Gaussians in one or two dimensions, with planted outliers and duplicates.
 
-    Ids and labels tell which observation is which.
+    Ids and labels tell which observations are planted.
     """
 
     kind: Literal["synthetic"]
     dimensions: Literal[1, 2] = Field(default=2, description="Columns of an observation.")
     components: Positive = Field(
         default=3,
-        description="Equally likely Gaussians of standard deviation 0.5, on a circle of radius 3 "
-        "or evenly from -3 to 3.",
+        description="Number of equally likely Gaussians. Their standard deviation is 0.5; their "
+        "centres lie on a circle of radius 3, or in one dimension evenly from -3 to 3.",
     )
-    count: Positive = Field(default=200, description="Observations of the mixture.")
+    count: Positive = Field(default=200, description="Observations drawn from the mixture.")
     outliers: int = Field(
-        default=0, ge=0, description="Further observations, each 8 to 12 from the centre."
+        default=0, ge=0, description="Further observations, each 8 to 12 away from the origin."
     )
     duplicates: int = Field(
         default=0,
         ge=0,
-        description="Further observations, each an exact copy of another of the mixture.",
+        description="Further observations, each an exact copy of one that was drawn from the "
+        "mixture.",
     )
     support: ClassVar[Support] = "continuous"
 
     @property
     def observations(self) -> int:
-        """How many observations the prepared data set will have."""
+        """Number of observations in the prepared data set."""
         return self.count + self.outliers + self.duplicates
 
     @property
@@ -210,35 +211,36 @@ class SyntheticSpec(_SourceSpec):
 
 
 class TableSpec(_SourceSpec):
-    """A table: one record a row, columns of numbers and of categories.
+    """A table: one record a row, with columns of numbers and of categories.
 
-    A record becomes one vector: its numbers, then a 1 among zeros for each category. Text and
-    booleans are categories; numbers are numbers, but for those under `categorical`.
+    A record becomes one vector: its numbers, then for each category a 1 among zeros. Text and
+    booleans are categories; numbers are numbers, except in columns under `categorical`.
     """
 
     kind: Literal["table"]
     path: str = Field(
-        description="The file, below the project's folder: Parquet where its name ends in "
-        "`.parquet`, else CSV in UTF-8 whose first line has the columns' names."
+        description="The file, absolute or relative to the project's folder: Parquet where its "
+        "name ends in `.parquet`, else CSV in UTF-8 with the names of the columns in its first "
+        "line."
     )
     separator: str = Field(
         default=",",
         pattern=r"^[\t !#-~]$",
-        description="What stands between the fields of a CSV file's line, one character.",
+        description="Character between the fields of a line of CSV.",
     )
     id: str | None = Field(
         default=None,
-        description="Column whose value follows each record into its scores; no two are the same. "
-        "When absent, records are called by their number, from `record 1` on.",
+        description="Column of unique names, which follow the records into their scores; default: "
+        "`record 1`, `record 2` and so on.",
     )
     label: str | None = Field(
-        default=None, description="Column that is kept aside as label, and not modelled."
+        default=None, description="Column that is kept as label, and not modelled."
     )
     columns: list[str] | None = Field(
         default=None,
         min_length=1,
-        description="Columns that are modelled, in this order; all but `id`, `label` and `drop` "
-        "when absent.",
+        description="Columns that are modelled, in this order; default: all but those of `id`, "
+        "`label` and `drop`.",
     )
     drop: list[str] = Field(default=[], description="Columns that are not modelled.")
     categorical: list[str] = Field(
@@ -246,29 +248,29 @@ class TableSpec(_SourceSpec):
     )
     missing: Literal["refuse", "impute"] = Field(
         default="refuse",
-        description="What a value that is missing from a modelled column is: refuse: a reason to "
-        "stop. impute: replaced by the column's median or most frequent category, and then scored "
-        "as if it had been observed; dataset.json counts them.",
+        description="What to do with missing values in modelled columns. refuse: stop. impute: "
+        "replace them by the column's median or most frequent category, and score these as if "
+        "they had been observed; dataset.json counts them.",
     )
     missing_values: list[str] = Field(
         default=["", "NA", "N/A", "NaN", "nan", "NULL", "null", "?"],
-        description="Texts that stand for a missing value; spaces around a text never count.",
+        description="Texts that stand for a missing value; spaces around a text do not count.",
     )
     standardize: bool = Field(
         default=True,
-        description="Subtract each numeric column's mean and divide by its standard deviation. "
-        "log p is given in the columns' own units all the same. Both numbers are those of the "
-        "whole data set, since the same x must be scored under every model: two numbers a column "
-        "know a little of each held-out record.",
+        description="Subtract each numeric column's mean and divide by its standard deviation; "
+        "log p is still given in the columns' own units. Mean and standard deviation are those of "
+        "the whole data set, since the same x must be scored under every model: so two numbers "
+        "for each column depend a little on held-out records.",
     )
     dequantize: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default={},
-        description="Numeric columns that were rounded, and to multiples of what: uniform noise of "
-        "that width is drawn once for each record (Uria et al. 2013), so that log p is of a "
-        "density and not of spikes on a few values, which have no upper bound; plus the log of "
-        "the widths, it bounds the log-probability of the rounded values from below in the mean "
-        "(Theis et al. 2016). Without it, a column of few values can be scored all the same, but "
-        "a model that finds them out gains nats in training and held out.",
+        description="Numeric columns that were rounded, each with the step whose multiples its "
+        "numbers are. Uniform noise as wide as the step is drawn once for each record (Uria et "
+        "al. 2013). Without it, a model of a column with few different values can raise its "
+        "density there without bound, in training and held out. With it, log p plus the log of "
+        "the steps is on average at most the log-probability of the rounded values (Theis et al. "
+        "2016).",
     )
     support: ClassVar[Support] = "columns"
     observations: ClassVar[None] = None
@@ -288,11 +290,11 @@ DatasetSpec: TypeAlias = Annotated[
 ]
 
 FilesSpec: TypeAlias = Annotated[ImageFolderSpec | TableSpec, Field(discriminator="kind")]
-"""Data sets that are read from files of the user's own, at their `path`."""
+"""Data sets that are read from the user's own files, at their `path`."""
 
 
 class ArraySpec(Spec):
-    """Observations in memory, of which no file says anything."""
+    """Observations in memory, which are described by no file."""
 
     kind: Literal["array"] = "array"
     support: Support

@@ -1,4 +1,4 @@
-"""Specs of densities: which family, of what shape."""
+"""Specs of densities: the family and its size."""
 
 from pathlib import PurePosixPath
 from typing import Annotated, ClassVar, Literal, Self, TypeAlias
@@ -38,7 +38,7 @@ __all__ = [
 
 
 class MLPSpec(Spec):
-    """A multilayer perceptron; the decoder mirrors the encoder."""
+    """Multilayer perceptrons; the decoder mirrors the encoder."""
 
     kind: Literal["mlp"]
     hidden: list[Positive] = Field(
@@ -49,7 +49,7 @@ class MLPSpec(Spec):
 
 
 class ConvSpec(Spec):
-    """DCGAN's four strided convolutions (Radford et al. 2016) with group normalization.
+    """Four strided convolutions as in DCGAN (Radford et al. 2016), with group normalization.
 
     Height and width of the images must be multiples of 16.
     """
@@ -57,7 +57,7 @@ class ConvSpec(Spec):
     kind: Literal["conv"]
     features: Positive = Field(
         default=32,
-        description="Channels after the first convolution; each of the three others doubles them.",
+        description="Number of channels after the first convolution; the three others double it.",
     )
 
 
@@ -72,27 +72,27 @@ class BernoulliSpec(Spec):
 
 
 class GaussianSpec(Spec):
-    """Independent Gaussian pixels of one learned variance, the same for all of them."""
+    """Independent Gaussian pixels that share one learned variance."""
 
     kind: Literal["gaussian"]
     floor: float | None = Field(
         default=None,
         gt=0,
-        description="Standard deviation that is added to the learned one, in units of the data "
-        "set's values: without one the likelihood has no upper bound.",
+        description="Standard deviation added to the learned one, in units of the data set's "
+        "values; without it the likelihood has no upper bound.",
     )
     support: ClassVar[Support] = "continuous"
 
 
 class DiagonalGaussianSpec(Spec):
-    """Independent Gaussian pixels, whose means and variances both come from the decoder."""
+    """Independent Gaussian pixels with means and variances from the decoder."""
 
     kind: Literal["diagonal-gaussian"]
     floor: float = Field(
         default=0.01,
         gt=0,
-        description="Standard deviation that no pixel falls below, in units of the data set's "
-        "values: without one the likelihood has no upper bound (Mattei & Frellsen 2018).",
+        description="Lower bound on the standard deviation of a pixel, in units of the data set's "
+        "values; without it the likelihood has no upper bound (Mattei & Frellsen 2018).",
     )
     support: ClassVar[Support] = "continuous"
 
@@ -101,31 +101,33 @@ class LogisticMixtureSpec(Spec):
     """Discretized mixture of logistics (Salimans et al. 2017) over integer levels."""
 
     kind: Literal["logistic-mixture"]
-    components: Positive = Field(default=10, description="Mixture components of each pixel.")
+    components: Positive = Field(
+        default=10, description="Number of mixture components for each pixel."
+    )
     levels: int = Field(
-        default=256, ge=2, description="How many integer levels a pixel has: 0 ... levels - 1."
+        default=256, ge=2, description="Number of integer levels of a pixel, 0 ... levels - 1."
     )
     support: ClassVar[Support] = "levels"
 
 
 class ColumnsSpec(Spec):
-    """A table's columns, independent given z: Gaussian numbers, categorical categories."""
+    """A table's columns, independent given z: numbers are Gaussian, categories categorical."""
 
     kind: Literal["columns"]
     floor: float = Field(
         default=0.01,
         gt=0,
-        description="Standard deviation that is added to each numeric column's learned one, in "
-        "units of the data set's values (of a standardized column, its own standard deviation): "
-        "without one the likelihood has no upper bound.",
+        description="Standard deviation added to the learned one of each numeric column, in units "
+        "of the data set's values (of a standardized column: its standard deviation); without it "
+        "the likelihood has no upper bound.",
     )
     support: ClassVar[Support] = "columns"
 
 
 class SizedColumnsSpec(ColumnsSpec):
-    """The same for one data set; `memo.spec.completed_model` makes it, nobody writes it."""
+    """`ColumnsSpec` for the columns of one data set; never written in params.yaml."""
 
-    categories: list[int] = Field(description="How many each categorical column has.")
+    categories: list[int] = Field(description="Number of categories of each such column.")
 
 
 _Observation: TypeAlias = Annotated[
@@ -142,7 +144,7 @@ ObservationSpec: TypeAlias = Annotated[
         | _Observation,
     ),
 ]
-"""`bernoulli`, or `{kind: bernoulli}`: a string is the kind, with its options at their defaults."""
+"""`bernoulli`, or `{kind: bernoulli}`: a string stands for the kind with its default options."""
 
 
 class VAESpec(Spec):
@@ -152,17 +154,17 @@ class VAESpec(Spec):
     network: NetworkSpec = Field(description="Architecture of encoder and decoder.")
     latent: Positive = Field(default=8, description="Number of latent variables.")
     observation: ObservationSpec = Field(
-        default=BernoulliSpec(), description="The likelihood p(x | z) of the pixels."
+        default=BernoulliSpec(), description="The likelihood p(x | z)."
     )
     leaves_one_out: ClassVar[bool] = False
 
     posterior_variance_floor: float | None = Field(
-        default=None, gt=0, description="Variance that is added to q(z | x)'s in each variable."
+        default=None, gt=0, description="Variance added to that of q(z | x) in each dimension."
     )
 
     @property
     def support(self) -> Support:
-        """Which values the density is defined on."""
+        """Values that the density is defined on."""
         return self.observation.support
 
 
@@ -177,7 +179,7 @@ class NormalSpec(Spec):
     )
     support: ClassVar[Support] = "continuous"
     leaves_one_out: ClassVar[bool] = True
-    """Whether its leave-one-out densities have a closed form, which equals that of refits."""
+    """True where leave-one-out densities have a closed form that equals those of refits."""
 
 
 class KDESpec(Spec):
@@ -187,16 +189,17 @@ class KDESpec(Spec):
     bandwidth: Literal["scott", "silverman", "cross-validated"] | Annotated[float, Field(gt=0)] = (
         Field(
             default="scott",
-            description="scott, silverman: a rule's factor times each column's standard deviation "
-            "(Scott 1992, eq. 6.42). cross-validated: the factor that maximizes the leave-one-out "
-            "likelihood. A number: that bandwidth in each column, in units of the values.",
+            description="scott, silverman: each column's standard deviation times the factor of "
+            "that rule (Scott 1992, eq. 6.42). cross-validated: times the factor that maximizes "
+            "the leave-one-out likelihood. A number: that bandwidth in each column, in units of "
+            "the data set's values.",
         )
     )
     support: ClassVar[Support] = "continuous"
 
     @property
     def leaves_one_out(self) -> bool:
-        """As of `NormalSpec`: a refit would choose a cross-validated bandwidth anew."""
+        """True unless a refit would choose its bandwidth by cross-validation again."""
         return self.bandwidth != "cross-validated"
 
 
@@ -220,12 +223,16 @@ class FlowSpec(Spec):
     kind: Literal["flow"]
     architecture: Literal["maf", "nsf", "coupling"] = Field(
         description="maf: masked autoregressive (Papamakarios et al. 2017). nsf: autoregressive "
-        "rational-quadratic splines (Durkan et al. 2019), which bend within [-5, 5]. coupling: "
-        "affine couplings (Dinh et al. 2017)."
+        "rational-quadratic splines (Durkan et al. 2019), the identity outside of [-5, 5]. "
+        "coupling: affine couplings (Dinh et al. 2017)."
     )
-    transforms: Positive = Field(default=3, description="Number of transformations in sequence.")
+    transforms: Positive = Field(
+        default=3, description="Number of transformations, one after another."
+    )
     hidden: list[Positive] = Field(
-        default=[64, 64], min_length=1, description="Hidden widths of each transformation's MLP."
+        default=[64, 64],
+        min_length=1,
+        description="Hidden widths of each transformation's perceptron.",
     )
     support: ClassVar[Support] = "continuous"
     leaves_one_out: ClassVar[bool] = False
@@ -239,20 +246,24 @@ def _is_below(path: str) -> str:
 
 
 class CustomSpec(Spec):
-    """A density of your own: `Class(shape, **arguments)`, shape being that of one observation.
+    """A density of your own, `Class(shape, **arguments)` for observations of that shape.
 
-    What it must offer is in docs/custom-models.md, and is checked before anything is trained.
+    docs/custom-models.md says what it must offer; that is checked before anything is trained.
     """
 
     kind: Literal["custom"]
-    target: Target = Field(description="`package.module:Class`, from the project's folder.")
-    code: Annotated[str, AfterValidator(_is_below)] = Field(
-        description="The file of that module, or a folder with it and all else that it imports of "
-        "yours. When it changes, models are trained anew."
+    target: Target = Field(
+        description="`package.module:Class`, importable from the project's folder."
     )
-    arguments: dict[str, JsonValue] = Field(default={}, description="Keywords for the class.")
+    code: Annotated[str, AfterValidator(_is_below)] = Field(
+        description="The file of that module, or a folder with the module and everything else of "
+        "yours that it imports. When it changes, models are trained anew."
+    )
+    arguments: dict[str, JsonValue] = Field(
+        default={}, description="Keyword arguments of the class."
+    )
     leaves_one_out: ClassVar[bool] = True
-    """So far as is known before the class is."""
+    """Decided by the class, once it is imported."""
 
     _source: Code | None = PrivateAttr(default=None)
     _support: Support | None = PrivateAttr(default=None)
@@ -271,16 +282,16 @@ class CustomSpec(Spec):
 
     @property
     def source(self) -> Code | None:
-        """The code itself, once an experiment is loaded."""
+        """The code, once the experiment is loaded; None before."""
         return self._source
 
     @property
     def support(self) -> Support | None:
-        """Values of the data set that it is used on, once an experiment is loaded."""
+        """Values of the data set, once the experiment is loaded; None before."""
         return self._support
 
     def loaded(self, source: Code, support: Support | None) -> "CustomSpec":
-        """The same with its code, for observations with such values."""
+        """A copy with its code, for observations with values of that kind."""
         copy = self.model_copy()
         copy._source, copy._support = source, support
         return copy
@@ -293,5 +304,5 @@ ModelSpec: TypeAlias = Annotated[
 
 
 def source_of(model: ModelSpec) -> Code | None:
-    """The code of a model of the user's own."""
+    """The code of a model of the user's own; None for memo's families."""
     return model.source if isinstance(model, CustomSpec) else None

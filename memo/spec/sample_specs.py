@@ -1,4 +1,4 @@
-"""Specs of the nearest-neighbour test: how many samples, and which space has the distances."""
+"""Specs of the nearest-neighbour test: how many samples, and the space of the distances."""
 
 from typing import Annotated, Literal, TypeAlias
 
@@ -18,23 +18,23 @@ __all__ = [
 
 
 class PixelSpaceSpec(Spec):
-    """The pixels in [0, 1], as an image file would have them; the columns of other data.
+    """Pixels in [0, 1], as an image file has them; of other data, the columns.
 
-    Binary and dynamic pixels are compared by the values that are scored, since samples are binary
-    as well; of continuous ones, the noise and the logit are undone on both sides.
+    Of binary and dynamic pixels, the values that are scored are compared, since samples are binary
+    too. Of continuous pixels, noise and logit are undone in observations and samples.
     """
 
     kind: Literal["pixels"] = "pixels"
 
 
 class DownsampledSpaceSpec(Spec):
-    """Means of squares of 2 x 2 pixels; images must have even height and width."""
+    """Means over squares of 2 x 2 pixels; images must have even height and width."""
 
     kind: Literal["downsampled"]
 
 
 class EncoderSpaceSpec(Spec):
-    """Means of q(z | x) under the full model's own encoder; for `vae`."""
+    """Means of q(z | x) under the full model's encoder; for `vae`."""
 
     kind: Literal["encoder"]
 
@@ -44,9 +44,10 @@ class CustomSpaceSpec(Spec):
 
     kind: Literal["custom"]
     target: Target = Field(
-        description="`package.module:function`, importable from the project's folder: takes pixels "
-        "as `kind: pixels` has them, a float32 tensor (B, *shape) on the CPU, and returns (B, "
-        "features). That its code changed is not seen: `dvc repro --force neighbors@<experiment>`.",
+        description="`package.module:function`, importable from the project's folder. It takes "
+        "pixels as in `kind: pixels`, a float32 tensor (B, *shape) on the CPU, and returns (B, "
+        "features). DVC does not see changes to its code: run `dvc repro --force "
+        "neighbors@<experiment>`.",
     )
 
 
@@ -61,7 +62,7 @@ SpaceSpec: TypeAlias = Annotated[
         json_schema_input_type=Literal["pixels", "downsampled", "encoder"] | _Space,
     ),
 ]
-"""`encoder`, or `{kind: encoder}`: a string is the kind."""
+"""`encoder`, or `{kind: encoder}`: a string stands for the kind."""
 
 
 class SamplesSpec(Spec):
@@ -82,16 +83,16 @@ class NeighborsSpec(Spec):
     """
 
     space: SpaceSpec = Field(
-        default=PixelSpaceSpec(), description="Where distances are Euclidean ones."
+        default=PixelSpaceSpec(), description="Space of the Euclidean distances."
     )
     samples: Positive | None = Field(
         default=None,
-        description="Samples of the full model that are compared; a tenth of the observations when "
-        "absent, half of them at most. Each observation is compared with as many others, drawn at random, "
-        "in place of held-out data: the smallest of many distances is comparable only to the "
-        "smallest of equally many.",
+        description="Number of samples of the full model that are compared; default: a tenth of "
+        "the number of observations; at most half of it. In place of held-out data, each "
+        "observation is also compared with as many others, drawn at random: the smallest of many "
+        "distances is comparable only to the smallest of equally many.",
     )
 
     def sample_count(self, observations: int) -> int:
-        """How many samples are drawn, and how many others each observation is compared with."""
+        """Number of samples, and of other observations that each one is compared with."""
         return max(1, observations // 10) if self.samples is None else self.samples

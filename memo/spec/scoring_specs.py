@@ -22,23 +22,23 @@ __all__ = [
 ]
 
 LARGEST_PARETO_K = 0.7
-"""Above it, standard errors of importance sampling are not to be trusted (Vehtari et al. 2024,
-section 3.2.4)."""
+"""Pareto k above which standard errors of importance sampling are not to be trusted (Vehtari et al.
+2024, section 3.2.4)."""
 
 
 class KFoldSpec(Spec):
     """Repeated K-fold cross-validation (van den Burg & Williams 2021, Algorithm 1)."""
 
     kind: Literal["k-fold"]
-    folds: int = Field(default=10, ge=2, description="K: parts of a random partition.")
+    folds: int = Field(default=10, ge=2, description="K: number of parts of a random partition.")
     repeats: Positive = Field(
         default=3,
-        description="L: random partitions. Standard errors need at least 2.",
+        description="L: number of random partitions. Standard errors need at least 2.",
     )
     first_repeat: int = Field(
         default=0,
         ge=0,
-        description="Number of the first of them, so that several people can train different "
+        description="Number of the first repeat, so that several people can train different "
         "repeats of one experiment (docs/sharing.md).",
     )
 
@@ -46,40 +46,42 @@ class KFoldSpec(Spec):
 class LeaveOneOutSpec(Spec):
     """Each observation left out in turn, exactly and without refits.
 
-    For densities that have the density of each observation without it in closed form: `normal`, and
-    `kde` with a bandwidth that is given or follows a rule.
+    For families whose density at each observation, fitted without it, has a closed form: `normal`,
+    and `kde` with a bandwidth that is a number or follows a rule.
     """
 
     kind: Literal["leave-one-out"]
 
 
 ROUND = 10
-"""Models that are drawn, and trained, together; more where it takes more to hold out everything."""
+"""Fewest models in a round of subsets, which are drawn together."""
 
 
 class SubsetsSpec(Spec):
     """Models trained on random subsets of the observations (Feldman & Zhang 2020).
 
-    They are drawn in rounds, within which each observation is held out equally often, or once more.
+    Subsets are drawn in rounds. Within a round, the numbers of times that two observations are held
+    out differ by at most one.
     """
 
     kind: Literal["subsets"]
     fraction: float = Field(
-        gt=0, lt=1, description="Share of the observations that each model is trained on."
+        gt=0, lt=1, description="Fraction of the observations that each model is trained on."
     )
     models: Positive = Field(
-        description="How many, a multiple of the round's size: 10, or as many as it takes to hold "
-        "out, and to train on, each observation once. Raising it trains the new ones alone."
+        description="Number of models, a multiple of the size of a round: 10, or more where it "
+        "takes more to hold out, and to train on, each observation once. Raising it trains only "
+        "the new models."
     )
 
     @property
     def share(self) -> int:
-        """Fewest models that hold out, and train on, each observation at least once."""
+        """Fewest models by which each observation is held out, and trained on, at least once."""
         return math.ceil(round(1 / min(self.fraction, 1 - self.fraction), 6))
 
     @property
     def round_size(self) -> int:
-        """Models in a round."""
+        """Number of models in a round."""
         return max(ROUND, self.share)
 
     @model_validator(mode="after")
@@ -102,31 +104,31 @@ class ImportanceSpec(Spec):
 
     kind: Literal["importance"]
     samples: int = Field(
-        default=32, ge=2, description="Importance samples for each observation and model."
+        default=32, ge=2, description="Number of importance samples for each observation and model."
     )
 
     @property
     def tolerance(self) -> float:
-        """Standard error, in nats, above which an estimate is marked: none is promised."""
+        """Standard error, in nats, above which estimates are marked: none is promised."""
         return math.inf
 
 
 class AdaptiveSpec(Spec):
-    """Importance sampling with a proposal made for each observation, until it is precise enough."""
+    """Importance sampling with a proposal for each observation, until the estimate is precise."""
 
     kind: Literal["adaptive"]
     tolerance: float = Field(
         default=0.4,
         gt=0,
-        description="Standard error of log p(x), in nats, that estimates keep to; those above it "
-        "are counted and marked. Of latent-variable models most have half of it, and a bias of "
-        "half their own squared.",
+        description="Standard error of log p(x), in nats, that estimates should not exceed; those "
+        "that do are counted and marked. Most estimates of latent-variable models have half of "
+        "it, and a bias of half the square of their own standard error.",
     )
     max_samples: int = Field(
         default=4096,
         ge=32,
-        description="The most importance samples for each observation and model; observations "
-        "that stay above the tolerance are counted and marked.",
+        description="Largest number of importance samples for each observation and model; "
+        "observations that stay above the tolerance are counted and marked.",
     )
 
 
@@ -140,27 +142,30 @@ def _increasing(epochs: list[int]) -> list[int]:
 
 
 class ScoringSpec(Spec):
-    """What is measured about the trained models."""
+    """Measurements on the trained models."""
 
-    design: DesignSpec = Field(description="Which models are trained on which observations.")
+    design: DesignSpec = Field(
+        description="Choice of the observations that each model is trained on."
+    )
     epochs: Annotated[list[Positive], Field(min_length=1), AfterValidator(_increasing)] = Field(
         description="Epochs after which weights are kept and scored, in increasing order."
     )
     likelihood: LikelihoodSpec = Field(
         default=AdaptiveSpec(kind="adaptive"),
-        description="How log p(x) is estimated where it has no closed form.",
+        description="Estimator of log p(x) where it has no closed form.",
     )
     aggregate: Literal["paper", "balanced"] = Field(
         default="balanced",
-        description="How log-likelihoods under many models become one score. paper: the log of the "
-        "mean density, over all models with and all models without the observation. balanced: the "
-        "same over groups of equally many models on both sides, averaged over groups, so that the "
-        "bias of the log of a mean of few terms cancels in the difference.",
+        description="How log-likelihoods under many models become one score. paper: the log of "
+        "the mean density over all models trained with the observation, minus that over all "
+        "models trained without it. balanced: the same with equally many models on both sides, "
+        "averaged over groups of models, so that the bias of the log of a mean of few terms "
+        "cancels in the difference.",
     )
     samples: SamplesSpec = Field(
         default=SamplesSpec(), description="Samples that are drawn, for tests on samples."
     )
     neighbors: NeighborsSpec = Field(
         default=NeighborsSpec(),
-        description="The nearest-neighbour test on samples, which memorization is compared with.",
+        description="The nearest-neighbour test on samples that scores are compared with.",
     )

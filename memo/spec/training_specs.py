@@ -1,4 +1,4 @@
-"""Spec of training."""
+"""The spec of training."""
 
 from typing import Literal, TypeAlias
 
@@ -17,13 +17,13 @@ class TrainingSpec(Spec):
     epochs: Positive = Field(default=100, description="Passes over the training set.")
     batch_size: Positive = Field(
         default=64,
-        description="The most observations a minibatch may have; an epoch is cut into minibatches "
-        "whose sizes differ by at most one.",
+        description="Largest size of a minibatch; an epoch is cut into minibatches whose sizes "
+        "differ by at most one observation.",
     )
     learning_rate: float = Field(default=1e-3, gt=0, description="Adam's step size.")
     precision: Precision = Field(
         default="float32",
-        description="Of matrix products and convolutions in training steps; weights, losses and "
-        "the optimizer are in float32 all the same. bfloat16 rounds factors to 8 binary digits, "
-        "and is faster on processors that have it.",
+        description="Precision of matrix products and convolutions in training steps. Weights, "
+        "losses and the optimizer stay in float32. bfloat16 rounds factors to 8 binary digits, "
+        "and is faster on processors that support it.",
     )

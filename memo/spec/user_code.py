@@ -1,8 +1,8 @@
-"""Code of the user's own: which files it is, a hash of it, and its import, wherever it runs.
+"""Code of the user's own: reading and hashing its files, and importing them from memory.
 
-What is imported is the text whose hash stands in fingerprints: it is read once, where a stage
-starts, and travels with the spec to whatever process or machine builds the model. Nothing beside
-it can be imported from the project, so that no file escapes the hash or DVC.
+The text is read once, where a stage starts, its hash becomes part of fingerprints, and it travels
+with the spec to each process or machine that builds the model. It is imported from there, and no
+other file of the project can be, so that the hash covers everything that runs.
 """
 
 import hashlib
@@ -25,33 +25,33 @@ __all__ = ["Code", "CodeError", "errors_of", "read_code"]
 
 
 class CodeError(InputError):
-    """Code of the user's own cannot be run; the message has its lines, and none of memo's."""
+    """Code of the user's own cannot be run; the message shows lines of this code, not of memo's."""
 
 
 @dataclass(frozen=True)
 class Code:
-    """A class or function of the user's own, with the text of everything that it may import."""
+    """A class or function of the user's own, with the text of all modules that it may import."""
 
     target: str
     """`package.module:Class`."""
 
     sources: dict[str, tuple[str, str]]
-    """By module, its file below the project's folder and its text."""
+    """By name of the module: the path of its file in the project's folder, and its text."""
 
     digest: str
-    """SHA-256 over all files."""
+    """SHA-256 over the paths and contents of all files."""
 
     @property
     def name(self) -> str:
-        """What messages call it: `folder/module.py:Class`."""
+        """Name in messages: `folder/module.py:Class`."""
         module, _, name = self.target.partition(":")
         return f"{self.sources[module][0]}:{name}"
 
     def load(self) -> Any:
-        """Import the target; the same code is imported once.
+        """Import the target; code with the same digest is imported only once.
 
         Raises:
-            CodeError: It cannot be imported, or is not there.
+            CodeError: The target is missing, cannot be imported, or is not callable.
         """
         key = (self.target, self.digest)
         if key not in _loaded:
@@ -63,15 +63,16 @@ _loaded: dict[tuple[str, str], Any] = {}
 
 
 def read_code(root: Path, path: str, target: str) -> Code:
-    """The code at a path below a project's folder: a file, or a folder with its files.
+    """Read the code at a path in a project's folder.
 
     Args:
         root: The project's folder.
-        path: Of the file or folder.
-        target: `package.module:Class`, with the module in it.
+        path: A file, or a folder of which all files are read, relative to `root`.
+        target: `package.module:Class`; the module must be among the files.
 
     Raises:
-        CodeError: A file is missing or not text, or a module is named like an installed one.
+        CodeError: A file is missing or not UTF-8 text, or a module has the name of an installed
+            one.
     """
     below = root / path
     files = sorted(_files(below)) if below.is_dir() else [below]
@@ -92,7 +93,12 @@ def read_code(root: Path, path: str, target: str) -> Code:
 
 @contextmanager
 def errors_of(code: Code | None) -> Iterator[None]:
-    """What the user's own code raises becomes one error, with the user's lines that led to it."""
+    """Turn exceptions of the user's own code into one error that shows the lines they came from.
+
+    Raises:
+        CodeError: The body raised an exception other than memo's, with a line of `code` in its
+            traceback.
+    """
     try:
         yield
     except MemoError:
@@ -101,10 +107,10 @@ def errors_of(code: Code | None) -> Iterator[None]:
         lines = [] if code is None else _own_lines(error, code)
         if code is None or not lines:
             raise
-        raise CodeError("\n".join([f"{code.name}: {_in_words(error)}", *lines])) from error
+        raise CodeError("\n".join([f"{code.name}: {_summary(error)}", *lines])) from error
 
 
-def _in_words(error: BaseException) -> str:
+def _summary(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
@@ -149,7 +155,11 @@ def _module(name: str) -> str:
 
 
 def _require_own_name(root: Path, package: str) -> None:
-    """See that importing it takes nothing from anyone else."""
+    """See that a package of the user's does not hide another one.
+
+    Raises:
+        CodeError: An installed module, or one of the standard library, has the same name.
+    """
     if package in sys.stdlib_module_names or _is_installed(root.resolve(), package):
         raise CodeError(
             f"{package!r} is also the name of an installed module; rename the file or folder"
@@ -190,7 +200,7 @@ def _import(code: Code) -> Any:
 
 
 class _Finder(MetaPathFinder):
-    """Finds the user's modules in memory; folders without `__init__.py` are namespaces."""
+    """Finder of the user's modules in memory; folders without `__init__.py` are namespaces."""
 
     def __init__(self, code: Code) -> None:
         self._code = code
@@ -209,6 +219,8 @@ class _Finder(MetaPathFinder):
 
 
 class _Loader(InspectLoader):
+    """Loader of one module from its text."""
+
     def __init__(self, file: str, text: str) -> None:
         self._file, self._text = file, text
 

@@ -1,0 +1,191 @@
+"""Parts of a spec that do not go together: model and data set, design and data set, experiments."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+from pydantic_core import PydanticCustomError
+
+from memo.project.combinations import mitigation_problems, problems_with_categories
+from memo.project.experiment_spec import ExperimentSpec
+from memo.spec.base import Support
+from memo.spec.dataset_specs import ArraySpec, DatasetSpec, ImagesSpec, TableSpec
+from memo.spec.model_specs import ConvSpec, CustomSpec, LogisticMixtureSpec, VAESpec
+from memo.spec.sample_specs import DownsampledSpaceSpec, EncoderSpaceSpec
+from memo.spec.scoring_specs import KFoldSpec, LeaveOneOutSpec
+
+__all__ = ["Observations", "Problem", "experiment_problems", "removal_problems"]
+
+Observations: TypeAlias = DatasetSpec | ArraySpec
+
+VALUES: dict[Support, str] = {
+    "binary": "binary pixels (`values: binary` or `values: dynamic`)",
+    "levels": "integer levels (`values: levels`)",
+    "continuous": "real numbers (`values: continuous`)",
+    "columns": "a table's columns (`kind: table`)",
+}
+
+
+class Problem(NamedTuple):
+    """Something that does not go with another part of the spec."""
+
+    path: tuple[str | int, ...]
+    """Keys and list positions from the experiment, data set or project that was checked."""
+    message: str
+    given: str = ""
+    choices: Sequence[str] = ()
+    """What would have been allowed in place of `given`."""
+
+    def below(self, *parents: str) -> "Problem":
+        """The same problem, seen from further up."""
+        return self._replace(path=(*parents, *self.path))
+
+    def error(self) -> PydanticCustomError:
+        """The problem as a validation error that `memo.project.messages` understands."""
+        return PydanticCustomError("inconsistent", "{message}", self._asdict())
+
+
+def experiment_problems(
+    experiment: ExperimentSpec, datasets: Mapping[str, Observations]
+) -> Iterator[Problem]:
+    """Find the parts of an experiment that do not fit each other or its data set.
+
+    Args:
+        experiment: The experiment; paths of problems start below it.
+        datasets: All data sets by name.
+    """
+    dataset = datasets.get(experiment.dataset)
+    if dataset is None:
+        name = experiment.dataset
+        yield Problem(("dataset",), f"no data set is named {name!r}", name, list(datasets))
+        return
+    last = experiment.training.epochs
+    beyond = [epoch for epoch in experiment.scoring.epochs if epoch > last]
+    if beyond:
+        yield Problem(
+            ("scoring", "epochs"),
+            f"epoch {beyond[0]} is beyond the last one, training.epochs = {last}",
+        )
+    yield from _model_problems(experiment, dataset)
+    for path, message in mitigation_problems(experiment, dataset):
+        yield Problem(("mitigations", *path), message)
+    if isinstance(dataset, TableSpec):
+        for path, message in problems_with_categories(experiment, dataset.categorical):
+            yield Problem(path, message)
+    yield from _design_problems(experiment, dataset.observations)
+    yield from _neighbor_problems(experiment, dataset)
+
+
+def removal_problems(name: str, experiments: Mapping[str, ExperimentSpec]) -> Iterator[Problem]:
+    """See that the scores by which an experiment removes observations exist before it is trained.
+
+    Args:
+        name: Key of the experiment; paths of problems start below it.
+        experiments: All experiments by name.
+    """
+    experiment = experiments[name]
+    removal = experiment.removal
+    if removal is None:
+        return
+    path = ("mitigations", experiment.mitigations.index(removal), "of")
+    other = experiments.get(removal.of)
+    if removal.of == name:
+        yield Problem(
+            path, "names its own experiment: its scores are not known before it is trained"
+        )
+    elif other is None:
+        yield Problem(path, f"no experiment is named {removal.of!r}", removal.of, list(experiments))
+    elif other.dataset != experiment.dataset:
+        yield Problem(
+            path, f"{removal.of!r} is about data set {other.dataset!r}, not {experiment.dataset!r}"
+        )
+    seen = {name}
+    while other is not None and other.removal is not None:
+        if other.removal.of in seen:
+            yield Problem(path, f"{removal.of!r} itself comes after {name!r}")
+            return
+        seen.add(other.removal.of)
+        other = experiments.get(other.removal.of)
+
+
+def _model_problems(experiment: ExperimentSpec, dataset: Observations) -> Iterator[Problem]:
+    model, name = experiment.model, experiment.dataset
+    if isinstance(model, CustomSpec):  # its class says which values it is defined on
+        return
+    observation = model.observation if isinstance(model, VAESpec) else None
+    path = ("model", "kind" if observation is None else "observation")
+    numbers_of_table = isinstance(dataset, TableSpec) and model.support == "continuous"
+    if model.support != dataset.support and not numbers_of_table:
+        yield Problem(
+            path,
+            f"{(observation or model).kind!r} is a density of {VALUES[model.support]}, but data "
+            f"set {name!r} has {VALUES[dataset.support]}",
+        )
+    if isinstance(observation, LogisticMixtureSpec) and isinstance(dataset, ImagesSpec):
+        levels = observation.levels
+        if levels != dataset.depth:
+            yield Problem(
+                (*path, "levels"),
+                f"is {levels}, but pixels of data set {name!r} have {dataset.depth} levels",
+            )
+    is_conv = isinstance(model, VAESpec) and isinstance(model.network, ConvSpec)
+    if is_conv and not _divides(16, dataset):
+        images = isinstance(dataset, ImagesSpec)
+        yield Problem(
+            ("model", "network"),
+            "'conv' needs images whose height and width are multiples of 16, but observations of "
+            f"data set {name!r} are {_shape(dataset)}"
+            f"{' (its `pad`, `crop` and `size` change that)' if images else ''}",
+        )
+
+
+def _design_problems(experiment: ExperimentSpec, count: int | None) -> Iterator[Problem]:
+    path = ("scoring", "design")
+    match experiment.scoring.design:
+        case KFoldSpec(folds=folds) if count is not None and folds > count:
+            yield Problem(
+                (*path, "folds"),
+                f"{folds} folds are more than the {count} observations of data set "
+                f"{experiment.dataset!r}",
+            )
+        case LeaveOneOutSpec() if not experiment.model.leaves_one_out:
+            yield Problem(
+                (*path, "kind"),
+                "'leave-one-out' is for densities whose value without each observation has a "
+                "closed form: 'normal', and 'kde' with a bandwidth that is given or follows a "
+                f"rule. {experiment.model.kind!r} must be refitted: 'k-fold' with `folds: "
+                f"{count or 'n'}`, one for each observation, does that",
+            )
+
+
+def _neighbor_problems(experiment: ExperimentSpec, dataset: Observations) -> Iterator[Problem]:
+    path = ("scoring", "neighbors")
+    spec, model, count = experiment.scoring.neighbors, experiment.model, dataset.observations
+    if isinstance(spec.space, EncoderSpaceSpec) and not isinstance(model, VAESpec | CustomSpec):
+        yield Problem(
+            (*path, "space"),
+            f"'encoder' needs a model that has one, 'vae', and {model.kind!r} has none",
+        )
+    if isinstance(spec.space, DownsampledSpaceSpec) and not _divides(2, dataset):
+        yield Problem(
+            (*path, "space"),
+            "'downsampled' needs images of even height and width, but observations of data set "
+            f"{experiment.dataset!r} are {_shape(dataset)}",
+        )
+    if count is not None and 2 * (spec.samples or 0) > count:
+        yield Problem(
+            (*path, "samples"),
+            f"{spec.samples} samples are more than half of the {count} observations of data set "
+            f"{experiment.dataset!r}, each of which is compared with as many others",
+        )
+
+
+def _divides(divisor: int, dataset: Observations) -> bool:
+    """True of images whose height and width are multiples of it, or are not known yet."""
+    shape = dataset.shape
+    if shape is None:
+        return isinstance(dataset, ImagesSpec)
+    return len(shape) == 3 and not (shape[1] % divisor or shape[2] % divisor)
+
+
+def _shape(dataset: Observations) -> str:
+    return "records" if dataset.shape is None else " x ".join(map(str, dataset.shape))

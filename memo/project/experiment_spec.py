@@ -1,0 +1,48 @@
+"""One experiment of params.yaml."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from memo.mitigations.specs import MitigationSpec, RemoveSpec
+from memo.project.combinations import mitigated_model
+from memo.spec.base import Name, Spec
+from memo.spec.model_specs import ModelSpec
+from memo.spec.scoring_specs import ScoringSpec
+from memo.spec.training_specs import TrainingSpec
+
+__all__ = ["ExperimentSpec"]
+
+
+class ExperimentSpec(Spec):
+    """One data set, one model, one training with its mitigations, and one scoring.
+
+    The six sections are required, because DVC stages depend on each of them as a parameter.
+    """
+
+    title: str | None = Field(
+        default=None, max_length=200, description="Name shown to people; default: the key."
+    )
+    dataset: Name = Field(description="Key of a data set under `datasets` or `files`.")
+    model: ModelSpec = Field(description="The density that is trained.")
+    training: TrainingSpec
+    mitigations: list[MitigationSpec] = Field(
+        description="Changes to training, data or released density that should lower "
+        "memorization, applied together."
+    )
+    scoring: ScoringSpec
+    seed: int = Field(
+        ge=0,
+        lt=2**63,
+        description="Seed of partitions, initial weights, batch order and noise.",
+    )
+
+    @model_validator(mode="after")
+    def _with_variance_floors(self) -> Self:
+        model = mitigated_model(self.model, self.mitigations)
+        return self if model is self.model else self.model_copy(update={"model": model})
+
+    @property
+    def removal(self) -> RemoveSpec | None:
+        """The mitigation that removes what another experiment memorized most."""
+        return next((m for m in self.mitigations if isinstance(m, RemoveSpec)), None)
