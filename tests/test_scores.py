@@ -1,8 +1,6 @@
 """Scores against closed forms and simulations with a known answer."""
 
 import math
-import subprocess
-import sys
 
 import numpy as np
 import polars as pl
@@ -13,15 +11,12 @@ from scipy import optimize, special, stats
 
 from memo.scores.aggregate import memorization_scores
 from memo.scores.comparison import ScoringError, compare_scores
-from memo.scores.frontier import p_value
-from memo.scores.ranks import rank_correlation
 from memo.scores.significance import (
     _inverse_trigamma,
-    false_discovery_adjusted,
     moderated_std_error,
     significantly_positive,
 )
-from memo.scores.summaries import Estimate, summarize
+from memo.scores.summaries import summarize
 from memo.scores.table import Scores
 
 Rng = np.random.Generator
@@ -431,52 +426,6 @@ def test_group_means_have_the_right_gradient() -> None:
     )
 
 
-# What scipy.stats and scipy.optimize have, and take long to be imported for.
-
-TIED = {
-    "random": lambda rng, n: rng.standard_normal(n),
-    "tied": lambda rng, n: rng.integers(0, 4, n).astype(float),
-    "two values": lambda rng, n: (np.arange(n) == n // 2).astype(float),
-    "infinite": lambda rng, n: np.where(rng.random(n) < 0.3, np.inf, rng.standard_normal(n)),
-    "signed zeros": lambda rng, n: np.resize([0.0, -0.0, 5e-324, -5e-324], n),
-    "extreme": lambda rng, n: rng.choice([-1, 1], n) * 10.0 ** rng.uniform(-320, 308, n),
-}
-
-
-@pytest.mark.parametrize("y", TIED)
-@pytest.mark.parametrize("x", TIED)
-@pytest.mark.parametrize("n", [4, 5, 300])
-def test_rank_correlations_are_scipys(x: str, y: str, n: int) -> None:
-    rng = np.random.default_rng(n)
-    first, second = TIED[x](rng, n), TIED[y](rng, n)
-    if len(np.unique(first)) > 1 and len(np.unique(second)) > 1:
-        expected = stats.spearmanr(first, second).statistic
-        assert rank_correlation(first, second) == pytest.approx(expected, rel=1e-13, abs=1e-14)
-
-
-@pytest.mark.parametrize(
-    "p_values",
-    [
-        np.random.default_rng(0).random(1000),
-        np.random.default_rng(0).random(1000) ** 9,
-        np.random.default_rng(0).integers(0, 4, 50) / 3,
-        np.array([0.0, 0.0, 5e-324, 1e-300, 0.05, 1.0]),
-        np.array([0.03]),
-        np.ones(7),
-    ],
-)
-def test_adjusted_p_values_are_scipys(p_values: np.ndarray) -> None:
-    expected = stats.false_discovery_control(p_values, method="bh")
-    np.testing.assert_allclose(false_discovery_adjusted(p_values), expected, rtol=1e-14, atol=0)
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 2.5, 9, 1e3, 1e7])
-def test_p_values_are_scipys(freedom: float) -> None:
-    for value in (-1e300, -40.0, -2.0, -1e-300, 0.0, 1e-9, 1.0, 3.0, 800.0, 1e12):
-        expected = 2 * stats.t.sf(abs(value) / 0.5, freedom)
-        assert p_value(Estimate(value, 0.5), freedom) == pytest.approx(expected, rel=1e-13, abs=0)
-
-
 @pytest.mark.parametrize("value", [1e-12, 1e-5, 0.01, 0.7, 1.0, 1.6449, 9.0, 1e4, 1e9, 0.9e12])
 def test_the_inverse_of_the_trigamma_function_is_that_of_bisection(value: float) -> None:
     found = _inverse_trigamma(value)
@@ -501,12 +450,3 @@ def test_what_is_significant_is_so_by_scipys_tests(blocks: int, errors: str) -> 
     p_values = stats.t.sf(scores / moderated, freedom)
     expected = stats.false_discovery_control(p_values, method="bh") <= 0.05
     np.testing.assert_array_equal(significantly_positive(scores, std_error, blocks), expected)
-
-
-def test_no_stage_is_started_with_scipys_special_functions() -> None:
-    code = (
-        "import sys, memo.pipeline.train, memo.pipeline.score, memo.pipeline.neighbors\n"
-        "print(*(m for m in sys.modules if m.startswith(('scipy.special', 'scipy.stats'))))"
-    )
-    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert run.stdout.strip() == ""
