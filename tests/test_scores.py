@@ -9,6 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, special, stats
 
+from memo.errors import InputError
+from memo.report.charts import quantile_curves
+from memo.report.headlines import difference_headlines, metrics, summary_headlines
 from memo.scores.aggregate import memorization_scores
 from memo.scores.comparison import ScoringError, compare_scores
 from memo.scores.significance import (
@@ -16,7 +19,8 @@ from memo.scores.significance import (
     moderated_std_error,
     significantly_positive,
 )
-from memo.scores.summaries import summarize
+from memo.scores.statistics import STATISTICS, Statistic
+from memo.scores.summaries import quantile_curve, summarize
 from memo.scores.table import Scores
 
 Rng = np.random.Generator
@@ -450,3 +454,63 @@ def test_what_is_significant_is_so_by_scipys_tests(blocks: int, errors: str) -> 
     p_values = stats.t.sf(scores / moderated, freedom)
     expected = stats.false_discovery_control(p_values, method="bh") <= 0.05
     np.testing.assert_array_equal(significantly_positive(scores, std_error, blocks), expected)
+
+
+def two_epochs() -> Scores:
+    """Five observations: scores 0, 1, 3, 3, 2 at epoch 10, and all below that at epoch 2."""
+    m = np.array([0.0, 1.0, 3.0, 3.0, 2.0])
+    replicates = np.stack([m - 1, m, m + 1])
+    last = scores_table(m, replicates, np.full(5, -3.0)).with_columns(
+        label=pl.Series(["u", "u", "u", "v", "v"]), unreliable_models=pl.lit(0, pl.Int64)
+    )
+    first = last.with_columns(memorization=pl.col("memorization") - 5, epoch=pl.lit(2))
+    return Scores(pl.concat([last.with_columns(epoch=pl.lit(10)), first]), {"data": "hash"})
+
+
+def test_scores_know_their_epochs_and_blocks() -> None:
+    scores = two_epochs()
+    assert scores.epochs == [2, 10]
+    assert scores.last_epoch == 10
+    assert scores.last.memorization.tolist() == [0, 1, 3, 3, 2]
+    assert scores.at(2).memorization.tolist() == [-5, -4, -2, -2, -3]
+    assert scores.last.facts == {"data": "hash"}
+    assert scores.blocks == 3
+    assert scores.last.without_block.tolist() == [
+        [-1, 0, 2, 2, 1],
+        [0, 1, 3, 3, 2],
+        [1, 2, 4, 4, 3],
+    ]
+    assert not scores.exact
+    with pytest.raises(InputError, match="epoch 3 was not scored; scored are 2, 10"):
+        scores.at(3)
+
+
+def test_scores_rank_their_observations_by_score_then_index() -> None:
+    scores = two_epochs()
+    assert scores.ranked["index"].to_list() == [2, 3, 4, 1, 0]
+    assert scores.most_memorized(2)["index"].to_list() == [2, 3]
+    assert scores.most_memorized(9, "v")["index"].to_list() == [3, 4]
+    assert scores.among([0, 4]).ranked["index"].to_list() == [4, 0]
+    with pytest.raises(InputError, match="no observation has the label 'w'; labels are u, v"):
+        scores.most_memorized(2, "w")
+
+
+def test_a_statistic_that_is_registered_is_shown_everywhere(monkeypatch) -> None:
+    quartile = Statistic("q75", "Upper quartile", "A quarter.", lambda m: np.quantile(m, 0.75))
+    share = Statistic("above", "Share above 1", "Many.", lambda m: (m > 1).mean(), unit="")
+    for statistic in (quartile, share):
+        monkeypatch.setitem(STATISTICS, statistic.name, statistic)
+    scores = two_epochs()
+    summary = summarize(scores)
+    assert metrics(summary)["memorization"]["q75"] == 3
+    assert metrics(summary)["memorization"]["above"] == 0.6
+    rows = {row.name: (row.value, row.unit) for row in summary_headlines(summary)}
+    assert rows["Upper quartile of memorization"] == (3, "nats")
+    assert rows["Share above 1 of memorization"] == (0.6, "")
+    compared = compare_scores(scores.at(2), scores.last, same_partitions=True)
+    assert "Share above 1 of memorization" in {row.name for row in difference_headlines(compared)}
+    curve = quantile_curve(scores)
+    assert curve.filter(statistic="above")["value"].to_list() == [0, 0.6]
+    drawn = str(quantile_curves(curve, 10, None).to_dict())
+    assert "upper quartile" in drawn
+    assert "share above" not in drawn  # it has another unit than the chart's axis
