@@ -348,7 +348,7 @@ def compare(
     from memo.commands import terminal
     from memo.experiments.side_by_side import compare_experiments, find_removals
     from memo.pipeline import compare as stage
-    from memo.scores.summaries import STATISTICS
+    from memo.scores.statistics import STATISTICS
 
     _require_among(statistic, list(STATISTICS), "--statistic")
     scored = stage.workspace_scores(project, _project.layout, names)

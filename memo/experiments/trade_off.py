@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from memo.report.headlines import MEMORIZATION
 from memo.report.page_data import Frontier, FrontierPoint, Headline, Mover, Movers, Remainder
 from memo.scores.comparison import Comparison, compare_scores
 from memo.scores.frontier import holm, p_value, undominated
+from memo.scores.statistics import STATISTICS
 from memo.scores.summaries import Estimate, Summary, summarize
 from memo.scores.table import Scores
 
@@ -68,7 +68,7 @@ def frontier(
     verdicts = _verdicts(trades, statistic)
     (first,) = (trade for trade in trades if trade.name == baseline)
     return Frontier(
-        statistic=f"{MEMORIZATION[statistic][0]} of memorization",
+        statistic=f"{STATISTICS[statistic].label} of memorization",
         baseline=baseline,
         points=[
             _point(trade, summary, statistic, bool(good), verdicts.get(trade.name, ""))
@@ -108,7 +108,7 @@ def remainder(removal: Trade, twin: Trade, of: str, *, chosen_by_twin: bool) -> 
     shown = _shown({name: (change, found.repeats - 1) for name, change in changes.items()})
     rows = []
     for name, change in changes.items():
-        label = MEMORIZATION[name][0]
+        label = STATISTICS[name].label
         old, new = (summarize(side).memorization[name] for side in (before, after))
         words = _risen(change, shown=name in shown)
         rows += [

@@ -12,7 +12,6 @@ from memo.report.binning import bin_edges, histogram, shares_of_bins
 from memo.report.encodings import (
     GROUPS,
     SCORE,
-    STATISTICS,
     categories,
     density_layer,
     domain,
@@ -20,6 +19,8 @@ from memo.report.encodings import (
     error_bars,
     grouped_bars,
     layered,
+    statistic_colours,
+    statistic_label,
     with_interval,
 )
 from memo.report.numbers import number
@@ -81,9 +82,10 @@ def distribution(memorization: FloatArray) -> Chart:
 
 def quantile_curves(quantiles: pl.DataFrame, last_epoch: int, turning_point: int | None) -> Chart:
     """Statistics of the scores at each scored epoch, with one standard error either side."""
-    names = {key: label for key, (label, _) in STATISTICS.items()}
-    table = with_interval(quantiles).with_columns(pl.col("statistic").replace(names))
-    colours = dict(STATISTICS.values())
+    names = {name: statistic_label(name) for name in statistic_colours()}
+    shown = quantiles.filter(pl.col("statistic").is_in(names))
+    table = with_interval(shown).with_columns(pl.col("statistic").replace(names))
+    colours = {names[name]: colour for name, colour in statistic_colours().items()}
     base = alt.Chart(table).encode(
         x=epochs(last_epoch),
         color=categories("statistic", colours),

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from memo.report.binning import bin_edges
 from memo.report.encodings import (
     SCORE,
-    STATISTICS,
     categories,
     density_layer,
     domain,
     epochs,
     error_bars,
     layered,
+    statistic_label,
     with_interval,
 )
 from memo.report.numbers import estimate
@@ -98,7 +98,7 @@ def quantile_curves_by_experiment(
         statistic: Which one.
         order: All experiments of the page, so that each keeps its colour.
     """
-    title = f"{STATISTICS[statistic][0]} (nats)"
+    title = f"{statistic_label(statistic)} (nats)"
     table = pl.concat(
         [
             with_interval(curve.filter(pl.col("statistic") == statistic)).with_columns(

@@ -1,5 +1,6 @@
 """What the charts have in common: channels, layers, error bars."""
 
+import itertools
 from collections.abc import Sequence
 
 import altair as alt
@@ -9,12 +10,12 @@ from numpy.typing import NDArray
 
 from memo.report.binning import binned_density
 from memo.report.numbers import estimate
-from memo.report.themes import BLUE, GREY, ORANGE, PURPLE, VERMILLION, Chart
+from memo.report.themes import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, Chart
+from memo.scores.statistics import STATISTICS
 
 __all__ = [
     "GROUPS",
     "SCORE",
-    "STATISTICS",
     "categories",
     "density_layer",
     "domain",
@@ -22,25 +23,40 @@ __all__ = [
     "error_bars",
     "grouped_bars",
     "layered",
+    "statistic_colours",
+    "statistic_label",
     "with_interval",
 ]
 
 FloatArray = NDArray[np.float64]
 
 SCORE = "memorization score (nats)"
-STATISTICS = {
-    "max": ("maximum", GREY),
-    "q99.9": ("99.9% quantile", VERMILLION),
-    "q95": ("95% quantile", ORANGE),
-    "mean": ("mean", PURPLE),
-    "q50": ("median", BLUE),
+STATISTIC_COLOURS = {
+    "max": GREY,
+    "q99.9": VERMILLION,
+    "q95": ORANGE,
+    "mean": PURPLE,
+    "q50": BLUE,
 }
-"""Name and colour of each statistic of the scores."""
-
+"""Colours of statistics of the scores, in the legend's order; others take the spare ones."""
+SPARE_COLOURS = (GREEN, SKY)
 
 GROUPS = {"regular": BLUE, "highly memorized": VERMILLION}
 INSETS = {"regular": 0.03, "highly memorized": 0.3}
 """Share of a bin that is left free on either side of each group's bar."""
+
+
+def statistic_colours() -> dict[str, str]:
+    """Colour of each statistic in nats by its name, in the legend's order."""
+    others = [s.name for s in STATISTICS.values() if s.unit == "nats"]
+    others = [name for name in others if name not in STATISTIC_COLOURS]
+    return STATISTIC_COLOURS | dict(zip(others, itertools.cycle(SPARE_COLOURS), strict=False))
+
+
+def statistic_label(name: str) -> str:
+    """Label of a statistic within a sentence."""
+    label = STATISTICS[name].label
+    return label[0].lower() + label[1:]
 
 
 def with_interval(quantiles: pl.DataFrame) -> pl.DataFrame:

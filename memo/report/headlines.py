@@ -5,17 +5,10 @@ from typing import Any
 
 from memo.report.page_data import Headline
 from memo.scores.comparison import Comparison
+from memo.scores.statistics import STATISTICS
 from memo.scores.summaries import Summary
 
-__all__ = ["MEMORIZATION", "difference_headlines", "metrics", "summary_headlines"]
-
-MEMORIZATION = {
-    "mean": ("Mean", "What an average observation owes to its own presence in training."),
-    "q50": ("Median", "Half of the observations are memorized less than this."),
-    "q95": ("95% quantile", "One observation in twenty is memorized more than this."),
-    "q99.9": ("99.9% quantile", "One observation in a thousand is memorized more than this."),
-    "max": ("Maximum", "The most memorized observation."),
-}
+__all__ = ["difference_headlines", "metrics", "summary_headlines"]
 
 
 def summary_headlines(summary: Summary) -> list[Headline]:
@@ -37,10 +30,10 @@ def difference_headlines(comparison: Comparison) -> list[Headline]:
         ),
         *(
             Headline(
-                f"{MEMORIZATION[name][0]} of memorization",
+                f"{STATISTICS[name].label} of memorization",
                 estimate.value,
                 estimate.std_error,
-                "nats",
+                STATISTICS[name].unit,
                 "Exact." if estimate.std_error == 0 else jackknife,
             )
             for name, estimate in comparison.statistics.items()
@@ -76,9 +69,13 @@ def metrics(summary: Summary) -> dict[str, Any]:
 
 def _memorization(summary: Summary) -> Iterator[Headline]:
     for name, estimate in summary.memorization.items():
-        label, meaning = MEMORIZATION[name]
+        statistic = STATISTICS[name]
         yield Headline(
-            f"{label} of memorization", estimate.value, estimate.std_error, "nats", meaning
+            f"{statistic.label} of memorization",
+            estimate.value,
+            estimate.std_error,
+            statistic.unit,
+            statistic.meaning,
         )
     if summary.significant is not None:
         yield Headline(

@@ -6,13 +6,8 @@ from memo.scores.frontier import holm, p_value, undominated
 from memo.scores.relation import Interval, MemorizationBin, Relation, relate
 from memo.scores.released import ensemble_scores, fitted_weight, mixed_log_likelihood, mixture_bound
 from memo.scores.significance import significantly_positive
-from memo.scores.summaries import (
-    STATISTICS,
-    Estimate,
-    Summary,
-    quantile_curve,
-    summarize,
-)
+from memo.scores.statistics import STATISTICS, Statistic
+from memo.scores.summaries import Estimate, Summary, quantile_curve, summarize
 from memo.scores.table import Scores
 
 __all__ = [
@@ -26,6 +21,7 @@ __all__ = [
     "Relation",
     "Scores",
     "ScoringError",
+    "Statistic",
     "Summary",
     "compare_scores",
     "ensemble_scores",

@@ -1,20 +1,15 @@
-"""Two experiments on the same observations: paired differences and their standard errors."""
+"""Differences between two experiments on the same observations, with their standard errors."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 
 from memo.errors import WorkError
 from memo.scores.aggregate import FloatArray, jackknife_std_error
-from memo.scores.ranks import rank_correlation
-from memo.scores.summaries import (
-    STATISTICS,
-    Estimate,
-    Statistic,
-    mean_estimate,
-    statistic_error,
-)
+from memo.scores.statistics import STATISTICS, Statistic
+from memo.scores.summaries import Estimate, mean_estimate, statistic_error
 from memo.scores.table import Scores
 
 __all__ = ["Comparison", "ScoringError", "compare_scores"]
@@ -26,18 +21,20 @@ class ScoringError(WorkError):
 
 @dataclass(frozen=True)
 class Comparison:
-    """How B differs from A: differences are B - A, in nats."""
+    """Differences of an experiment B from an experiment A, B - A, in nats."""
 
     mean_memorization: Estimate
-    """Paired over observations."""
+    """Error by pairs of observations."""
     statistics: dict[str, Estimate]
-    """Differences of each of `STATISTICS`, jackknifed over repeats."""
+    """Differences of each of `STATISTICS`, jackknifed over blocks."""
     held_out_log_likelihood: Estimate
-    """Paired over observations; positive where B is the better density."""
+    """Error by pairs of observations; positive where B is the better density."""
     rank_correlation: float
-    """Spearman's, of memorization: do both memorize the same observations?"""
+    """Spearman's correlation of both memorizations: 1 where both memorize the same observations;
+    NaN where one is the same for all."""
     repeats: int
-    """Of the one that has fewer: the statistics' errors have one degree of freedom less."""
+    """Blocks of the experiment that has fewer: the statistics' errors have one degree of freedom
+    less."""
 
 
 def compare_scores(a: Scores, b: Scores, *, same_partitions: bool) -> Comparison:
@@ -51,6 +48,19 @@ def compare_scores(a: Scores, b: Scores, *, same_partitions: bool) -> Comparison
 
     Raises:
         ScoringError: The two do not speak of the same observations.
+
+    Example:
+        A second model that is a better density by one nat everywhere and memorizes nothing more.
+
+        >>> import polars as pl
+        >>> m, out = np.array([1.0, 3.0]), np.array([-5.0, -7.0])
+        >>> def scores(log_p_out):
+        ...     columns = {"index": [0, 1], "id": ["a", "b"], "memorization": m}
+        ...     columns |= {"mean_log_likelihood_out": log_p_out, "std_error": [0.0, 0.0]}
+        ...     return Scores(pl.DataFrame(columns | {"memorization_without_repeat": [[], []]}))
+        >>> found = compare_scores(scores(out), scores(out + 1), same_partitions=True)
+        >>> found.held_out_log_likelihood.value, found.statistics["max"].value
+        (1.0, 0.0)
     """
     a, b = Scores(a.table.sort("index")), Scores(b.table.sort("index"))
     if not len(a) or not a.table["id"].equals(b.table["id"]):
@@ -71,7 +81,7 @@ def compare_scores(a: Scores, b: Scores, *, same_partitions: bool) -> Comparison
 def _rank_correlation(a: FloatArray, b: FloatArray) -> float:
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return math.nan
-    return rank_correlation(a, b)
+    return float(scipy.stats.spearmanr(a, b).statistic)
 
 
 def _difference(statistic: Statistic, a: Scores, b: Scores, *, same_partitions: bool) -> Estimate:

@@ -1,6 +1,5 @@
-"""Statistics of an experiment's scores, each with its standard error."""
+"""Headline statistics of an experiment's scores, each with its standard error."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,9 +7,10 @@ import polars as pl
 
 from memo.scores.aggregate import FloatArray, jackknife_std_error
 from memo.scores.significance import significantly_positive
+from memo.scores.statistics import STATISTICS, Statistic
 from memo.scores.table import Scores
 
-__all__ = ["STATISTICS", "Estimate", "Summary", "quantile_curve", "summarize"]
+__all__ = ["Estimate", "Summary", "quantile_curve", "summarize"]
 
 
 @dataclass(frozen=True)
@@ -21,34 +21,22 @@ class Estimate:
     std_error: float | None
 
 
-Statistic = Callable[[FloatArray], float]
-
-STATISTICS: dict[str, Statistic] = {
-    "mean": lambda m: float(np.mean(m)),
-    "q50": lambda m: float(np.quantile(m, 0.5)),
-    "q95": lambda m: float(np.quantile(m, 0.95)),
-    "q99.9": lambda m: float(np.quantile(m, 0.999)),
-    "max": lambda m: float(np.max(m)),
-}
-"""Statistics of memorization over observations, by the names that users see."""
-
-
 @dataclass(frozen=True)
 class Summary:
-    """What an experiment shows at one epoch; nats, over all observations."""
+    """Headline numbers of an experiment at one epoch, over all observations; in nats."""
 
     epoch: int
     observations: int
     repeats: int
-    """Jackknife blocks, as repeats are, that the standard errors come from; 0 where there was one,
-    or none was needed."""
+    """Jackknife blocks (in K-fold cross-validation the repeats) behind the standard errors; 0
+    where there was one, or none was needed."""
     exact: bool
-    """Whether nothing about the scores is estimated or drawn at random."""
+    """True where nothing about the scores is estimated or drawn at random."""
     memorization: dict[str, Estimate]
-    """Each of `STATISTICS`."""
+    """Estimate of each of `STATISTICS`."""
     significant: float | None
-    """Share of observations whose memorization is significantly above zero: all that are above it
-    if the scores are exact."""
+    """Share of observations whose memorization is significantly above zero, or simply above zero
+    where scores are exact."""
     held_out_log_likelihood: Estimate
     train_log_likelihood: Estimate
     gap: Estimate
@@ -68,6 +56,17 @@ def summarize(scores: Scores | pl.DataFrame, epoch: int | None = None) -> Summar
 
     Raises:
         InputError: The epoch was not scored.
+
+    Example:
+        Two observations and two models, each trained on one of them: M = (5 - 1, 2 - 1).
+
+        >>> from memo.scores import memorization_scores
+        >>> log_p, trained_on = np.array([[5.0, 1.0], [1.0, 2.0]]), np.eye(2) > 0
+        >>> found = memorization_scores(log_p, 0 * log_p, trained_on, None, "paper")
+        >>> names = pl.DataFrame({"index": [0, 1], "id": ["a", "b"], "label": ["u", "v"]})
+        >>> scores = Scores.from_aggregate(names, 1, found, np.array([0, 0]))
+        >>> summarize(scores).memorization["mean"]
+        Estimate(value=2.5, std_error=0.0)
     """
     at = (scores if isinstance(scores, Scores) else Scores(scores)).at(epoch)
     within, without = at.column("mean_log_likelihood_in"), at.column("mean_log_likelihood_out")
@@ -76,10 +75,7 @@ def summarize(scores: Scores | pl.DataFrame, epoch: int | None = None) -> Summar
         observations=len(at),
         repeats=at.blocks,
         exact=at.exact,
-        memorization={
-            name: Estimate(statistic(at.memorization), statistic_error(statistic, at))
-            for name, statistic in STATISTICS.items()
-        },
+        memorization=_statistics(at),
         significant=_significant_share(at),
         held_out_log_likelihood=mean_estimate(without),
         train_log_likelihood=mean_estimate(within),
@@ -87,8 +83,33 @@ def summarize(scores: Scores | pl.DataFrame, epoch: int | None = None) -> Summar
     )
 
 
+def quantile_curve(scores: Scores) -> pl.DataFrame:
+    """Every statistic of memorization at every scored epoch.
+
+    Returns:
+        Columns `epoch`, `statistic`, `value`, `std_error` (null where there was one block).
+
+    Example:
+        >>> columns = {"epoch": [1, 2], "memorization": [3.0, 4.0], "std_error": [0.0, 0.0]}
+        >>> quantile_curve(Scores(pl.DataFrame(columns))).row(-1)
+        (2, 'max', 4.0, 0.0)
+    """
+    rows = [
+        (epoch, name, estimate.value, estimate.std_error)
+        for epoch in scores.epochs
+        for name, estimate in _statistics(scores.at(epoch)).items()
+    ]
+    schema = {
+        "epoch": pl.Int64,
+        "statistic": pl.String,
+        "value": pl.Float64,
+        "std_error": pl.Float64,
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
 def statistic_error(statistic: Statistic, scores: Scores) -> float | None:
-    """Jackknife standard error of a statistic of the scores, over observations with replicates.
+    """Jackknife standard error of a statistic, over the observations that have replicates.
 
     Returns:
         0 where scores are exact, None where no observation has replicates.
@@ -108,28 +129,15 @@ def mean_estimate(values: FloatArray) -> Estimate:
     return Estimate(float(values.mean()), error)
 
 
-def quantile_curve(scores: Scores) -> pl.DataFrame:
-    """Every statistic of memorization at every scored epoch.
-
-    Returns:
-        Columns `epoch`, `statistic`, `value`, `std_error` (null where there was one block).
-    """
-    rows = [
-        (epoch, name, estimate.value, estimate.std_error)
-        for epoch in scores.epochs
-        for name, estimate in summarize(scores, epoch).memorization.items()
-    ]
-    schema = {
-        "epoch": pl.Int64,
-        "statistic": pl.String,
-        "value": pl.Float64,
-        "std_error": pl.Float64,
+def _statistics(scores: Scores) -> dict[str, Estimate]:
+    return {
+        name: Estimate(statistic(scores.memorization), statistic_error(statistic, scores))
+        for name, statistic in STATISTICS.items()
     }
-    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def _significant_share(scores: Scores) -> float | None:
-    """Share of the observations above zero by more than chance; None where errors are unknown."""
+    """Share of observations above zero by more than chance; None where no error is known."""
     if scores.exact:
         return float((scores.memorization > 0).mean())
     known = Scores(scores.table.drop_nulls("std_error"))

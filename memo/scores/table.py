@@ -38,15 +38,7 @@ holds the score recomputed without each jackknife block, so that the jackknife o
 the scores can be taken from it.
 """
 
-ESTIMATES = (
-    "log_p_in",
-    "log_p_out",
-    "memorization",
-    "std_error",
-    "estimator_std_error",
-    "mean_log_likelihood_in",
-    "mean_log_likelihood_out",
-)
+ESTIMATES = [name for name, dtype in SCORES.items() if dtype == pl.Float64()]
 """Columns that an `Aggregate` has under the same names."""
 
 SHOWN = (
