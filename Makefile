@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 INSTALL := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint
+.PHONY: help install demo test bench-test lint
 
 help: ## List the commands.
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 install: $(INSTALL) ## Make the virtual environment with memo and its pinned dependencies.
 
@@ -23,10 +23,14 @@ demo: $(INSTALL) ## Measure memorization of two models on handwritten digits; en
 	@$(BIN)/memo compare
 	@echo "Reports: $$(ls -d $(CURDIR)/reports/*/index.html | tr '\n' ' ')"
 
-lint: $(INSTALL) ## Check style and types.
+lint: $(INSTALL) ## Check style, types and which room imports which.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
-test: lint ## Check style and types, and run the tests.
+test: lint ## Check style, types and imports, and run the tests and the examples in docstrings.
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n 2 --dist loadfile
+
+bench-test: $(INSTALL) ## Run the tests that time something, one by one; best on a quiet machine.
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m timing

@@ -130,6 +130,17 @@ def init(
 
 
 @app.command()
+def upgrade() -> None:
+    """Bring the stages and the schema of a project that an earlier memo made up to this one."""
+    from memo.commands.upgrade import upgrade as bring_up
+
+    done = bring_up(_project.root)
+    typer.echo(
+        "\n".join([*done, "now run: memo validate, then dvc repro"]) if done else "nothing to do"
+    )
+
+
+@app.command()
 def validate(as_json: AsJson = False) -> None:
     """Check params.yaml; exit code 2 and one line for each thing that is wrong.
 

@@ -19,6 +19,7 @@ from memo.models.build import build_model
 from memo.pipeline.neighbors import neighbors
 from memo.pipeline.prepare import prepare
 from memo.pipeline.report import report
+from memo.pipeline.sample import sample
 from memo.pipeline.score import score
 from memo.pipeline.stored_experiment import load_experiment
 from memo.pipeline.train import train
@@ -492,6 +493,7 @@ def test_a_normal_of_ones_own_has_the_scores_of_the_built_in_one(tmp_path: Path)
     for column in ("log_p_in", "log_p_out", "memorization", "std_error"):
         assert np.allclose(own[column].to_numpy(), normal[column].to_numpy(), atol=1e-8)
     experiment = scored["own"][0]
+    assert sample(experiment) == 0
     assert len(neighbors(experiment)) == 0
     report(experiment)
     page = (tmp_path / "reports" / "own" / "index.html").read_text()

@@ -25,6 +25,7 @@ from memo.errors import WorkError
 from memo.execution.processes import InProcess
 from memo.pipeline.neighbors import neighbors
 from memo.pipeline.prepare import prepare
+from memo.pipeline.sample import sample
 from memo.pipeline.score import score
 from memo.pipeline.stored_experiment import load_experiment
 from memo.pipeline.train import train
@@ -137,6 +138,7 @@ def test_only_writers_of_the_same_files_wait(own: Path) -> None:
         for stage in (
             lambda: train(fast, InProcess()),
             lambda: score(fast, InProcess()),
+            lambda: sample(fast),
             lambda: neighbors(fast),
         ):
             with pytest.raises(WorkError, match="must wait for memo train fast"):

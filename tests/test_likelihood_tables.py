@@ -58,7 +58,7 @@ def run(folder: Path, *arguments: str) -> tuple[int, str]:
 
 def test_a_table_is_scored_as_its_matrix_is(tmp_path: Path) -> None:
     rows = table(std_error=pl.lit(0.1))
-    scores = scored_table(written(tmp_path, rows), "balanced").scores
+    scores = scored_table(written(tmp_path, rows), "balanced").scores.table
     log_p = rows["log_likelihood"].to_numpy().reshape(MODELS, N)
     in_training = rows["in_training"].to_numpy().reshape(MODELS, N)
     errors = np.full_like(log_p, 0.1)
@@ -70,7 +70,7 @@ def test_a_table_is_scored_as_its_matrix_is(tmp_path: Path) -> None:
 
 def test_rows_types_and_names_of_models_do_not_matter(tmp_path: Path) -> None:
     rows = table()
-    truth = scored_table(written(tmp_path, rows), "balanced").scores
+    truth = scored_table(written(tmp_path, rows), "balanced").scores.table
     shuffled = rows.sample(fraction=1, shuffle=True, seed=1)
     for name, variant in {
         "typed.parquet": shuffled,
@@ -81,21 +81,21 @@ def test_rows_types_and_names_of_models_do_not_matter(tmp_path: Path) -> None:
             pl.col("in_training").cast(pl.String).str.to_uppercase()
         ),
     }.items():
-        found = scored_table(written(tmp_path, variant, name), "balanced").scores
+        found = scored_table(written(tmp_path, variant, name), "balanced").scores.table
         assert found.equals(truth), name
 
 
 def test_missing_pairs_count_as_models_that_are_not_there(tmp_path: Path) -> None:
     """Of an observation that only some models know, the score is that of those models."""
     rows = table().filter((pl.col("index") % 4 > 0) | ~pl.col("model").is_in([1, 5]))
-    partial = scored_table(written(tmp_path, rows), "balanced").scores
+    partial = scored_table(written(tmp_path, rows), "balanced").scores.table
     alone = scored_table(
         written(tmp_path, table().filter(~pl.col("model").is_in([1, 5]))), "balanced"
-    ).scores
+    ).scores.table
     of_some = pl.col("index") % 4 == 0
     a, b = partial.filter(of_some), alone.filter(of_some)
     assert np.allclose(a["memorization"], b["memorization"], atol=1e-12)
-    whole = scored_table(written(tmp_path, table()), "balanced").scores
+    whole = scored_table(written(tmp_path, table()), "balanced").scores.table
     assert partial.filter(~of_some).equals(whole.filter(~of_some))
 
 
@@ -114,7 +114,7 @@ def test_too_few_models_are_counted_and_named(tmp_path: Path) -> None:
     scores = pl.read_parquet(found.scores)
     assert scores["index"].to_list() == list(range(2, N))
     assert scores.filter(pl.col("std_error").is_null())["index"].to_list() == [2]
-    before = scored_table(written(tmp_path, table()), "balanced").scores
+    before = scored_table(written(tmp_path, table()), "balanced").scores.table
     same = pl.col("index") > 2
     assert scores.filter(same)["std_error"].equals(before.filter(same)["std_error"])
     without, with_, single = found.warnings
@@ -281,7 +281,7 @@ def test_any_scheme_of_training_sets_is_scored_or_refused(
             scored_table(file, method)
         return
     found = scored_table(file, method)
-    scores = {(row["epoch"], row["index"]): row for row in found.scores.iter_rows(named=True)}
+    scores = {(row["epoch"], row["index"]): row for row in found.scores.table.iter_rows(named=True)}
     assert set(scores) == {place for place, count in smaller.items() if count}
     for place, row in scores.items():
         assert np.isfinite(row["memorization"])

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import sys
 import time
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from tests.conftest import Remote, command, contents, edit, files, make_reposito
 
 AS_COLLEAGUE = ("-c", "user.email=colleague@example.org", "-c", "user.name=Colleague")
 
-STAGES = ("train", "score", "neighbors", "report")
+STAGES = ("train", "sample", "score", "neighbors", "report")
 
 EVERYTHING = {
     "prepare@digits",
@@ -81,25 +80,10 @@ def test_repro_runs_everything_once_and_dvc_shows_it(results: Path) -> None:
     assert "nowhere" in wrong.stderr
 
 
-@pytest.mark.parametrize("arguments", [("report", "fast"), ("compare",)])
-def test_a_page_is_made_without_what_takes_long_to_import(
-    results: Path, arguments: tuple[str, ...]
-) -> None:
-    script = """
-import sys
-from memo.cli import app
-app(sys.argv[1:], standalone_mode=False)
-slow = {"torch", "sklearn", "scipy.stats", "scipy.optimize"}
-print("imported:", *slow & set(sys.modules))
-"""
-    result = command(results, sys.executable, "-c", script, *arguments)
-    assert result.stdout.splitlines()[-1] == "imported:"
-
-
 def test_each_change_runs_only_what_reads_it(results: Path) -> None:
     repository = results
     folds = files(repository / "artifacts" / "folds" / "fast")
-    after_train = {"score@fast", "neighbors@fast", "report@fast", "compare"}
+    after_train = {"score@fast", "sample@fast", "neighbors@fast", "report@fast", "compare"}
     edit(repository / "params.yaml", "samples: 8", "samples: 16", 1)
     edit(repository / "params.yaml", "  slow:\n", "  slow:\n    title: A name for people\n")
     assert repro(repository) == {*after_train, "report@slow"}

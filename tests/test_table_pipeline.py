@@ -18,6 +18,7 @@ from memo.errors import InputError
 from memo.experiments.density_illustration import illustrate
 from memo.experiments.record_contents import column_facts, record_data
 from memo.pipeline.neighbors import neighbors
+from memo.pipeline.sample import sample
 from memo.pipeline.stored_experiment import load_experiment
 from memo.project.reading import read_project
 from memo.report.experiment_page import render_report
@@ -129,11 +130,16 @@ def test_the_page_shows_records_and_no_images(finished) -> None:
     assert "12 of numbers, 1 of categories: colour (3)" in page
 
 
+def shown_records(experiment) -> RecordData:
+    samples = experiment.read_samples()
+    return record_data(experiment, experiment.neighbor_file(samples).read(), samples)
+
+
 def test_the_columns_of_samples_are_columns_of_the_table(finished) -> None:
     experiment = load_experiment(
         read_project(finished / "params.yaml"), Layout(finished), "wine-vae"
     )
-    shown = record_data(experiment)
+    shown = shown_records(experiment)
     assert shown.samples.columns == shown.values.columns
     assert set(shown.samples["colour"]) <= {"pale", "medium", "deep"}
     assert (shown.samples["proline"] == shown.samples["proline"].round()).all()
@@ -156,11 +162,12 @@ def test_leave_one_out_scores_are_those_of_refits_in_the_columns_own_units(exact
 
 def test_the_planted_record_is_memorized_and_stands_out_where_it_was_planted(exact) -> None:
     experiment, scores = exact["normal"]
+    sample(experiment)
     neighbors(experiment)
     ranked = scores.sort("memorization", descending=True)
     by_index = {row["index"]: row | {"score": ""} for row in ranked.iter_rows(named=True)}
     found = memorized_records(
-        record_data(experiment), ranked["index"].to_list(), by_index.__getitem__
+        shown_records(experiment), ranked["index"].to_list(), by_index.__getitem__
     )
     assert found[0].name == f"W-{PLANTED}"
     assert found[0].rows[0].column == "hue"
@@ -172,7 +179,7 @@ def test_the_planted_record_is_memorized_and_stands_out_where_it_was_planted(exa
 def test_what_sets_a_record_apart_is_the_distance_to_its_nearest(exact) -> None:
     """By scikit-learn's neighbours, and every pair of records."""
     experiment, _ = exact["normal"]
-    shown = record_data(experiment)
+    shown = shown_records(experiment)
     vectors = shown.vectors.astype(np.float64)
     nearest = NearestNeighbors(n_neighbors=NEAREST + 1).fit(vectors).kneighbors(vectors)[1][:, 1:]
     squared = (vectors[:, None] - vectors[nearest]) ** 2

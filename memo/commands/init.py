@@ -17,7 +17,7 @@ from memo.commands.first_spec import (
 from memo.errors import InputError
 from memo.project.reading import spec_schema
 
-__all__ = ["KINDS", "init"]
+__all__ = ["KINDS", "init", "shipped"]
 
 KINDS = ("digits", "image-folder", "table")
 """Kinds of data that a project can be made for."""
@@ -39,9 +39,9 @@ def init(folder: Path, kind: str, source: Path | None) -> FirstSpec:
     """
     first = _first_spec(folder, kind, source)
     files = {
-        "dvc.yaml": _shipped("dvc.yaml"),
+        "dvc.yaml": shipped("dvc.yaml"),
         "expanded.yaml": expanded_text({}).encode(),
-        ".gitignore": _shipped("gitignore"),
+        ".gitignore": shipped("gitignore"),
         "params.schema.json": spec_schema().encode(),
         "params.yaml": spec_text(first).encode(),
     }
@@ -125,5 +125,6 @@ def _init_dvc(folder: Path) -> None:
         raise InputError(f"{folder}: cannot be a DVC project: {error}") from error
 
 
-def _shipped(name: str) -> bytes:
+def shipped(name: str) -> bytes:
+    """A file that memo brings for new projects."""
     return (resources.files("memo") / "commands" / "templates" / name).read_bytes()
