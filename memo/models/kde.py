@@ -1,7 +1,7 @@
 """Kernel density estimate."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -76,7 +76,7 @@ class KDE(nn.Module):
         rows = x.flatten(1).double()
         sums = [
             torch.logsumexp(_exponents(chunk, self.points, self.bandwidth[None]), 1)
-            for chunk in torch.split(rows, _rows_a_chunk(len(self.points)))
+            for chunk in _in_chunks(rows, len(self.points))
         ]
         return torch.cat(sums) - math.log(len(self.points)) - _log_volume(self.bandwidth)
 
@@ -90,7 +90,7 @@ class KDE(nn.Module):
         rows = x.flatten(1).double()
         bandwidths = self._bandwidths_without_each(rows)
         sums = []
-        for i in _chunks(len(rows)):
+        for i in _in_chunks(torch.arange(len(rows)), len(rows)):
             of_rows = bandwidths[i] if len(bandwidths) > 1 else bandwidths
             exponents = _without_own(_exponents(rows[i], rows, of_rows), i)
             sums.append(torch.logsumexp(exponents, 1))
@@ -144,7 +144,7 @@ def _leave_one_out_sums(points: Tensor, spread: Tensor, factors: Tensor) -> Tens
     """sum_i log p(x_i | D without i) for each factor, up to a constant; one pass over distances."""
     n, columns = points.shape
     total = torch.zeros_like(factors)
-    for i in _chunks(n):
+    for i in _in_chunks(torch.arange(n), n):
         exponents = _without_own(_exponents(points[i], points, spread[None]), i)
         total += torch.stack([torch.logsumexp(exponents / f**2, 1).sum() for f in factors])
     return total - n * columns * torch.log(factors)
@@ -169,10 +169,9 @@ def _exponents(x: Tensor, points: Tensor, bandwidths: Tensor) -> Tensor:
     return (cross - 0.5 * squares).clamp_max(0)
 
 
-def _without_own(exponents: Tensor, rows: slice) -> Tensor:
+def _without_own(exponents: Tensor, rows: Tensor) -> Tensor:
     """Drop the kernel of each of these rows at the row itself, in place."""
-    own = torch.arange(exponents.shape[0])
-    exponents[own, own + rows.start] = -math.inf
+    exponents[torch.arange(len(rows)), rows] = -math.inf
     return exponents
 
 
@@ -200,13 +199,9 @@ def _require_spread(spread: Tensor, when: str) -> None:
         raise FitError(f"column {column} is constant{when}: no rule gives it a bandwidth")
 
 
-def _rows_a_chunk(points: int) -> int:
-    return max(1, CHUNK // points)
-
-
-def _chunks(n: int) -> Iterator[slice]:
-    size = _rows_a_chunk(n)
-    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+def _in_chunks(rows: Tensor, points: int) -> Sequence[Tensor]:
+    """Parts of the rows that have at most `CHUNK` kernel values with so many points."""
+    return torch.split(rows, max(1, CHUNK // points))
 
 
 def _take_size(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
