@@ -1,1 +1,1 @@
-"""Which observations each model is trained on; every random stream's seed."""
+"""Training sets of the models of a design, and the seeds of all random streams."""

@@ -1,6 +1,7 @@
-"""Which observations of a training set duplicate others, and are not trained on."""
+"""Observations of a training set that duplicate others, and are not trained on."""
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 
 from memo.datasets.rows import Rows
@@ -8,14 +9,9 @@ from memo.design.k_fold import IndexArray
 
 __all__ = ["duplicate_pairs", "without_duplicates"]
 
-CHUNK = 1024
-"""Observations whose neighbours are found at a time."""
-
 
 def duplicate_pairs(rows: Rows, distance: float) -> NDArray[np.int64]:
-    """Pairs i < j of observations that are equal, or nearer than a distance.
-
-    Equal ones are found by their bytes; nearer ones by their Euclidean distance.
+    """Pairs i < j of observations that are equal byte for byte, or within a Euclidean distance.
 
     Returns:
         (pairs, 2), ordered by j, then i.
@@ -28,7 +24,14 @@ def duplicate_pairs(rows: Rows, distance: float) -> NDArray[np.int64]:
 
 
 def without_duplicates(members: IndexArray, pairs: NDArray[np.int64]) -> IndexArray:
-    """A training set without those members that duplicate one of lower index which is kept."""
+    """The members of a training set that duplicate no kept member of lower index.
+
+    Example:
+        0 stands for 1; 2 stays, since it duplicates 1 alone.
+
+        >>> without_duplicates(np.arange(4), np.array([[0, 1], [1, 2]])).tolist()
+        [0, 2, 3]
+    """
     kept = set(members.tolist())
     for first, second in pairs.tolist():
         if first in kept:
@@ -45,17 +48,9 @@ def _equal_pairs(values: NDArray[np.generic]) -> NDArray[np.int64]:
 
 
 def _near_pairs(values: NDArray[np.generic], distance: float) -> NDArray[np.int64]:
-    # Imported here: it takes a second, and nothing else here needs it.
-    from sklearn.neighbors import NearestNeighbors  # noqa: PLC0415
+    from sklearn.neighbors import NearestNeighbors  # noqa: PLC0415 -- slow to import, rarely used
 
     points = values.astype(np.float32)
-    neighbours = NearestNeighbors(radius=distance, algorithm="brute").fit(points)
-    found = [np.empty((0, 2), np.int64)]
-    for start in range(0, len(points), CHUNK):
-        part = neighbours.radius_neighbors(
-            points[start : start + CHUNK], return_distance=False, sort_results=False
-        )
-        for j, near in enumerate(part, start):
-            below = near[near < j]
-            found.append(np.column_stack([below, np.full(len(below), j)]))
-    return np.concatenate(found)
+    near = NearestNeighbors(radius=distance, algorithm="brute").fit(points)
+    second, first = scipy.sparse.tril(near.radius_neighbors_graph(), -1).nonzero()
+    return np.column_stack([first, second]).astype(np.int64)

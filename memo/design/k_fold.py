@@ -17,13 +17,14 @@ IndexArray: TypeAlias = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class FoldModel:
-    """One model to train, by its place in the design, and what it must not see."""
+    """One model to train, by its place in the design."""
 
     repeat: int
     fold: int
     held_out: IndexArray
+    """Indices of observations that it must not be trained on, sorted."""
     block: int
-    """Of the jackknife: models that it leaves out together."""
+    """Jackknife block: models of one block are left out together."""
 
 
 def k_fold_models(design: KFoldSpec, observations: int, seed: int) -> list[FoldModel]:
@@ -37,6 +38,11 @@ def k_fold_models(design: KFoldSpec, observations: int, seed: int) -> list[FoldM
 
 
 def partition(observations: int, folds: int, seed: int, repeat: int) -> list[IndexArray]:
-    """A random partition of 0 ... n-1 into parts whose sizes differ by at most one, each sorted."""
+    """A random partition of 0 ... n-1 into parts whose sizes differ by at most one, each sorted.
+
+    Example:
+        >>> sorted(np.concatenate(partition(5, folds=2, seed=0, repeat=0)).tolist())
+        [0, 1, 2, 3, 4]
+    """
     stream = np.random.Generator(np.random.PCG64(seed_sequence(seed, Stream.PARTITION, repeat)))
     return [np.sort(part) for part in np.array_split(stream.permutation(observations), folds)]

@@ -1,4 +1,4 @@
-"""What a design comes to for so many observations: the one place that tells designs apart."""
+"""Plans of designs for so many observations: the one place that tells kinds of designs apart."""
 
 from dataclasses import dataclass
 from typing import Any, assert_never
@@ -16,29 +16,29 @@ __all__ = ["Design", "plan_design"]
 
 @dataclass(frozen=True)
 class Design:
-    """Which models are trained, and where densities with and without an observation come from."""
+    """The models to train, and the origin of densities with and without an observation."""
 
     fold_models: list[FoldModel]
     """Models to train beside the full one, each without some observations."""
     closed_form: bool
-    """Whether the full model alone gives log p(x_i) with and without i, exactly."""
+    """True where the full model alone gives log p(x_i) with and without i, exactly."""
     determinants: dict[str, Any]
-    """What of the design determines a fold model: not how many of them there are."""
+    """Settings that determine a fold model, which their number does not."""
     words: str
-    """For people."""
+    """Description for people."""
     pairing: dict[str, Any]
-    """What determines which models a jackknife block leaves out, and what these must not see."""
+    """Settings that determine the models of each jackknife block and their held-out indices."""
     more: str = ""
-    """Which setting makes standard errors better known."""
+    """Advice on the setting that makes standard errors better known."""
 
 
 def plan_design(spec: DesignSpec, observations: int, seed: int) -> Design:
-    """The models of a design, and what each must not see.
+    """Plan a design for n observations.
 
     Args:
         spec: The design.
-        observations: n, how many observations there are.
-        seed: The experiment's.
+        observations: Number of observations, n.
+        seed: Seed of the experiment.
 
     Raises:
         InputError: There are too few observations.

@@ -1,4 +1,4 @@
-"""Every random stream of an experiment, from its seed and the position of what draws from it."""
+"""Seeds of all random streams of an experiment, from its own seed and the stream's position."""
 
 from enum import IntEnum
 
@@ -8,7 +8,7 @@ __all__ = ["Stream", "seed_sequence", "substreams", "torch_seed"]
 
 
 class Stream(IntEnum):
-    """What a stream is for; the first element of its spawn key."""
+    """Purposes of streams: the first element of their spawn keys."""
 
     PARTITION = 0
     FOLD_MODEL = 1
@@ -20,12 +20,12 @@ class Stream(IntEnum):
 
 
 def seed_sequence(seed: int, stream: Stream, *position: int) -> np.random.SeedSequence:
-    """The stream's seeds, independent of those at every other position."""
+    """Seeds of a stream, independent of those of every other purpose and position."""
     return np.random.SeedSequence(seed, spawn_key=(int(stream), *position))
 
 
 def substreams(sequence: np.random.SeedSequence, count: int) -> list[np.random.SeedSequence]:
-    """Independent children of a stream; unlike `spawn`, the same ones at every call."""
+    """Independent children of a stream; unlike those of `spawn`, the same ones at every call."""
     return [
         np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, child))
         for child in range(count)

@@ -16,18 +16,15 @@ def subset_models(design: SubsetsSpec, observations: int, seed: int) -> list[Fol
     """All models of a design, round by round (Feldman & Zhang 2020, section 3, but balanced).
 
     A round is drawn from the seed and its number alone, so that more models leave the others as
-    they are. Blocks of the jackknife are made of so many models that each has every observation
-    on both sides.
+    they are. A block of the jackknife has so many models that each observation is held out by some
+    of them and not by others.
     """
     size = design.round_size
     shares = design.models // design.share
-    of_share = blocks(shares)
+    block = blocks(shares)
     return [
         FoldModel(
-            repeat,
-            fold,
-            held_out,
-            of_share[min((repeat * size + fold) // design.share, shares - 1)],
+            repeat, fold, held_out, block[min((repeat * size + fold) // design.share, shares - 1)]
         )
         for repeat in range(design.models // size)
         for fold, held_out in enumerate(subset_round(design, observations, seed, repeat))
@@ -37,13 +34,22 @@ def subset_models(design: SubsetsSpec, observations: int, seed: int) -> list[Fol
 def subset_round(
     design: SubsetsSpec, observations: int, seed: int, repeat: int
 ) -> list[IndexArray]:
-    """What each model of a round holds out, sorted: those held out least often so far in the round.
+    """Held-out indices of each model of a round, sorted.
 
-    Which of them is drawn at random. With a fraction of 1 - 1/K and n a multiple of K, every K
-    models are a partition, as in K-fold cross-validation; with 1/2, every two are complementary.
+    Each model holds out the observations held out least often so far in the round, ties broken at
+    random. With a fraction of 1 - 1/K and n a multiple of K, every K models are a partition, as in
+    K-fold cross-validation; with 1/2, every two are complementary.
+
+    Example:
+        >>> design = SubsetsSpec(kind="subsets", fraction=0.5, models=10)
+        >>> first, second, *_ = subset_round(design, observations=6, seed=0, repeat=0)
+        >>> sorted([*first.tolist(), *second.tolist()])
+        [0, 1, 2, 3, 4, 5]
     """
     stream = np.random.Generator(np.random.PCG64(seed_sequence(seed, Stream.PARTITION, repeat)))
-    size = held_out_size(design, observations)
+    # the smaller side of a split is rounded up, but for errors of floating point
+    smaller = math.ceil(round(min(design.fraction, 1 - design.fraction) * observations, 6))
+    size = smaller if design.fraction >= 0.5 else observations - smaller
     count = np.zeros(observations, np.int64)
     parts = []
     for _ in range(design.round_size):
@@ -52,9 +58,3 @@ def subset_round(
         count[part] += 1
         parts.append(part)
     return parts
-
-
-def held_out_size(design: SubsetsSpec, observations: int) -> int:
-    """Observations that each model holds out: the smaller side of a split is rounded up."""
-    smaller = math.ceil(round(min(design.fraction, 1 - design.fraction) * observations, 6))
-    return smaller if design.fraction >= 0.5 else observations - smaller

@@ -1,4 +1,4 @@
-"""Densities: one file a family; what a density must offer is in `memo.models.protocols`."""
+"""Densities, one file a family; `memo.models.protocols` has the methods that they offer."""
 
 from memo.models.build import build_model, initial_model
 from memo.models.protocols import (

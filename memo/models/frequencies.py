@@ -1,4 +1,4 @@
-"""Pixels of integer levels, each by itself: a broad density of digital images."""
+"""Independent pixels of integer levels: a broad density of digital images."""
 
 from math import prod
 
@@ -14,6 +14,14 @@ class Frequencies(nn.Module):
     Args:
         shape: Shape of an observation.
         levels: Pixels are integers 0 ... levels - 1.
+
+    Example:
+        A pixel that was 1 in all of three observations is 1 with probability (3 + 1) / (3 + 2).
+
+        >>> model = Frequencies(shape=(1,), levels=2)
+        >>> model.fit(torch.ones(3, 1))
+        >>> round(float(model.log_prob(torch.ones(1, 1)).exp()), 12)
+        0.8
     """
 
     log_probabilities: Tensor
@@ -33,5 +41,5 @@ class Frequencies(nn.Module):
         self.log_probabilities = torch.log((counts + 1.0).double() / (len(x) + self.levels))
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """sum over pixels: (B, *shape) -> (B,)."""
+        """Sum of the pixels' log-probabilities: (B, *shape) -> (B,)."""
         return self.log_probabilities.gather(0, x.flatten(1).long()).sum(1)

@@ -14,18 +14,25 @@ from memo.spec.model_specs import GaussianMixtureSpec
 __all__ = ["GaussianMixture"]
 
 STEPS = 1000
-"""Iterations after which expectation maximization is given up."""
+"""Most iterations of expectation maximization; a fit that needs more is an error."""
 
 
 class GaussianMixture(nn.Module):
     """sum_k pi_k N(x; m_k, S_k), by expectation maximization (Dempster et al. 1977).
 
-    It starts from k-means, whose own start is drawn from the model's initial seed: a weight like
-    the others, from the global generator when the model is built.
+    The fit starts from k-means, whose own start is drawn from a seed: a weight like the others,
+    taken from torch's global generator when the model is built.
 
     Args:
         spec: Number of components, and the ridge.
         shape: Shape of an observation; its entries are the d columns.
+
+    Example:
+        Before a fit all components are standard normal, and so is their mixture.
+
+        >>> model = GaussianMixture(GaussianMixtureSpec(kind="gaussian-mixture"), shape=(2,))
+        >>> math.isclose(model.log_prob(torch.zeros(1, 2)), -math.log(2 * math.pi))
+        True
     """
 
     seed: Tensor
@@ -44,7 +51,7 @@ class GaussianMixture(nn.Module):
         self.register_buffer("scale_trils", torch.eye(d, dtype=torch.float64).repeat(k, 1, 1))
 
     def fit(self, x: Tensor) -> None:
-        """Weights, means and Cholesky factors of the covariances, from (n, *shape)."""
+        """Fit weights, means and Cholesky factors of the covariances to (n, *shape)."""
         if len(x) < self.spec.components:
             raise FitError(
                 f"{self.spec.components} components are more than the {len(x)} observations"
@@ -66,7 +73,7 @@ class GaussianMixture(nn.Module):
 
     @torch.no_grad()
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
-        """A component by its weight, and its normal: (count, *shape)."""
+        """Draw a component by its weight, then from its normal: (count, *shape)."""
         weights = self.log_weights.exp().cpu()
         chosen = torch.multinomial(weights, count, replacement=True, generator=generator)
         noise = torch.randn(count, self.means.shape[1], generator=generator, dtype=torch.float64)
@@ -75,8 +82,7 @@ class GaussianMixture(nn.Module):
         return rows.reshape(count, *self.shape)
 
     def _expectation_maximization(self, rows: Tensor) -> Any:
-        # Imported here: it takes a second, and no other family needs it.
-        from sklearn import mixture  # noqa: PLC0415
+        from sklearn import mixture  # noqa: PLC0415 -- a rare third-party package, slow to import
         from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415
 
         algorithm = mixture.GaussianMixture(

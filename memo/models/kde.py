@@ -1,7 +1,7 @@
 """Kernel density estimate."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -14,14 +14,13 @@ from memo.spec.model_specs import KDESpec
 __all__ = ["KDE"]
 
 CHUNK = 1 << 22
-"""Kernel values held at a time: 32 MiB in float64."""
+"""Kernel values in memory at a time: 32 MiB in float64."""
 
 FACTORS = 25
 """Bandwidth factors that one pass of cross-validation compares."""
 
-WIDEST = 10.0
-NARROWEST = 1e-2
-"""Range of the bandwidth factors that cross-validation compares, times Scott's."""
+NARROWEST, WIDEST = 1e-2, 10.0
+"""Range of the bandwidth factors that cross-validation compares, as multiples of Scott's."""
 
 
 class KDE(nn.Module):
@@ -31,8 +30,17 @@ class KDE(nn.Module):
     (the maximum likelihood one, over n).
 
     Args:
-        spec: The bandwidth, or how it is chosen.
+        spec: The bandwidth, or the rule that chooses it.
         shape: Shape of an observation; its entries are the d columns.
+
+    Example:
+        Of two points, each without itself has a density of the other's kernel alone.
+
+        >>> model, x = KDE(KDESpec(kind="kde", bandwidth=1), shape=(1,)), torch.zeros(2, 1)
+        >>> model.fit(x)
+        >>> expected = torch.full((2,), -0.5 * math.log(2 * math.pi), dtype=torch.float64)
+        >>> torch.allclose(model.leave_one_out_log_prob(x), expected)
+        True
     """
 
     points: Tensor
@@ -52,9 +60,14 @@ class KDE(nn.Module):
         self.points = x.flatten(1).double()
         if isinstance(self.rule, float | int):
             self.bandwidth = torch.full_like(self.bandwidth, self.rule)
+            return
+        spread = self.points.std(0, correction=0)
+        _require_spread(spread, "")
+        if self.rule == "cross-validated":
+            factor = _cross_validated_factor(self.points, spread)
         else:
-            spread = _spread(self.points)
-            self.bandwidth = self._factor(spread) * spread
+            factor = _rule_factor(self.rule, *self.points.shape)
+        self.bandwidth = factor * spread
 
     def log_prob(self, x: Tensor) -> Tensor:
         """log mean over the points of the kernel at x: (B, *shape) -> (B,)."""
@@ -63,12 +76,12 @@ class KDE(nn.Module):
         rows = x.flatten(1).double()
         sums = [
             torch.logsumexp(_exponents(chunk, self.points, self.bandwidth[None]), 1)
-            for chunk in torch.split(rows, _rows_a_chunk(len(self.points)))
+            for chunk in _in_chunks(rows, len(self.points))
         ]
         return torch.cat(sums) - math.log(len(self.points)) - _log_volume(self.bandwidth)
 
     def leave_one_out_log_prob(self, x: Tensor) -> Tensor:
-        """Each observation's own kernel dropped, and the bandwidths those of a refit: (n,).
+        """log p(x_i | D without i) from the other observations' kernels: (n,).
 
         A bandwidth by rule is computed anew without the observation, from its factor for n - 1
         and the column's standard deviation without it. A bandwidth that is given, or was chosen
@@ -76,31 +89,24 @@ class KDE(nn.Module):
         """
         rows = x.flatten(1).double()
         bandwidths = self._bandwidths_without_each(rows)
-        own = len(bandwidths) > 1
-        sums = [
-            torch.logsumexp(
-                _without_own(_exponents(rows[i], rows, bandwidths[i] if own else bandwidths), i), 1
-            )
-            for i in _chunks(len(rows))
-        ]
+        sums = []
+        for i in _in_chunks(torch.arange(len(rows)), len(rows)):
+            of_rows = bandwidths[i] if len(bandwidths) > 1 else bandwidths
+            exponents = _without_own(_exponents(rows[i], rows, of_rows), i)
+            sums.append(torch.logsumexp(exponents, 1))
         return torch.cat(sums) - math.log(len(rows) - 1) - _log_volume(bandwidths)
 
     @torch.no_grad()
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
-        """A point drawn at random, plus the kernel's noise: (count, *shape)."""
+        """Points drawn at random, plus the kernel's noise: (count, *shape)."""
         chosen = torch.randint(len(self.points), (count,), generator=generator)
         noise = torch.randn(count, len(self.bandwidth), generator=generator, dtype=torch.float64)
         device = self.points.device
         rows = self.points[chosen.to(device)] + self.bandwidth * noise.to(device)
         return rows.reshape(count, *self.shape)
 
-    def _factor(self, spread: Tensor) -> float:
-        if self.rule == "cross-validated":
-            return _cross_validated_factor(self.points, spread)
-        return _rule_factor(str(self.rule), len(self.points), len(spread))
-
     def _bandwidths_without_each(self, rows: Tensor) -> Tensor:
-        """(n, d); (1, d) where they do not depend on what is left out."""
+        """Bandwidths without each observation, (n, d); (1, d) where they are the same for all."""
         n, columns = rows.shape
         if n < 2:
             raise FitError("a kernel density without its only observation has no kernel left")
@@ -116,7 +122,7 @@ def _rule_factor(rule: str, n: int, columns: int) -> float:
 
 
 def _cross_validated_factor(points: Tensor, spread: Tensor) -> float:
-    """The factor of highest leave-one-out likelihood (Duin 1976), to 2%: two grids of factors."""
+    """Factor of highest leave-one-out likelihood (Duin 1976), to 2%, by two grids of factors."""
     n, columns = points.shape
     if n < 2:
         raise FitError("cross-validation of a bandwidth needs two observations")
@@ -138,7 +144,7 @@ def _leave_one_out_sums(points: Tensor, spread: Tensor, factors: Tensor) -> Tens
     """sum_i log p(x_i | D without i) for each factor, up to a constant; one pass over distances."""
     n, columns = points.shape
     total = torch.zeros_like(factors)
-    for i in _chunks(n):
+    for i in _in_chunks(torch.arange(n), n):
         exponents = _without_own(_exponents(points[i], points, spread[None]), i)
         total += torch.stack([torch.logsumexp(exponents / f**2, 1).sum() for f in factors])
     return total - n * columns * torch.log(factors)
@@ -152,7 +158,7 @@ def _exponents(x: Tensor, points: Tensor, bandwidths: Tensor) -> Tensor:
     Args:
         x: (m, d).
         points: (n, d).
-        bandwidths: (m, d), or (1, d) for the same ones in each row.
+        bandwidths: (m, d), or (1, d) where all rows share them.
     """
     origin = points.mean(0)
     x, points = x - origin, points - origin
@@ -163,26 +169,20 @@ def _exponents(x: Tensor, points: Tensor, bandwidths: Tensor) -> Tensor:
     return (cross - 0.5 * squares).clamp_max(0)
 
 
-def _without_own(exponents: Tensor, rows: slice) -> Tensor:
-    own = torch.arange(exponents.shape[0])
-    exponents[own, own + rows.start] = -math.inf
+def _without_own(exponents: Tensor, rows: Tensor) -> Tensor:
+    """Drop the kernel of each of these rows at the row itself, in place."""
+    exponents[torch.arange(len(rows)), rows] = -math.inf
     return exponents
 
 
 def _log_volume(bandwidths: Tensor) -> Tensor:
+    """log of prod_j h_j sqrt(2 pi)."""
     columns = bandwidths.shape[-1]
     return torch.log(bandwidths).sum(-1) + 0.5 * columns * math.log(2 * math.pi)
 
 
-def _spread(points: Tensor) -> Tensor:
-    """Standard deviation of each column."""
-    spread = points.std(0, correction=0)
-    _require_spread(spread, "")
-    return spread
-
-
 def _spread_without_each(rows: Tensor) -> Tensor:
-    """The same without each observation in turn: (n, d).
+    """Standard deviation of each column without each observation in turn: (n, d).
 
     The sum of squares about the mean, without i, is less by n / (n - 1) (x_i - m)^2.
     """
@@ -199,17 +199,13 @@ def _require_spread(spread: Tensor, when: str) -> None:
         raise FitError(f"column {column} is constant{when}: no rule gives it a bandwidth")
 
 
-def _rows_a_chunk(points: int) -> int:
-    return max(1, CHUNK // points)
-
-
-def _chunks(n: int) -> Iterator[slice]:
-    size = _rows_a_chunk(n)
-    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+def _in_chunks(rows: Tensor, points: int) -> Sequence[Tensor]:
+    """Parts of the rows that have at most `CHUNK` kernel values with so many points."""
+    return torch.split(rows, max(1, CHUNK // points))
 
 
 def _take_size(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """The points of a file are as many as it was fitted to."""
+    """Make room for as many points as a file holds, before they are loaded."""
     points = state.get(f"{prefix}points")
     if isinstance(module, KDE) and points is not None:
         module.points = torch.empty_like(points, device=module.points.device)

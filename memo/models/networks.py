@@ -1,7 +1,8 @@
-"""Encoders and decoders: from an observation to features and back."""
+"""Encoders and decoders."""
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from math import prod
 
@@ -12,10 +13,13 @@ from memo.spec.model_specs import ConvSpec, MLPSpec, NetworkSpec
 __all__ = ["ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder", "build_networks"]
 
 REDUCTION = 16
-"""Four convolutions of stride 2 divide height and width by this."""
+"""Factor by which four convolutions of stride 2 divide height and width."""
+
+WIDTHS = (1, 2, 4, 8)
+"""Channels after each of the four convolutions, as multiples of the first one's."""
 
 GROUP = 16
-"""Channels that are normalized together (Wu & He 2018), where they divide a layer's channels."""
+"""Size of a group of channels that is normalized (Wu & He 2018), where it divides a layer's."""
 
 
 def build_networks(
@@ -24,7 +28,7 @@ def build_networks(
     latent: int,
     parameter_shape: tuple[int, ...],
 ) -> tuple[nn.Module, nn.Module]:
-    """The encoder to 2 x `latent` features and the decoder to `parameter_shape`.
+    """Build the encoder to 2 x `latent` features and the decoder to `parameter_shape`.
 
     Raises:
         ValueError: The network is not made for observations of that shape.
@@ -42,8 +46,12 @@ def build_networks(
             )
 
 
+_halved = partial(nn.Conv2d, kernel_size=4, stride=2, padding=1)
+_doubled = partial(nn.ConvTranspose2d, kernel_size=4, stride=2, padding=1)
+
+
 class MLPEncoder(nn.Module):
-    """(B, *shape) -> (B, outputs) through fully connected layers."""
+    """Fully connected layers (B, *shape) -> (B, outputs)."""
 
     def __init__(self, shape: tuple[int, ...], hidden: Sequence[int], outputs: int) -> None:
         super().__init__()
@@ -54,7 +62,7 @@ class MLPEncoder(nn.Module):
 
 
 class MLPDecoder(nn.Module):
-    """(..., latent) -> (..., *shape) through the encoder's layers in reverse order."""
+    """Fully connected layers (..., latent) -> (..., *shape), as wide as an encoder's in reverse."""
 
     def __init__(self, latent: int, hidden: Sequence[int], shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -65,7 +73,7 @@ class MLPDecoder(nn.Module):
         return self.layers(z).unflatten(-1, self.shape)  # type: ignore[no-any-return]
 
     def of_outputs(self, outputs: Tensor) -> "MLPDecoder":
-        """A copy that decodes to some of its outputs, (count,), as one axis."""
+        """Copy that decodes to some of the outputs, (count,), as one axis."""
         decoder = copy.deepcopy(self)
         last = decoder.layers[-1]
         assert isinstance(last, nn.Linear)
@@ -78,7 +86,7 @@ class MLPDecoder(nn.Module):
 
 
 class ConvEncoder(nn.Module):
-    """(B, C, H, W) -> (B, outputs): DCGAN's discriminator (Radford et al. 2016), reaching z.
+    """DCGAN's discriminator (Radford et al. 2016) as an encoder, (B, C, H, W) -> (B, outputs).
 
     Normalization is over groups of channels of one observation, never over a batch: an
     observation is scored as it was trained on, whatever stands beside it.
@@ -92,11 +100,11 @@ class ConvEncoder(nn.Module):
     def __init__(self, shape: tuple[int, ...], features: int, outputs: int) -> None:
         super().__init__()
         channels, height, width = _reduced(shape)
-        widths = _widths(features)
+        widths = [factor * features for factor in WIDTHS]
         self.layers = nn.Sequential(
-            _half(channels, widths[0]),
+            _halved(channels, widths[0]),
             nn.ReLU(),
-            *(_normalized(_half(a, b), b) for a, b in pairwise(widths)),
+            *(_normalized(_halved(a, b), b) for a, b in pairwise(widths)),
             nn.Flatten(),
             nn.Linear(widths[-1] * height * width, outputs),
         )
@@ -106,17 +114,21 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """(..., latent) -> (..., C, H, W): DCGAN's generator, the encoder's layers in reverse order."""
+    """DCGAN's generator (..., latent) -> (..., C, H, W), the encoder's layers in reverse order."""
 
     def __init__(self, latent: int, features: int, shape: tuple[int, ...]) -> None:
         super().__init__()
         channels, height, width = _reduced(shape)
-        widths = _widths(features)[::-1]
+        widths = [factor * features for factor in reversed(WIDTHS)]
         self.shape = shape
+        first = nn.Sequential(
+            nn.Linear(latent, widths[0] * height * width),
+            nn.Unflatten(1, (widths[0], height, width)),
+        )
         self.layers = nn.Sequential(
-            _normalized(_spread(latent, widths[0], height, width), widths[0]),
-            *(_normalized(_double(a, b), b) for a, b in pairwise(widths)),
-            _double(widths[-1], channels),
+            _normalized(first, widths[0]),
+            *(_normalized(_doubled(a, b), b) for a, b in pairwise(widths)),
+            _doubled(widths[-1], channels),
         )
 
     def forward(self, z: Tensor) -> Tensor:
@@ -132,7 +144,7 @@ def _perceptron(widths: Sequence[int]) -> nn.Sequential:
 
 
 def _reduced(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Channels, and the height and width that are left after four halvings."""
+    """Channels of an image, and its height and width after four halvings."""
     if len(shape) != 3 or shape[1] % REDUCTION or shape[2] % REDUCTION:
         raise ValueError(
             f"a convolutional network needs images whose height and width are multiples of "
@@ -140,25 +152,6 @@ def _reduced(shape: tuple[int, ...]) -> tuple[int, int, int]:
         )
     channels, height, width = shape
     return channels, height // REDUCTION, width // REDUCTION
-
-
-def _widths(features: int) -> list[int]:
-    return [features, 2 * features, 4 * features, 8 * features]
-
-
-def _half(inputs: int, outputs: int) -> nn.Module:
-    return nn.Conv2d(inputs, outputs, kernel_size=4, stride=2, padding=1)
-
-
-def _double(inputs: int, outputs: int) -> nn.Module:
-    return nn.ConvTranspose2d(inputs, outputs, kernel_size=4, stride=2, padding=1)
-
-
-def _spread(latent: int, channels: int, height: int, width: int) -> nn.Module:
-    return nn.Sequential(
-        nn.Linear(latent, channels * height * width),
-        nn.Unflatten(1, (channels, height, width)),
-    )
 
 
 def _normalized(layer: nn.Module, channels: int) -> nn.Module:

@@ -11,6 +11,9 @@ from memo.spec.model_specs import NormalSpec
 
 __all__ = ["Normal"]
 
+ROUNDING = 1e-13
+"""Relative size below which a pivot or a downdate is rounding error."""
+
 
 class Normal(nn.Module):
     """N(x; m, S + ridge I), with the maximum likelihood mean m and covariance S.
@@ -18,6 +21,14 @@ class Normal(nn.Module):
     Args:
         spec: The ridge.
         shape: Shape of an observation; its entries are the d columns.
+
+    Example:
+        -1 and 1 have mean 0 and maximum likelihood variance 1.
+
+        >>> model = Normal(NormalSpec(kind="normal"), shape=(1,))
+        >>> model.fit(torch.tensor([[-1.0], [1.0]]))
+        >>> math.isclose(model.log_prob(torch.zeros(1, 1)), -0.5 * math.log(2 * math.pi))
+        True
     """
 
     mean: Tensor
@@ -32,7 +43,7 @@ class Normal(nn.Module):
         self.register_buffer("scale_tril", torch.eye(columns, dtype=torch.float64))
 
     def fit(self, x: Tensor) -> None:
-        """Mean and Cholesky factor of the covariance of (n, *shape)."""
+        """Fit the mean and the Cholesky factor of the covariance to (n, *shape)."""
         rows = x.flatten(1).double()
         self.mean = rows.mean(0)
         self.scale_tril = _cholesky(self._with_ridge(_covariance(rows - self.mean)))
@@ -43,7 +54,7 @@ class Normal(nn.Module):
         return _log_density(_squared_norms(self.scale_tril, offsets), self.scale_tril)
 
     def leave_one_out_log_prob(self, x: Tensor) -> Tensor:
-        """By a rank-one downdate of mean and covariance (Sherman & Morrison 1950): (n,).
+        """log p(x_i | D without i) by rank-one downdates (Sherman & Morrison 1950): (n,).
 
         With d = x_i - m, c = n / (n - 1)^2 and A = n / (n - 1) S + ridge I, the covariance
         without i is A - c d d', and x_i lies n / (n - 1) d from the mean without i. So, with
@@ -77,10 +88,6 @@ class Normal(nn.Module):
         return covariance + self.ridge * torch.eye(len(covariance)).to(covariance)
 
 
-ROUNDING = 1e-13
-"""Relative size below which a pivot or a downdate is rounding error."""
-
-
 def _covariance(offsets: Tensor) -> Tensor:
     return offsets.T @ offsets / len(offsets)
 
@@ -89,15 +96,10 @@ def _cholesky(covariance: Tensor) -> Tensor:
     factor, info = torch.linalg.cholesky_ex(covariance)
     pivots = factor.diagonal().square()
     if info or (pivots <= ROUNDING * len(covariance) * covariance.diagonal()).any():
-        raise FitError(
-            f"the covariance is singular{_constant(covariance)}; `ridge` above 0 makes it regular"
-        )
+        constant = (covariance.diagonal() == 0).nonzero().flatten().tolist()
+        why = f": column {constant[0]} is constant" if constant else ""
+        raise FitError(f"the covariance is singular{why}; `ridge` above 0 makes it regular")
     return factor  # type: ignore[no-any-return]
-
-
-def _constant(covariance: Tensor) -> str:
-    columns = (covariance.diagonal() == 0).nonzero().flatten().tolist()
-    return f": column {columns[0]} is constant" if columns else ""
 
 
 def _squared_norms(factor: Tensor, offsets: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a density must offer to be trained, scored and sampled from.
+"""Protocols: the methods by which densities are trained, scored and sampled from.
 
 A family is one file and one line in `memo.models.build`. It comes by its weights as a `Trainable`
 (gradient descent) or a `Fitted` (an algorithm of its own), and has log p(x) as a `Density` (in
@@ -6,6 +6,21 @@ closed form), a `LatentVariableModel` (as an integral over z) or an `Estimated` 
 draws). All families here are `Generative`; a model of the user's own need not be.
 `tests/test_models_contract.py` puts every family through the same demands, and
 `memo.training.contract` a model of the user's own.
+
+Example:
+    A density of the user's own: exponential, its rate fitted by maximum likelihood.
+
+    >>> class Exponential:
+    ...     def fit(self, x):
+    ...         self.rate = 1 / x.mean()
+    ...     def log_prob(self, x):
+    ...         return (self.rate.log() - self.rate * x).sum(1)
+    >>> model = Exponential()
+    >>> isinstance(model, Fitted), isinstance(model, Trainable), isinstance(model, Generative)
+    (True, False, False)
+    >>> model.fit(torch.tensor([[1.0], [3.0]]))
+    >>> float(model.log_prob(torch.zeros(1, 1)).exp())
+    0.5
 """
 
 from typing import Protocol, TypeGuard, runtime_checkable
@@ -38,7 +53,7 @@ class Trainable(Protocol):
     """A density that is fitted by gradient descent on a loss per observation."""
 
     noise_features: int
-    """How many standard normal draws `loss` consumes for each observation."""
+    """Number of standard normal draws that `loss` consumes for each observation."""
 
     def loss(self, x: Tensor, noise: Tensor) -> Tensor:
         """An upper bound on -log p(x), in nats, for each observation.
@@ -67,15 +82,15 @@ class Density(Protocol):
 
 @runtime_checkable
 class Estimated(Protocol):
-    """A density of which log p(x), or a lower bound on it, is the mean of random draws."""
+    """A density whose log p(x), or a lower bound on it, is the mean of random draws."""
 
     noise_features: int
-    """How many standard normal draws `log_prob_draw` consumes for each observation."""
+    """Number of standard normal draws that `log_prob_draw` consumes for each observation."""
 
     def log_prob_draw(self, x: Tensor, noise: Tensor) -> Tensor:
         """One draw for each observation, in nats, whose expectation is log p(x) or the bound.
 
-        It is computed without autograd; `torch.func.grad` and the like work.
+        Called with autograd off; `torch.func.grad` and the like work.
 
         Args:
             x: Observations, (B, *shape).
@@ -92,22 +107,22 @@ class Estimated(Protocol):
 class Fitted(Density, Protocol):
     """A density that is fitted to all its observations at once, by an algorithm of its own.
 
-    What it learns lies in float64 buffers, so that `state_dict` holds all of it; a buffer whose
-    size depends on the observations takes the size of the one that is loaded.
+    All that is fitted lies in float64 buffers, so that `state_dict` holds it; a buffer whose size
+    depends on the observations takes the size of the one that is loaded.
     """
 
     def fit(self, x: Tensor) -> None:
-        """Fit to observations (n, *shape); the same ones give the same fit.
+        """Fit to observations (n, *shape); a function of them and of the initial weights alone.
 
         Raises:
-            FitError: There is no fit: too few observations, or a singular one.
+            FitError: There is no fit: too few observations, or a singular covariance.
         """
         ...
 
 
 @runtime_checkable
 class ClosedForm(Fitted, Protocol):
-    """A density whose leave-one-out scores need no refits."""
+    """A density with leave-one-out likelihoods in closed form, so that scores need no refits."""
 
     def leave_one_out_log_prob(self, x: Tensor) -> Tensor:
         """log p(x_i | D without i) of every observation that the density was fitted to.
@@ -126,7 +141,7 @@ class ClosedForm(Fitted, Protocol):
 
 @runtime_checkable
 class Generative(Protocol):
-    """A density that new observations can be drawn from."""
+    """A model that new observations can be drawn from."""
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw (count, *shape) in the space of the model's values; `generator` is on the CPU."""
@@ -152,22 +167,22 @@ class LatentVariableModel(Protocol):
 
 
 def is_latent_variable_model(model: object) -> TypeGuard[LatentVariableModel]:
-    """Whether it has what a `LatentVariableModel` has.
+    """True where the model has the attributes of a `LatentVariableModel`.
 
-    From Python 3.12 on `isinstance` would look for `observation` where a module keeps no modules.
+    `isinstance` would not do: from Python 3.12 on it does not see submodules such as `observation`.
     """
     return all(hasattr(model, name) for name in ("latent", "observation", "encode", "decode"))
 
 
 @runtime_checkable
 class ObservationModel(Protocol):
-    """p(x | z) as a function of what the decoder returns."""
+    """p(x | z), given the parameters that the decoder returns."""
 
     shape: tuple[int, ...]
     """Shape of one observation."""
 
     parameter_shape: tuple[int, ...]
-    """Shape of what the decoder returns for one observation."""
+    """Shape of the decoder's output for one observation."""
 
     def encoder_input(self, x: Tensor) -> Tensor:
         """The observation in the units that the encoder sees."""
@@ -180,7 +195,7 @@ class ObservationModel(Protocol):
     def fisher_information(self, parameters: Tensor) -> Tensor:
         """Diagonal of the Fisher information of x about the parameters, of the parameters' shape.
 
-        It is the curvature of a Gauss-Newton step on log p(x, z), and need not be exact.
+        Serves as the curvature of a Gauss-Newton step on log p(x, z), and need not be exact.
         """
         ...
 

@@ -31,13 +31,7 @@ __all__ = [
 FloatArray = NDArray[np.float64]
 
 SCORE = "memorization score (nats)"
-STATISTIC_COLOURS = {
-    "max": GREY,
-    "q99.9": VERMILLION,
-    "q95": ORANGE,
-    "mean": PURPLE,
-    "q50": BLUE,
-}
+STATISTIC_COLOURS = {"max": GREY, "q99.9": VERMILLION, "q95": ORANGE, "mean": PURPLE, "q50": BLUE}
 """Colours of statistics of the scores, in the legend's order; others take the spare ones."""
 SPARE_COLOURS = (GREEN, SKY)
 
@@ -48,8 +42,8 @@ INSETS = {"regular": 0.03, "highly memorized": 0.3}
 
 def statistic_colours() -> dict[str, str]:
     """Colour of each statistic in nats by its name, in the legend's order."""
-    others = [s.name for s in STATISTICS.values() if s.unit == "nats"]
-    others = [name for name in others if name not in STATISTIC_COLOURS]
+    in_nats = [name for name, statistic in STATISTICS.items() if statistic.unit == "nats"]
+    others = [name for name in in_nats if name not in STATISTIC_COLOURS]
     return STATISTIC_COLOURS | dict(zip(others, itertools.cycle(SPARE_COLOURS), strict=False))
 
 

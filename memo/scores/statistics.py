@@ -12,10 +12,13 @@ __all__ = ["STATISTICS", "Statistic"]
 
 @dataclass(frozen=True)
 class Statistic:
-    """A statistic of the scores of all observations, with the words that pages use for it."""
+    """A statistic of the scores of all observations, with the words that pages use for it.
 
-    name: str
-    """Key in metrics.json and value of `memo compare --statistic`."""
+    Example:
+        >>> round(STATISTICS["q95"](np.linspace(0, 1, 101)), 12)
+        0.95
+    """
+
     label: str
     """Name on pages, as in "<label> of memorization"."""
     meaning: str
@@ -30,34 +33,26 @@ class Statistic:
         return float(self.function(memorization))
 
 
+def _quantile(level: float) -> Callable[[FloatArray], np.floating]:
+    return lambda memorization: np.quantile(memorization, level)
+
+
 STATISTICS = {
-    statistic.name: statistic
-    for statistic in (
-        Statistic(
-            "mean",
-            "Mean",
-            "What an average observation owes to its own presence in training.",
-            np.mean,
-        ),
-        Statistic(
-            "q50",
-            "Median",
-            "Half of the observations are memorized less than this.",
-            lambda m: np.quantile(m, 0.5),
-        ),
-        Statistic(
-            "q95",
-            "95% quantile",
-            "One observation in twenty is memorized more than this.",
-            lambda m: np.quantile(m, 0.95),
-        ),
-        Statistic(
-            "q99.9",
-            "99.9% quantile",
-            "One observation in a thousand is memorized more than this.",
-            lambda m: np.quantile(m, 0.999),
-        ),
-        Statistic("max", "Maximum", "The most memorized observation.", np.max),
-    )
+    "mean": Statistic(
+        "Mean", "What an average observation owes to its own presence in training.", np.mean
+    ),
+    "q50": Statistic(
+        "Median", "Half of the observations are memorized less than this.", _quantile(0.5)
+    ),
+    "q95": Statistic(
+        "95% quantile", "One observation in twenty is memorized more than this.", _quantile(0.95)
+    ),
+    "q99.9": Statistic(
+        "99.9% quantile",
+        "One observation in a thousand is memorized more than this.",
+        _quantile(0.999),
+    ),
+    "max": Statistic("Maximum", "The most memorized observation.", np.max),
 }
-"""All statistics by name, in the order in which pages list them."""
+"""All statistics, in the order in which pages list them, by their names in metrics.json and in
+`memo compare --statistic`."""

@@ -99,13 +99,9 @@ def quantile_curve(scores: Scores) -> pl.DataFrame:
         for epoch in scores.epochs
         for name, estimate in _statistics(scores.at(epoch)).items()
     ]
-    schema = {
-        "epoch": pl.Int64,
-        "statistic": pl.String,
-        "value": pl.Float64,
-        "std_error": pl.Float64,
-    }
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    columns = ["epoch", "statistic", "value", "std_error"]
+    curve = pl.DataFrame(rows, schema=columns, orient="row", infer_schema_length=None)
+    return curve.cast({"std_error": pl.Float64})
 
 
 def statistic_error(statistic: Statistic, scores: Scores) -> float | None:

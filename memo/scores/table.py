@@ -56,7 +56,14 @@ SHOWN = (
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Memorization scores of an experiment: a table with the columns of `SCORES`, and facts."""
+    """Memorization scores of an experiment: a table with the columns of `SCORES`, and facts.
+
+    Example:
+        >>> columns = {"index": [0, 1, 0, 1], "epoch": [1, 1, 2, 2], "memorization": [0, 1, 5, 3]}
+        >>> scores = Scores(pl.DataFrame(columns))
+        >>> scores.last_epoch, scores.last.memorization.tolist(), scores.ranked["index"].to_list()
+        (2, [5, 3], [0, 1])
+    """
 
     table: pl.DataFrame
     facts: dict[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Observation models p(x | z), once each, for any network."""
+"""Observation models p(x | z), one file a kind of values, for any network."""
 
 from memo.models.observations.bernoulli import Bernoulli
 from memo.models.observations.gaussian import DiagonalGaussian, Gaussian
@@ -14,29 +14,31 @@ from memo.spec.model_specs import (
     SizedColumnsSpec,
 )
 
-__all__ = [
-    "Bernoulli",
-    "Columns",
-    "DiagonalGaussian",
-    "Gaussian",
-    "LogisticMixture",
-    "build_observation",
-]
+__all__ = ["build_observation"]
 
 
 def build_observation(
     spec: ObservationSpec, shape: tuple[int, ...]
 ) -> Bernoulli | Gaussian | DiagonalGaussian | LogisticMixture | Columns:
-    """The observation model that the spec names, for observations of that shape.
+    """Build the observation model that a spec describes, for observations of that shape.
 
     Raises:
-        ValueError: It is not made for observations of that shape, or not completed from the data.
+        ValueError: The model is not made for observations of that shape, or columns are not known
+            yet.
+
+    Example:
+        Two fair binary pixels, by logits of zero:
+
+        >>> import torch
+        >>> model = build_observation(BernoulliSpec(), shape=(2,))
+        >>> round(float(model.log_prob(torch.tensor([0.0, 1.0]), torch.zeros(2)).exp()), 6)
+        0.25
     """
     match spec:
         case BernoulliSpec():
             return Bernoulli(shape)
         case GaussianSpec():
-            return Gaussian(shape, spec.floor or 0.0)
+            return Gaussian(shape, spec.floor)
         case DiagonalGaussianSpec():
             return DiagonalGaussian(shape, spec.floor)
         case LogisticMixtureSpec():

@@ -13,6 +13,11 @@ class Bernoulli(nn.Module):
 
     Args:
         shape: Shape of an observation.
+
+    Example:
+        >>> model, logits = Bernoulli((2,)), torch.tensor([0.0, 0.0]).log1p()
+        >>> round(float(model.log_prob(torch.ones(2), logits).exp()), 6)
+        0.25
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -53,8 +58,9 @@ class Bernoulli(nn.Module):
 class _LogProb(torch.autograd.Function):
     """x l - log(1 + exp l) for each pixel, with its derivative x - sigmoid(l) written out.
 
-    Computed as (x - 1/2) l - |l| / 2 + log sigmoid |l|, a fifth of the time of `softplus`; autograd
-    would keep and go through each of these terms.
+    Computed as (x - 1/2) l - |l| / 2 + log sigmoid |l|, which is faster than `softplus`; autograd
+    would go through each of these terms, and round otherwise. `binary_cross_entropy_with_logits`
+    has the same derivative, but not under `vmap`.
     """
 
     generate_vmap_rule = True
@@ -75,13 +81,13 @@ class _LogProb(torch.autograd.Function):
 
 
 FACTORS = 64
-"""Factors between a half and 1 that are multiplied; float32 could hold the product of 126."""
+"""Number of factors between a half and 1 in one product; float32 could hold that of 126."""
 
 
 def _log_prob_without_gradient(x: Tensor, logits: Tensor, axes: int) -> Tensor:
-    """The same with one logarithm for many pixels, sum_j log s_j = log prod_j s_j.
+    """log p(x | z) with one logarithm for many pixels, sum_j log s_j = log prod_j s_j.
 
-    A third of the time of a logarithm for each, and scoring spends much of its time here.
+    Scoring of many pixels spends much of its time here (benchmarks/README.md, models).
     """
     x, logits = x.flatten(-axes), logits.flatten(-axes)
     size = logits.abs()

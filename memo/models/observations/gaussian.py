@@ -1,4 +1,4 @@
-"""Real-valued pixels: Gaussians of one learned variance, or of a variance for each pixel."""
+"""Gaussians of real-valued pixels, with one learned variance or a variance for each pixel."""
 
 import math
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["DiagonalGaussian", "Gaussian", "log_normal", "standard_normal"]
+__all__ = ["DiagonalGaussian", "Gaussian", "log_floored", "log_normal", "standard_normal"]
 
 
 class Gaussian(nn.Module):
@@ -14,12 +14,18 @@ class Gaussian(nn.Module):
 
     Args:
         shape: Shape of an observation.
-        floor: Standard deviation that sigma does not fall below; 0 for none.
+        floor: Standard deviation that sigma does not fall below; None for none.
+
+    Example:
+        >>> model = Gaussian((1,))
+        >>> log_p = model.log_prob(torch.tensor([3.0]), parameters=torch.tensor([1.0]))
+        >>> math.isclose(log_p.item(), -2 - 0.5 * math.log(2 * math.pi), rel_tol=1e-6)
+        True
     """
 
-    def __init__(self, shape: tuple[int, ...], floor: float = 0.0) -> None:
+    def __init__(self, shape: tuple[int, ...], floor: float | None = None) -> None:
         super().__init__()
-        self.log_floor = math.log(floor) if floor else None
+        self.floor = floor
         self.shape = shape
         self.parameter_shape = shape
         self.log_std = nn.Parameter(torch.zeros(1))
@@ -42,11 +48,7 @@ class Gaussian(nn.Module):
         return parameters + torch.exp(self._log_sigma()) * standard_normal(uniform)
 
     def _log_sigma(self) -> Tensor:
-        """log(floor + exp(log_std)), which has a gradient everywhere."""
-        if self.log_floor is None:
-            return self.log_std
-        floor = torch.full_like(self.log_std, self.log_floor)
-        return torch.logaddexp(self.log_std, floor)
+        return log_floored(self.log_std, self.floor)
 
 
 class DiagonalGaussian(nn.Module):
@@ -56,6 +58,14 @@ class DiagonalGaussian(nn.Module):
         shape: Shape of an observation, (C, ...); the decoder's output has 2 C in place of C, the
             means first.
         floor: Standard deviation that no pixel falls below.
+
+    Example:
+        Where r is far below zero, the standard deviation is the floor.
+
+        >>> model = DiagonalGaussian((1,), floor=1.0)
+        >>> log_p = model.log_prob(torch.tensor([3.0]), parameters=torch.tensor([1.0, -50.0]))
+        >>> math.isclose(log_p.item(), -2 - 0.5 * math.log(2 * math.pi), rel_tol=1e-6)
+        True
     """
 
     def __init__(self, shape: tuple[int, ...], floor: float) -> None:
@@ -92,6 +102,13 @@ class DiagonalGaussian(nn.Module):
 
     def _std(self, raw: Tensor) -> Tensor:
         return self.floor + functional.softplus(raw)
+
+
+def log_floored(log_value: Tensor, floor: float | None) -> Tensor:
+    """log(floor + exp(log_value)), which has a gradient everywhere; None for no floor."""
+    if floor is None:
+        return log_value
+    return torch.logaddexp(log_value, torch.full_like(log_value, math.log(floor)))
 
 
 def log_normal(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Pixels of integer levels: a discretized mixture of logistics."""
+"""Discretized mixture of logistics, for pixels of integer levels."""
 
 from typing import NamedTuple
 
@@ -9,26 +9,26 @@ from torch.nn import functional
 __all__ = ["LogisticMixture"]
 
 MIN_LOG_SCALE = -7.0
-"""Salimans et al.'s floor: a hundredth of a level wide, in units where all levels span 2."""
+"""Floor of Salimans et al.: a hundredth of a level wide, in units where all levels span 2."""
 
 DRAWS = 16
 """Draws of each pixel that its Fisher information is averaged over."""
 
 
 class _Parameters(NamedTuple):
-    """What the decoder says of each pixel; M components, C channels, in units of [-1, 1]."""
+    """The decoder's output for each pixel; M components, C channels, in units of [-1, 1]."""
 
     logits: Tensor
-    """(..., M, H, W), of the mixture weights."""
+    """(..., M, H, W), logarithms of the mixture weights up to a constant."""
 
     means: Tensor
-    """(..., M, C, H, W), before what the earlier channels add."""
+    """(..., M, C, H, W), without the earlier channels' terms."""
 
     log_scales: Tensor
     """(..., M, C, H, W)."""
 
     coefficients: list[Tensor]
-    """For channel c, (..., M, c, H, W): how its mean moves with each earlier channel."""
+    """For channel c, (..., M, c, H, W): slope of its mean in each earlier channel."""
 
 
 class LogisticMixture(nn.Module):
@@ -46,6 +46,14 @@ class LogisticMixture(nn.Module):
 
     Raises:
         ValueError: Observations are not images.
+
+    Example:
+        Probabilities of a pixel's levels sum to one.
+
+        >>> model = LogisticMixture((1, 1, 1), components=1, levels=16)
+        >>> levels = torch.arange(16.0).reshape(16, 1, 1, 1)
+        >>> round(float(model.log_prob(levels, torch.zeros(3, 1, 1)).exp().sum()), 6)
+        1.0
     """
 
     def __init__(self, shape: tuple[int, ...], components: int, levels: int) -> None:
@@ -76,10 +84,10 @@ class LogisticMixture(nn.Module):
         return torch.logsumexp(log_joint, -3).sum((-2, -1))
 
     def fisher_information(self, parameters: Tensor) -> Tensor:
-        """Mean squared score over `DRAWS` evenly spread draws of each pixel.
+        """Mean squared score function over `DRAWS` evenly spread draws of each pixel.
 
-        It has no closed form; and that of seeing the component as well, which has one, is far
-        above it where components overlap: steps and proposals made from it are too narrow.
+        The information has no closed form; that of x and the component together, which has one, is
+        far above it where components overlap: steps and proposals made from it are too narrow.
         """
         total = torch.zeros_like(parameters)
         shape = (*parameters.shape[:-3], *self.shape)
@@ -92,7 +100,7 @@ class LogisticMixture(nn.Module):
         return total / DRAWS
 
     def sample(self, parameters: Tensor, uniform: Tensor) -> Tensor:
-        """Channel after channel, each by the inverse of its logistic distribution function.
+        """Draw channel after channel, by the inverse of the logistic distribution function.
 
         The component is chosen by the first channel's draw; the draw's place within the
         component's share of [0, 1] is uniform again, and serves for that channel's level.

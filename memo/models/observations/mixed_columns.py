@@ -1,13 +1,12 @@
-"""A table's columns: Gaussian numbers and categories, one likelihood for each kind."""
+"""Columns of a table: Gaussian numbers and categories, one likelihood for each kind."""
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from memo.models.observations.gaussian import log_normal, standard_normal
+from memo.models.observations.gaussian import log_floored, log_normal, standard_normal
 
 __all__ = ["Columns"]
 
@@ -20,11 +19,19 @@ class Columns(nn.Module):
     Args:
         shape: (numbers + sum of categories,): first the numbers, then for each categorical column
             a 1 among zeros.
-        categories: How many each categorical column has.
+        categories: Number of categories of each categorical column.
         floor: Standard deviation that no sigma falls below.
 
     Raises:
         ValueError: Observations are not such vectors.
+
+    Example:
+        One column of four categories, by equal logits:
+
+        >>> model = Columns((4,), categories=[4], floor=0.01)
+        >>> log_p = model.log_prob(torch.tensor([0.0, 0.0, 1.0, 0.0]), torch.zeros(4))
+        >>> round(log_p.exp().item(), 6)
+        0.25
     """
 
     def __init__(self, shape: tuple[int, ...], categories: Sequence[int], floor: float) -> None:
@@ -34,7 +41,7 @@ class Columns(nn.Module):
         self.shape = shape
         self.parameter_shape = shape
         self.sizes = [shape[0] - sum(categories), *categories]
-        self.log_floor = math.log(floor)
+        self.floor = floor
         self.log_std = nn.Parameter(torch.zeros(self.sizes[0]))
 
     def encoder_input(self, x: Tensor) -> Tensor:
@@ -71,5 +78,4 @@ class Columns(nn.Module):
         return torch.cat(drawn, -1)
 
     def _log_sigma(self) -> Tensor:
-        """log(floor + exp(log_std)), which has a gradient everywhere."""
-        return torch.logaddexp(self.log_std, torch.full_like(self.log_std, self.log_floor))
+        return log_floored(self.log_std, self.floor)
