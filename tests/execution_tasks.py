@@ -13,6 +13,11 @@ def power(shared: int, task: int) -> tuple[int, int]:
     return shared**task, os.getpid()
 
 
+def remember(shared: list[int], task: int) -> list[int]:
+    shared.append(task)
+    return shared
+
+
 def die_once(shared: str, task: int) -> tuple[int, int]:
     marker = Path(shared) / str(task)
     if task == 2 and not marker.exists():

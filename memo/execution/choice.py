@@ -4,6 +4,7 @@ import difflib
 import math
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from loky import cpu_count
 
@@ -46,14 +47,12 @@ def executor(workers: int | None = None, *, gpus: Sequence[str] = ()) -> Executo
 
 def _ray(workers: int | None) -> Executor:
     cpus, gpus = _amount("MEMO_TASK_CPUS"), _amount("MEMO_TASK_GPUS")
-    try:
-        from memo.execution.cluster import Ray  # noqa: PLC0415 -- an optional extra
-    except ModuleNotFoundError as error:
-        if error.name != "ray":
-            raise
+    if find_spec("ray") is None:
         raise InputError(
             "MEMO_EXECUTOR=ray: Ray is not installed; run: pip install 'memo-audit[ray]'"
-        ) from None
+        )
+    from memo.execution.cluster import Ray  # noqa: PLC0415 -- an optional extra
+
     address = os.environ.get("MEMO_RAY_ADDRESS") or os.environ.get("RAY_ADDRESS")
     return Ray(address, workers=workers, cpus=1 if cpus is None else cpus, gpus=gpus)
 

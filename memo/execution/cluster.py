@@ -7,34 +7,24 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import ray
 from loky import cpu_count
-from ray.exceptions import (
-    NodeDiedError,
-    ObjectLostError,
-    OutOfMemoryError,
-    RayError,
-    RayTaskError,
-    TaskUnschedulableError,
-    WorkerCrashedError,
-)
+from ray import exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from memo.errors import InputError, WorkError
 from memo.execution.installed import installed
-from memo.execution.payload import Payload, pack, unpack
-from memo.execution.protocol import Results, WorkerDiedError, stream
+from memo.execution.payload import Payload, pack, run_packed
+from memo.execution.protocol import Function, Names, Results, WorkerDiedError, stream
 
 __all__ = ["Ray", "slots"]
 
-Shared = TypeVar("Shared")
-Task = TypeVar("Task")
-Result = TypeVar("Result")
 Demand: TypeAlias = Mapping[str, float]
 """What one task takes of each kind of resource: CPU and GPU."""
 
@@ -44,12 +34,17 @@ QUEUED = 2
 PATIENCE = 10
 """Seconds in which a cluster must answer."""
 
-WORKER_DIED = (WorkerCrashedError, NodeDiedError, OutOfMemoryError, ObjectLostError)
+WORKER_DIED = (
+    exceptions.WorkerCrashedError,
+    exceptions.OutOfMemoryError,
+    exceptions.NodeDiedError,
+    exceptions.ObjectLostError,
+    exceptions.TaskUnschedulableError,
+)
+"""What Ray raises where a worker or its node has gone."""
 
-FORWARDED = ("MEMO_DEVICE",)
-"""Settings of this process that hold for tasks on other machines too."""
 
-
+@dataclass(frozen=True)
 class Ray:
     """A Ray cluster. What tasks share is put once into its object store, on each node.
 
@@ -63,26 +58,15 @@ class Ray:
         gpus: GPUs that one task takes; None for 1 where the cluster has any, else 0.
     """
 
-    def __init__(
-        self,
-        address: str | None = None,
-        *,
-        workers: int | None = None,
-        cpus: float = 1,
-        gpus: float | None = None,
-    ) -> None:
-        self.address = address
-        self.workers = workers
-        self.cpus = cpus
-        self.gpus = gpus
+    address: str | None = None
+    _: KW_ONLY
+    workers: int | None = None
+    cpus: float = 1
+    gpus: float | None = None
 
     def run(
-        self,
-        function: Callable[[Shared, Task], Result],
-        shared: Shared,
-        tasks: Sequence[Task],
-        names: Sequence[str] | None = None,
-    ) -> Results[Result]:
+        self, function: Function, shared: Any, tasks: Sequence[Any], names: Names = None
+    ) -> Results[Any]:
         """See `Executor.run`.
 
         Raises:
@@ -90,7 +74,9 @@ class Ray:
             WorkError: Also where a node has another memo, or none.
         """
         with self._connected():
-            demand = {"CPU": self.cpus, "GPU": self._gpus_of_a_task()}
+            has_gpus = any("GPU" in node["Resources"] for node in _nodes())
+            gpus = self.gpus if self.gpus is not None else float(has_gpus)
+            demand = {"CPU": self.cpus, "GPU": gpus}
             _check_nodes(demand)
             yield from stream(_Tasks(function, shared, demand, self.workers), tasks, names)
 
@@ -103,11 +89,12 @@ class Ray:
             nowhere = stack.enter_context(Path(os.devnull).open("w"))
             stack.enter_context(redirect_stdout(nowhere))  # Ray tells at length of dead workers
             before = signal.getsignal(signal.SIGTERM)
-            stack.callback(ray.shutdown)
             try:
                 self._connect(stack)
-            except (RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
-                raise self._no_cluster(error) from None
+            except (exceptions.RayError, RuntimeError, ValueError, OSError) as error:
+                here = "can be started here" if self.address is None else f"at {self.address!r}"
+                message = f"MEMO_EXECUTOR=ray: no cluster {here}: {_first_line(error)}"
+                raise InputError(message) from None
             except SystemExit:  # what Ray makes of SIGTERM as soon as it starts
                 raise KeyboardInterrupt from None
             if threading.current_thread() is threading.main_thread():
@@ -124,38 +111,27 @@ class Ray:
         else:
             folder = tempfile.mkdtemp(prefix="memo-ray-")
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            stack.callback(ray.shutdown)
             where = {
                 "address": "local",
                 "num_cpus": self.workers or cpu_count(),
                 "include_dashboard": False,
                 "_temp_dir": folder,
             }
-        forwarded = {name: os.environ[name] for name in FORWARDED if name in os.environ}
+        stack.callback(ray.shutdown)  # before its folder is removed
+        device = os.environ.get("MEMO_DEVICE")  # holds for tasks on other machines too
         ray.init(
             **where,
             logging_level=logging.ERROR,
             log_to_driver=False,
-            runtime_env={"env_vars": forwarded} if forwarded else None,
+            runtime_env=None if device is None else {"env_vars": {"MEMO_DEVICE": device}},
         )
-
-    def _no_cluster(self, error: Exception) -> InputError:
-        reason = _first_line(error)
-        if self.address is None:
-            return InputError(f"MEMO_EXECUTOR=ray: no cluster can be started here: {reason}")
-        return InputError(f"MEMO_EXECUTOR=ray: no cluster at {self.address!r}: {reason}")
-
-    def _gpus_of_a_task(self) -> float:
-        if self.gpus is not None:
-            return self.gpus
-        return 1 if any("GPU" in node["Resources"] for node in _nodes()) else 0
 
 
 class _Tasks:
     """Tasks of one run on a cluster, as `stream` hands them over."""
 
     def __init__(
-        self, function: Callable[..., Any], shared: Any, demand: Demand, workers: int | None
+        self, function: Function, shared: Any, demand: Demand, workers: int | None
     ) -> None:
         self._demand = demand
         self._workers = workers
@@ -220,7 +196,7 @@ def _check_nodes(demand: Demand) -> None:
     for answer, address in [(_ask_for_memo(node), node["NodeManagerAddress"]) for node in nodes]:
         try:
             found = _result(answer, f"Ray node {address}")
-        except (WorkerDiedError, TaskUnschedulableError):
+        except WorkerDiedError:
             continue  # it left meanwhile
         if found != installed():
             raise _other_memo(address, found)
@@ -252,13 +228,11 @@ def _result(handle: Any, name: str) -> Any:
     """Return a task's result; see `Workers.result`."""
     try:
         return ray.get(handle)
-    except RayTaskError as error:
+    except exceptions.RayTaskError as error:
         raise (error.cause if isinstance(error.cause, Exception) else error) from None
     except WORKER_DIED as error:
         raise WorkerDiedError(_first_line(error)) from None
-    except TaskUnschedulableError:
-        raise
-    except RayError as error:
+    except exceptions.RayError as error:
         raise WorkError(f"{name}: Ray: {_first_line(error)}") from error
 
 
@@ -266,16 +240,9 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
-_held: tuple[str, tuple[Callable[[Any, Any], Any], Any]] | None = None
-
-
 def _run_task(job: Payload, key: str, wanted: str, task: Payload) -> Any:
-    """Run a task on a node, whose worker holds the job of its last task."""
-    global _held  # noqa: PLW0603 -- a worker process works for one run at a time
+    """Run a task on a node."""
     if installed() != wanted:
         address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
         raise _other_memo(address, installed(), wanted)
-    if _held is None or _held[0] != key:
-        _held = key, unpack(job)
-    function, shared = _held[1]
-    return function(shared, unpack(task))
+    return run_packed(job, task, key)

@@ -13,7 +13,7 @@ import cloudpickle
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Payload", "pack", "unpack"]
+__all__ = ["Payload", "pack", "run_packed", "unpack"]
 
 Payload: TypeAlias = list[NDArray[np.uint8]]
 """The pickled thing without its arrays, then the bytes of each array."""
@@ -33,6 +33,25 @@ def pack(thing: Any) -> Payload:
 def unpack(payload: Payload) -> Any:
     """Restore what was packed; its arrays are read-only where the payload's bytes are."""
     return pickle.loads(payload[0].data, buffers=payload[1:])
+
+
+_held: tuple[str, Any] | None = None
+
+
+def run_packed(job: Payload | None, task: Payload, key: str = "") -> Any:
+    """Run a task in a worker, which holds what it unpacked for the tasks of one key.
+
+    Args:
+        job: A packed pair of a function and what tasks share; None where the worker holds it.
+        task: A packed task.
+        key: Name of the job among those that the worker gets.
+    """
+    global _held  # noqa: PLW0603 -- a worker process works for one run at a time
+    if job is not None and (_held is None or _held[0] != key):
+        _held = key, unpack(job)
+    assert _held is not None
+    function, shared = _held[1]
+    return function(shared, unpack(task))
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]

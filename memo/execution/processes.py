@@ -10,23 +10,21 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import resource_tracker
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from loky import ProcessPoolExecutor
 from loky.process_executor import TerminatedWorkerError
 
-from memo.execution.payload import Payload, pack, unpack
-from memo.execution.protocol import Results, WorkerDiedError, stream
+from memo.execution.payload import Payload, pack, run_packed
+from memo.execution.protocol import Function, Names, Results, WorkerDiedError, stream
 
 __all__ = ["InProcess", "Processes", "gpu_of"]
 
-Shared = TypeVar("Shared")
-Task = TypeVar("Task")
-Result = TypeVar("Result")
 Handle: TypeAlias = "Future[Any]"
 
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "LOKY_MAX_MEMORY_LEAK_SIZE": str(1 << 60)}
@@ -41,17 +39,14 @@ class InProcess:
     """One task after another, in this process."""
 
     def run(
-        self,
-        function: Callable[[Shared, Task], Result],
-        shared: Shared,
-        tasks: Sequence[Task],
-        names: Sequence[str] | None = None,
-    ) -> Results[Result]:
+        self, function: Function, shared: Any, tasks: Sequence[Any], names: Names = None
+    ) -> Results[Any]:
         """See `Executor.run`."""
         for position in range(len(tasks)):
             yield position, function(shared, tasks[position])
 
 
+@dataclass(frozen=True)
 class Processes:
     """Worker processes on this machine.
 
@@ -63,22 +58,15 @@ class Processes:
         gpus: GPUs by their names in CUDA_VISIBLE_DEVICES; each worker sees one, dealt in turn.
     """
 
-    def __init__(self, workers: int, gpus: Sequence[str] = ()) -> None:
-        self.workers = workers
-        self.gpus = tuple(gpus)
+    workers: int
+    gpus: Sequence[str] = ()
 
     def run(
-        self,
-        function: Callable[[Shared, Task], Result],
-        shared: Shared,
-        tasks: Sequence[Task],
-        names: Sequence[str] | None = None,
-    ) -> Results[Result]:
+        self, function: Function, shared: Any, tasks: Sequence[Any], names: Names = None
+    ) -> Results[Any]:
         """See `Executor.run`."""
-        job = pack((function, shared))
-        count = min(self.workers, len(tasks))
-        slots = [_Slot(job, gpu_of(rank, self.gpus)) for rank in range(count)]
-        return stream(_Slots(slots), tasks, names)
+        gpus = [gpu_of(rank, self.gpus) for rank in range(min(self.workers, len(tasks)))]
+        return stream(_Pool(pack((function, shared)), gpus), tasks, names)
 
 
 def gpu_of(worker: int, gpus: Sequence[str]) -> str | None:
@@ -86,74 +74,60 @@ def gpu_of(worker: int, gpus: Sequence[str]) -> str | None:
     return gpus[worker % len(gpus)] if gpus else None
 
 
-class _Slots:
-    """Places for workers, as `stream` sees them."""
+class _Pool:
+    """Worker processes by their ranks, each started for its first task and after its death.
 
-    def __init__(self, slots: Sequence["_Slot"]) -> None:
-        self._slots = slots
-        self._free = deque(slots)
-        self._busy: dict[Handle, _Slot] = {}
+    Args:
+        job: A packed function and what its tasks share; each worker gets it with its first task.
+        gpus: For each worker the GPU that it sees; None for all.
+    """
+
+    def __init__(self, job: Payload, gpus: Sequence[str | None]) -> None:
+        self._job = job
+        self._gpus = gpus
+        self._executors: dict[int, ProcessPoolExecutor] = {}
+        self._free = deque(range(len(gpus)))
+        self._busy: dict[Handle, int] = {}
 
     def room(self) -> int:
-        return len(self._slots)
+        return len(self._gpus)
 
     def start(self, task: Any, name: str) -> Handle:
-        slot = self._free.popleft()
-        handle = slot.start(pack(task))
-        self._busy[handle] = slot
+        rank, payload = self._free.popleft(), pack(task)
+        resource_tracker.ensure_running()  # whose first start unblocks interrupts
+        with _blocked_interrupts():
+            job = None if rank in self._executors else self._job
+            if job is not None:
+                self._executors[rank] = _executor(self._gpus[rank])
+            handle: Handle = self._executors[rank].submit(run_packed, job, payload)
+        self._busy[handle] = rank
         return handle
 
     def wait(self, running: Sequence[Handle]) -> Iterable[Handle]:
         return wait(running, return_when=FIRST_COMPLETED).done
 
     def result(self, handle: Handle, name: str) -> Any:
-        slot = self._busy.pop(handle)
-        self._free.append(slot)
+        rank = self._busy.pop(handle)
+        self._free.append(rank)
         try:
             return handle.result()
         except TerminatedWorkerError as error:
-            slot.end()
+            self._executors.pop(rank).shutdown(wait=False)
             raise WorkerDiedError(_exit_code(error)) from None
 
     def end(self, running: Iterable[Handle]) -> None:
-        for slot in self._slots:
-            slot.end()
+        for executor in self._executors.values():
+            executor.shutdown(wait=False, kill_workers=True)
 
 
-class _Slot:
-    """A place for one worker process, which is started for the first task and after each death.
-
-    Args:
-        job: A packed function and what its tasks share.
-        gpu: Name of the GPU that the worker sees; None for all.
-    """
-
-    def __init__(self, job: Payload, gpu: str | None) -> None:
-        self._job = job
-        self._environment = ENVIRONMENT | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
-        self._executor: ProcessPoolExecutor | None = None
-
-    def start(self, task: Payload) -> Handle:
-        """Hand a packed task to the worker; a new one gets the job with its first task."""
-        job = None
-        resource_tracker.ensure_running()  # which would unblock signals below
-        with _blocked_interrupts():
-            if self._executor is None:
-                job = self._job
-                self._executor = ProcessPoolExecutor(
-                    1,
-                    initializer=_watch_parent,
-                    initargs=(os.getpid(),),
-                    env=self._environment,
-                )
-            handle: Handle = self._executor.submit(_run, job, task)
-        return handle
-
-    def end(self) -> None:
-        """Kill the worker; do not wait for its end."""
-        if self._executor is not None:
-            self._executor.shutdown(wait=False, kill_workers=True)
-            self._executor = None
+def _executor(gpu: str | None) -> ProcessPoolExecutor:
+    """Make an executor of one worker, which sees one GPU, or all."""
+    return ProcessPoolExecutor(
+        1,
+        initializer=_watch_parent,
+        initargs=(os.getpid(),),
+        env=ENVIRONMENT | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}),
+    )
 
 
 @contextmanager
@@ -177,23 +151,10 @@ def _exit_code(error: TerminatedWorkerError) -> str:
 
 def _watch_parent(parent: int) -> None:
     """Let a worker die with its parent, which cannot end it when it is killed itself."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(PARENT_INTERVAL)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
 
 
-_held: tuple[Callable[[Any, Any], Any], Any] | None = None
-
-
-def _run(job: Payload | None, task: Payload) -> Any:
-    """Run a task in a worker, which holds the job of its first task for all."""
-    global _held  # noqa: PLW0603 -- a worker process works for one run
-    if job is not None:
-        _held = unpack(job)
-    assert _held is not None
-    function, shared = _held
-    return function(shared, unpack(task))
+def _die_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(PARENT_INTERVAL)
+    os.kill(os.getpid(), signal.SIGKILL)

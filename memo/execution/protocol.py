@@ -3,17 +3,23 @@
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar, overload
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from memo.errors import WorkError
 
-__all__ = ["Executor", "Lazy", "Results", "WorkerDiedError", "Workers", "stream"]
+__all__ = ["Executor", "Function", "Lazy", "Names", "Results", "WorkerDiedError", "stream"]
 
 Shared = TypeVar("Shared")
 Task = TypeVar("Task")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Handle = TypeVar("Handle")
+
+Function: TypeAlias = Callable[[Any, Any], Any]
+"""A function of what tasks share and of a task."""
+
+Names: TypeAlias = Sequence[str] | None
+"""Names of the tasks in errors; None for their positions."""
 
 Results: TypeAlias = Generator[tuple[int, Result], None, None]
 """Pairs of a task's position and its result, as tasks finish; `close` ends what still runs."""
@@ -32,7 +38,7 @@ class Executor(Protocol):
         function: Callable[[Shared, Task], Result],
         shared: Shared,
         tasks: Sequence[Task],
-        names: Sequence[str] | None = None,
+        names: Names = None,
     ) -> Results[Result]:
         """Yield (position, result) as tasks finish; they start in their order.
 
@@ -42,13 +48,12 @@ class Executor(Protocol):
             function: Called with what is shared and a task.
             shared: What all tasks read; it is sent to each worker or node once.
             tasks: One argument each, asked for when a worker is free for it: see `Lazy`.
-            names: Names of the tasks in errors; their positions by default.
+            names: Names of the tasks in errors; None for their positions.
 
         Raises:
             WorkError: A task's worker died more than `RESTARTS` times.
             Exception: What the function raises; the task is not tried again.
         """
-        ...
 
 
 class Lazy(Sequence[Task], Generic[Item, Task]):
@@ -66,13 +71,7 @@ class Lazy(Sequence[Task], Generic[Item, Task]):
     def __len__(self) -> int:
         return len(self._items)
 
-    @overload
-    def __getitem__(self, position: int) -> Task: ...
-    @overload
-    def __getitem__(self, position: slice) -> "Lazy[Item, Task]": ...
-    def __getitem__(self, position: int | slice) -> "Task | Lazy[Item, Task]":
-        if isinstance(position, slice):
-            return Lazy(self._make, self._items[position])
+    def __getitem__(self, position: Any) -> Any:
         return self._make(self._items[position])
 
 
@@ -85,15 +84,12 @@ class Workers(Protocol[Handle]):
 
     def room(self) -> int:
         """Count the tasks that may be handed over at once, unfinished ones included."""
-        ...
 
     def start(self, task: Any, name: str) -> Handle:
         """Hand a task over."""
-        ...
 
     def wait(self, running: Sequence[Handle]) -> Iterable[Handle]:
         """Wait until a task has ended, well or not; return those that have."""
-        ...
 
     def result(self, handle: Handle, name: str) -> Any:
         """Return the result of a task that has ended.
@@ -102,16 +98,12 @@ class Workers(Protocol[Handle]):
             WorkerDiedError: The worker died, and with it the task.
             Exception: What the task raised.
         """
-        ...
 
     def end(self, running: Iterable[Handle]) -> None:
         """End tasks that still run."""
-        ...
 
 
-def stream(
-    workers: Workers[Handle], tasks: Sequence[Any], names: Sequence[str] | None
-) -> Results[Any]:
+def stream(workers: Workers[Handle], tasks: Sequence[Any], names: Names) -> Results[Any]:
     """Run tasks as `Executor.run` describes; those whose worker died are started again."""
     names = names if names is not None else [f"task {position}" for position in range(len(tasks))]
     failures: Counter[int] = Counter()
@@ -132,13 +124,13 @@ def stream(
                     finished.append((position, workers.result(handle, names[position])))
                 except WorkerDiedError as error:
                     failures[position] += 1
-                    _note_failure(names[position], failures[position], error)
+                    _note(names[position], failures[position], error)
                     waiting.appendleft(position)
     finally:
         workers.end(running)
 
 
-def _note_failure(name: str, count: int, reason: WorkerDiedError) -> None:
+def _note(name: str, count: int, reason: WorkerDiedError) -> None:
     """Log that a task is started again, or raise a WorkError at one restart too many."""
     if count > RESTARTS:
         raise WorkError(
