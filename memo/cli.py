@@ -1,15 +1,9 @@
 """The command line: one command a stage, and nothing else."""
 
-import _thread
-import atexit
-import contextlib
 import dataclasses
-import gc
 import json
-import os
 import signal
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,8 +41,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-INTERRUPTED = 130
 
 Experiment = Annotated[str, typer.Argument(metavar="EXP", help="An experiment of params.yaml.")]
 Experiments = Annotated[
@@ -197,7 +189,7 @@ def prepare(
 @app.command()
 def train(experiment: Experiment, workers: Workers = None) -> None:
     """Train each model whose file is missing or out of date."""
-    loaded, executor = _load_to_run(experiment, "train", workers)
+    loaded, executor = _load_to_run(experiment, workers)
     from memo.pipeline import train as stage
 
     trained = stage.train(loaded, executor)
@@ -276,7 +268,7 @@ def score(
         raise InputError("--dataset and --aggregate go with --from, not with experiments")
     if experiment is None:
         raise InputError("memo score: name an experiment, or a table by --from TABLE")
-    loaded, executor = _load_to_run(experiment, "score", workers)
+    loaded, executor = _load_to_run(experiment, workers)
     from memo.pipeline import score as stage
 
     scores = stage.score(loaded, executor)
@@ -425,7 +417,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check the log-likelihoods behind the scores against a slower, independent method."""
-    loaded, executor = _load_to_run(experiment, "check", workers)
+    loaded, executor = _load_to_run(experiment, workers)
     from memo.commands import check as stage
     from memo.commands import terminal
 
@@ -504,28 +496,19 @@ def _load(name: str) -> "StoredExperiment":
     return _loaded(_selected(name), name)
 
 
-def _load_to_run(
-    name: str, stage: str, workers: int | None
-) -> tuple["StoredExperiment", "Executor"]:
-    """Also where the stage's tasks run, whose imports then go on beside this process's own."""
+def _load_to_run(name: str, workers: int | None) -> tuple["StoredExperiment", "Executor"]:
+    """An experiment, and where its tasks run."""
     project = _selected(name)
-    from memo.execution.choice import executor, start_nursery
-
-    nursery = start_nursery(
-        f"memo.{'commands' if stage == 'check' else 'pipeline'}.{stage}", workers
-    )
+    from memo.execution.choice import executor
     from memo.training.device import visible_gpus
 
-    loaded = _loaded(project, name)
-    return loaded, executor(workers, gpus=visible_gpus(), nursery=nursery)
+    where = executor(workers, gpus=visible_gpus())
+    return _loaded(project, name), where
 
 
 def _selected(name: str) -> ProjectSpec:
     project = _project.read()
     select_experiment(project, name)
-    from memo.artifacts.parquet.trial import start_trials
-
-    start_trials()  # which makes ready beside the imports that follow
     return project
 
 
@@ -535,60 +518,15 @@ def _loaded(project: ProjectSpec, name: str) -> "StoredExperiment":
     return load_experiment(project, _project.layout, name)
 
 
-OBJECTS = 50_000
-"""New ones after which Python looks for cycles among them.
-
-At its own 700 it looks hundreds of times while torch is imported, and once more through everything
-at the end: 0.4 and 0.7 s of a command.
-"""
-
-
-def entry() -> None:
-    """Entry point: `main`, and then an end that does not take down what was imported.
-
-    That is a quarter of a second of a command that imports torch.
-    """
-    try:
-        main()
-    except SystemExit as end:
-        if isinstance(end.code, int | None):
-            atexit._run_exitfuncs()
-            with contextlib.suppress(OSError):  # of output, which the end that follows then tells
-                _end_now(end.code or 0)
-        raise
-
-
 def main() -> None:
-    """Errors become one message and an exit code, never a traceback of ours."""
-    gc.set_threshold(OBJECTS)
-    atexit.register(gc.freeze)
+    """Run a command; an error becomes one message and an exit code, SIGTERM ends it as Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.unraisablehook = _interrupt_again
     try:
-        app(standalone_mode=True)
+        app()
     except MemoError as error:
         typer.echo(f"memo: {printable(str(error))}", err=True)
         sys.exit(error.exit_code)
-    except SystemExit as end:
-        if end.code == INTERRUPTED:  # what Typer makes of Ctrl-C
-            _end_now(INTERRUPTED)
-        raise
-
-
-def _interrupt_again(ignored: "sys.UnraisableHookArgs") -> None:
-    """Python ignores what a destructor raises; an interrupt that fell into one comes again."""
-    if ignored.exc_type is KeyboardInterrupt:
-        threading.Timer(0.01, _thread.interrupt_main).start()
-    else:
-        sys.__unraisablehook__(ignored)
-
-
-def _end_now(code: int) -> None:
-    """Leave at once: files are whole and workers killed, an orderly exit would save nothing."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 if __name__ == "__main__":
-    entry()
+    main()

@@ -4,10 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import settings
 
@@ -83,6 +86,24 @@ def edit(file: Path, before: str, after: str, count: int = -1) -> None:
 def files(folder: Path) -> dict[str, tuple[int, bytes]]:
     """Each file's time stamp and content."""
     return {f.name: (f.stat().st_mtime_ns, f.read_bytes()) for f in sorted(folder.iterdir())}
+
+
+def until(condition: Callable[[], object], seconds: float = 120) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def workers_of(pid: int) -> list[psutil.Process]:
+    """Worker processes that a process has started."""
+    found = []
+    for child in psutil.Process(pid).children():
+        with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            if "loky.backend.popen_loky_posix" in child.cmdline():
+                found.append(child)
+    return found
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,11 @@ from memo.errors import WorkError
 
 def power(shared: int, task: int) -> tuple[int, int]:
     return shared**task, os.getpid()
+
+
+def remember(shared: list[int], task: int) -> list[int]:
+    shared.append(task)
+    return shared
 
 
 def die_once(shared: str, task: int) -> tuple[int, int]:
@@ -38,18 +42,20 @@ def die(_: None, __: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def imported(_: None, task: str) -> tuple[bool, int]:
-    return task in sys.modules, os.getsid(0)
+def leave(_: None, task: int) -> None:
+    os._exit(task)
 
 
-def kill_parent_once(shared: str, task: int) -> tuple[int, int]:
-    marker = Path(shared) / "killed"
-    if not marker.exists():
-        if task == 0:
-            marker.write_text(str(os.getppid()))
-            os.kill(os.getppid(), signal.SIGKILL)
-        time.sleep(60)  # until it sees that it is alone
-    return task, os.getppid()
+def hold(shared: str, task: int) -> None:
+    (Path(shared) / str(os.getpid())).touch()
+    time.sleep(60)
+
+
+def grow(shared: list[bytes], task: int) -> int:
+    """Take so many MB for good, and longer than loky waits until it looks at memory again."""
+    shared.append(b"x" * (task << 20))
+    time.sleep(1.1)
+    return os.getpid()
 
 
 def fail(_: None, task: int) -> None:

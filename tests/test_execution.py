@@ -1,10 +1,8 @@
 """Executors give the same results, and survive their workers."""
 
-import gc
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,32 +11,26 @@ import psutil
 import pytest
 
 from memo.errors import InputError, WorkError
-from memo.execution.choice import executor, start_nursery
-from memo.execution.nursery import FORKS, Nursery
-from memo.execution.payload import packed, unpacked
+from memo.execution.choice import executor
+from memo.execution.payload import pack, unpack
 from memo.execution.processes import InProcess, Processes, gpu_of
 from memo.execution.protocol import Lazy
 from memo.training.device import gpu_names
+from tests.conftest import until, workers_of
 from tests.execution_tasks import (
     die,
     die_once,
     fail,
-    imported,
-    kill_parent_once,
+    grow,
+    leave,
     power,
+    remember,
     see_another_die,
     visible_gpu,
     visible_gpu_of_survivors,
 )
 
 
-@pytest.fixture(params=[True, False], ids=["forked", "spawned"])
-def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers that are forked, as on Linux, and such that begin with nothing, as elsewhere."""
-    monkeypatch.setattr("memo.execution.processes.FORKS", request.param)
-
-
-@pytest.mark.usefixtures("either")
 def test_executors_agree() -> None:
     tasks = [3, 1, 2, 5]
     for one in (InProcess(), Processes(2)):
@@ -51,14 +43,17 @@ def test_processes_are_other_processes() -> None:
     assert os.getpid() not in pids
 
 
-@pytest.mark.usefixtures("either")
+def test_what_tasks_share_is_sent_to_a_worker_once() -> None:
+    found = dict(Processes(1).run(remember, [0], [1, 2, 3]))
+    assert found == {0: [0, 1], 1: [0, 1, 2], 2: [0, 1, 2, 3]}
+
+
 def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
     found = dict(Processes(1).run(die_once, str(tmp_path), list(range(5))))
     assert {i: task for i, (task, _) in found.items()} == {i: i for i in range(5)}
     assert len({pid for _, pid in found.values()}) == 2
 
 
-@pytest.mark.usefixtures("either")
 def test_a_worker_that_dies_costs_only_its_own_task(tmp_path: Path) -> None:
     found = dict(Processes(2).run(see_another_die, str(tmp_path), ["bystander", "victim"]))
     assert [task for task, _ in found.values()].count("victim") == 1
@@ -66,39 +61,25 @@ def test_a_worker_that_dies_costs_only_its_own_task(tmp_path: Path) -> None:
     assert started == ["bystander", "victim", "victim"]
 
 
-@pytest.mark.usefixtures("either")
 def test_workers_that_keep_dying_are_an_error_that_names_the_task() -> None:
     with pytest.raises(WorkError, match=r"fold 7: its worker died 4 times \(exit code SIGKILL"):
         list(Processes(2).run(die, None, [1], ["fold 7"]))
 
 
-@pytest.mark.usefixtures("either")
+def test_a_worker_that_leaves_is_told_with_its_exit_code() -> None:
+    with pytest.raises(WorkError, match=r"^task 0: its worker died 4 times \(exit code 7\)"):
+        list(Processes(1).run(leave, None, [7]))
+
+
+def test_a_worker_that_grows_is_kept() -> None:
+    found = [pid for _, pid in Processes(1).run(grow, [], [0, 400, 0])]
+    assert len(set(found)) == 1
+
+
 def test_an_error_in_a_task_comes_back_as_itself() -> None:
     for one in (InProcess(), Processes(2)):
         with pytest.raises(WorkError, match="task 7 cannot be done"):
             list(one.run(fail, None, [7]))
-
-
-def test_workers_have_what_the_nursery_imported_and_are_of_our_session() -> None:
-    """The session, since `nice` holds for all of it."""
-    modules = ["colorsys", "wave"]
-    for module in modules:
-        found = dict(Processes(2, nursery=Nursery(module)).run(imported, None, modules))
-        assert [modules[task] == module for task in found] == [has for has, _ in found.values()]
-        assert {session for _, session in found.values()} == {os.getsid(0)}
-
-
-@pytest.mark.parametrize(
-    ("setting", "workers", "wanted"),
-    [(None, 2, True), (None, 1, False), ("processes", 1, True), ("in-process", 2, False)],
-)
-def test_a_nursery_is_started_where_workers_are_to_be(
-    setting: str | None, workers: int, wanted: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("MEMO_EXECUTOR", raising=False)
-    if setting is not None:
-        monkeypatch.setenv("MEMO_EXECUTOR", setting)
-    assert (start_nursery("wave", workers) is not None) == (wanted and FORKS)
 
 
 def test_what_no_module_holds_goes_to_workers_too() -> None:
@@ -113,9 +94,10 @@ def test_what_no_module_holds_goes_to_workers_too() -> None:
 def test_a_script_without_a_main_guard_is_run_once(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "from memo.execution import Processes\n"
-        "from tests.execution_tasks import power\n"
-        "print(sorted(r for r, _ in dict(Processes(2).run(power, 2, [1, 2])).values()))\n"
+        "from memo.execution.processes import Processes\n"
+        "def mine(shared, task):\n"
+        "    return shared * task\n"
+        "print(sorted(dict(Processes(2).run(mine, 2, [1, 2])).values()))\n"
     )
     found = subprocess.run(
         [sys.executable, str(script)],
@@ -127,49 +109,39 @@ def test_a_script_without_a_main_guard_is_run_once(tmp_path: Path) -> None:
     assert found.stdout == "[2, 4]\n"
 
 
-def test_workers_die_with_what_they_are_forked_from_and_are_replaced(tmp_path: Path) -> None:
-    processes = Processes(2)
-    found = dict(processes.run(kill_parent_once, str(tmp_path), [0, 1, 2]))
-    assert {task: answer for task, (answer, _) in found.items()} == {0: 0, 1: 1, 2: 2}
-    killed = int((tmp_path / "killed").read_text())
-    ((_, parent),) = dict(processes.run(kill_parent_once, str(tmp_path), [0])).values()
-    assert parent not in (killed, 1)
-
-
-def test_nothing_is_left_of_a_run_nor_of_one_that_is_killed(tmp_path: Path) -> None:
+def test_no_worker_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
+    temporary, pids = tmp_path / "temporary", tmp_path / "pids"
+    for folder in (temporary, pids):
+        folder.mkdir()
     code = (
-        "import os, signal\n"
-        "from memo.execution import Processes\n"
-        "from tests.execution_tasks import power\n"
-        "results = Processes(2).run(power, 2, [1, 2, 3])\n"
-        "print(next(results)[1][1], flush=True)\n"
-        "os.kill(os.getpid(), signal.SIGKILL)\n"
+        "import sys\n"
+        "from memo.execution.processes import Processes\n"
+        "from tests.execution_tasks import hold\n"
+        "list(Processes(2).run(hold, sys.argv[1], [1, 2]))\n"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, str(pids)],
+        env={**os.environ, "TMPDIR": str(temporary)},
         cwd=Path(__file__).parent.parent,
-        capture_output=True,
-        text=True,
-        check=False,
+        stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 10
-    while psutil.pid_exists(int(ended.stdout)):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert not list(tmp_path.iterdir())
-    before = set(psutil.Process().children(recursive=True))
-    list(Processes(2).run(power, 2, [1, 2]))
-    gc.collect()
-    assert set(psutil.Process().children(recursive=True)) <= before
+    until(lambda: len(list(pids.iterdir())) == 2)
+    parent.kill()
+    parent.wait()
+    until(lambda: not any(psutil.pid_exists(int(file.name)) for file in pids.iterdir()), 10)
+    assert not list(temporary.iterdir())
 
 
-def test_leaving_early_kills_the_workers() -> None:
-    results = Processes(2).run(power, 2, [1, 2])
-    next(results)
-    start = time.monotonic()
-    results.close()
-    assert time.monotonic() - start < 2
+@pytest.mark.parametrize("finished", [True, False])
+def test_no_worker_outlives_its_run(finished: bool, tmp_path: Path) -> None:
+    before = set(workers_of(os.getpid()))
+    if finished:
+        list(Processes(2).run(power, 2, [1, 2]))
+    else:
+        results = Processes(2).run(see_another_die, str(tmp_path), ["victim", "bystander", "-"])
+        next(results)
+        results.close()
+    until(lambda: set(workers_of(os.getpid())) <= before, 2)
 
 
 def test_tasks_are_made_when_a_worker_is_free_for_them() -> None:
@@ -184,10 +156,8 @@ def test_tasks_are_made_when_a_worker_is_free_for_them() -> None:
     next(results)
     assert len(made) <= 4  # two that run, and those that take the place of what has ended
     results.close()
-    assert list(tasks[6:]) == [7, 8]
 
 
-@pytest.mark.usefixtures("either")
 def test_each_worker_sees_one_gpu() -> None:
     gpus = ["GPU-a", "GPU-b"]
     found = [seen for _, seen in Processes(3, gpus).run(visible_gpu, None, list(range(6)))]
@@ -195,7 +165,6 @@ def test_each_worker_sees_one_gpu() -> None:
     assert len(set(found)) == len({pid for _, pid in found})  # always the same one
 
 
-@pytest.mark.usefixtures("either")
 def test_the_worker_that_replaces_a_dead_one_takes_its_gpu(tmp_path: Path) -> None:
     run = Processes(2, ["0", "1"]).run(visible_gpu_of_survivors, str(tmp_path), [0, 1])
     assert dict(run) == {0: "0", 1: "1"}
@@ -272,15 +241,15 @@ def test_ray_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
         executor()
 
 
-def test_a_parcel_has_the_content_of_mapped_files(tmp_path: Path) -> None:
+def test_a_payload_has_the_content_of_mapped_files(tmp_path: Path) -> None:
     array = np.arange(12, dtype=np.uint8).reshape(3, 4)
     np.save(tmp_path / "array.npy", array)
     mapped = np.load(tmp_path / "array.npy", mmap_mode="r")
-    parcel = packed({"mapped": mapped, "part": mapped[:, ::2], "empty": array[:0], "f": power})
+    payload = pack({"mapped": mapped, "part": mapped[:, ::2], "empty": array[:0], "f": power})
     (tmp_path / "array.npy").unlink()
-    copy = [part.copy() for part in parcel]
+    copy = [part.copy() for part in payload]
     assert str(tmp_path).encode() not in b"".join(part.tobytes() for part in copy)
-    found = unpacked(copy)
+    found = unpack(copy)
     assert type(found["mapped"]) is np.ndarray
     np.testing.assert_array_equal(found["mapped"], array)
     np.testing.assert_array_equal(found["part"], array[:, ::2])

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,18 @@ from memo.pipeline.score import score
 from memo.pipeline.stored_experiment import load_experiment
 from memo.pipeline.train import train
 from memo.project.reading import read_project
-from tests.conftest import BIN, ROOT, SMALL, SPEC, command, contents, edit, files, make_project
+from tests.conftest import (
+    BIN,
+    ROOT,
+    SMALL,
+    SPEC,
+    command,
+    contents,
+    edit,
+    files,
+    make_project,
+    workers_of,
+)
 from tests.in_process import load
 
 NAMESPACE = ("unshare", "--map-root-user", "--mount")
@@ -99,21 +109,13 @@ def test_one_at_a_time_and_no_lock_outlives_its_holder(own: Path, tmp_path: Path
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
-    def workers() -> list[psutil.Process]:
-        found = []
-        for child in psutil.Process(first.pid).children(recursive=True):
-            with suppress(psutil.NoSuchProcess):  # it has ended, as may the one that is killed
-                if child.ppid() != first.pid and "tend(" in " ".join(child.cmdline()):
-                    found.append(child)  # a fork of what all workers are forked from
-        return found
-
     wait_for_more_than(0)
     with pytest.raises(WorkError, match=rf"must wait for memo train fast \(process {first.pid} on"):
         train(load(own), InProcess())
-    workers()[-1].kill()
+    workers_of(first.pid)[-1].kill()
     wait_for_more_than(len(list(folds.glob("r*"))))
 
-    orphans = workers()
+    orphans = workers_of(first.pid)
     first.kill()
     first.wait()
     _, alive = psutil.wait_procs(orphans, timeout=30)

@@ -10,7 +10,7 @@ import tempfile
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from memo.pipeline.score import score
 from memo.pipeline.stored_experiment import load_experiment
 from memo.pipeline.train import train
 from memo.project.reading import read_project
-from tests.conftest import BIN, ROOT, SPEC, command, contents, edit
+from tests.conftest import BIN, ROOT, SPEC, command, contents, edit, until
 from tests.execution_tasks import die, fail, power, seen_content, wait_for_release
 
 ray = pytest.importorskip("ray")
@@ -57,13 +57,6 @@ def cluster() -> Iterator[Cluster]:
             ray.shutdown()
             started.shutdown()
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def until(condition: Callable[[], object], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def running_tasks(name: str) -> list[psutil.Process]:

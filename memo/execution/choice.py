@@ -1,43 +1,24 @@
-"""Which executor this machine uses: a property of the machine, and never of a result."""
+"""The choice of an executor: a property of the machine, and never of a result."""
 
 import difflib
 import math
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
+
+from loky import cpu_count
 
 from memo.errors import InputError
-from memo.execution.nursery import FORKS, Nursery
 from memo.execution.processes import InProcess, Processes
 from memo.execution.protocol import Executor
 
-__all__ = ["EXECUTORS", "executor", "start_nursery"]
+__all__ = ["EXECUTORS", "executor"]
 
 EXECUTORS = ("in-process", "processes", "ray")
 
 
-def start_nursery(module: str, workers: int | None = None) -> Nursery | None:
-    """What to fork workers from, if there are to be any: it is started now.
-
-    Args:
-        module: What tasks need; it is imported there while this process does something else.
-        workers: As of `executor`.
-
-    Raises:
-        InputError: As of `executor`.
-    """
-    kind = _named_executor()
-    several = (workers or _positive_int("MEMO_WORKERS") or _cores()) > 1
-    wanted = kind == "processes" or (kind is None and several)
-    return Nursery(module) if wanted and FORKS else None
-
-
-def executor(
-    workers: int | None = None,
-    *,
-    gpus: Sequence[str] = (),
-    nursery: Nursery | None = None,
-) -> Executor:
-    """The executor that MEMO_EXECUTOR names.
+def executor(workers: int | None = None, *, gpus: Sequence[str] = ()) -> Executor:
+    """Return the executor that MEMO_EXECUTOR names.
 
     By default tasks run in worker processes, or in this one where there is to be one worker.
 
@@ -45,47 +26,33 @@ def executor(
         workers: The most tasks at once. By default MEMO_WORKERS; without it, one for each GPU, or
             for each core that this process may use; with Ray, as many as the cluster has room for.
         gpus: This machine's, by their names in CUDA_VISIBLE_DEVICES.
-        nursery: What worker processes are forked from, where there are any.
 
     Raises:
         InputError: A setting is not one that it may be, or Ray is not installed.
     """
-    kind = _named_executor()
+    kind = os.environ.get("MEMO_EXECUTOR")
+    if kind is not None and kind not in EXECUTORS:
+        near = difflib.get_close_matches(kind, EXECUTORS, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        allowed = ", ".join(EXECUTORS)
+        raise InputError(f"MEMO_EXECUTOR must be one of {allowed}, not {kind!r}{hint}")
     count = workers if workers is not None else _positive_int("MEMO_WORKERS")
     if kind == "ray":
         return _ray(count)
-    local = count or len(gpus) or _cores()
+    local = count or len(gpus) or int(cpu_count())
     if kind == "in-process" or (kind is None and local == 1):
         return InProcess()
-    return Processes(local, gpus, nursery)
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    import joblib  # noqa: PLC0415 -- a tenth of a second, which workers need not wait for
-
-    return int(joblib.cpu_count())
-
-
-def _named_executor() -> str | None:
-    setting = os.environ.get("MEMO_EXECUTOR")
-    if setting is None or setting in EXECUTORS:
-        return setting
-    near = difflib.get_close_matches(setting, EXECUTORS, 1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise InputError(f"MEMO_EXECUTOR must be one of {', '.join(EXECUTORS)}, not {setting!r}{hint}")
+    return Processes(local, gpus)
 
 
 def _ray(workers: int | None) -> Executor:
     cpus, gpus = _amount("MEMO_TASK_CPUS"), _amount("MEMO_TASK_GPUS")
-    try:
-        from memo.execution.cluster import Ray  # noqa: PLC0415 -- an optional extra
-    except ModuleNotFoundError as error:
-        if error.name != "ray":
-            raise
+    if find_spec("ray") is None:
         raise InputError(
             "MEMO_EXECUTOR=ray: Ray is not installed; run: pip install 'memo-audit[ray]'"
-        ) from None
+        )
+    from memo.execution.cluster import Ray  # noqa: PLC0415 -- an optional extra
+
     address = os.environ.get("MEMO_RAY_ADDRESS") or os.environ.get("RAY_ADDRESS")
     return Ray(address, workers=workers, cpus=1 if cpus is None else cpus, gpus=gpus)
 
@@ -100,7 +67,7 @@ def _positive_int(name: str) -> int | None:
 
 
 def _amount(name: str) -> float | None:
-    """A share or a number of processors."""
+    """Read a share or a number of processors from the environment."""
     setting = os.environ.get(name)
     if setting is None:
         return None

@@ -7,35 +7,26 @@ import signal
 import socket
 import tempfile
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 
-import joblib
 import ray
-from ray.exceptions import (
-    NodeDiedError,
-    ObjectLostError,
-    OutOfMemoryError,
-    RayError,
-    RayTaskError,
-    TaskUnschedulableError,
-    WorkerCrashedError,
-)
+from loky import cpu_count
+from ray import exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from memo.errors import InputError, WorkError
 from memo.execution.installed import installed
-from memo.execution.payload import Parcel, packed, unpacked
-from memo.execution.protocol import Deaths, Results, named
+from memo.execution.payload import Payload, pack, run_packed
+from memo.execution.protocol import Function, Names, Results, WorkerDiedError, stream
 
 __all__ = ["Ray", "slots"]
 
-Shared = TypeVar("Shared")
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+Demand: TypeAlias = Mapping[str, float]
+"""What one task takes of each kind of resource: CPU and GPU."""
 
 QUEUED = 2
 """Tasks handed over for each that can run at once: one that runs and one that waits."""
@@ -43,12 +34,17 @@ QUEUED = 2
 PATIENCE = 10
 """Seconds in which a cluster must answer."""
 
-DEATHS = (WorkerCrashedError, NodeDiedError, OutOfMemoryError, ObjectLostError)
+WORKER_DIED = (
+    exceptions.WorkerCrashedError,
+    exceptions.OutOfMemoryError,
+    exceptions.NodeDiedError,
+    exceptions.ObjectLostError,
+    exceptions.TaskUnschedulableError,
+)
+"""What Ray raises where a worker or its node has gone."""
 
-FORWARDED = ("MEMO_DEVICE",)
-"""Settings of this process that hold for tasks on other machines too."""
 
-
+@dataclass(frozen=True)
 class Ray:
     """A Ray cluster. What tasks share is put once into its object store, on each node.
 
@@ -56,32 +52,21 @@ class Ray:
     process that is connected to Ray already, tasks run on that cluster.
 
     Args:
-        address: Of the cluster to join; None starts one on this machine.
+        address: Address of the cluster to join; None starts one on this machine.
         workers: The most tasks at once; None for as many as there is room for.
-        cpus: What one task takes.
-        gpus: The same; None for 1 where the cluster has any GPU, else 0.
+        cpus: Processors that one task takes.
+        gpus: GPUs that one task takes; None for 1 where the cluster has any, else 0.
     """
 
-    def __init__(
-        self,
-        address: str | None = None,
-        *,
-        workers: int | None = None,
-        cpus: float = 1,
-        gpus: float | None = None,
-    ) -> None:
-        self.address = address
-        self.workers = workers
-        self.cpus = cpus
-        self.gpus = gpus
+    address: str | None = None
+    _: KW_ONLY
+    workers: int | None = None
+    cpus: float = 1
+    gpus: float | None = None
 
     def run(
-        self,
-        function: Callable[[Shared, Task], Result],
-        shared: Shared,
-        tasks: Sequence[Task],
-        names: Sequence[str] | None = None,
-    ) -> Results[Result]:
+        self, function: Function, shared: Any, tasks: Sequence[Any], names: Names = None
+    ) -> Results[Any]:
         """See `Executor.run`.
 
         Raises:
@@ -89,47 +74,11 @@ class Ray:
             WorkError: Also where a node has another memo, or none.
         """
         with self._connected():
-            demand = {"CPU": self.cpus, "GPU": self._gpus_of_a_task()}
+            has_gpus = any("GPU" in node["Resources"] for node in _nodes())
+            gpus = self.gpus if self.gpus is not None else float(has_gpus)
+            demand = {"CPU": self.cpus, "GPU": gpus}
             _check_nodes(demand)
-            yield from self._stream(function, shared, tasks, named(names, tasks), demand)
-
-    def _stream(
-        self,
-        function: Callable[[Shared, Task], Result],
-        shared: Shared,
-        tasks: Sequence[Task],
-        names: Sequence[str],
-        demand: Mapping[str, float],
-    ) -> Results[Result]:
-        deaths = Deaths(names)
-        parcel = ray.put(packed((function, shared)))
-        remote = ray.remote(num_cpus=demand["CPU"], num_gpus=demand["GPU"], max_retries=0)(
-            _run_task
-        )
-        waiting = deque(range(len(tasks)))
-        running: dict[Any, int] = {}
-        finished: list[tuple[int, Result]] = []
-        try:
-            while waiting or running or finished:
-                most = self.workers or QUEUED * max(1, sum(_room(demand)))
-                while waiting and len(running) < most:
-                    position = waiting.popleft()
-                    task = remote.options(name=names[position]).remote(
-                        parcel, parcel.hex(), installed(), packed(tasks[position])
-                    )
-                    running[task] = position
-                yield from finished
-                finished = []
-                for done in _first_completed(running):
-                    position = running.pop(done)
-                    try:
-                        finished.append((position, _result(done, names[position])))
-                    except DEATHS as error:
-                        deaths.note(position, _first_line(error))
-                        waiting.appendleft(position)
-        finally:
-            for task in running:
-                ray.cancel(task, force=True)
+            yield from stream(_Tasks(function, shared, demand, self.workers), tasks, names)
 
     @contextmanager
     def _connected(self) -> Iterator[None]:
@@ -138,13 +87,14 @@ class Ray:
             return
         with ExitStack() as stack:
             nowhere = stack.enter_context(Path(os.devnull).open("w"))
-            stack.enter_context(redirect_stdout(nowhere))  # where Ray tells of deaths at length
+            stack.enter_context(redirect_stdout(nowhere))  # Ray tells at length of dead workers
             before = signal.getsignal(signal.SIGTERM)
-            stack.callback(ray.shutdown)
             try:
                 self._connect(stack)
-            except (RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
-                raise self._no_cluster(error) from None
+            except (exceptions.RayError, RuntimeError, ValueError, OSError) as error:
+                here = "can be started here" if self.address is None else f"at {self.address!r}"
+                message = f"MEMO_EXECUTOR=ray: no cluster {here}: {_first_line(error)}"
+                raise InputError(message) from None
             except SystemExit:  # what Ray makes of SIGTERM as soon as it starts
                 raise KeyboardInterrupt from None
             if threading.current_thread() is threading.main_thread():
@@ -152,38 +102,62 @@ class Ray:
             yield
 
     def _connect(self, stack: ExitStack) -> None:
+        """Join the cluster, or start one, whose folder the stack removes."""
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_SCHEDULER_EVENTS", "0")
-        own: dict[str, Any] = {"address": self.address}
         if self.address is not None:
             _reach(self.address)
-        if self.address is None:
+            where: dict[str, Any] = {"address": self.address}
+        else:
             folder = tempfile.mkdtemp(prefix="memo-ray-")
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            stack.callback(ray.shutdown)
-            own = {
+            where = {
                 "address": "local",
-                "num_cpus": self.workers or joblib.cpu_count(),
+                "num_cpus": self.workers or cpu_count(),
                 "include_dashboard": False,
                 "_temp_dir": folder,
             }
+        stack.callback(ray.shutdown)  # before its folder is removed
+        device = os.environ.get("MEMO_DEVICE")  # holds for tasks on other machines too
         ray.init(
-            **own,
+            **where,
             logging_level=logging.ERROR,
             log_to_driver=False,
-            runtime_env=_environment(),
+            runtime_env=None if device is None else {"env_vars": {"MEMO_DEVICE": device}},
         )
 
-    def _no_cluster(self, error: Exception) -> InputError:
-        reason = _first_line(error)
-        if self.address is None:
-            return InputError(f"MEMO_EXECUTOR=ray: no cluster can be started here: {reason}")
-        return InputError(f"MEMO_EXECUTOR=ray: no cluster at {self.address!r}: {reason}")
 
-    def _gpus_of_a_task(self) -> float:
-        if self.gpus is not None:
-            return self.gpus
-        return 1 if any("GPU" in node["Resources"] for node in _nodes()) else 0
+class _Tasks:
+    """Tasks of one run on a cluster, as `stream` hands them over."""
+
+    def __init__(
+        self, function: Function, shared: Any, demand: Demand, workers: int | None
+    ) -> None:
+        self._demand = demand
+        self._workers = workers
+        self._job = ray.put(pack((function, shared)))
+        self._remote = ray.remote(num_cpus=demand["CPU"], num_gpus=demand["GPU"], max_retries=0)(
+            _run_task
+        )
+
+    def room(self) -> int:
+        running = sum(slots(node["Resources"], self._demand) for node in _nodes())
+        return self._workers or QUEUED * max(1, running)
+
+    def start(self, task: Any, name: str) -> Any:
+        return self._remote.options(name=name).remote(
+            self._job, self._job.hex(), installed(), pack(task)
+        )
+
+    def wait(self, running: Sequence[Any]) -> Iterable[Any]:
+        return list(ray.wait(list(running), num_returns=1)[0])
+
+    def result(self, handle: Any, name: str) -> Any:
+        return _result(handle, name)
+
+    def end(self, running: Iterable[Any]) -> None:
+        for handle in running:
+            ray.cancel(handle, force=True)
 
 
 def _reach(address: str) -> None:
@@ -197,13 +171,8 @@ def _reach(address: str) -> None:
         socket.create_connection((host, int(port)), PATIENCE).close()
 
 
-def _environment() -> dict[str, Any] | None:
-    forwarded = {name: os.environ[name] for name in FORWARDED if name in os.environ}
-    return {"env_vars": forwarded} if forwarded else None
-
-
-def slots(resources: Mapping[str, float], demand: Mapping[str, float]) -> int:
-    """How many tasks of one demand fit into a node's resources at once."""
+def slots(resources: Mapping[str, float], demand: Demand) -> int:
+    """Count the tasks of one demand that fit into a node's resources at once."""
     room = [
         int(resources.get(kind, 0) / amount + 1e-9) for kind, amount in demand.items() if amount
     ]
@@ -214,11 +183,7 @@ def _nodes() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
-def _room(demand: Mapping[str, float]) -> list[int]:
-    return [slots(node["Resources"], demand) for node in _nodes()]
-
-
-def _check_nodes(demand: Mapping[str, float]) -> None:
+def _check_nodes(demand: Demand) -> None:
     """See that a task fits somewhere, and that memo is the same wherever one does."""
     nodes = [node for node in _nodes() if slots(node["Resources"], demand)]
     if not nodes:
@@ -228,52 +193,46 @@ def _check_nodes(demand: Mapping[str, float]) -> None:
         raise InputError(
             f"MEMO_TASK_CPUS, MEMO_TASK_GPUS: no node of the Ray cluster has {wanted} for a task"
         )
-
-    def there() -> str:  # sent as code, so that a node without memo can answer
-        try:
-            from memo.execution.installed import installed as found  # noqa: PLC0415
-        except ImportError as error:
-            return str(error)
-        return found()
-
-    answers = {
-        ray.remote(there)
-        .options(
-            num_cpus=0,
-            max_retries=1,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
-        )
-        .remote(): node["NodeManagerAddress"]
-        for node in nodes
-    }
-    for answer, address in answers.items():
+    for answer, address in [(_ask_for_memo(node), node["NodeManagerAddress"]) for node in nodes]:
         try:
             found = _result(answer, f"Ray node {address}")
-        except (*DEATHS, TaskUnschedulableError):
+        except WorkerDiedError:
             continue  # it left meanwhile
         if found != installed():
-            raise _other_memo(address, found, installed())
+            raise _other_memo(address, found)
 
 
-def _other_memo(address: str, found: str, wanted: str) -> WorkError:
+def _ask_for_memo(node: Mapping[str, Any]) -> Any:
+    """Have a node tell which memo it has; returns the handle of the answer."""
+
+    def found() -> str:  # sent as code, so that a node without memo can answer
+        try:
+            from memo.execution.installed import installed as there  # noqa: PLC0415
+        except ImportError as error:
+            return str(error)
+        return there()
+
+    strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    asked = ray.remote(found).options(num_cpus=0, max_retries=1, scheduling_strategy=strategy)
+    return asked.remote()
+
+
+def _other_memo(address: str, found: str, wanted: str | None = None) -> WorkError:
     return WorkError(
-        f"Ray node {address} has {found}, this machine {wanted}: install the same memo on every "
-        "node, or results would depend on where they were computed"
+        f"Ray node {address} has {found}, this machine {wanted or installed()}: install the same "
+        "memo on every node, or results would depend on where they were computed"
     )
 
 
-def _first_completed(running: Mapping[Any, int]) -> list[Any]:
-    return list(ray.wait(list(running), num_returns=1)[0]) if running else []
-
-
-def _result(done: Any, name: str) -> Any:
+def _result(handle: Any, name: str) -> Any:
+    """Return a task's result; see `Workers.result`."""
     try:
-        return ray.get(done)
-    except RayTaskError as error:
+        return ray.get(handle)
+    except exceptions.RayTaskError as error:
         raise (error.cause if isinstance(error.cause, Exception) else error) from None
-    except (*DEATHS, TaskUnschedulableError):
-        raise
-    except RayError as error:
+    except WORKER_DIED as error:
+        raise WorkerDiedError(_first_line(error)) from None
+    except exceptions.RayError as error:
         raise WorkError(f"{name}: Ray: {_first_line(error)}") from error
 
 
@@ -281,16 +240,9 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
-_held: tuple[str, tuple[Callable[[Any, Any], Any], Any]] | None = None
-
-
-def _run_task(parcel: Parcel, key: str, wanted: str, task: Parcel) -> Any:
-    """What runs on a node: a worker keeps what its tasks share."""
-    global _held  # noqa: PLW0603 -- a worker process works for one run at a time
+def _run_task(job: Payload, key: str, wanted: str, task: Payload) -> Any:
+    """Run a task on a node."""
     if installed() != wanted:
         address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
         raise _other_memo(address, installed(), wanted)
-    if _held is None or _held[0] != key:
-        _held = key, unpacked(parcel)
-    function, shared = _held[1]
-    return function(shared, unpacked(task))
+    return run_packed(job, task, key)

@@ -1,4 +1,4 @@
-"""Which memo is installed here: nodes of a cluster must have the same."""
+"""The memo that is installed here: nodes of a cluster must have the same."""
 
 import hashlib
 from functools import cache
@@ -11,7 +11,7 @@ __all__ = ["installed"]
 
 @cache
 def installed() -> str:
-    """memo's version, and a digest of its source: two that differ may give other results."""
+    """Describe memo by its version and a digest of its source: others may give other results."""
     package = Path(__file__).parent.parent
     digest = hashlib.sha256()
     for file in sorted(package.rglob("*.py")):

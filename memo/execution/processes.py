@@ -1,37 +1,52 @@
-"""Tasks in this process, or in worker processes on this machine."""
+"""Tasks in this process, or in worker processes on this machine.
 
+Worker processes are loky's. Each has an executor of its own, because a worker that dies breaks its
+executor, and all tasks of that.
+"""
+
+import os
+import re
+import signal
+import threading
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from functools import partial
-from multiprocessing.connection import Connection, wait
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from typing import Any, TypeAlias
 
-from memo.execution.nursery import FORKS, Nursery
-from memo.execution.protocol import Deaths, Results, named
-from memo.execution.worker import Worker, WorkerDiedError, packed, spawned
+from loky import ProcessPoolExecutor
+from loky.process_executor import TerminatedWorkerError
+
+from memo.execution.payload import Payload, pack, run_packed
+from memo.execution.protocol import Function, Names, Results, WorkerDiedError, stream
 
 __all__ = ["InProcess", "Processes", "gpu_of"]
 
-Shared = TypeVar("Shared")
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+Handle: TypeAlias = "Future[Any]"
+
+ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "LOKY_MAX_MEMORY_LEAK_SIZE": str(1 << 60)}
+"""One thread of BLAS for each worker, as there is a worker for each core; and no restart of a
+worker that has grown by 300 MB, which loky takes for a leak and which large models need."""
+
+PARENT_INTERVAL = 1.0
+"""Seconds between a worker's looks at whether its parent lives."""
 
 
 class InProcess:
-    """One task after another, here."""
+    """One task after another, in this process."""
 
     def run(
-        self,
-        function: Callable[[Shared, Task], Result],
-        shared: Shared,
-        tasks: Sequence[Task],
-        names: Sequence[str] | None = None,
-    ) -> Results[Result]:
+        self, function: Function, shared: Any, tasks: Sequence[Any], names: Names = None
+    ) -> Results[Any]:
         """See `Executor.run`."""
         for position in range(len(tasks)):
             yield position, function(shared, tasks[position])
 
 
+@dataclass(frozen=True)
 class Processes:
     """Worker processes on this machine.
 
@@ -39,103 +54,107 @@ class Processes:
     same GPU.
 
     Args:
-        workers: How many.
+        workers: Number of processes.
         gpus: GPUs by their names in CUDA_VISIBLE_DEVICES; each worker sees one, dealt in turn.
-        nursery: What to fork workers from; without it, one is started when it is needed.
     """
 
-    def __init__(
-        self, workers: int, gpus: Sequence[str] = (), nursery: Nursery | None = None
-    ) -> None:
-        self.workers = workers
-        self.gpus = tuple(gpus)
-        self._nursery = nursery
+    workers: int
+    gpus: Sequence[str] = ()
 
     def run(
-        self,
-        function: Callable[[Shared, Task], Result],
-        shared: Shared,
-        tasks: Sequence[Task],
-        names: Sequence[str] | None = None,
-    ) -> Results[Result]:
+        self, function: Function, shared: Any, tasks: Sequence[Any], names: Names = None
+    ) -> Results[Any]:
         """See `Executor.run`."""
-        deaths = Deaths(named(names, tasks))
-        waiting = deque(range(len(tasks)))
-        new = partial(self._new_worker, function.__module__, packed((function, shared)))
-        places = [
-            _Place(new, gpu_of(rank, self.gpus)) for rank in range(min(self.workers, len(tasks)))
-        ]
-        free = deque(places)
-        running: list[_Place] = []
-        finished: list[tuple[int, Result]] = []
-        try:
-            while waiting or running or finished:
-                while waiting and free:
-                    place, position = free.popleft(), waiting.popleft()
-                    running.append(place)
-                    place.start(position, packed(tasks[position]))
-                yield from finished  # while workers that were free are at work again
-                finished = []
-                for place in _first_to_answer(running):
-                    running.remove(place)
-                    free.append(place)
-                    try:
-                        finished.append((place.task, place.answer()))
-                    except WorkerDiedError as error:
-                        deaths.note(place.task, str(error))
-                        waiting.appendleft(place.task)
-        finally:
-            for place in places:
-                place.kill()
-
-    def _new_worker(self, module: str, job: bytes, environment: dict[str, str]) -> Worker:
-        if not FORKS:
-            return spawned(environment, job)
-        if self._nursery is None or not self._nursery.lives:
-            self._nursery = Nursery(module)
-        return self._nursery.worker(environment, job)
+        gpus = [gpu_of(rank, self.gpus) for rank in range(min(self.workers, len(tasks)))]
+        return stream(_Pool(pack((function, shared)), gpus), tasks, names)
 
 
 def gpu_of(worker: int, gpus: Sequence[str]) -> str | None:
-    """Which GPU a worker computes on: they are dealt in turn; None where there are none."""
+    """Return the GPU of a worker: they are dealt in turn; None where there are none."""
     return gpus[worker % len(gpus)] if gpus else None
 
 
-class _Place:
-    """One worker after another: a new one where the last has died."""
+class _Pool:
+    """Worker processes by their ranks, each started for its first task and after its death.
 
-    def __init__(self, new: Callable[[dict[str, str]], Worker], gpu: str | None) -> None:
-        self._new = partial(new, {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
-        self.worker: Worker | None = None
-        self.task = -1
-        """Position of the task that it has, or had last."""
+    Args:
+        job: A packed function and what its tasks share; each worker gets it with its first task.
+        gpus: For each worker the GPU that it sees; None for all.
+    """
 
-    def start(self, task: int, content: bytes) -> None:
-        """Give a worker the task at that position, `packed`; the place must be free."""
-        self.task = task
-        if self.worker is None:
-            self.worker = self._new()
-        self.worker.give(content)
+    def __init__(self, job: Payload, gpus: Sequence[str | None]) -> None:
+        self._job = job
+        self._gpus = gpus
+        self._executors: dict[int, ProcessPoolExecutor] = {}
+        self._free = deque(range(len(gpus)))
+        self._busy: dict[Handle, int] = {}
 
-    def answer(self) -> Any:
-        """See `Worker.answer`."""
-        assert self.worker is not None
+    def room(self) -> int:
+        return len(self._gpus)
+
+    def start(self, task: Any, name: str) -> Handle:
+        rank, payload = self._free.popleft(), pack(task)
+        resource_tracker.ensure_running()  # whose first start unblocks interrupts
+        with _blocked_interrupts():
+            job = None if rank in self._executors else self._job
+            if job is not None:
+                self._executors[rank] = _executor(self._gpus[rank])
+            handle: Handle = self._executors[rank].submit(run_packed, job, payload)
+        self._busy[handle] = rank
+        return handle
+
+    def wait(self, running: Sequence[Handle]) -> Iterable[Handle]:
+        return wait(running, return_when=FIRST_COMPLETED).done
+
+    def result(self, handle: Handle, name: str) -> Any:
+        rank = self._busy.pop(handle)
+        self._free.append(rank)
         try:
-            return self.worker.answer()
-        except WorkerDiedError:
-            self.worker.connection.close()
-            self.worker = None
-            raise
+            return handle.result()
+        except TerminatedWorkerError as error:
+            self._executors.pop(rank).shutdown(wait=False)
+            raise WorkerDiedError(_exit_code(error)) from None
 
-    def kill(self) -> None:
-        """End the worker without the seconds that an orderly end may take."""
-        if self.worker is not None:
-            self.worker.kill()
-            self.worker = None
+    def end(self, running: Iterable[Handle]) -> None:
+        for executor in self._executors.values():
+            executor.shutdown(wait=False, kill_workers=True)
 
 
-def _first_to_answer(running: Sequence[_Place]) -> list[_Place]:
-    """Waits for one, where there are any; a worker that has died counts too."""
-    places = {place.worker.connection: place for place in running if place.worker is not None}
-    ready = wait(list(places)) if places else []
-    return [places[one] for one in ready if isinstance(one, Connection)]
+def _executor(gpu: str | None) -> ProcessPoolExecutor:
+    """Make an executor of one worker, which sees one GPU, or all."""
+    return ProcessPoolExecutor(
+        1,
+        initializer=_watch_parent,
+        initargs=(os.getpid(),),
+        env=ENVIRONMENT | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}),
+    )
+
+
+@contextmanager
+def _blocked_interrupts() -> Iterator[None]:
+    """Block interrupts in processes that are started meanwhile: their parent ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _exit_code(error: TerminatedWorkerError) -> str:
+    """Tell the exit code that stands in loky's message as {SIGKILL(-9)} or {EXIT(1)}."""
+    found = re.search(r"\{\w+\((-?\d+)\)", str(error))
+    if found is None:
+        return "exit code unknown"
+    code = int(found[1])
+    return f"exit code {signal.Signals(-code).name if code < 0 else code}"
+
+
+def _watch_parent(parent: int) -> None:
+    """Let a worker die with its parent, which cannot end it when it is killed itself."""
+    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+
+
+def _die_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(PARENT_INTERVAL)
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,26 +1,33 @@
-"""What every executor does, wherever its tasks run."""
+"""The interface of executors, and the loop that those with workers share."""
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Generator, Sequence
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar, overload
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from memo.errors import WorkError
 
-__all__ = ["Deaths", "Executor", "Lazy", "Results", "named"]
+__all__ = ["Executor", "Function", "Lazy", "Names", "Results", "WorkerDiedError", "stream"]
 
 Shared = TypeVar("Shared")
 Task = TypeVar("Task")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Handle = TypeVar("Handle")
+
+Function: TypeAlias = Callable[[Any, Any], Any]
+"""A function of what tasks share and of a task."""
+
+Names: TypeAlias = Sequence[str] | None
+"""Names of the tasks in errors; None for their positions."""
 
 Results: TypeAlias = Generator[tuple[int, Result], None, None]
 """Pairs of a task's position and its result, as tasks finish; `close` ends what still runs."""
 
-_log = logging.getLogger(__name__)
-
 RESTARTS = 3
-"""How often a task is started again after what it ran on died."""
+"""Restarts of a task whose worker died."""
+
+_log = logging.getLogger(__name__)
 
 
 class Executor(Protocol):
@@ -31,23 +38,22 @@ class Executor(Protocol):
         function: Callable[[Shared, Task], Result],
         shared: Shared,
         tasks: Sequence[Task],
-        names: Sequence[str] | None = None,
+        names: Names = None,
     ) -> Results[Result]:
         """Yield (position, result) as tasks finish; they start in their order.
 
-        Leaving the iteration, by any way, ends what still runs.
+        Leaving the iteration, in any way, ends what still runs.
 
         Args:
-            function: A module-level function.
+            function: Called with what is shared and a task.
             shared: What all tasks read; it is sent to each worker or node once.
-            tasks: One argument each, asked for when a worker is about to be free: see `Lazy`.
-            names: What errors call the tasks.
+            tasks: One argument each, asked for when a worker is free for it: see `Lazy`.
+            names: Names of the tasks in errors; None for their positions.
 
         Raises:
-            WorkError: Workers die of a task again and again.
-            Exception: What the function raises; it is not tried again.
+            WorkError: A task's worker died more than `RESTARTS` times.
+            Exception: What the function raises; the task is not tried again.
         """
-        ...
 
 
 class Lazy(Sequence[Task], Generic[Item, Task]):
@@ -65,42 +71,69 @@ class Lazy(Sequence[Task], Generic[Item, Task]):
     def __len__(self) -> int:
         return len(self._items)
 
-    @overload
-    def __getitem__(self, position: int) -> Task: ...
-    @overload
-    def __getitem__(self, position: slice) -> "Lazy[Item, Task]": ...
-    def __getitem__(self, position: int | slice) -> "Task | Lazy[Item, Task]":
-        if isinstance(position, slice):
-            return Lazy(self._make, self._items[position])
+    def __getitem__(self, position: Any) -> Any:
         return self._make(self._items[position])
 
 
-class Deaths:
-    """Counts the deaths that each task has seen of what it ran on, and ends it at too many.
+class WorkerDiedError(Exception):
+    """A worker ended in the middle of a task; the message says how."""
 
-    Args:
-        names: The tasks'.
-    """
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = names
-        self._count: Counter[int] = Counter()
+class Workers(Protocol[Handle]):
+    """Workers that `stream` hands tasks to; a handle stands for a task that was handed over."""
 
-    def note(self, position: int, reason: str) -> None:
-        """A task's worker died; a log says that the task is started again.
+    def room(self) -> int:
+        """Count the tasks that may be handed over at once, unfinished ones included."""
+
+    def start(self, task: Any, name: str) -> Handle:
+        """Hand a task over."""
+
+    def wait(self, running: Sequence[Handle]) -> Iterable[Handle]:
+        """Wait until a task has ended, well or not; return those that have."""
+
+    def result(self, handle: Handle, name: str) -> Any:
+        """Return the result of a task that has ended.
 
         Raises:
-            WorkError: It did so more than `RESTARTS` times.
+            WorkerDiedError: The worker died, and with it the task.
+            Exception: What the task raised.
         """
-        self._count[position] += 1
-        name, count = self._names[position], self._count[position]
-        if count > RESTARTS:
-            raise WorkError(
-                f"{name}: its worker died {count} times ({reason}); is there enough memory?"
-            )
-        _log.warning("%s: its worker died (%s); it is started again", name, reason)
+
+    def end(self, running: Iterable[Handle]) -> None:
+        """End tasks that still run."""
 
 
-def named(names: Sequence[str] | None, tasks: Sequence[Any]) -> Sequence[str]:
-    """The names, or where there are none, the tasks' positions."""
-    return names if names is not None else [f"task {position}" for position in range(len(tasks))]
+def stream(workers: Workers[Handle], tasks: Sequence[Any], names: Names) -> Results[Any]:
+    """Run tasks as `Executor.run` describes; those whose worker died are started again."""
+    names = names if names is not None else [f"task {position}" for position in range(len(tasks))]
+    failures: Counter[int] = Counter()
+    waiting = deque(range(len(tasks)))
+    running: dict[Handle, int] = {}
+    finished: list[tuple[int, Any]] = []
+    try:
+        while waiting or running or finished:
+            room = workers.room()
+            while waiting and len(running) < room:
+                position = waiting.popleft()
+                running[workers.start(tasks[position], names[position])] = position
+            yield from finished  # while workers that were free are at work again
+            finished = []
+            for handle in workers.wait(list(running)) if running else ():
+                position = running.pop(handle)
+                try:
+                    finished.append((position, workers.result(handle, names[position])))
+                except WorkerDiedError as error:
+                    failures[position] += 1
+                    _note(names[position], failures[position], error)
+                    waiting.appendleft(position)
+    finally:
+        workers.end(running)
+
+
+def _note(name: str, count: int, reason: WorkerDiedError) -> None:
+    """Log that a task is started again, or raise a WorkError at one restart too many."""
+    if count > RESTARTS:
+        raise WorkError(
+            f"{name}: its worker died {count} times ({reason}); is there enough memory?"
+        )
+    _log.warning("%s: its worker died (%s); it is started again", name, reason)

@@ -4,9 +4,9 @@ import io
 
 import polars as pl
 
-from memo.artifacts.parquet.trial import problem_on_trial, start_trials
+from memo.artifacts.parquet.trial import problem_on_trial
 
-__all__ = ["ParquetError", "read_parquet", "start_trials"]
+__all__ = ["ParquetError", "read_parquet"]
 
 
 class ParquetError(Exception):

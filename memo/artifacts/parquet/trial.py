@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from threading import Lock
 
-__all__ = ["LENGTH_BYTES", "problem_on_trial", "start_trials"]
+__all__ = ["LENGTH_BYTES", "problem_on_trial"]
 
 LENGTH_BYTES = 8
 """A table's length stands before it, little-endian."""
@@ -33,23 +33,11 @@ def problem_on_trial(content: bytes) -> str | None:
         return _trials.problem(content)
 
 
-def start_trials() -> None:
-    """Have the process make ready, while this one goes on."""
-    with _only:
-        _trials.start()
-
-
 class _Trials:
     """A process that decodes one table after another, and is replaced when one ends it."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> subprocess.Popen[bytes]:
-        """The process, started unless it runs."""
-        if self._process is None:
-            self._process = _start()
-        return self._process
 
     def problem(self, content: bytes) -> str | None:
         """See `problem_on_trial`."""
@@ -67,8 +55,9 @@ class _Trials:
         return "the decoder breaks on it, or needs far more memory than a table of its size"
 
     def _answer(self, content: bytes) -> bytes:
-        process = self.start()
-        stdin, stdout = process.stdin, process.stdout
+        if self._process is None:
+            self._process = _start()
+        stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
         stdin.write(len(content).to_bytes(LENGTH_BYTES, "little"))
