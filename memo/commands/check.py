@@ -17,7 +17,7 @@ from memo.execution.protocol import Executor
 from memo.likelihood.calibration import EstimatorCheck, compare_to_reference
 from memo.likelihood.estimate import draws_of_its_own
 from memo.likelihood.estimators.annealed import annealed_log_likelihood
-from memo.likelihood.weights import LogLikelihood, concatenate
+from memo.likelihood.importance_weights import LogLikelihood, concatenate
 from memo.models.protocols import is_latent_variable_model
 from memo.pipeline.densities import ScoredDensity, read_log_likelihoods, scored_densities
 from memo.pipeline.experiment import Experiment

@@ -1,6 +1,5 @@
 """Encoders and decoders: from an observation to features and back."""
 
-import copy
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
@@ -63,18 +62,6 @@ class MLPDecoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         return self.layers(z).unflatten(-1, self.shape)  # type: ignore[no-any-return]
-
-    def of_outputs(self, outputs: Tensor) -> "MLPDecoder":
-        """A copy that decodes to some of its outputs, (count,), as one axis."""
-        decoder = copy.deepcopy(self)
-        last = decoder.layers[-1]
-        assert isinstance(last, nn.Linear)
-        last.weight, last.bias = (
-            nn.Parameter(t.detach()[outputs]) for t in (last.weight, last.bias)
-        )
-        last.out_features = len(outputs)
-        decoder.shape = (len(outputs),)
-        return decoder
 
 
 class ConvEncoder(nn.Module):
