@@ -23,7 +23,7 @@ from torch import Tensor
 from benchmarks.data import colour_images, digits, mnist_images
 from memo.likelihood.estimate import estimate_log_likelihood
 from memo.likelihood.estimators.annealed import annealed_log_likelihood
-from memo.likelihood.weights import LogLikelihood, concatenate, log_mean_exp
+from memo.likelihood.importance_weights import LogLikelihood, concatenate, log_mean_exp
 from memo.models.build import initial_model
 from memo.models.observations.bernoulli import Bernoulli
 from memo.models.vae import VAE

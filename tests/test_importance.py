@@ -9,7 +9,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from memo.likelihood.estimate import estimate_log_likelihood
-from memo.likelihood.weights import LogLikelihood, log_mean_exp
+from memo.likelihood.importance_weights import LogLikelihood, log_mean_exp
 from memo.models.protocols import Density, is_latent_variable_model
 from memo.spec.scoring_specs import ImportanceSpec
 
@@ -106,15 +106,15 @@ def test_the_mean_weight_is_unbiased_with_few_samples(model: LinearGaussian, x: 
 def test_effective_sample_size_and_error_by_hand() -> None:
     log_weights = torch.log(torch.tensor([[1.0, 2.0], [3.0, 2.0], [2.0, 2.0]]))
     value, std_error, effective = log_mean_exp(log_weights)
-    assert value.numpy() == pytest.approx(np.log([2, 2]))
-    assert std_error.numpy() == pytest.approx([1 / 2 / math.sqrt(3), 0], abs=1e-6)
-    assert effective.numpy() == pytest.approx([36 / 14, 3])
+    assert value == pytest.approx(np.log([2, 2]))
+    assert std_error == pytest.approx([1 / 2 / math.sqrt(3), 0], abs=1e-6)
+    assert effective == pytest.approx([36 / 14, 3])
 
 
 def test_weights_of_very_small_densities_do_not_underflow() -> None:
     value, _, effective = log_mean_exp(torch.full((4, 1), -1e5))
-    assert value.numpy() == pytest.approx([-1e5])
-    assert effective.numpy() == pytest.approx([4])
+    assert value == pytest.approx([-1e5])
+    assert effective == pytest.approx([4])
 
 
 def test_estimates_are_a_function_of_the_seed(model: LinearGaussian, x: np.ndarray) -> None:

@@ -6,7 +6,7 @@ import pytest
 from memo.likelihood.calibration import compare_to_reference
 from memo.likelihood.estimate import estimate_log_likelihood
 from memo.likelihood.estimators.annealed import annealed_log_likelihood
-from memo.likelihood.weights import LogLikelihood, concatenate
+from memo.likelihood.importance_weights import LogLikelihood, concatenate
 from memo.spec.scoring_specs import AdaptiveSpec, ImportanceSpec
 from tests.likelihood_models import Perceptron, draw, quadrature
 

@@ -9,11 +9,10 @@ from torch import nn
 
 from memo.likelihood.estimate import estimate_log_likelihood
 from memo.likelihood.estimators import adaptive
-from memo.likelihood.estimators.chains import Path, anneal
-from memo.likelihood.proposals.gradients import approximate, has_gradient
+from memo.likelihood.estimators.chains import AnnealingPath, anneal
+from memo.likelihood.proposals.gradients import approximate_by_gradients, has_gradient
 from memo.likelihood.proposals.latent_gaussian import Gaussian, encoder_gaussian
 from memo.models.networks import MLPDecoder
-from memo.models.observations.bernoulli import Bernoulli
 from memo.spec.scoring_specs import AdaptiveSpec
 from tests.likelihood_models import (
     Convolutional,
@@ -90,7 +89,7 @@ def test_the_gaussian_has_the_posteriors_moments_where_it_is_nearly_gaussian():
     model = Convolutional()
     x = draw(model, 40, seed=0)
     with torch.no_grad():
-        found = approximate(model, x, encoder_gaussian(model, x))
+        found = approximate_by_gradients(model, x, encoder_gaussian(model, x))
     mean, covariance = moments(model, x)
     spread = covariance.diagonal(dim1=1, dim2=2).sqrt()
     off = ((found.mean - mean) / spread).abs().amax(1)
@@ -111,7 +110,7 @@ def test_the_mean_weight_of_few_short_chains_is_p(temperatures):
     def draws(_):
         return torch.randn(shape, generator=generator), torch.rand(shape[:2], generator=generator)
 
-    path = Path(model, x, q, 0.2 * q.factor, leapfrog_steps=2)
+    path = AnnealingPath(model, x, q, q.widened(0.2), leapfrog_steps=2)
     z = q.draw(torch.randn(shape, generator=generator))
     _, log_weights, _ = anneal(path, z, temperatures, torch.ones(2), draws)
     ratio = torch.exp(log_weights.double() - quadrature(model, x))
@@ -122,7 +121,9 @@ def test_the_mean_weight_of_few_short_chains_is_p(temperatures):
 
 def test_the_mean_of_p_hat_is_p_through_all_stages(monkeypatch):
     """Of chains, a refined Gaussian and further ones; none can be precise enough here."""
-    monkeypatch.setattr(adaptive, "HALF", 2)
+    stages = [stage._replace(draws=4) for stage in adaptive.DRAWS_THEN_CHAINS[2:]]
+    schedule = (*adaptive.DRAWS_THEN_CHAINS[:2], *stages)
+    monkeypatch.setattr(adaptive, "DRAWS_THEN_CHAINS", schedule)
     monkeypatch.setattr(adaptive, "FEW_LATENTS", 0)
     model = Convolutional().requires_grad_(False)
     x = draw(model, 1, seed=3).expand(300, -1, -1, -1)
@@ -165,16 +166,7 @@ def test_of_few_latents_draws_find_modes_that_chains_would_not(monkeypatch):
 def test_decoders_without_a_gradient_are_told_and_served():
     model = WithoutGradient()
     x = draw(model, 40, seed=0)
-    assert not has_gradient(model, x, torch.zeros(40, 2))
-    assert has_gradient(Convolutional(), x, torch.zeros(40, 2))
+    assert not has_gradient(model, torch.zeros(40, 2))
+    assert has_gradient(Convolutional(), torch.zeros(40, 2))
     estimate = estimate_log_likelihood(model, x, AdaptiveSpec(kind="adaptive"), seed=0)
     assert np.abs(estimate.value - quadrature(model, x).numpy()).max() < 1.2
-
-
-def test_all_pairs_at_once_are_the_pairs_one_by_one():
-    observation = Bernoulli((1, 8, 8))
-    generator = torch.Generator().manual_seed(0)
-    x = (torch.rand(5, 1, 8, 8, generator=generator) < 0.5).float()
-    logits = 3 * torch.randn(7, 1, 8, 8, generator=generator)
-    expected = torch.stack([observation.log_prob(row, logits) for row in x])
-    torch.testing.assert_close(observation.log_prob_of_pairs(x, logits), expected)

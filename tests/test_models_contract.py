@@ -307,16 +307,6 @@ def test_fisher_information_is_the_mean_squared_score(name):
     torch.testing.assert_close(model.fisher_information(parameters), information)
 
 
-def test_the_score_that_bernoulli_has_written_out_is_its_gradient():
-    model = one_pixel(OBSERVATIONS["bernoulli"])
-    generator = torch.Generator().manual_seed(5)
-    parameters = 3 * torch.randn(7, *model.parameter_shape, generator=generator).double()
-    for x in (torch.zeros(model.shape).double(), torch.ones(model.shape).double()):
-        at = parameters.requires_grad_()
-        (gradient,) = torch.autograd.grad(model.log_prob(x, at).sum(), at)
-        torch.testing.assert_close(model.score(x, parameters), gradient)
-
-
 @pytest.mark.parametrize(("channels", "levels"), [(1, 17), (3, 5)])
 def test_fisher_information_of_the_mixture_of_logistics_averages_to_the_exact_one(channels, levels):
     """Over an image of equal pixels, since each has draws of its own."""

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from memo.likelihood.estimate import estimate_log_likelihood
-from memo.likelihood.weights import LogLikelihood
+from memo.likelihood.importance_weights import LogLikelihood
 from memo.pipeline import score
 from memo.report.experiment_page import UNRELIABLE, render_report
 from memo.spec.model_specs import NormalSpec

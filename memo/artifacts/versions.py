@@ -5,7 +5,7 @@ __all__ = ["NEIGHBORS_VERSION", "SAMPLES_VERSION", "SCORING_VERSION", "TRAINING_
 TRAINING_VERSION = 3
 """Raised whenever the same spec would give other weights."""
 
-SCORING_VERSION = 10
+SCORING_VERSION = 11
 """Raised whenever the same weights would give other log-likelihoods."""
 
 SAMPLES_VERSION = 1

@@ -20,7 +20,7 @@ from memo.experiments.log_likelihoods import (
 from memo.likelihood.calibration import EstimatorCheck, compare_to_reference
 from memo.likelihood.estimate import draws_of_its_own
 from memo.likelihood.estimators.annealed import annealed_log_likelihood
-from memo.likelihood.weights import LogLikelihood, concatenate
+from memo.likelihood.importance_weights import LogLikelihood, concatenate
 from memo.models.protocols import is_latent_variable_model
 from memo.models.state import loaded_model
 from memo.pipeline.progress import progress

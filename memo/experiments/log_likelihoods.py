@@ -23,7 +23,7 @@ from memo.likelihood.estimate import (
     estimate_log_likelihood,
     left_out_log_likelihood,
 )
-from memo.likelihood.weights import LogLikelihood, concatenate
+from memo.likelihood.importance_weights import LogLikelihood, concatenate
 from memo.models.protocols import FitError
 from memo.models.state import loaded_model
 from memo.spec.model_specs import ModelSpec, source_of

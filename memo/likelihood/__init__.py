@@ -7,7 +7,7 @@ from memo.likelihood.estimate import (
     left_out_log_likelihood,
 )
 from memo.likelihood.estimators.annealed import annealed_log_likelihood
-from memo.likelihood.weights import LogLikelihood, concatenate
+from memo.likelihood.importance_weights import LogLikelihood, concatenate
 
 __all__ = [
     "EstimatorCheck",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from memo.likelihood.weights import LogLikelihood
+from memo.likelihood.importance_weights import LogLikelihood
 
 __all__ = ["EstimatorCheck", "GroupCheck", "compare_to_reference"]
 

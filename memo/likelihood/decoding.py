@@ -1,8 +1,8 @@
 """log p(x, z) of many latent draws, in pieces that fit a cache."""
 
-import functools
 import math
 from collections.abc import Callable, Iterator
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -10,43 +10,35 @@ from torch import Tensor, nn
 from memo.models.networks import MLPDecoder
 from memo.models.protocols import LatentVariableModel
 
-__all__ = ["bfloat16_is_fast", "log_joint", "log_joint_gradient", "pieces", "rounded_decoding"]
+__all__ = ["log_joint", "log_joint_gradient", "pieces", "product", "product_dtype"]
 
 CORE_FLOATS = 1 << 17
-"""Decoder outputs held at a time on a CPU, in floats: a part of a core's own cache.
-
-Measured on digits (64 pixels, 128-64 units), eight models' scores: 1.20 s at 2^16 floats, 1.08 at
-2^17, 1.15 at 2^18, 1.36 at 2^20.
-"""
+"""Decoder outputs held at a time on a CPU, in floats: a part of a core's own cache."""
 
 VECTORS = 1024
-"""But so many vectors, which share the reading of a decoder's weights.
-
-Measured on MNIST (1,024 pixels, 256-512 units): 14.9 microseconds of log p(x, z) a draw for 128
-vectors at a time, 12.8 for 256, 11.2 for 512, 10.7 for 1,024.
-"""
+"""But so many vectors, which share the reading of a decoder's weights."""
 
 CACHE_FLOATS = 1 << 20
 """As far as they fit a part of the cores' common cache."""
 
 ACCELERATOR_FLOATS = 1 << 26
-"""The same on a GPU."""
-
-WORTH_ROUNDING = 512
-"""Parameters of p(x | z) from which on products cost more than to round what enters them."""
+"""Decoder outputs held at a time on a GPU, in floats."""
 
 DRAWS = 64
 """Draws of an observation that are decoded together; a constant, so that rounding is the same."""
+
+FEWEST_DRAWS = 16
+"""Draws of an observation from which on their mean is worth a product of its own."""
 
 
 def pieces(count: int, vectors: int, width: int, device: torch.device) -> Iterator[slice]:
     """Consecutive slices of `count` rows that a cache holds.
 
     Args:
-        count: Of all rows.
-        vectors: That a row comes to in the decoder.
+        count: Number of all rows.
+        vectors: Decoded vectors for each row.
         width: Numbers in a vector.
-        device: Whose cache.
+        device: The device whose cache it is.
     """
     budget = ACCELERATOR_FLOATS
     if device.type == "cpu":
@@ -55,9 +47,23 @@ def pieces(count: int, vectors: int, width: int, device: torch.device) -> Iterat
     return (slice(start, start + rows) for start in range(0, count, rows))
 
 
-@functools.cache
-def bfloat16_is_fast(device: str) -> bool:
-    """Whether products in bfloat16 are faster than in float32 on "cpu" or "cuda"."""
+def product_dtype(like: Tensor) -> torch.dtype:
+    """bfloat16 in place of float32 where the device multiplies it faster, else the tensor's own.
+
+    It is off by a part in 256, which is enough for what only shapes a proposal, and for small
+    deviations from something that is computed in full.
+    """
+    fast = like.dtype == torch.float32 and _bfloat16_is_fast(like.device.type)
+    return torch.bfloat16 if fast else like.dtype
+
+
+def product(values: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """values @ weight^T, computed in `dtype`."""
+    return values.to(dtype) @ weight.to(dtype).T
+
+
+@cache
+def _bfloat16_is_fast(device: str) -> bool:
     if device == "cpu":
         capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
@@ -66,57 +72,7 @@ def bfloat16_is_fast(device: str) -> bool:
 
 def log_joint(model: LatentVariableModel, x: Tensor, z: Tensor) -> Tensor:
     """log p(x | z) + log N(z; 0, I) in nats: x (n, *shape), z (S, n, d) -> (S, n)."""
-    return _log_joint(model, x, z, _decoding(model, z))
-
-
-def log_joint_gradient(
-    model: LatentVariableModel, x: Tensor, z: Tensor, *, rounded: bool = False
-) -> tuple[Tensor, Tensor]:
-    """log p(x, z) and its gradient in z: x (n, *shape), z (S, n, d) -> (S, n), (S, n, d).
-
-    Args:
-        model: The latent-variable model.
-        x: Observations.
-        z: Latent draws.
-        rounded: Whether the decoder's products may be rounded to bfloat16, where that is fast.
-    """
-    decode = rounded_decoding(model, z) if rounded else model.decode
-    values, gradients = [], []
-    with torch.enable_grad():
-        for rows in pieces(len(x), len(z), x[0].numel(), x.device):
-            at = z[:, rows].detach().requires_grad_()
-            value = _log_joint(model, x[rows], at, decode)
-            (gradient,) = torch.autograd.grad(value.sum(), at)
-            values.append(value.detach())
-            gradients.append(gradient)
-    return torch.cat(values, 1), torch.cat(gradients, 1)
-
-
-def rounded_decoding(model: LatentVariableModel, like: Tensor) -> Callable[[Tensor], Tensor]:
-    """The model's decoder, its products in bfloat16 where that pays.
-
-    For what only shapes a proposal. Measured on MNIST, log p(x, z) is off by 0.1 nats and its
-    gradient by 2%; both take two thirds of the time. Digits of 8 x 8 take longer.
-
-    Args:
-        model: The latent-variable model.
-        like: A tensor of the type, and on the device, of latent variables.
-    """
-    device = like.device.type
-    small = math.prod(model.observation.parameter_shape) < WORTH_ROUNDING
-    if small or like.dtype != torch.float32 or not bfloat16_is_fast(device):
-        return model.decode
-
-    def decode(z: Tensor) -> Tensor:
-        with torch.autocast(device, torch.bfloat16):
-            return model.decode(z).float()
-
-    return decode
-
-
-def _log_joint(
-    model: LatentVariableModel, x: Tensor, z: Tensor, decode: Callable[[Tensor], Tensor]
-) -> Tensor:
+    decode = _decoder_for(model, z)
     result = z.new_empty(z.shape[:2])
     for start in range(0, len(z), DRAWS):
         draws = slice(start, start + DRAWS)
@@ -125,36 +81,40 @@ def _log_joint(
     return result - 0.5 * z.square().sum(-1) - 0.5 * z.shape[-1] * math.log(2 * math.pi)
 
 
-def _decoding(model: LatentVariableModel, z: Tensor) -> Callable[[Tensor], Tensor]:
-    decoder = getattr(model, "decoder", None)
-    worthwhile = z.dtype == torch.float32 and len(z) >= 16 and not torch.is_grad_enabled()
-    if isinstance(decoder, MLPDecoder) and worthwhile and bfloat16_is_fast(z.device.type):
-        return _centred(decoder)
-    return model.decode
+def log_joint_gradient(model: LatentVariableModel, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """log p(x, z) and its gradient in z: x (n, *shape), z (S, n, d) -> (S, n), (S, n, d)."""
+    values: list[Tensor] = []
+    gradients: list[Tensor] = []
+    with torch.enable_grad():
+        for rows in pieces(len(x), len(z), x[0].numel(), x.device):
+            at = z[:, rows].detach().requires_grad_()
+            value = log_joint(model, x[rows], at)
+            gradients += torch.autograd.grad(value.sum(), at)
+            values.append(value.detach())
+    return torch.cat(values, 1), torch.cat(gradients, 1)
 
 
-def _centred(decoder: MLPDecoder) -> Callable[[Tensor], Tensor]:
-    """The decoder with all products but the first in bfloat16, about the mean over draws.
+def _decoder_for(model: LatentVariableModel, z: Tensor) -> Callable[[Tensor], Tensor]:
+    """The model's `decode`, or `_decode_about_mean` where that is faster."""
+    decoder, few = getattr(model, "decoder", None), len(z) < FEWEST_DRAWS
+    if not isinstance(decoder, MLPDecoder) or few or torch.is_grad_enabled():
+        return model.decode
+    return model.decode if product_dtype(z) == z.dtype else partial(_decode_about_mean, decoder)
 
-    W h = W c + W (h - c) with c the mean over an observation's draws: only the second product is
-    rounded, to a part in 256, and it is small. Measured on MNIST: log p(x) is off by 0.006 nats
-    (root mean square over images), 0.03 at most, and by 0.001 on average.
+
+def _decode_about_mean(decoder: MLPDecoder, z: Tensor) -> Tensor:
+    """The decoder with all products but the first in `product_dtype`: (S, n, d) -> (S, n, ...).
+
+    With c the mean of h over an observation's draws, W h = W c + W (h - c): only the second product
+    is rounded, and it is small.
     """
-    first, *others = decoder.layers.children()
-    products = [
-        (layer, layer.weight.bfloat16().T if isinstance(layer, nn.Linear) else None)
-        for layer in others
-    ]
-
-    def decode(z: Tensor) -> Tensor:
-        values: Tensor = first(z)
-        for layer, rounded in products:
-            if rounded is None:
-                values.clamp_(min=0)  # MLPDecoder has ReLU layers and no others
-            else:
-                centre = values.mean(0)
-                deviation = values.sub_(centre).bfloat16() @ rounded
-                values = deviation.float().add_(layer(centre))
-        return values.unflatten(-1, decoder.shape)  # type: ignore[no-any-return,no-untyped-call]
-
-    return decode
+    first, *others = decoder.layers
+    values: Tensor = first(z)
+    for layer in others:
+        if isinstance(layer, nn.Linear):
+            mean = values.mean(0)
+            rounded = product(values - mean, layer.weight, product_dtype(z))
+            values = layer(mean) + rounded.to(values.dtype)
+        else:
+            values = layer(values)
+    return values.unflatten(-1, decoder.shape)  # type: ignore[no-any-return,no-untyped-call]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from memo.likelihood.estimators.adaptive import adaptive_log_likelihood
 from memo.likelihood.estimators.importance import importance_log_likelihood
 from memo.likelihood.estimators.own_draws import drawn_log_likelihood
-from memo.likelihood.weights import LogLikelihood
+from memo.likelihood.importance_weights import LogLikelihood
 from memo.models.protocols import ClosedForm, Density, Estimated, is_latent_variable_model
 from memo.spec.scoring_specs import AdaptiveSpec, ImportanceSpec, LikelihoodSpec
 
@@ -42,8 +42,7 @@ def estimate_log_likelihood(
         case AdaptiveSpec():
             return adaptive_log_likelihood(model, x, spec.tolerance, spec.max_samples, seed)
         case ImportanceSpec():
-            generator = torch.Generator().manual_seed(seed)
-            return importance_log_likelihood(model, x, spec.samples, generator)
+            return importance_log_likelihood(model, x, spec.samples, seed)
         case _:
             assert_never(spec)
 

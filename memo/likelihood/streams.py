@@ -1,6 +1,6 @@
-"""Random draws for each observation, whatever others are looked at with it."""
+"""Random draws for each observation that do not depend on what is worked on beside it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +8,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["ROWS", "Streams"]
+__all__ = ["Streams", "blocks"]
 
 ROWS = 128
 """Observations whose draws come from one stream."""
+
+BLOCK_FLOATS = 1 << 20
+LARGEST_BLOCK = 2048
+"""Observations of about so many numbers are a block, at least `ROWS` of them and at most this.
+
+Small blocks cost overhead rather than arithmetic, above all where few observations are left.
+"""
 
 
 @dataclass(frozen=True)
@@ -21,7 +28,7 @@ class Streams:
     seed: int
 
     first: int
-    """Number of the block's first stream; each is that of `ROWS` observations."""
+    """Number of the block's first stream."""
 
     def draw(
         self,
@@ -30,12 +37,12 @@ class Streams:
         positions: NDArray[np.int64],
         purpose: tuple[int, int, int],
     ) -> Tensor:
-        """`torch.rand` or `torch.randn`: (S, ...) for each position in the block, (S, n, ...)."""
+        """Draw (S, ...) for each position in the block by `torch.rand` or `torch.randn`: (S, n,
+        ...)."""
         size, *rest = shape
         parts = []
         for group in np.unique(positions // ROWS):
-            source = self._source(int(group), purpose)
-            draws = distribution(size, ROWS, *rest, generator=source)
+            draws = distribution(size, ROWS, *rest, generator=self._source(int(group), purpose))
             parts.append(draws[:, positions[positions // ROWS == group] % ROWS])
         return torch.cat(parts, 1)
 
@@ -45,10 +52,23 @@ class Streams:
         shape: tuple[int, ...],
         purpose: tuple[int, int, int],
     ) -> Tensor:
-        """Draws of a `shape` that all observations of the block have in common."""
+        """Draw a tensor of `shape` that all observations of the block have in common."""
         return distribution(*shape, generator=self._source(0, purpose))
 
     def _source(self, group: int, purpose: tuple[int, int, int]) -> torch.Generator:
         sequence = np.random.SeedSequence(self.seed, spawn_key=(self.first + group, *purpose))
         (state,) = sequence.generate_state(1, np.uint64)
         return torch.Generator().manual_seed(int(state))
+
+
+def blocks(x: Tensor, width: int, seed: int) -> Iterator[tuple[Tensor, Streams]]:
+    """Consecutive observations that are worked on together, with their streams.
+
+    Args:
+        x: All observations, (n, *shape).
+        width: Numbers that are held for an observation.
+        seed: The seed of all streams.
+    """
+    streams = max(1, min(LARGEST_BLOCK, BLOCK_FLOATS // width) // ROWS)
+    for number, block in enumerate(torch.split(x, streams * ROWS)):
+        yield block, Streams(seed, streams * number)

@@ -1,6 +1,5 @@
 """Encoders and decoders."""
 
-import copy
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
@@ -71,18 +70,6 @@ class MLPDecoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         return self.layers(z).unflatten(-1, self.shape)  # type: ignore[no-any-return]
-
-    def of_outputs(self, outputs: Tensor) -> "MLPDecoder":
-        """Copy that decodes to some of the outputs, (count,), as one axis."""
-        decoder = copy.deepcopy(self)
-        last = decoder.layers[-1]
-        assert isinstance(last, nn.Linear)
-        last.weight, last.bias = (
-            nn.Parameter(t.detach()[outputs]) for t in (last.weight, last.bias)
-        )
-        last.out_features = len(outputs)
-        decoder.shape = (len(outputs),)
-        return decoder
 
 
 class ConvEncoder(nn.Module):

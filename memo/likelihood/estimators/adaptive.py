@@ -2,10 +2,10 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple, assert_never
 
 import numpy as np
 import torch
@@ -13,91 +13,79 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from memo.likelihood.decoding import log_joint
-from memo.likelihood.estimators.chains import Path, anneal
-from memo.likelihood.informative import factor_of_others, informative
-from memo.likelihood.proposals.gradients import refined
+from memo.likelihood.estimators.chains import AnnealingPath, anneal
+from memo.likelihood.importance_weights import LogLikelihood, concatenate, log_mean_exp, pareto_k
+from memo.likelihood.proposals.gradients import refine
 from memo.likelihood.proposals.mixture import Mixture
-from memo.likelihood.proposals.modes import BANK, TRIAL_DRAWS, component_at, first_proposal
-from memo.likelihood.proposals.posterior import gradients_serve
-from memo.likelihood.streams import ROWS, Streams
-from memo.likelihood.weights import LogLikelihood, concatenate, log_mean_exp, pareto_k
+from memo.likelihood.proposals.modes import PRIOR_DRAWS, first_proposal, with_gaussian_at
+from memo.likelihood.proposals.posterior import only_gradients_are_known
+from memo.likelihood.streams import Streams, blocks
 from memo.models.protocols import LatentVariableModel
 
 __all__ = ["adaptive_log_likelihood"]
 
-BLOCK_FLOATS = 1 << 20
-LARGEST_BLOCK = 2048
-"""Observations of about so many numbers are worked on together, at least `ROWS` and at most this.
-
-Small ones cost overhead rather than arithmetic, above all in the last stages, which few reach:
-measured on 8 x 8 digits, 1,024 together take two thirds of the time of 128, 2,048 nine tenths of
-that, and on MNIST 200 together nine tenths of the time of 128.
-"""
-
-HALF = 16
-"""Draws of the first two halves that judge each other."""
-
-HALF_BEFORE_CHAINS = 64
-"""The same where a proposal is found from gradients: draws cost little beside it, and few that look
-precise often are not.
-
-Measured on 80 colour images under a convolutional decoder with 32 latents: estimates that are not
-marked as unreliable are off by 0.69 nats in training and 2.7 held out (root mean square) where
-halves have 16, 32 and 64 draws, by 0.44 and 0.97 where they have 64 and 64, in as much time.
-"""
-
-TAIL_WORTH_FITTING = 128
-"""Draws from one proposal from which on the Pareto k of their weights is fitted."""
-
-STEP_SIZE = 1.4
-"""Of a leapfrog step at first, in posterior standard deviations, over the fourth root of d."""
-
 LEAPFROG_STEPS = 2
-"""Between two temperatures."""
+"""Leapfrog steps between two temperatures."""
+
+
+class Stage(NamedTuple):
+    """What is done for every observation that is not precise enough yet."""
+
+    draws: int
+    """Draws from the proposal, in two halves that judge each other."""
+
+    temperatures: int
+    """1: draws are weighted where they are; more: they become chains that move to the posterior."""
+
+    then: Literal["nothing", "refine", "add"]
+    """What is made better for those that are still not precise enough.
+
+    The proposal's first Gaussian is refined by gradients, or one more Gaussian is added, found from
+    the draw of the largest weight.
+    """
+
+    @property
+    def cost(self) -> int:
+        """Latent draws that the decoder is evaluated at for an observation."""
+        return self.draws * (1 + LEAPFROG_STEPS * (self.temperatures - 1))
+
+    def within(self, cost: int) -> "Stage":
+        """The same with as many draws as `cost` allows."""
+        return self._replace(draws=2 * (cost * self.draws // (2 * self.cost)))
+
+
+DRAWS_ALONE = (
+    #     draws, temperatures, then
+    Stage(32, 1, "nothing"),
+    Stage(64, 1, "add"),
+)
+"""The stages where the first proposal costs little; the last is repeated, with twice the draws each
+time."""
+
+DRAWS_THEN_CHAINS = (
+    #     draws, temperatures, then
+    Stage(128, 1, "refine"),
+    Stage(128, 1, "add"),
+    Stage(32, 5, "add"),
+    Stage(32, 9, "add"),
+    Stage(32, 17, "add"),
+    Stage(64, 17, "add"),
+)
+"""The stages where only gradients are known of the decoder; the last is repeated likewise.
+
+A proposal is costly to find there, and more draws cost little beside it; few that look precise
+often are not.
+"""
 
 FEW_LATENTS = 4
 """So many latent variables, or fewer, have no need of chains: draws from the prior reach modes that
 no Gaussian covers, as long as the evaluations go into draws."""
 
-WITHOUT_CHAINS = 2
-"""Stages before those of chains."""
+TAIL_WORTH_FITTING = 128
+"""Draws from one proposal from which on the Pareto k of their weights is fitted."""
 
-TEMPERATURES = (5, 9, 17)
-"""Of the first, second, and further stages of chains."""
-
-REFINED_AFTER = 1
-"""The stage after which the Gaussian is refined, where a gradient is known."""
-
-Distribution = Callable[..., Tensor]
-
-
-class _Stage(NamedTuple):
-    """Two halves of draws, each of which becomes a chain where there are several temperatures."""
-
-    half: int
-    temperatures: int = 1
-
-    @property
-    def evaluations(self) -> int:
-        """Latent draws that the decoder is evaluated at for an observation."""
-        return 2 * self.half * self._each
-
-    @property
-    def _each(self) -> int:
-        return 1 + LEAPFROG_STEPS * (self.temperatures - 1)
-
-    def of_evaluations(self, count: int) -> "_Stage":
-        """As many draws as come to `count`."""
-        return self._replace(half=count // (2 * self._each))
-
-
-def _stages(has_chains: bool) -> Iterator[_Stage]:
-    """Each of at least the cost of the one before, in the end of twice."""
-    if not has_chains:
-        yield from (_Stage(HALF << number) for number in itertools.count())
-    yield from [_Stage(HALF_BEFORE_CHAINS)] * WITHOUT_CHAINS
-    yield from (_Stage(HALF, temperatures) for temperatures in TEMPERATURES)
-    yield from (_Stage(HALF << number, TEMPERATURES[-1]) for number in itertools.count(1))
+STEP_SIZE = 1.4
+"""First size of a leapfrog step, in posterior standard deviations, over the fourth root of d."""
 
 
 @torch.no_grad()
@@ -106,26 +94,18 @@ def adaptive_log_likelihood(
 ) -> LogLikelihood:
     """log mean of p(x, z) / q(z), with q close to p(z | x) and as many draws as it takes.
 
-    Two independent halves of the draws judge each other: where one is precise enough, by its own
-    standard error, the other's mean weight is half of the estimate. What is left open, all of the
-    estimate or half of it, goes to halves twice as large and, from the third stage on, to a better
-    q, with one more Gaussian found from the heaviest draw so far (as in Raftery & Bao 2010,
-    Estimating and projecting trends in HIV/AIDS generalized epidemics using incremental mixture
-    importance sampling, section 2).
-
-    A decoder of which only gradients are known makes a q costly to find: there more draws are taken
-    from the first, it is made better before the second stage (`gradients.refined`), and others are
-    added from the third on, where draws become chains that move from q to the posterior
-    (`chains.anneal`), whose weights vary less. Measured with an earlier order of stages, on 48
-    colour images under a convolutional decoder with 32 latents, of which 4,096 evaluations of the
-    decoder leave 6% above a standard error of 0.4 or with an unknown one: without chains it is 15%,
-    without other Gaussians 13%, with neither a better first one 19%.
+    Stages follow one another (`DRAWS_ALONE`, `DRAWS_THEN_CHAINS`). The two independent halves of a
+    stage's draws judge each other: where one is precise enough, by its own standard error, the
+    other's mean weight is half of the estimate. What is left open, all of the estimate or half of
+    it, goes to the next stage: to more draws from a better q, with one more Gaussian found from the
+    heaviest draw (as in Raftery & Bao 2010, Estimating and projecting trends in HIV/AIDS
+    generalized epidemics using incremental mixture importance sampling, section 2), and to chains
+    that move from q to the posterior (`anneal`), whose weights vary less.
 
     So no draw has a say in whether it is averaged itself, none is thrown away where the first q
     serves, and the estimate of p(x) is unbiased (`tests/test_likelihood.py` has a thousand of
     one). To stop as soon as the draws themselves look precise reads log p(x) too low, since draws
-    that miss the heavy weights are those that look precise: measured on held-out MNIST images under
-    a VAE that overfits, by another 0.06 nats.
+    that miss the heavy weights are those that look precise.
 
     Args:
         model: The latent-variable model.
@@ -133,55 +113,54 @@ def adaptive_log_likelihood(
         tolerance: Standard error in nats that estimates keep to, but for few.
         max_samples: The most draws for an observation; where they do not suffice, its standard
             error stays above the tolerance.
-        seed: Draws depend on it and on an observation's position in x, and on nothing else; which
-            pixels are left out of proposals, and the bank in which other modes are looked for,
-            depend on the block.
+        seed: Draws depend on it and on an observation's position in x, and on nothing else; the
+            draws from the prior among which other modes are looked for depend on the block.
     """
-    groups = max(1, min(LARGEST_BLOCK, BLOCK_FLOATS // x[0].numel()) // ROWS)
     return concatenate(
         [
-            _block(model, block, tolerance, max_samples, Streams(seed, groups * number))
-            for number, block in enumerate(torch.split(x, groups * ROWS))
+            _block(model, block, tolerance, max_samples, streams)
+            for block, streams in blocks(x, x[0].numel(), seed)
         ]
     )
 
 
 def _block(
-    model: LatentVariableModel,
-    x: Tensor,
-    tolerance: float,
-    max_samples: int,
-    streams: Streams,
+    model: LatentVariableModel, x: Tensor, tolerance: float, max_samples: int, streams: Streams
 ) -> LogLikelihood:
-    everything = np.arange(len(x))
-    bank = streams.shared(torch.randn, (BANK, model.latent), (0, 1, 0))
-    noise = streams.draw(torch.randn, (TRIAL_DRAWS, model.latent), everything, (0, 0, 0))
-    model, x, others = informative(model, x, bank.to(x))
-    proposal = first_proposal(model, x, bank.to(x), noise.to(x))
-    may_need_chains = model.latent > FEW_LATENTS and not proposal.affine
-    has_chains = may_need_chains and gradients_serve(model, x, proposal.components[0].mean)
+    prior_draws = streams.shared(torch.randn, (PRIOR_DRAWS, model.latent), (0, 1, 0)).to(x)
+    proposal = first_proposal(model, x, prior_draws)
     step_size = x.new_full((len(x),), STEP_SIZE * model.latent**-0.25)
-    sampler = _Sampler(model, x, others, proposal, everything, streams, has_chains, step_size)
+    sampler = _Sampler(model, x, proposal, np.arange(len(x)), streams, step_size)
     estimate = _Estimate(len(x))
-    drawn = 0
-    for number, (stage, following) in enumerate(pairwise(_stages(sampler.has_chains)), 1):
-        is_last = drawn + stage.evaluations + following.evaluations > max_samples
-        size = stage.of_evaluations(max_samples - drawn) if is_last else stage
-        drawn += size.evaluations
-        z, log_weights, sampler = sampler.draw(size, number)
-        allowed = math.inf if is_last else tolerance
-        unsettled = estimate.add(sampler.positions, log_weights, size.evaluations, allowed)
-        heaviest = _heaviest(z, log_weights)
-        sampler = sampler[unsettled]
-        if not sampler.positions.size:
+    stages = _affordable(_schedule(model, proposal), max_samples)
+    for number, stage in enumerate(stages, 1):
+        z, log_weights, sampler = sampler.draw(stage, number)
+        allowed = tolerance if number < len(stages) else math.inf
+        is_open = estimate.add(sampler.positions, log_weights, stage.cost, allowed)
+        if not is_open.any():
             break
-        if not sampler.has_chains:
-            sampler = sampler.with_component_at(heaviest[unsettled]) if number > 1 else sampler
-        elif number == REFINED_AFTER:
-            sampler = sampler.refined()
-        elif number > REFINED_AFTER:
-            sampler = sampler.with_component_at(heaviest[unsettled])
+        sampler = sampler[is_open].improved(stage, _heaviest(z, log_weights)[is_open])
     return estimate.result()
+
+
+def _schedule(model: LatentVariableModel, proposal: Mixture) -> tuple[Stage, ...]:
+    needs_chains = model.latent > FEW_LATENTS and not proposal.affine
+    if needs_chains and only_gradients_are_known(model, proposal.gaussians[0].mean):
+        return DRAWS_THEN_CHAINS
+    return DRAWS_ALONE
+
+
+def _affordable(schedule: tuple[Stage, ...], max_samples: int) -> list[Stage]:
+    """The stages that `max_samples` allow, of which the last has all the draws that are left."""
+    last = schedule[-1]
+    more = (last._replace(draws=last.draws << doublings) for doublings in itertools.count(1))
+    stages: list[Stage] = []
+    for stage, following in pairwise(itertools.chain(schedule, more)):
+        left = max_samples - sum(earlier.cost for earlier in stages)
+        if stage.cost + following.cost > left:
+            return [*stages, stage.within(left)]
+        stages.append(stage)
+    raise AssertionError("costs grow without end")
 
 
 @dataclass(frozen=True)
@@ -190,46 +169,39 @@ class _Sampler:
 
     model: LatentVariableModel
     x: Tensor
-    others: Callable[[Tensor], Tensor] | None
-    """See `Informative`."""
-
     proposal: Mixture
 
     positions: NDArray[np.int64]
-    """Of the observations in the block."""
+    """Positions of the observations in the block."""
 
     streams: Streams
-    has_chains: bool
-    """Whether chains are used where draws do not do."""
 
     step_size: Tensor
-    """Of the chains, in units of the proposal's first Gaussian, (n,)."""
+    """Step size of the chains, in units of the proposal's first Gaussian, (n,)."""
 
     def __getitem__(self, chosen: NDArray[np.bool_]) -> "_Sampler":
         rows = torch.from_numpy(chosen).to(self.x.device)
-        positions = self.positions[chosen]
         return replace(
             self,
             x=self.x[rows],
             proposal=self.proposal[rows],
-            positions=positions,
+            positions=self.positions[chosen],
             step_size=self.step_size[rows],
         )
 
-    def draw(self, stage: _Stage, number: int) -> tuple[Tensor, Tensor, "_Sampler"]:
+    def draw(self, stage: Stage, number: int) -> tuple[Tensor, Tensor, "_Sampler"]:
         """Latent draws, the logarithms of their weights, and the sampler for the next stage.
 
         Returns:
             (S, n, d), (S, n), and the sampler.
         """
-        shape = (2 * stage.half, self.model.latent)
+        shape = (stage.draws, self.model.latent)
         noise = self._random(torch.randn, shape, (number, 1, 0))
         z = self.proposal.draw(noise, self._random(torch.rand, shape[:1], (number, 1, 1)))
         if stage.temperatures == 1:
-            log_weights = log_joint(self.model, self.x, z) - self.proposal.log_prob(z)
-            return z, self._with_others(z, log_weights, number), self
-        factor = self.proposal.components[0].factor
-        path = Path(self.model, self.x, self.proposal, factor, LEAPFROG_STEPS)
+            return z, log_joint(self.model, self.x, z) - self.proposal.log_prob(z), self
+        units = self.proposal.gaussians[0]
+        path = AnnealingPath(self.model, self.x, self.proposal, units, LEAPFROG_STEPS)
 
         def draws(step: int) -> tuple[Tensor, Tensor]:
             momentum = self._random(torch.randn, shape, (number, 2, step))
@@ -238,27 +210,28 @@ class _Sampler:
         z, log_weights, next_size = anneal(path, z, stage.temperatures, self.step_size, draws)
         return z, log_weights, replace(self, step_size=next_size)
 
-    def _with_others(self, z: Tensor, log_weights: Tensor, number: int) -> Tensor:
-        """Weights with a factor for the other pixels, one for each half."""
-        if self.others is None:
-            return log_weights
-        uniform = self._random(torch.rand, (2,), (number, 4, 0))
-        halves = zip(z.chunk(2), log_weights.chunk(2), uniform, strict=True)
-        return torch.cat([w + factor_of_others(self.others, z, w, u) for z, w, u in halves])
+    def improved(self, stage: Stage, heaviest: Tensor) -> "_Sampler":
+        """With a better proposal, given the draws of the largest weights, (n, d)."""
+        match stage.then:
+            case "nothing":
+                return self
+            case "refine":
+                first, *others = self.proposal.gaussians
+                better = (refine(self.model, self.x, first), *others)
+                return replace(self, proposal=replace(self.proposal, gaussians=better))
+            case "add":
+                proposal = with_gaussian_at(self.model, self.x, self.proposal, heaviest)
+                return replace(self, proposal=proposal)
+            case _:
+                assert_never(stage.then)
 
     def _random(
-        self, distribution: Distribution, shape: tuple[int, ...], purpose: tuple[int, int, int]
+        self,
+        distribution: Callable[..., Tensor],
+        shape: tuple[int, ...],
+        purpose: tuple[int, int, int],
     ) -> Tensor:
         return self.streams.draw(distribution, shape, self.positions, purpose).to(self.x)
-
-    def refined(self) -> "_Sampler":
-        first, *others = self.proposal.components
-        better = refined(self.model, self.x, first)
-        return replace(self, proposal=replace(self.proposal, components=(better, *others)))
-
-    def with_component_at(self, z: Tensor) -> "_Sampler":
-        proposal = component_at(self.model, self.x, self.proposal, z)
-        return replace(self, proposal=proposal)
 
 
 class _Estimate:
@@ -273,63 +246,42 @@ class _Estimate:
         self.pareto_k = np.zeros(count)
 
     def add(
-        self,
-        positions: NDArray[np.int64],
-        log_weights: Tensor,
-        evaluations: int,
-        tolerance: float,
+        self, positions: NDArray[np.int64], log_weights: Tensor, cost: int, tolerance: float
     ) -> NDArray[np.bool_]:
         """Enter each half if the other is precise enough.
 
         Args:
-            positions: Of the observations in the block, (n,).
-            log_weights: Of both halves, one after the other, (S, n).
-            evaluations: Latent draws that the decoder was evaluated at for them.
+            positions: Positions of the observations in the block, (n,).
+            log_weights: Weights of both halves, one after the other, (S, n).
+            cost: Latent draws that the decoder was evaluated at for them.
             tolerance: Standard error in nats; infinite to enter everything.
 
         Returns:
-            Which observations have a share left open, (n,).
+            True for observations that have a share left open, (n,).
         """
-        halves = [_moments(half) for half in log_weights.chunk(2)]
-        precise = np.stack([half.std_error <= tolerance for half in halves])
-        share = self.open[positions] + math.log(0.5)
-        for half, entered in zip(halves, precise[::-1], strict=True):
-            where, part = positions[entered], (share + half.value)[entered]
-            _add(self.value, where, part)
-            _add(self.variance, where, 2 * part + 2 * _log(half.std_error[entered]))
-            _add(self.squares, where, 2 * part - np.log(half.effective_sample_size[entered]))
+        halves = [log_mean_exp(half) for half in log_weights.chunk(2)]
+        precise = np.stack([std_error <= tolerance for _, std_error, _ in halves])
+        for entered, (value, std_error, effective) in zip(precise[::-1], halves, strict=True):
+            at = positions[entered]
+            part = (self.open[positions] + math.log(0.5) + value)[entered]
+            self.value[at] = np.logaddexp(self.value[at], part)
+            variance, squares = (
+                2 * (part + _log(std_error[entered])),
+                2 * part - np.log(effective[entered]),
+            )
+            self.variance[at] = np.logaddexp(self.variance[at], variance)
+            self.squares[at] = np.logaddexp(self.squares[at], squares)
         self.open[positions] += _log(1 - precise.mean(0))
-        self.samples[positions] += evaluations
+        self.samples[positions] += cost
         if len(log_weights) >= TAIL_WORTH_FITTING or tolerance == math.inf:
             used = precise.any(0)
             self.pareto_k[positions[used]] = pareto_k(log_weights[:, torch.from_numpy(used)])
         return np.asarray(self.open[positions] > -np.inf)
 
-    def _std_error(self, positions: NDArray[np.int64] | slice) -> NDArray[np.float64]:
-        return np.asarray(np.exp(self.variance[positions] / 2 - self.value[positions]))
-
     def result(self) -> LogLikelihood:
-        return LogLikelihood(
-            self.value,
-            self._std_error(slice(None)),
-            np.exp(2 * self.value - self.squares),
-            self.samples,
-            self.pareto_k,
-        )
-
-
-class _Moments(NamedTuple):
-    value: NDArray[np.float64]
-    std_error: NDArray[np.float64]
-    effective_sample_size: NDArray[np.float64]
-
-
-def _moments(log_weights: Tensor) -> _Moments:
-    return _Moments(*(part.numpy() for part in log_mean_exp(log_weights)))
-
-
-def _add(total: NDArray[np.float64], where: NDArray[np.int64], part: NDArray[np.float64]) -> None:
-    total[where] = np.logaddexp(total[where], part)
+        std_error = np.exp(self.variance / 2 - self.value)
+        effective = np.exp(2 * self.value - self.squares)
+        return LogLikelihood(self.value, std_error, effective, self.samples, self.pareto_k)
 
 
 def _log(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from memo.likelihood.decoding import log_joint_gradient
+from memo.likelihood.proposals.latent_gaussian import Gaussian
 from memo.models.protocols import LatentVariableModel
 
-__all__ = ["Path", "State", "anneal"]
-
+__all__ = ["AnnealingPath", "ChainState", "anneal"]
 
 ACCEPTANCE = 0.8
 """Share of accepted moves that step sizes are steered to."""
@@ -25,69 +25,65 @@ class Proposal(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class State:
-    """Chains at z, with log q(z), log p(x, z) / q(z), and both gradients in units of the path."""
+class ChainState(NamedTuple):
+    """S chains for each of n observations: (S, n), and (S, n, d) for z and gradients.
+
+    Gradients are in units of the path.
+    """
 
     z: Tensor
     log_q: Tensor
+
     log_ratio: Tensor
-    slope_q: Tensor
-    slope_ratio: Tensor
+    """log p(x, z) - log q(z)."""
 
-    def log_density(self, beta: float) -> Tensor:
-        return self.log_q + beta * self.log_ratio
+    gradient_q: Tensor
+    gradient_ratio: Tensor
 
-    def force(self, beta: float) -> Tensor:
-        return self.slope_q + beta * self.slope_ratio
-
-    def where(self, accepted: Tensor, other: "State") -> "State":
+    def moved(self, accepted: Tensor, other: "ChainState") -> "ChainState":
+        """`other` for the chains that accept it, (S, n), and this for the rest."""
         chosen = accepted.unsqueeze(-1)
-        return State(
-            torch.where(chosen, other.z, self.z),
-            torch.where(accepted, other.log_q, self.log_q),
-            torch.where(accepted, other.log_ratio, self.log_ratio),
-            torch.where(chosen, other.slope_q, self.slope_q),
-            torch.where(chosen, other.slope_ratio, self.slope_ratio),
+        return ChainState(
+            *(
+                torch.where(accepted if old.ndim == accepted.ndim else chosen, new, old)
+                for old, new in zip(self, other, strict=True)
+            )
         )
 
 
 @dataclass(frozen=True)
-class Path:
-    """From q to p(x, z), for n observations at once."""
+class AnnealingPath:
+    """The densities q(z)^(1 - beta) p(x, z)^beta for beta from 0 to 1, for n observations."""
 
     model: LatentVariableModel
     x: Tensor
     q: Proposal
 
-    factor: Tensor
-    """The units of the chains' moves: of a Gaussian's deviations from its mean, (n, d, d)."""
+    units: Gaussian
+    """The Gaussian in whose standard deviations chains move."""
 
     leapfrog_steps: int
 
-    def state(self, z: Tensor) -> State:
+    def state(self, z: Tensor) -> ChainState:
+        """Chains at z, (S, n, d)."""
         with torch.enable_grad():
             at = z.detach().requires_grad_()
             log_q = self.q.log_prob(at)
-            (slope_q,) = torch.autograd.grad(log_q.sum(), at)
-        log_p, slope_p = log_joint_gradient(self.model, self.x, z)
-        return State(
-            z,
-            log_q.detach(),
-            log_p - log_q.detach(),
-            self._in_units(slope_q),
-            self._in_units(slope_p - slope_q),
-        )
+            (gradient_q,) = torch.autograd.grad(log_q.sum(), at)
+        log_q = log_q.detach()
+        log_p, gradient_p = log_joint_gradient(self.model, self.x, z)
+        gradients = (self.units.gradient_in_units(g) for g in (gradient_q, gradient_p - gradient_q))
+        return ChainState(z, log_q, log_p - log_q, *gradients)
 
     def leap(
-        self, start: State, momentum: Tensor, step_size: Tensor, beta: float
-    ) -> tuple[State, Tensor]:
+        self, start: ChainState, momentum: Tensor, step_size: Tensor, beta: float
+    ) -> tuple[ChainState, Tensor]:
         """Where leapfrog steps lead, and the probability to accept it, (S, n).
 
         Neal 2011, MCMC using Hamiltonian dynamics, section 2.3.
 
         Args:
-            start: Of S chains for each observation.
+            start: S chains for each observation.
             momentum: Standard normal draws, (S, n, d).
             step_size: In units of the path, (n,).
             beta: The chains leave q^(1 - beta) p^beta invariant.
@@ -95,51 +91,48 @@ class Path:
         size = step_size[:, None]
         state, p = start, momentum
         for _ in range(self.leapfrog_steps):
-            p = p + 0.5 * size * state.force(beta)
-            state = self.state(state.z + torch.einsum("nij,snj->sni", self.factor, size * p))
-            p = p + 0.5 * size * state.force(beta)
+            p = p + 0.5 * size * (state.gradient_q + beta * state.gradient_ratio)
+            state = self.state(state.z + torch.einsum("nij,snj->sni", self.units.factor, size * p))
+            p = p + 0.5 * size * (state.gradient_q + beta * state.gradient_ratio)
         energy = 0.5 * (momentum.square() - p.square()).sum(-1)
-        change = state.log_density(beta) - start.log_density(beta) + energy
+        change = state.log_q - start.log_q + beta * (state.log_ratio - start.log_ratio) + energy
         return state, torch.nan_to_num(change, nan=-torch.inf).exp().clamp(max=1)
-
-    def _in_units(self, slope: Tensor) -> Tensor:
-        return torch.einsum("nij,sni->snj", self.factor, slope)
 
 
 def anneal(
-    path: Path,
+    path: AnnealingPath,
     z: Tensor,
     temperatures: int,
     step_size: Tensor,
     draws: Callable[[int], tuple[Tensor, Tensor]],
     steering: float = 0.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Where chains end, (S, n, d), the logarithms of their weights, (S, n), and step sizes
-    for the next ones, (n,).
+    """Ends of chains, the logarithms of their weights, and step sizes for the next chains.
 
     sum_t (b_t - b_{t-1}) log [p(x, z_{t-1}) / q(z_{t-1})] is the logarithm of a weight whose mean
     is p(x); between temperatures Hamiltonian Monte Carlo leaves q(z)^(1 - b) p(x, z)^b invariant
     (Neal 2001, Annealed importance sampling).
 
     Args:
-        path: From q to the posterior.
+        path: The path from q to the posterior.
         z: Draws from q, (S, n, d).
-        temperatures: Steps from q to the posterior; with one it is importance sampling.
+        temperatures: Steps from q to the posterior, at least 2.
         step_size: In units of the path, (n,).
         draws: For each temperature, momenta (S, n, d), and uniform draws (S, n) that accept.
         steering: How fast step sizes follow the share of accepted moves. Above 0 a chain has a say
             in later steps of the others, and the mean weight is p(x) only nearly.
+
+    Returns:
+        (S, n, d), (S, n) and (n,).
     """
     state = path.state(z)
-    log_weights = torch.zeros_like(state.log_q)
+    log_weights = state.log_ratio / temperatures
     accepted = []
-    for step in range(1, temperatures + 1):
-        log_weights += state.log_ratio / temperatures
-        if step == temperatures:
-            break
+    for step in range(1, temperatures):
         momentum, uniform = draws(step)
-        moved, acceptance = path.leap(state, momentum, step_size, step / temperatures)
-        state = state.where(uniform < acceptance, moved)
+        reached, acceptance = path.leap(state, momentum, step_size, step / temperatures)
+        state = state.moved(uniform < acceptance, reached)
+        log_weights += state.log_ratio / temperatures
         accepted.append(acceptance.mean(0))
         step_size = step_size * torch.exp(steering * (accepted[-1] - ACCEPTANCE))
     return state.z, log_weights, step_size * torch.exp(torch.stack(accepted).mean(0) - ACCEPTANCE)

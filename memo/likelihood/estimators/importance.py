@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from memo.likelihood.decoding import log_joint
-from memo.likelihood.weights import LogLikelihood, concatenate, log_mean_exp, pareto_k
+from memo.likelihood.importance_weights import LogLikelihood, concatenate, from_weights
 from memo.models.protocols import LatentVariableModel
 
 __all__ = ["importance_log_likelihood"]
@@ -17,7 +17,7 @@ BLOCK = 64
 
 @torch.no_grad()
 def importance_log_likelihood(
-    model: LatentVariableModel, x: Tensor, samples: int, generator: torch.Generator
+    model: LatentVariableModel, x: Tensor, samples: int, seed: int
 ) -> LogLikelihood:
     """log mean of p(x, z) / q(z | x) over draws from the encoder (Burda et al. 2016, eq. 8).
 
@@ -25,22 +25,15 @@ def importance_log_likelihood(
         model: The latent-variable model.
         x: Observations, (n, *shape), on the model's device.
         samples: Draws for each observation.
-        generator: Source of the draws, on the CPU, so that they do not depend on the device.
+        seed: Seed of the draws, which are made on the CPU and do not depend on the device.
     """
-    estimates = []
-    for rows in torch.split(x, BLOCK):
-        log_weights = _log_weights(model, rows, samples, generator)
-        value, std_error, effective = log_mean_exp(log_weights)
-        estimates.append(
-            LogLikelihood(
-                value.numpy(),
-                std_error.numpy(),
-                effective.numpy(),
-                torch.full_like(value, samples, dtype=torch.int64).numpy(),
-                pareto_k(log_weights),
-            )
-        )
-    return concatenate(estimates)
+    generator = torch.Generator().manual_seed(seed)
+    return concatenate(
+        [
+            from_weights(_log_weights(model, rows, samples, generator))
+            for rows in torch.split(x, BLOCK)
+        ]
+    )
 
 
 def _log_weights(

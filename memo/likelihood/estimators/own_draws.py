@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from memo.likelihood.streams import ROWS, Streams
-from memo.likelihood.weights import LogLikelihood, concatenate
+from memo.likelihood.importance_weights import LogLikelihood, concatenate
+from memo.likelihood.streams import Streams, blocks
 from memo.models.protocols import Estimated
 from memo.spec.scoring_specs import AdaptiveSpec, LikelihoodSpec
 
@@ -16,10 +16,6 @@ __all__ = ["drawn_log_likelihood"]
 
 ROUND = 8
 """Draws of each observation that are made at once; as many judge how many it takes."""
-
-BLOCK_FLOATS = 1 << 20
-LARGEST_BLOCK = 1024
-"""Observations whose draws come to so many numbers are worked on together, at most so many."""
 
 
 @torch.no_grad()
@@ -40,12 +36,8 @@ def drawn_log_likelihood(
         seed: Draws depend on it and on an observation's position in x, and on nothing else.
     """
     width = max(x[0].numel(), model.noise_features, 1)
-    groups = max(1, min(LARGEST_BLOCK, BLOCK_FLOATS // (ROUND * width)) // ROWS)
     return concatenate(
-        [
-            _block(model, block, spec, Streams(seed, groups * number))
-            for number, block in enumerate(torch.split(x, groups * ROWS))
-        ]
+        [_block(model, block, spec, streams) for block, streams in blocks(x, ROUND * width, seed)]
     )
 
 

@@ -1,7 +1,8 @@
 """The Gaussian closest to each x's posterior, from gradients of log p(x, z).
 
-`climbed` leads from the encoder's mean to where the posterior's mass is. `approximate` then fits
-mean and covariance, for decoders of which nothing is known but that they can be differentiated.
+`climb` leads from the encoder's mean to where the posterior's mass is. `approximate_by_gradients`
+then fits mean and covariance, for decoders of which nothing is known but that they can be
+differentiated.
 """
 
 import math
@@ -10,25 +11,21 @@ import torch
 from torch import Tensor
 
 from memo.likelihood.decoding import log_joint_gradient
-from memo.likelihood.proposals.latent_gaussian import Gaussian, shortened
+from memo.likelihood.proposals.latent_gaussian import Gaussian, clip_length
 from memo.models.protocols import LatentVariableModel
 
-__all__ = ["approximate", "climbed", "has_gradient", "refined"]
+__all__ = ["approximate_by_gradients", "climb", "has_gradient", "refine"]
 
-CLIMBS = 40
-"""Gradients in which a mode is approached; 30 to 80 make equally good proposals."""
+CLIMB_GRADIENTS = 40
+"""Gradients in which a mode is approached."""
 
 NEAR = 1.0
-"""Nats that a climb has to promise to go on."""
+"""Increase of log p(x, z), in nats, that a climb has to promise to go on."""
 
 STEPS = 6
-"""Variational Newton steps.
+"""Variational Newton steps."""
 
-Measured on colour images with 32 latents and a convolutional decoder, the median variance of the
-weights is 28 after three, 19 after four, 12 after six, 10 after eight and 6 after forty.
-"""
-
-REFINEMENTS = 8
+REFINING_STEPS = 8
 """Further steps for observations whose weights still vary too much after a stage of draws."""
 
 REFINING_RATE = 0.2
@@ -41,20 +38,18 @@ EIGENVALUES = (0.1, 10.0)
 """Bounds on the factor by which one step changes a precision."""
 
 
-@torch.no_grad()
-def has_gradient(model: LatentVariableModel, x: Tensor, z: Tensor) -> bool:
-    """Whether log p(x | z) has a gradient in z that autograd knows: x (n, *shape), z (n, d)."""
+def has_gradient(model: LatentVariableModel, z: Tensor) -> bool:
+    """True where autograd has a gradient of the decoder's outputs in z, (n, d)."""
     with torch.enable_grad():
         at = z[:1].detach().requires_grad_()
         try:
-            value = model.observation.log_prob(x[:1], model.decode(at))
-            (gradient,) = torch.autograd.grad(value.sum(), at)
+            (gradient,) = torch.autograd.grad(model.decode(at).sum(), at)
         except RuntimeError:  # there is none, or values leave torch on the way
             return False
     return bool(gradient.isfinite().all())
 
 
-def approximate(model: LatentVariableModel, x: Tensor, start: Gaussian) -> Gaussian:
+def approximate_by_gradients(model: LatentVariableModel, x: Tensor, start: Gaussian) -> Gaussian:
     """The Gaussian q of the largest E_q[log p(x, z)] + entropy that steps from `start` lead to.
 
     With z = m + L u, u ~ N(0, I), Newton's step on it (Opper & Archambeau 2009, The variational
@@ -68,41 +63,60 @@ def approximate(model: LatentVariableModel, x: Tensor, start: Gaussian) -> Gauss
     54), its points +- sqrt(d) q_i along an orthonormal basis, another one at each step; second
     derivatives are taken by Stein's identity, E[H] = E[grad u^T]. They are exact for quadratic
     log p(x, z), so that posteriors of linear-Gaussian models are found to rounding. Kinks of ReLU
-    networks, and the score's share of the curvature, are seen as q sees them.
-
-    Measured on colour images with 32 latents and a convolutional decoder: 13 nats of log p(x) lie
-    between the curvature at the mode and that of q.
+    networks, and the score's share of the Hessian, are seen as q sees them: the Hessian at the mode
+    says little of them.
 
     Args:
         model: The latent-variable model.
         x: Observations, (n, *shape).
-        start: Where to start, for each observation.
+        start: A Gaussian to start from, for each observation.
     """
-    q, _ = climbed(model, x, start, CLIMBS, rounded=False)
+    q, _ = climb(model, x, start, CLIMB_GRADIENTS)
     near = x.new_zeros(len(x))
     active = torch.arange(len(x), device=x.device)
     for number in range(STEPS):
-        basis = _basis(q.mean.shape[1], number).to(q.mean)
         rate = 1 / (1 + near[active] / 2)
-        moved, change = _newton_step(model, x[active], q[active], basis, rate)
+        moved, change = _newton_step(model, x[active], q[active], number, rate)
         q = q.replaced(active, moved)
-        near[active] += change < q.mean.shape[1] / 4
+        near[active] += change < model.latent / 4
         active = active[change > SAME]
         if not len(active):
             break
     return q
 
 
-def refined(model: LatentVariableModel, x: Tensor, q: Gaussian) -> Gaussian:
+def refine(model: LatentVariableModel, x: Tensor, q: Gaussian) -> Gaussian:
     """`q` after further steps, whose precisions are averaged with its own."""
     rate = x.new_full((len(x),), REFINING_RATE)
-    for number in range(REFINEMENTS):
-        basis = _basis(q.mean.shape[1], STEPS + number).to(q.mean)
-        q, _ = _newton_step(model, x, q, basis, rate)
+    for number in range(STEPS, STEPS + REFINING_STEPS):
+        q, _ = _newton_step(model, x, q, number, rate)
     return q
 
 
-def _basis(latent: int, number: int) -> Tensor:
+def _newton_step(
+    model: LatentVariableModel, x: Tensor, q: Gaussian, number: int, rate: Tensor
+) -> tuple[Gaussian, Tensor]:
+    """The next Gaussian, and its Kullback-Leibler divergence from the last in nats, (n,)."""
+    latent = model.latent
+    basis = _orthonormal_basis(latent, number).to(q.mean)
+    points = math.sqrt(latent) * torch.cat([basis, -basis]).unsqueeze(1)
+    _, gradient = log_joint_gradient(model, x, q.draw(points.expand(-1, len(x), -1)))
+    gradient = q.gradient_in_units(gradient)
+    ahead, behind = gradient.chunk(2)
+    hessian = torch.einsum("si,snj->nij", basis, ahead - behind) / (2 * math.sqrt(latent))
+    identity = torch.eye(latent).to(basis)
+    precision = torch.lerp(identity, -0.5 * (hessian + hessian.mT), rate[:, None, None])
+    precision = torch.where(precision.isfinite(), precision, identity)
+    values, vectors = (part.to(q.mean) for part in torch.linalg.eigh(precision.cpu()))
+    values = values.abs().clamp(*EIGENVALUES)
+    step = torch.einsum("nij,nkj,nk->ni", vectors / values.unsqueeze(1), vectors, gradient.mean(0))
+    step = clip_length(step.nan_to_num(0, 0, 0), math.sqrt(latent))
+    change = 0.5 * (values - 1 - values.log() + step.square()).sum(-1)
+    moved = Gaussian(q.draw(step[None])[0], q.factor @ (vectors / values.sqrt().unsqueeze(1)))
+    return moved, change
+
+
+def _orthonormal_basis(latent: int, number: int) -> Tensor:
     """An orthonormal basis of the latent space, the same for every observation: (d, d)."""
     generator = torch.Generator().manual_seed(number)
     draws = torch.randn(latent, latent, generator=generator, dtype=torch.float64)
@@ -110,86 +124,44 @@ def _basis(latent: int, number: int) -> Tensor:
     return basis
 
 
-def _newton_step(
-    model: LatentVariableModel, x: Tensor, q: Gaussian, basis: Tensor, rate: Tensor
+def climb(
+    model: LatentVariableModel, x: Tensor, start: Gaussian, gradients: int
 ) -> tuple[Gaussian, Tensor]:
-    """The next Gaussian, and its Kullback-Leibler divergence from the last in nats, (n,)."""
-    latent = len(basis)
-    points = math.sqrt(latent) * torch.cat([basis, -basis]).unsqueeze(1)
-    _, gradient = log_joint_gradient(model, x, q.draw(points.expand(-1, len(x), -1)))
-    gradient = torch.einsum("nij,sni->snj", q.factor, gradient)
-    mean = gradient.mean(0)
-    ahead, behind = gradient.chunk(2)
-    bent = torch.einsum("si,snj->nij", basis, behind - ahead) / (2 * math.sqrt(latent))
-    identity = torch.eye(latent).to(basis)
-    precision = torch.lerp(identity, 0.5 * (bent + bent.mT), rate[:, None, None])
-    precision = torch.where(precision.isfinite(), precision, identity)
-    values, vectors = (part.to(q.mean) for part in torch.linalg.eigh(precision.cpu()))
-    values = values.abs().clamp(*EIGENVALUES)
-    step = torch.einsum("nij,nj->ni", vectors, torch.einsum("nij,ni->nj", vectors, mean) / values)
-    step = shortened(step.nan_to_num(0, 0, 0), math.sqrt(latent))
-    change = 0.5 * (values - 1 - values.log() + step.square()).sum(-1)
-    moved = Gaussian(q.draw(step[None])[0], q.factor @ (vectors / values.sqrt().unsqueeze(1)))
-    return moved, change
+    """`start` moved towards a maximum of log p(x, z), and log p(x, z) there, (n,).
 
-
-def climbed(
-    model: LatentVariableModel,
-    x: Tensor,
-    start: Gaussian,
-    gradients: int,
-    *,
-    known: Tensor | None = None,
-    rounded: bool = True,
-) -> tuple[Gaussian, Tensor]:
-    """`start` moved towards a maximum of log p(x, z), by BFGS steps (Nocedal & Wright 2006, ch. 6),
-    and log p(x, z) there, (n,).
-
-    In units of `start`, and no longer than 2 sqrt(d) of them. A step that leads down is not taken,
-    and the next is a quarter as long.
+    By BFGS steps (Nocedal & Wright 2006, ch. 6) in units of `start`, no longer than 2 sqrt(d) of
+    them. A step that leads down is not taken, and the next is a quarter as long.
 
     Args:
         model: The latent-variable model.
         x: Observations, (n, *shape).
-        start: Where to start, for each observation.
+        start: A Gaussian to start from, for each observation.
         gradients: The most that are taken for an observation, beside the first.
-        known: A mode for each observation, (n, d): a climb that comes nearer to it than sqrt(d)
-            units leads there, and ends.
-        rounded: Whether products may be rounded, see `rounded_decoding`; a climb then ends where
-            the rounding hides what is left of it.
     """
     u = torch.zeros_like(start.mean)
-    value, gradient = _at(model, x, start, u, rounded=rounded)
+    value, gradient = _log_joint_in_units(model, x, start, u)
     inverse = torch.diag_embed(torch.ones_like(u))
     size = torch.ones_like(value)
     active = torch.arange(len(x), device=x.device)
     for number in range(gradients):
-        if known is not None:
-            active = active[_away(start[active], u[active], known[active])]
-        along = torch.einsum("nij,nj->ni", inverse[active], gradient[active])
-        promise = (along * gradient[active]).sum(-1)
-        active, along = active[promise > NEAR], along[promise > NEAR]
+        direction = torch.einsum("nij,nj->ni", inverse[active], gradient[active])
+        promising = (direction * gradient[active]).sum(-1) > NEAR
+        active, direction = active[promising], direction[promising]
         if not len(active):
             break
-        step = size[active, None] * shortened(along, 2 * math.sqrt(u.shape[1]))
-        reached, slope = _at(model, x[active], start[active], u[active] + step, rounded=rounded)
-        inverse[active] = _updated(inverse[active], step, gradient[active] - slope, number == 0)
+        step = size[active, None] * clip_length(direction, 2 * math.sqrt(model.latent))
+        reached, there = _log_joint_in_units(model, x[active], start[active], u[active] + step)
+        inverse[active] = _bfgs(inverse[active], step, gradient[active] - there, number == 0)
         better = reached > value[active]
         size[active] = torch.where(better, (2 * size[active]).clamp(max=1), size[active] / 4)
         taken = active[better]
         u[taken] += step[better]
-        value[taken], gradient[taken] = reached[better], slope[better]
+        value[taken], gradient[taken] = reached[better], there[better]
     return Gaussian(start.draw(u[None])[0], start.factor), value
 
 
-def _away(start: Gaussian, u: Tensor, known: Tensor) -> Tensor:
-    """Whether m + L u is sqrt(d) units or more from a point: (n, d), (n, d) -> (n,)."""
-    offset: Tensor = torch.linalg.solve(start.factor, known - start.mean) - u
-    return offset.square().sum(-1) >= u.shape[1]
-
-
-def _updated(inverse: Tensor, step: Tensor, change: Tensor, first: bool) -> Tensor:
-    """BFGS's inverse Hessians of -log p after a step that changed its gradients, (n, d, d).
+def _bfgs(inverse: Tensor, step: Tensor, change: Tensor, first: bool) -> Tensor:
+    """Inverse Hessians of -log p after a step that changed its gradients: (n, d, d).
 
     Where log p is not concave along the step, they are left as they are; the first are scaled.
     """
@@ -205,9 +177,9 @@ def _updated(inverse: Tensor, step: Tensor, change: Tensor, first: bool) -> Tens
     return torch.where(concave, inverse + (stretch - cross - cross.mT) / curvature, inverse)
 
 
-def _at(
-    model: LatentVariableModel, x: Tensor, q: Gaussian, u: Tensor, *, rounded: bool
+def _log_joint_in_units(
+    model: LatentVariableModel, x: Tensor, q: Gaussian, u: Tensor
 ) -> tuple[Tensor, Tensor]:
     """log p(x, z) at z = m + L u and its gradient in u: (n, d) -> (n,), (n, d)."""
-    value, gradient = log_joint_gradient(model, x, q.draw(u[None]), rounded=rounded)
-    return value[0], torch.einsum("nij,ni->nj", q.factor, gradient[0])
+    value, gradient = log_joint_gradient(model, x, q.draw(u[None]))
+    return value[0], q.gradient_in_units(gradient)[0]

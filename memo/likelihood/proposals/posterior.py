@@ -1,63 +1,44 @@
 """The Gaussian closest to each x's posterior."""
 
 import math
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from memo.likelihood.decoding import pieces
-from memo.likelihood.proposals.gradients import approximate, climbed, has_gradient
-from memo.likelihood.proposals.latent_gaussian import Gaussian, shortened
-from memo.likelihood.proposals.linearization import curvature_is_known, linearize, moments_are_known
-from memo.models.observations.bernoulli import Bernoulli
+from memo.likelihood.proposals.gradients import approximate_by_gradients, climb, has_gradient
+from memo.likelihood.proposals.latent_gaussian import Gaussian, clip_length
+from memo.likelihood.proposals.linearization import linearize
+from memo.models.networks import MLPDecoder
 from memo.models.protocols import LatentVariableModel, ObservationModel
 
-__all__ = ["Approximation", "approximate_posterior"]
+__all__ = ["approximate_posterior", "dispersion", "only_gradients_are_known"]
 
-CLIMBS = 6
-"""Gradients of the climb before the steps.
+CLIMB_GRADIENTS = 6
+"""Gradients of the climb before the steps, each of which costs far less than a step."""
 
-Each costs a seventh of a step. Measured on MNIST, it saves 0.9 of 2.5 steps in training, and 2 of 4
-held out under a VAE that overfits; of more gradients few observations have any use.
-"""
+MOST_STEPS = 8
+"""The most Newton steps before the last one."""
 
-STEPS_AFTER_CLIMB = 4
-
-MAX_STEPS = 12
-"""Where there is no climb."""
+LONGEST_STEP = 1.0
+"""Length that a step has at most, in standard deviations of q times sqrt(d), where the decoder has
+hidden layers; for affine ones any step is right."""
 
 SETTLED = 1.0
-"""Squared length of a step, in posterior standard deviations, that is the last one."""
+"""Squared length of a step, in posterior standard deviations, that is the last but one."""
 
 LEAST_PRECISION = 0.9
 """Share of the prior's precision that a Gaussian has to keep in every direction.
 
-Otherwise the curvature of the likelihood says little about its shape.
+Otherwise the Hessian of the likelihood says little about its shape.
 """
 
-PASSES = 4
-"""Cache-fuls of slopes made at once: a step is many small operations, whose overhead they share."""
+CACHES = 4
+"""Cache-fuls of Jacobians made at once: a step is many small operations, whose overhead they share.
+"""
 
 
-@dataclass(frozen=True)
-class Approximation:
-    """A Gaussian approximation of n posteriors, and how far to trust it."""
-
-    gaussian: Gaussian
-
-    misfit: Tensor
-    """sum score^2 / sum Fisher information over the parameters of p(x | z), (n,).
-
-    About 1 where x looks like a draw from p(x | z); more where a better mode may be elsewhere.
-    """
-
-    def __getitem__(self, rows: Tensor) -> "Approximation":
-        return Approximation(self.gaussian[rows], self.misfit[rows])
-
-
-def approximate_posterior(model: LatentVariableModel, x: Tensor, start: Gaussian) -> Approximation:
+def approximate_posterior(model: LatentVariableModel, x: Tensor, start: Gaussian) -> Gaussian:
     """The Gaussian closest to p(z | x) that steps from `start` lead to.
 
     By moments of the decoder's outputs where they are known in closed form, or where there is no
@@ -66,131 +47,86 @@ def approximate_posterior(model: LatentVariableModel, x: Tensor, start: Gaussian
     Args:
         model: The latent-variable model.
         x: Observations, (n, *shape).
-        start: Where to start, for each observation.
+        start: A Gaussian to start from, for each observation.
     """
-    if gradients_serve(model, x, start.mean):
-        q = approximate(model, x, start)
-        parameters = model.decode(q.mean).flatten(1)
-        moments = _moments(model.observation, x, parameters, torch.zeros_like(parameters))
-        return Approximation(q, _misfit(*moments))
-    if curvature_is_known(model) and has_gradient(model, x, start.mean):
-        start, _ = climbed(model, x, start, CLIMBS)
-        return _by_moments(model, x, start, STEPS_AFTER_CLIMB, math.sqrt(model.latent))
-    return _by_moments(model, x, start, MAX_STEPS)
+    if only_gradients_are_known(model, start.mean):
+        return approximate_by_gradients(model, x, start)
+    if _has_layers(model):
+        start, _ = climb(model, x, start, CLIMB_GRADIENTS)
+    q = start
+    for rows in pieces(len(x), max(1, model.latent // CACHES), x[0].numel(), x.device):
+        q = q.replaced(rows, _approximate_by_moments(model, x[rows], start[rows]))
+    return q
 
 
-def gradients_serve(model: LatentVariableModel, x: Tensor, z: Tensor) -> bool:
-    """Whether proposals are found from gradients: x (n, *shape), z (n, d)."""
-    return not moments_are_known(model) and has_gradient(model, x, z)
+def only_gradients_are_known(model: LatentVariableModel, z: Tensor) -> bool:
+    """True where proposals are found from gradients; z are any latent variables, (n, d)."""
+    return not _has_layers(model) and has_gradient(model, z)
 
 
-def _by_moments(
-    model: LatentVariableModel,
-    x: Tensor,
-    start: Gaussian,
-    steps: int,
-    longest: float = math.inf,
-) -> Approximation:
-    """Damped variational Newton steps from `start` to the Gaussian q closest to p(z | x).
+def _has_layers(model: LatentVariableModel) -> bool:
+    return isinstance(getattr(model, "decoder", None), MLPDecoder)
+
+
+def dispersion(model: LatentVariableModel, x: Tensor, z: Tensor) -> Tensor:
+    """sum score^2 / sum Fisher information over the parameters of p(x | z): z (n, d) -> (n,).
+
+    As Pearson's statistic over its degrees of freedom, to which it is equal for Gaussian pixels, it
+    is about 1 where x looks like a draw from p(x | z), and more where the fit is poor.
+    """
+    parameters = model.decode(z)
+    score = _score(model.observation, x, parameters).flatten(1)
+    information = model.observation.fisher_information(parameters).flatten(1)
+    return score.square().sum(-1) / information.sum(-1)
+
+
+def _approximate_by_moments(model: LatentVariableModel, x: Tensor, q: Gaussian) -> Gaussian:
+    """Variational Newton steps from q to the Gaussian closest to p(z | x).
 
     Each solves the quadratic model that the decoder f under q and the mean Fisher information F of
-    the pixels make: for z = m + L u, slopes J = E[df/du] and mean score s = E[d log p(x | f) / df],
+    its parameters make: for z = m + L u, Jacobian J = E[df/du] and mean score
+    s = E[d log p(x | f) / df],
 
         precision of u = L^T L + J F J^T - sum_p s_p E[d2f_p / du du^T],
         precision x step = J s - L^T m.
 
     These are Newton's steps on E_q[log p(x, z)] (Opper & Archambeau 2009, The variational Gaussian
-    approximation revisited, section 2), up to how J and s vary together under q, which a last step
-    takes in (`Linearization.score_correction`). Where the precision is not positive enough, the
-    last term, which Gauss-Newton neglects, is left out. Measured on held-out MNIST images, the
-    median variance of the weights is 1.31 with Gauss-Newton, 0.78 with Newton's steps and 0.55
-    with the last one; under a VAE that overfits 6.2, 2.2 and 1.4. Whenever a step is longer than
-    the one before, that observation's further steps are halved.
-
-    Args:
-        model: The latent-variable model.
-        x: Observations, (n, *shape).
-        start: Where to start, for each observation.
-        steps: The most that are taken before the last one.
-        longest: A step's length, in standard deviations of q, above which it is shortened.
+    approximation revisited, section 2), up to the covariance of J and s under q, which a last step
+    takes in (`Linearization.gradient_correction`). Where the precision is not positive enough, the
+    last term, which Gauss-Newton neglects, is left out.
     """
-    q = start.clone()
-    misfit, damping = x.new_zeros(len(x)), x.new_ones(len(x))
-    previous = x.new_full((len(x),), math.inf)
     active = torch.arange(len(x), device=x.device)
-    for _ in range(steps):
-        step = _steps(model, x[active], q[active], longest)
-        damping[active] *= torch.where(step.length > previous[active], 0.5, 1.0)
-        q.mean[active] += damping[active].unsqueeze(-1) * step.mean
-        q.factor[active] = step.factor
-        misfit[active], previous[active] = step.misfit, step.length
-        active = active[step.length > SETTLED]
+    for _ in range(MOST_STEPS):
+        moved, length = _newton_step(model, x[active], q[active])
+        q = q.replaced(active, moved)
+        active = active[length > SETTLED]
         if not len(active):
             break
-    if curvature_is_known(model):
-        step = _steps(model, x, q, longest, refined=True)
-        q = Gaussian(q.mean + step.mean, step.factor)
-    return Approximation(q, misfit)
+    return _newton_step(model, x, q, corrected=True)[0]
 
 
-class _Step(NamedTuple):
-    mean: Tensor
-    """What to add to the mean, (n, d)."""
-
-    factor: Tensor
-    """The new factor, (n, d, d)."""
-
-    length: Tensor
-    """Squared length of the step, in posterior standard deviations, (n,)."""
-
-    misfit: Tensor
-
-
-def _steps(
-    model: LatentVariableModel,
-    x: Tensor,
-    q: Gaussian,
-    longest: float,
-    *,
-    refined: bool = False,
-) -> _Step:
-    vectors = max(1, q.mean.shape[-1] // PASSES)
-    parts = [
-        _step(model, x[rows], q[rows], longest, refined=refined)
-        for rows in pieces(len(x), vectors, x[0].numel(), x.device)
-    ]
-    return _Step(*(torch.cat(part) for part in zip(*parts, strict=True)))
-
-
-def _step(
-    model: LatentVariableModel, x: Tensor, q: Gaussian, longest: float, *, refined: bool
-) -> _Step:
-    decoded = linearize(model, q.mean, q.factor)
+def _newton_step(
+    model: LatentVariableModel, x: Tensor, q: Gaussian, *, corrected: bool = False
+) -> tuple[Gaussian, Tensor]:
+    """The next Gaussian, and the squared length of the step before it is clipped, (n,)."""
+    decoded = linearize(model, q)
+    jacobian, dtype = decoded.jacobian, decoded.jacobian.dtype
     score, information = _moments(model.observation, x, decoded.mean, decoded.std)
-    dtype = decoded.slopes.dtype
-    weighted = decoded.slopes * information.unsqueeze(1).to(dtype)
-    fisher = (weighted @ decoded.slopes.mT).to(x.dtype)
-    gradient = (score.unsqueeze(1).to(dtype) @ decoded.slopes.mT).to(x.dtype).mT
+    weighted = jacobian * information.unsqueeze(1).to(dtype)
+    fisher = (weighted @ jacobian.mT).to(x.dtype)
+    gradient = (score.unsqueeze(1).to(dtype) @ jacobian.mT).to(x.dtype).mT
     gradient = gradient - q.factor.mT @ q.mean.unsqueeze(-1)
-    if refined:
-        gradient = gradient + decoded.score_correction(weighted).unsqueeze(-1)
-    prior = q.factor.mT @ q.factor
-    bent = fisher - decoded.curvature(score)
-    _, failed = torch.linalg.cholesky_ex(bent + (1 - LEAST_PRECISION) * prior)
-    precision = prior + torch.where((failed == 0)[:, None, None], bent, fisher)
+    if corrected:
+        gradient = gradient + decoded.gradient_correction(weighted).unsqueeze(-1)
+    prior, curvature = q.factor.mT @ q.factor, fisher - decoded.hessian(score)
+    _, failed = torch.linalg.cholesky_ex(curvature + (1 - LEAST_PRECISION) * prior)
+    precision = prior + torch.where((failed == 0)[:, None, None], curvature, fisher)
     triangle = torch.linalg.cholesky(precision)
     step = torch.cholesky_solve(gradient, triangle)
-    taken = shortened(step.squeeze(-1), longest)
-    return _Step(
-        mean=(q.factor @ taken.unsqueeze(-1)).squeeze(-1),
-        factor=torch.linalg.solve_triangular(triangle.mT, q.factor, upper=True, left=False),
-        length=(step * gradient).sum((1, 2)),
-        misfit=_misfit(score, information),
-    )
-
-
-def _misfit(score: Tensor, information: Tensor) -> Tensor:
-    return score.square().sum(-1) / information.sum(-1)
+    longest = LONGEST_STEP * math.sqrt(model.latent) if decoded.hidden else math.inf
+    taken = clip_length(step.squeeze(-1), longest)
+    factor = torch.linalg.solve_triangular(triangle.mT, q.factor, upper=True, left=False)
+    return Gaussian(q.draw(taken[None])[0], factor), (step * gradient).sum((1, 2))
 
 
 def _moments(
@@ -200,19 +136,15 @@ def _moments(
 
     By the two-point Gauss-Hermite rule, mean +- std.
     """
-    shape = observation.parameter_shape
-    parameters = torch.stack([mean + std, mean - std]).view(2, -1, *shape)
-    information = observation.fisher_information(parameters)
+    parameters = torch.stack([mean + std, mean - std]).view(2, -1, *observation.parameter_shape)
     score = _score(observation, x, parameters)
+    information = observation.fisher_information(parameters)
     return score.mean(0).flatten(1), information.mean(0).flatten(1)
 
 
 def _score(observation: ObservationModel, x: Tensor, parameters: Tensor) -> Tensor:
-    """d log p(x | parameters) / d parameters, as the model has it written out, or by autograd."""
-    if isinstance(observation, Bernoulli):
-        return observation.score(x, parameters)
+    """The score function, d log p(x | parameters) / d parameters."""
     with torch.enable_grad():
-        parameters = parameters.detach().requires_grad_()
-        log_likelihood = observation.log_prob(x, parameters).sum()
-        (score,) = torch.autograd.grad(log_likelihood, parameters)
+        at = parameters.detach().requires_grad_()
+        (score,) = torch.autograd.grad(observation.log_prob(x, at).sum(), at)
     return score

@@ -36,15 +36,6 @@ class Bernoulli(nn.Module):
             return terms.flatten(-len(self.shape)).sum(-1)
         return _log_prob_without_gradient(x, parameters, len(self.shape))
 
-    def log_prob_of_pairs(self, x: Tensor, parameters: Tensor) -> Tensor:
-        """log p(x_i | z_j), affine in x and so one product: (n, ...), (J, ...) -> (n, J)."""
-        of_nothing = self.log_prob(torch.zeros_like(x[:1]), parameters)
-        return x.flatten(1) @ parameters.flatten(1).T + of_nothing
-
-    def score(self, x: Tensor, parameters: Tensor) -> Tensor:
-        """d log p / d l = x - p, of the parameters' shape."""
-        return x - torch.sigmoid(parameters)
-
     def fisher_information(self, parameters: Tensor) -> Tensor:
         """p (1 - p), which is also the exact curvature of -log p in the logits."""
         probability = torch.sigmoid(parameters)

@@ -6,26 +6,35 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
+from arviz_stats.base.array import array_stats
 from numpy.typing import NDArray
 from torch import Tensor
 
 from memo.spec.scoring_specs import LARGEST_PARETO_K
 
-__all__ = [
-    "TAIL_DRAWS",
-    "LogLikelihood",
-    "concatenate",
-    "log_mean_exp",
-    "pareto_k",
-]
+__all__ = ["LogLikelihood", "concatenate", "from_weights", "log_mean_exp", "pareto_k"]
 
 TAIL_DRAWS = 25
 """The fewest draws whose largest fifth, five weights, has a tail to fit."""
 
+EQUAL = 1e-3
+"""Nats within which all log weights are equal to rounding."""
+
 
 @dataclass(frozen=True)
 class LogLikelihood:
-    """Estimates of log p(x) for n observations; each array is (n,)."""
+    """Estimates of log p(x) for n observations; each array is (n,).
+
+    >>> estimate = LogLikelihood(
+    ...     value=np.array([-2.0, -3.0]),
+    ...     std_error=np.array([0.1, 0.6]),
+    ...     effective_sample_size=np.array([30.0, 3.0]),
+    ...     samples=np.array([32, 32]),
+    ...     pareto_k=np.array([0.2, 0.3]),
+    ... )
+    >>> estimate.unreliable(tolerance=0.4)
+    array([False,  True])
+    """
 
     value: NDArray[np.float64]
     """log p(x), nats."""
@@ -46,11 +55,20 @@ class LogLikelihood:
     """
 
     def unreliable(self, tolerance: float) -> NDArray[np.bool_]:
-        """Which estimates not to trust, (n,): the error is above `tolerance` or itself unknown."""
+        """True for estimates not to trust, (n,): their error is above `tolerance` or not known."""
         return (self.std_error > tolerance) | (self.pareto_k > LARGEST_PARETO_K)
 
 
-def log_mean_exp(log_weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def from_weights(log_weights: Tensor) -> LogLikelihood:
+    """The estimates that S weights for each of n observations make: (S, n)."""
+    value, std_error, effective = log_mean_exp(log_weights)
+    samples = np.full(len(value), len(log_weights), dtype=np.int64)
+    return LogLikelihood(value, std_error, effective, samples, pareto_k(log_weights))
+
+
+def log_mean_exp(
+    log_weights: Tensor,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """The log of the mean weight, its standard error, and the effective sample size.
 
     The standard error is the delta method's, sd(w) / (mean(w) sqrt(S)); the effective sample size
@@ -60,7 +78,11 @@ def log_mean_exp(log_weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         log_weights: (S, n), S at least 2.
 
     Returns:
-        Three (n,), float64, on the CPU.
+        Three (n,).
+
+    >>> value, std_error, effective = log_mean_exp(torch.tensor([[1.0], [3.0]]).log())
+    >>> bool(np.isclose(value, math.log(2))), bool(np.isclose(effective, 16 / 10))
+    (True, True)
     """
     log_weights = log_weights.to("cpu", torch.float64)
     samples = log_weights.shape[0]
@@ -68,7 +90,7 @@ def log_mean_exp(log_weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     relative = torch.exp(log_weights - value)
     std_error = relative.std(0, correction=1) / math.sqrt(samples)
     effective = relative.sum(0).square() / relative.square().sum(0)
-    return value, std_error, effective
+    return value.numpy(), std_error.numpy(), effective.numpy()
 
 
 def pareto_k(log_weights: Tensor) -> NDArray[np.float64]:
@@ -79,19 +101,14 @@ def pareto_k(log_weights: Tensor) -> NDArray[np.float64]:
     importance sampling, JMLR 25, section 3). The fit is ArviZ's. It is 0 for weights that are
     equal to rounding, and 1, no evidence of a finite mean, for fewer than `TAIL_DRAWS` draws.
     """
-    columns = log_weights.to("cpu", torch.float64).T.contiguous().numpy()
-    if columns.shape[1] < TAIL_DRAWS:
-        return np.ones(len(columns))
-    return np.array([_tail_shape(column) for column in columns], dtype=np.float64)
-
-
-def _tail_shape(log_weights: NDArray[np.float64]) -> float:
-    if np.ptp(log_weights) < 1e-3:
-        return 0.0
-    from arviz_stats.base.array import array_stats  # noqa: PLC0415 -- takes a second
-
-    _, shape = array_stats.psislw(-log_weights)  # type: ignore[no-untyped-call]
-    return float(shape) if np.isfinite(shape) else 1.0
+    rows = log_weights.to("cpu", torch.float64).T.contiguous().numpy()
+    if rows.shape[1] < TAIL_DRAWS:
+        return np.ones(len(rows))
+    shape = np.zeros(len(rows))
+    unequal = ~(np.ptp(rows, axis=1) < EQUAL)  # as weights that are no numbers are
+    if unequal.any():
+        _, shape[unequal] = array_stats.psislw(-rows[unequal])  # type: ignore[no-untyped-call]
+    return np.where(np.isfinite(shape), shape, 1.0)
 
 
 def concatenate(parts: Sequence[LogLikelihood]) -> LogLikelihood:
