@@ -1,4 +1,4 @@
-"""Observations that are in memory already."""
+"""Observations in memory as a prepared data set."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,17 +18,17 @@ LEVELS = 256
 def prepare_array(
     values: ArrayLike, ids: Sequence[object] | None, labels: Sequence[object] | None
 ) -> Prepared:
-    """An array as a data set; what is scored are its values as they are.
+    """An array as a data set whose values are scored as they are.
 
     Args:
-        values: (n, *shape). Zeros and ones are binary; other integers from 0 to 255 are levels; all
-            else are real numbers, in float32.
-        ids: A name of each observation; its position when None.
-        labels: A label of each observation.
+        values: (n, *shape). Zeros and ones are binary, other integers from 0 to 255 are levels, and
+            all others are real numbers in float32.
+        ids: Name of each observation; its position when None.
+        labels: Label of each observation.
 
     Raises:
-        DataError: It is not an array of numbers, has fewer than two observations, values that are
-            not finite or all the same; or there are more or fewer names or labels.
+        DataError: The values are not an array of numbers, are not finite, or are fewer than two
+            observations or all the same; or there are more or fewer names or labels.
     """
     numbers = _numbers(values)
     scored = _typed(numbers)
@@ -42,10 +42,15 @@ def prepare_array(
 def observation_table(
     count: int, ids: Sequence[object] | None, labels: Sequence[object] | None
 ) -> pl.DataFrame:
-    """`index`, `id` and `label` of so many observations; positions are ids when None.
+    """Table of `index`, `id` and `label` of observations.
+
+    Args:
+        count: Number of observations.
+        ids: Name of each observation; its position when None.
+        labels: Label of each observation.
 
     Raises:
-        DataError: There are more or fewer names or labels, or a name is there twice.
+        DataError: There are more or fewer names or labels, or two names are the same.
     """
     table = pl.DataFrame(
         {
@@ -61,7 +66,7 @@ def observation_table(
 
 
 def support_of(prepared: Prepared) -> Support:
-    """Which values a density of an array's observations must be defined on."""
+    """Values that a density of an array's observations must be defined on."""
     if prepared.scored.dtype != np.uint8:
         return "continuous"
     return "binary" if prepared.white == 1 else "levels"

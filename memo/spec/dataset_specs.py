@@ -12,6 +12,7 @@ __all__ = [
     "CelebASpec",
     "DatasetSpec",
     "DigitsSpec",
+    "DownloadedSpec",
     "FashionMNISTSpec",
     "FilesSpec",
     "ImageFolderSpec",
@@ -113,7 +114,7 @@ class DigitsSpec(ImagesSpec):
     depth = 17
 
 
-class _DownloadedSpec(ImagesSpec):
+class DownloadedSpec(ImagesSpec):
     """A data set of images whose files torchvision can download."""
 
     root: str = Field(
@@ -125,7 +126,7 @@ class _DownloadedSpec(ImagesSpec):
     )
 
 
-class MNISTSpec(_DownloadedSpec):
+class MNISTSpec(DownloadedSpec):
     """MNIST (LeCun et al. 1998): the 60,000 training images of handwritten digits, 28 x 28."""
 
     kind: Literal["mnist"]
@@ -133,7 +134,7 @@ class MNISTSpec(_DownloadedSpec):
     source_observations = 60_000
 
 
-class FashionMNISTSpec(_DownloadedSpec):
+class FashionMNISTSpec(DownloadedSpec):
     """Fashion-MNIST (Xiao et al. 2017): the 60,000 training images of clothes, 28 x 28."""
 
     kind: Literal["fashion-mnist"]
@@ -141,7 +142,7 @@ class FashionMNISTSpec(_DownloadedSpec):
     source_observations = 60_000
 
 
-class CIFAR10Spec(_DownloadedSpec):
+class CIFAR10Spec(DownloadedSpec):
     """CIFAR-10 (Krizhevsky 2009): the 50,000 training images in ten classes, 3 x 32 x 32."""
 
     kind: Literal["cifar10"]
@@ -149,7 +150,7 @@ class CIFAR10Spec(_DownloadedSpec):
     source_observations = 50_000
 
 
-class CelebASpec(_DownloadedSpec):
+class CelebASpec(DownloadedSpec):
     """CelebA (Liu et al. 2015): the 162,770 training images of aligned faces, 3 x 218 x 178."""
 
     kind: Literal["celeba"]
