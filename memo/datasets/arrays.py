@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from memo.datasets.prepared import DataError, Prepared, check_prepared
+from memo.datasets.prepared import DataError, Prepared, check_prepared, named_observations
 from memo.spec.base import Support
 
 __all__ = ["observation_table", "prepare_array", "support_of"]
@@ -52,14 +52,8 @@ def observation_table(
     Raises:
         DataError: There are more or fewer names or labels, or two names are the same.
     """
-    table = pl.DataFrame(
-        {
-            "index": range(count),
-            "id": _texts("ids", range(count) if ids is None else ids, count),
-            "label": _texts("labels", labels, count),
-        },
-        schema={"index": pl.Int64, "id": pl.String, "label": pl.String},
-    )
+    named = _texts("ids", range(count) if ids is None else ids, count)
+    table = named_observations(named, _texts("labels", labels, count))
     if table["id"].n_unique() < count:
         raise DataError("ids: two observations have the same")
     return table

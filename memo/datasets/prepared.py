@@ -94,7 +94,7 @@ class Prepared:
         return len(self.scored)
 
 
-def named_observations(ids: Sequence[str], labels: Sequence[str | None]) -> pl.DataFrame:
+def named_observations(ids: Sequence[str | None], labels: Sequence[str | None]) -> pl.DataFrame:
     """The table `Prepared.observations`, of ids and labels in order."""
     return pl.DataFrame(
         {"index": range(len(ids)), "id": ids, "label": labels},

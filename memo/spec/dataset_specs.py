@@ -67,7 +67,7 @@ class ImagesSpec(_SourceSpec):
     )
     size: Positive | None = Field(
         default=None,
-        description="Resize to a square of this side length, in pixels. Images that are not "
+        description="Resize to a square of this side length, in pixels; images that are not "
         "square are first cropped to their largest central square.",
     )
     pad: int = Field(default=0, ge=0, description="Black pixels to add on each side.")
@@ -89,20 +89,18 @@ class ImagesSpec(_SourceSpec):
     @property
     def shape(self) -> tuple[int, int, int] | None:
         """Channels, height and width of the prepared images; None before they are read."""
-        side = self.size or self.crop
-        if side is None and self.native is None:
-            return None
-        height, width = (side, side) if side else (self.native or (0, 0, 0))[1:]
-        return (self._channels, height + 2 * self.pad, width + 2 * self.pad)
+        return None if self.native is None else self._shaped(*self.native)
 
     @property
     def support(self) -> Support:
         """Values that a density of these observations must be defined on."""
         return "binary" if self.values == "dynamic" else self.values
 
-    @property
-    def _channels(self) -> int:
-        return 0 if self.native is None else self.native[0]
+    def _shaped(self, channels: int, height: int, width: int) -> tuple[int, int, int]:
+        side = self.size or self.crop
+        if side is not None:
+            height = width = side
+        return (channels, height + 2 * self.pad, width + 2 * self.pad)
 
 
 class DigitsSpec(ImagesSpec):
@@ -118,12 +116,9 @@ class DownloadedSpec(ImagesSpec):
     """A data set of images whose files torchvision can download."""
 
     root: str = Field(
-        default="data/sources",
-        description="Folder of the source's files, relative to the project's.",
+        default="data/sources", description="Folder of the source's files, from the project's."
     )
-    download: bool = Field(
-        default=True, description="Let torchvision download files that are missing."
-    )
+    download: bool = Field(default=True, description="Let torchvision download missing files.")
 
 
 class MNISTSpec(DownloadedSpec):
@@ -171,8 +166,9 @@ class ImageFolderSpec(ImagesSpec):
     )
 
     @property
-    def _channels(self) -> int:
-        return self.channels
+    def shape(self) -> tuple[int, int, int] | None:
+        """Channels, height and width of the prepared images; None before they are read."""
+        return self._shaped(self.channels, 0, 0) if self.size or self.crop else None
 
 
 class SyntheticSpec(_SourceSpec):
@@ -195,8 +191,7 @@ class SyntheticSpec(_SourceSpec):
     duplicates: int = Field(
         default=0,
         ge=0,
-        description="Further observations, each an exact copy of one that was drawn from the "
-        "mixture.",
+        description="Further observations, each an exact copy of one of the mixture.",
     )
     support: ClassVar[Support] = "continuous"
 
@@ -225,9 +220,7 @@ class TableSpec(_SourceSpec):
         "line."
     )
     separator: str = Field(
-        default=",",
-        pattern=r"^[\t !#-~]$",
-        description="Character between the fields of a line of CSV.",
+        default=",", pattern=r"^[\t !#-~]$", description="Character between the fields of CSV."
     )
     id: str | None = Field(
         default=None,
@@ -241,7 +234,7 @@ class TableSpec(_SourceSpec):
         default=None,
         min_length=1,
         description="Columns that are modelled, in this order; default: all but those of `id`, "
-        "`label` and `drop`.",
+        "`label`, `drop`.",
     )
     drop: list[str] = Field(default=[], description="Columns that are not modelled.")
     categorical: list[str] = Field(

@@ -46,14 +46,15 @@ def read_records(spec: TableSpec) -> Prepared:
             f"{spec.path}: has {len(table) or 'no'} record{'s' * (not len(table))}; memorization "
             "is measured on two or more"
         )
-    source = _Source(spec, table)
-    read = [_column(source, table[name]) for name in _modelled(spec, table.columns)]
+    read = [_column(_Source(spec, table, name)) for name in _modelled(spec, table.columns)]
     columns = [one.column for one in read]
     with np.errstate(all="ignore"):
         scored = encoded(columns, [one.values for one in read])
-        _check_resolution(source, columns, scored)
-    ids = _ids(source).to_list()
-    labels = [None] * len(table) if spec.label is None else _names(source, spec.label).to_list()
+        _check_resolution(spec, table, columns, scored)
+    ids = _ids(spec, table).to_list()
+    labels = [None] * len(table)
+    if spec.label is not None:
+        labels = _Source(spec, table, spec.label).texts().to_list()
     return Prepared(
         scored=scored,
         observations=named_observations(ids, labels),
@@ -69,30 +70,49 @@ def read_records(spec: TableSpec) -> Prepared:
 
 @dataclass(frozen=True)
 class _Source:
-    """A table and the spec that describes it."""
+    """A column as the file has it."""
 
     spec: TableSpec
     table: pl.DataFrame
+    name: str
 
-    def error(self, column: str, message: str, row: int | None = None) -> DataError:
-        """An error about a column, or about its value in a row."""
+    @property
+    def series(self) -> pl.Series:
+        """Values of the column."""
+        return self.table[self.name]
+
+    def texts(self) -> pl.Series:
+        """Values as text, null where they are missing; booleans as `true` and `false`.
+
+        Raises:
+            DataError: The column has values of another type.
+        """
+        series = self.series
+        if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
+            raise self.unusable()
+        texts = series.cast(pl.String).str.strip_chars()
+        missing = texts.is_in([*self.spec.missing_values, ""])
+        if series.dtype.is_float():
+            missing |= series.is_nan()
+        return texts.zip_with(~missing.fill_null(True), pl.Series([None], dtype=pl.String))
+
+    def error(self, message: str, row: int | None = None) -> DataError:
+        """An error about the column, or about its value in a row."""
         record = "" if row is None else f", record {self.table[RECORD][int(row)]}"
-        return DataError(f"{self.spec.path}: column {column!r}{record}: {message}")
+        return DataError(f"{self.spec.path}: column {self.name!r}{record}: {message}")
 
-    def unusable(self, series: pl.Series) -> DataError:
-        """An error about the type of a column."""
+    def unusable(self) -> DataError:
+        """An error about the type of the column."""
         return self.error(
-            series.name,
-            f"is of type {series.dtype}, but only numbers, text and booleans can be used; name it "
-            "under `drop`",
+            f"is of type {self.series.dtype}, but only numbers, text and booleans can be used; "
+            "name it under `drop`"
         )
 
-    def constant(self, column: str, value: Any) -> DataError:
+    def constant(self, value: Any) -> DataError:
         """An error about a column with a single value."""
         return self.error(
-            column,
             f"is {_short(value)} in all {len(self.table):,} records, and says nothing about any; "
-            "name it under `drop`",
+            "name it under `drop`"
         )
 
 
@@ -129,81 +149,64 @@ def _modelled(spec: TableSpec, names: list[str]) -> list[str]:
     return modelled
 
 
-def _column(source: _Source, series: pl.Series) -> _Read:
-    spec, name = source.spec, series.name
-    _check_type(source, series)
-    if series.dtype.is_numeric() and name not in spec.categorical:
+def _column(source: _Source) -> _Read:
+    spec, series = source.spec, source.series
+    numeric = series.dtype.is_numeric()
+    categorical = source.name in spec.categorical
+    if numeric and not categorical:
         return _number(source, series.cast(pl.Float64).fill_nan(None))
-    texts = _texts(spec, series)
-    if name not in spec.categorical and not is_parquet(spec.path):
+    texts = source.texts()
+    if not categorical and not is_parquet(spec.path):
         numbers = texts.cast(pl.Float64, strict=False)
         wrong = (numbers.is_null() & texts.is_not_null()).arg_true()
         if len(texts) > texts.null_count() and not len(wrong):
             return _number(source, numbers)
         if numbers.null_count() < len(numbers):
             raise source.error(
-                name,
                 f"{_short(texts[wrong[0]])} is not a number, but other values of the column are; "
                 "name the column under `categorical`, or the text under `missing_values`",
                 wrong[0],
             )
     if series.dtype.is_temporal():
-        raise source.unusable(series)
+        raise source.unusable()
     return _category(source, texts)
 
 
-def _check_type(source: _Source, series: pl.Series) -> None:
-    if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
-        raise source.unusable(series)
-
-
-def _texts(spec: TableSpec, series: pl.Series) -> pl.Series:
-    """Values as text, null where they are missing; booleans as `true` and `false`."""
-    texts = series.cast(pl.String).str.strip_chars()
-    missing = texts.is_in([*spec.missing_values, ""])
-    if series.dtype.is_float():
-        missing |= series.is_nan()
-    return texts.zip_with(~missing.fill_null(True), pl.Series([None], dtype=pl.String))
-
-
 def _number(source: _Source, series: pl.Series) -> _Read:
-    spec, name = source.spec, series.name
     _check_missing(source, series)
     beyond = (series.abs() > LARGEST).fill_null(False).arg_true()
     if len(beyond):
         found = series[beyond[0]]
         size = "infinite" if np.isinf(found) else f"{found:.6g}, beyond {LARGEST:.0e}"
-        raise source.error(name, f"is {size}", beyond[0])
+        raise source.error(f"is {size}", beyond[0])
     values = series.fill_null(float(np.median(series.drop_nulls()))).to_numpy()
     if values.min() == values.max():
-        raise source.constant(name, values[0])
-    step = spec.dequantize.get(name)
+        raise source.constant(values[0])
+    step = source.spec.dequantize.get(source.name)
     if step is not None:
-        values = _dequantized(source, name, values, step)
-    mean, scale = _moments(values) if spec.standardize else (0.0, 1.0)
-    return _Read(Column(name, None, mean, scale, step), values, series.null_count())
+        values = _dequantized(source, values, step)
+    mean, scale = _moments(values) if source.spec.standardize else (0.0, 1.0)
+    return _Read(Column(source.name, None, mean, scale, step), values, series.null_count())
 
 
 def _category(source: _Source, texts: pl.Series) -> _Read:
-    name = texts.name
+    name = source.name
     if name in source.spec.dequantize:
-        raise source.error(name, "is under `dequantize`, but has categories and no numbers")
+        raise source.error("is under `dequantize`, but has categories and no numbers")
     _check_missing(source, texts)
     counts = texts.drop_nulls().value_counts().sort(["count", name], descending=[True, False])
     names = sorted(counts[name])
     if len(names) == 1:
-        raise source.constant(name, names[0])
+        raise source.constant(names[0])
     if len(names) == len(texts):
         raise source.error(
-            name,
             f"has another text in each of the {len(texts):,} records, as an identifier has; name "
-            "it under `id` or `drop`",
+            "it under `id` or `drop`"
         )
     if len(names) > MOST_CATEGORIES:
         raise source.error(
-            name,
             f"has {len(names):,} different texts, more than the {MOST_CATEGORIES} that a column "
-            "of categories may have; name it under `id`, `label` or `drop`",
+            "of categories may have; name it under `id`, `label` or `drop`"
         )
     position = {category: position for position, category in enumerate(names)}
     full = texts.fill_null(counts[name][0])
@@ -214,20 +217,17 @@ def _category(source: _Source, texts: pl.Series) -> _Read:
 def _check_missing(source: _Source, series: pl.Series) -> None:
     missing = series.is_null().arg_true()
     if len(missing) == len(series):
-        raise source.error(series.name, "has no values")
+        raise source.error("has no values")
     if len(missing) and source.spec.missing == "refuse":
         others = f", nor have {len(missing) - 1:,} others" if len(missing) > 1 else ""
         raise source.error(
-            series.name,
             f"has no value{others}; `missing: impute` fills {'them' if others else 'it'} in, "
             "`drop` leaves the column out",
             missing[0],
         )
 
 
-def _dequantized(
-    source: _Source, name: str, values: NDArray[np.float64], step: float
-) -> NDArray[np.float64]:
+def _dequantized(source: _Source, values: NDArray[np.float64], step: float) -> NDArray[np.float64]:
     """Add uniform noise as wide as the step, from a stream of the column's own.
 
     The noise falls on the middles of `PLACES` parts of the step, so that rounding to float32
@@ -238,14 +238,12 @@ def _dequantized(
     beside = np.flatnonzero(~(np.abs(steps - np.rint(steps)) <= TOLERANCE))
     if len(beside):
         raise source.error(
-            name,
             f"{values[beside[0]]:.6g} is not a multiple of {step:.6g}, which `dequantize` says "
             "that it was rounded to",
             beside[0],
         )
-    seed = np.random.SeedSequence(source.spec.seed, spawn_key=(*name.encode(),))
-    stream = np.random.default_rng(seed)
-    noise = (stream.integers(PLACES, size=len(values)) + 0.5) / PLACES - 0.5
+    seed = np.random.SeedSequence(source.spec.seed, spawn_key=(*source.name.encode(),))
+    noise = (np.random.default_rng(seed).integers(PLACES, size=len(values)) + 0.5) / PLACES - 0.5
     return values + step * noise
 
 
@@ -257,40 +255,37 @@ def _moments(values: NDArray[np.float64]) -> tuple[float, float]:
     return float(mean), float(largest * np.sqrt(np.square(offsets / largest).mean()))
 
 
-def _check_resolution(source: _Source, columns: list[Column], scored: NDArray[np.float32]) -> None:
+def _check_resolution(
+    spec: TableSpec, table: pl.DataFrame, columns: list[Column], scored: NDArray[np.float32]
+) -> None:
     """See that float32 keeps the digits in which a column's numbers differ."""
     numbers = [column for column in columns if column.categories is None]
     for column, values in zip(numbers, scored.T, strict=False):
         spread = _moments(values.astype(np.float64))[1]
         if not np.spacing(np.abs(values).max()) <= RESOLUTION * spread:
-            raise source.error(
-                column.name,
+            raise _Source(spec, table, column.name).error(
                 "its numbers differ by too little for their size; `standardize: true`, or another "
-                "unit, keeps their digits",
+                "unit, keeps their digits"
             )
 
 
-def _ids(source: _Source) -> pl.Series:
-    name, record = source.spec.id, source.table[RECORD]
-    if name is None:
+def _ids(spec: TableSpec, table: pl.DataFrame) -> pl.Series:
+    record = table[RECORD]
+    if spec.id is None:
         return "record " + record.cast(pl.String)
-    ids = _names(source, name)
+    source = _Source(spec, table, spec.id)
+    ids = source.texts()
     missing = ids.is_null().arg_true()
     if len(missing):
-        raise source.error(name, "has no id", missing[0])
+        raise source.error("has no id", missing[0])
     again = ids.is_first_distinct().not_().arg_true()
     if len(again):
-        twice = ids[again[0]]
-        first = record[(ids == twice).arg_true()[0]]
+        name = ids[again[0]]
+        first = record[(ids == name).arg_true()[0]]
         raise source.error(
-            name, f"records {first} and {record[again[0]]} have the same id {_short(twice)}"
+            f"records {first} and {record[again[0]]} have the same id {_short(name)}"
         )
     return ids
-
-
-def _names(source: _Source, name: str) -> pl.Series:
-    _check_type(source, source.table[name])
-    return _texts(source.spec, source.table[name])
 
 
 def _short(value: Any) -> str:
