@@ -173,7 +173,7 @@ def test_what_cannot_be_made_from_another_is_refused(tmp_path, derived, message)
     assert re.search(message, str(error.value))
 
 
-def test_a_removal_outside_derived_is_refused_since_dvc_would_not_order_it(tmp_path):
+def test_a_removal_outside_derived_is_refused(tmp_path):
     remove = {"kind": "remove", "of": "x", "count": 3}
     file = write(tmp_path, {"x": experiment(), "y": experiment(mitigations=[remove])})
     with pytest.raises(SpecError, match="write this one under `derived`"):
@@ -242,9 +242,7 @@ def test_what_acts_on_the_released_density_leaves_fingerprints_alone(tmp_path):
     ("option", "default", "other"),
     [("precision", "float32", "bfloat16"), ("compile", False, True)],
 )
-def test_how_steps_are_computed_is_in_fingerprints_where_it_is_not_the_default(
-    tmp_path, option, default, other
-):
+def test_precision_other_than_the_default_is_in_fingerprints(tmp_path, option, default, other):
     own = {"plain": {}, "named": {option: default}, "other": {option: other}}
     trainings = {name: {"epochs": 4} | more for name, more in own.items()}
     prints = fingerprints(tmp_path, {n: experiment(training=t) for n, t in trainings.items()})

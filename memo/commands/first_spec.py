@@ -84,7 +84,7 @@ class FirstSpec:
 
 
 class Effort(NamedTuple):
-    """How much is trained: a design, epochs, and observations if not all are affordable."""
+    """Extent of the training: design, epochs, and a limit where observations are too many."""
 
     folds: int
     repeats: int

@@ -161,8 +161,8 @@ class ImageFolderSpec(ImagesSpec):
     channels: Literal[1, 3] = Field(default=3, description="1: grey. 3: red, green, blue.")
     unreadable: Literal["error", "skip"] = Field(
         default="error",
-        description="What to do with images that cannot be read. error: stop, and list all of "
-        "them. skip: leave them out, and list them in dataset.json.",
+        description="Treatment of images that cannot be read. error: stop, and list all of them. "
+        "skip: leave them out, and list them in dataset.json.",
     )
 
     @property
@@ -242,7 +242,7 @@ class TableSpec(_SourceSpec):
     )
     missing: Literal["refuse", "impute"] = Field(
         default="refuse",
-        description="What to do with missing values in modelled columns. refuse: stop. impute: "
+        description="Treatment of missing values in modelled columns. refuse: stop. impute: "
         "replace them by the column's median or most frequent category, and score these as if "
         "they had been observed; dataset.json counts them.",
     )

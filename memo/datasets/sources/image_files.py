@@ -43,7 +43,7 @@ class ImageFiles:
     kept: list[str] = field(default_factory=list)
     """Names of the files that were read."""
     unreadable: dict[str, str] = field(default_factory=dict)
-    """What is wrong with each of the other files, by name."""
+    """Reasons why the other files could not be read, by name."""
 
 
 def reshape_arrays(levels: NDArray[np.uint8], spec: ImagesSpec) -> NDArray[np.uint8]:

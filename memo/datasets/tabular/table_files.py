@@ -118,7 +118,7 @@ def _check_lines(path: str, content: bytes, separator: str, width: int) -> None:
     """See that all records have as many fields as the first line.
 
     Raises:
-        DataError: One has not; the message names the first of them.
+        DataError: A record has more or fewer; the message names its line.
     """
     for line, fields in _lines(path, content, separator):
         if fields and len(fields) != width:
