@@ -277,7 +277,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(installed: Path, folder: Path, *arguments: str) -> str:
     path = f"{installed}{os.pathsep}{os.environ['PATH']}"
-    result = command(folder, *arguments, PATH=path)
+    result = command(folder, *arguments, PATH=path, PYTHONPATH="")
     return result.stdout
 
 

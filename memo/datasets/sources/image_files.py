@@ -16,7 +16,7 @@ from PIL import Image
 from memo.datasets.prepared import DataError
 from memo.spec.dataset_specs import ImagesSpec
 
-__all__ = ["UNREADABLE", "ImageFiles", "Images", "read_files", "reshape_arrays"]
+__all__ = ["BROKEN", "ImageFiles", "Images", "read_files", "reshape_arrays"]
 
 BATCH = 512
 LISTED = 10
@@ -118,18 +118,11 @@ def _decode(path: Path, spec: ImagesSpec, channels: int) -> NDArray[np.uint8] | 
             if image.mode.startswith(("I", "F")):
                 return f"has pixels of mode {image.mode}, not of 8 bits"
             return _pixels(_reshaped(image.convert("L" if channels == 1 else "RGB"), spec))
-    except UNREADABLE as error:
+    except BROKEN as error:
         return f"{type(error).__name__}: {error}".replace(str(path), path.name)
 
 
-UNREADABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    Image.DecompressionBombError,
-)
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 """Exceptions that Pillow raises at damaged files."""
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from memo.datasets.prepared import DataError
-from memo.datasets.sources.image_files import UNREADABLE, Images, read_files
+from memo.datasets.sources.image_files import BROKEN, Images, read_files
 from memo.spec.dataset_specs import ImageFolderSpec
 
 __all__ = ["FolderSurvey", "read_image_folder", "survey_image_folder"]
@@ -81,7 +81,7 @@ def survey_image_folder(root: Path) -> FolderSurvey:
                 sizes.add((image.height, image.width))
                 grey.append(image.mode in ("1", "L", "LA"))
                 levels = np.asarray(image.convert("L"))
-        except UNREADABLE:
+        except BROKEN:
             continue
         extreme.append(float(((levels <= DARK) | (levels >= BRIGHT)).mean()))
     if not sizes:
