@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from pydantic import TypeAdapter
+from scipy import special, stats
 from torchvision import datasets as torchvision_datasets
 
 from memo.artifacts.files import ArtifactError
@@ -22,6 +23,7 @@ from memo.datasets.prepared import (
     Prepared,
     check_prepared,
     content_hash,
+    named_observations,
     restored,
     stored,
 )
@@ -245,6 +247,32 @@ def test_a_uniform_density_of_the_pixels_has_log_depth_for_each_of_them():
     share = 1 / (1 + np.exp(-x))
     log_p_of_x = np.log(share * (1 - share) / 0.9).sum((1, 2, 3))
     np.testing.assert_allclose(log_p_of_x + rows.log_jacobian(), -16 * math.log(256), rtol=1e-6)
+
+
+def test_log_p_converts_between_spaces_by_the_jacobian():
+    """Normal logits have the log p of pixels that scipy's change of variables gives."""
+    levels = np.random.default_rng(3).integers(0, 256, (6, 1, 2, 3)).astype(np.uint8)
+    rows = Logits(levels, 256, 0.05, seed=2)
+    x, means = rows[:].astype(np.float64), np.array([-1.0, 0.5]).reshape(2, 1, 1, 1, 1)
+    ids = named_observations([f"{i}" for i in range(6)], [None] * 6)
+    prepared = Prepared(rows, ids, log_jacobian=rows.log_jacobian())
+    log_p = stats.norm(means, 2.0).logpdf(x).sum((-3, -2, -1))
+    t, step = 256 * (special.expit(x) - 0.05) / 0.9, 1e-5
+
+    def cdf(t):
+        return stats.norm(means, 2.0).cdf(special.logit(0.05 + 0.9 * t / 256))
+
+    numerical = np.log((cdf(t + step) - cdf(t - step)) / (2 * step)).sum((-3, -2, -1))
+    np.testing.assert_allclose(prepared.to_original(log_p), numerical, atol=1e-4)
+    some = np.array([4, 1])
+    assert np.array_equal(
+        prepared.to_original(log_p[:, some], some), prepared.to_original(log_p)[:, some]
+    )
+    assert np.array_equal(prepared.to_original(log_p[0]), prepared.to_original(log_p)[0])
+    np.testing.assert_allclose(prepared.to_model(prepared.to_original(log_p)), log_p, rtol=1e-14)
+    as_they_are = Prepared(x, ids)
+    assert np.array_equal(as_they_are.to_original(log_p), log_p)
+    assert np.array_equal(as_they_are.to_model(log_p[:, some], some), log_p[:, some])
 
 
 def test_levels_become_intensities():

@@ -71,7 +71,7 @@ def test_dvc_finds_them_and_runs_a_removal_after_the_scores_it_reads(finished) -
     assert repro(folder) == []
 
 
-def test_removal_removes_exactly_the_most_memorized_from_every_training_set(finished) -> None:
+def test_removal_takes_the_most_memorized_out_of_every_training_set(finished) -> None:
     folder, _ = finished
     scores = pl.read_parquet(folder / "artifacts" / "scores" / "base.parquet")
     most = scores.sort("memorization", descending=True)["index"].head(5).sort().to_list()
@@ -111,9 +111,7 @@ def test_an_ensemble_trains_nothing_and_is_the_mean_of_the_same_models(
     assert np.allclose(np.exp(mean), 1 / 3 + 2 / 3 * np.exp(base))
 
 
-def test_the_frontier_has_errors_verdicts_movers_and_what_is_memorized_of_the_rest(
-    finished, tmp_path: Path
-) -> None:
+def test_the_frontier_has_errors_verdicts_movers_and_the_rest(finished, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(finished[0], tmp_path / "project", symlinks=True))
     names = ("base", "beta-2", "rest")
     arguments = (*names, "--baseline", "beta-2", "--statistic", "q95", "--json")

@@ -153,6 +153,23 @@ def test_a_table_s_columns_are_what_they_seem_to_be(tmp_path: Path) -> None:
     assert prepared.shape == (1 + 1 + 2 + 3,)
 
 
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("2024.csv", "data-2024"),
+        ("1e3.csv", "data-1e3"),
+        ("Null.csv", "data-null"),
+        ("--.csv", "data"),
+        ("My Wine!.csv", "my-wine"),
+    ],
+)
+def test_a_data_set_s_name_is_text_in_yaml(file: str, name: str, tmp_path: Path) -> None:
+    write_wine(tmp_path / file)
+    project = made(tmp_path / "study", "table", tmp_path / file)
+    assert list(project.files) == [name]
+    assert project.experiments[f"{name}-vae"].dataset == name
+
+
 @pytest.mark.parametrize("loader", [load_breast_cancer, load_diabetes, load_wine])
 def test_tables_as_scikit_learn_has_them_can_be_prepared(
     loader: Callable[[], Any], tmp_path: Path
@@ -260,7 +277,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(installed: Path, folder: Path, *arguments: str) -> str:
     path = f"{installed}{os.pathsep}{os.environ['PATH']}"
-    result = command(folder, *arguments, PATH=path)
+    result = command(folder, *arguments, PATH=path, PYTHONPATH="")
     return result.stdout
 
 

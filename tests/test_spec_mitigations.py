@@ -171,7 +171,7 @@ def test_what_cannot_be_made_from_another_is_refused(tmp_path, derived, message)
     assert re.search(message, str(error.value))
 
 
-def test_a_removal_outside_derived_is_refused_since_dvc_would_not_order_it(tmp_path):
+def test_a_removal_outside_derived_is_refused(tmp_path):
     remove = {"kind": "remove", "of": "x", "count": 3}
     file = write(tmp_path, {"x": experiment(), "y": experiment(mitigations=[remove])})
     with pytest.raises(SpecError, match="write this one under `derived`"):

@@ -14,7 +14,13 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from memo.artifacts.layout import Layout
 from memo.datasets.prepared import DataError, Prepared, content_hash, restored, stored
 from memo.datasets.registry import prepare_dataset
-from memo.datasets.tabular.columns import blocks, category_counts, records
+from memo.datasets.tabular.columns import (
+    blocks,
+    category_counts,
+    in_own_units,
+    log_jacobian,
+    records,
+)
 from memo.models.kde import KDE
 from memo.models.normal import Normal
 from memo.pipeline.prepare import prepare, read_prepared
@@ -127,13 +133,29 @@ def test_log_p_is_of_the_numbers_in_their_own_units() -> None:
     normal = Normal(NormalSpec(kind="normal"), data.shape)
     normal.fit(x)
     expected = stats.multivariate_normal(rows.mean(0), np.cov(rows.T, ddof=0)).logpdf(rows)
-    np.testing.assert_allclose(normal.log_prob(x).numpy() + data.log_jacobian, expected, atol=1e-4)
+    np.testing.assert_allclose(data.to_original(normal.log_prob(x).numpy()), expected, atol=1e-4)
     kde = KDE(KDESpec(kind="kde"), data.shape)
     kde.fit(x)
     bandwidth = len(rows) ** (-1 / (rows.shape[1] + 4)) * rows.std(0)
     kernels = stats.norm(rows[:, None], bandwidth).logpdf(rows).sum(-1)
     expected = np.logaddexp.reduce(kernels, 0) - np.log(len(rows))
-    np.testing.assert_allclose(kde.log_prob(x).numpy() + data.log_jacobian, expected, atol=1e-4)
+    np.testing.assert_allclose(data.to_original(kde.log_prob(x).numpy()), expected, atol=1e-4)
+
+
+def test_a_normal_of_a_table_converts_to_the_columns_own_units() -> None:
+    frame = pl.DataFrame({"x": [1.0, 2, 4, 9], "y": [-300.0, 100, 500, 700]})
+    rows = frame.to_numpy()
+    data = table(frame.write_csv())
+    standard = stats.norm.logpdf(data.scored.astype(np.float64)).sum(1)
+    own = stats.norm(rows.mean(0), rows.std(0))
+    np.testing.assert_allclose(data.to_original(standard), own.logpdf(rows).sum(1), atol=1e-6)
+    models = np.stack([standard, standard - 1])
+    np.testing.assert_allclose(data.to_model(data.to_original(models)), models, rtol=1e-14)
+    grid = np.random.default_rng(0).normal(size=(20, 2))
+    elsewhere = in_own_units(data.columns, grid)
+    np.testing.assert_allclose(elsewhere, rows.mean(0) + rows.std(0) * grid)
+    log_p = stats.norm.logpdf(grid).sum(1) + log_jacobian(data.columns)
+    np.testing.assert_allclose(log_p, own.logpdf(elsewhere).sum(1), rtol=1e-12)
 
 
 def test_noise_stays_within_the_step_and_does_not_depend_on_other_columns() -> None:

@@ -16,7 +16,7 @@ HEADER = """\
 
 
 def write_expanded(file: Path, experiments: dict[str, Any]) -> None:
-    """Write the experiments, each whole.
+    """Write experiments made from others, as `ProjectSpec.expanded` has them.
 
     Raises:
         ArtifactError: The file cannot be written.
@@ -25,7 +25,7 @@ def write_expanded(file: Path, experiments: dict[str, Any]) -> None:
 
 
 def expanded_text(experiments: dict[str, Any]) -> str:
-    """The file's content."""
+    """Content of expanded.yaml for experiments made from others."""
     yaml: Any = YAML(typ="safe", pure=True)
     yaml.default_flow_style = None  # lists and mappings of scalars on one line
     yaml.sort_base_mapping_type_on_output = False

@@ -20,21 +20,21 @@ from memo.project.reading import spec_schema
 __all__ = ["KINDS", "init", "shipped"]
 
 KINDS = ("digits", "image-folder", "table")
-"""Kinds of data that a project can be made for."""
+"""Kinds of data that a new project can have."""
 
 DVC = (".dvc", ".dvcignore")
 
 
 def init(folder: Path, kind: str, source: Path | None) -> FirstSpec:
-    """Write a project's files, params.yaml last; nothing where one of them is there already.
+    """Write a new project's files, params.yaml last, and overwrite none.
 
     Args:
-        folder: The project's; it is made where there is none.
+        folder: The project's folder, made where there is none.
         kind: One of `KINDS`.
-        source: The data, where the kind has files of its own.
+        source: The data, for kinds that are read from the user's own files.
 
     Raises:
-        InputError: A file is there already, or the data are not of that kind.
+        InputError: One of the files exists already, or the data are not of that kind.
         ArtifactError: A file cannot be written.
     """
     first = _first_spec(folder, kind, source)
@@ -67,20 +67,21 @@ def _first_spec(folder: Path, kind: str, source: Path | None) -> FirstSpec:
 
 
 def _path_in_spec(folder: Path, source: Path) -> str:
-    """Relative where the data are below the project, or both are of one git repository.
+    """The path of the data, relative to the project where both are in one folder or repository.
 
-    Such a path holds in a colleague's clone too; of data elsewhere only the full one is sure.
+    A relative path then holds in a colleague's clone too. Of data elsewhere only the absolute path
+    is sure.
     """
     home, data = folder.resolve(), source.resolve()
-    if not _is_text(str(data)):
-        raise InputError(f"{data!r}: the path is not UTF-8 text, which params.yaml must be")
+    try:
+        str(data).encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{str(data)!r}: the path is not UTF-8 text, which params.yaml must be"
+        ) from None
     if data.is_relative_to(_git_root(home) or home):
         return Path(os.path.relpath(data, home)).as_posix()
     return str(data)
-
-
-def _is_text(name: str) -> bool:
-    return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _git_root(folder: Path) -> Path | None:
@@ -91,7 +92,7 @@ def _require_new(folder: Path, names: list[str]) -> None:
     """See that nothing would be overwritten.
 
     Raises:
-        InputError: Something would; it is named.
+        InputError: Files exist already; the message names them.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file, and cannot be a project's folder")
@@ -112,7 +113,7 @@ def _require_new(folder: Path, names: list[str]) -> None:
 
 def _init_dvc(folder: Path) -> None:
     """`dvc init`, with git where the folder is in a git repository."""
-    from dvc.exceptions import DvcException  # noqa: PLC0415 -- it takes a second, for this alone
+    from dvc.exceptions import DvcException  # noqa: PLC0415 -- it takes a second to import
     from dvc.repo import Repo  # noqa: PLC0415
 
     logging.getLogger("dvc").setLevel(logging.WARNING)  # it would announce itself

@@ -1,4 +1,4 @@
-"""Observations that are in memory already."""
+"""Observations in memory as a prepared data set."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from memo.datasets.prepared import DataError, Prepared, check_prepared
+from memo.datasets.prepared import DataError, Prepared, check_prepared, named_observations
 from memo.spec.base import Support
 
 __all__ = ["observation_table", "prepare_array", "support_of"]
@@ -18,17 +18,17 @@ LEVELS = 256
 def prepare_array(
     values: ArrayLike, ids: Sequence[object] | None, labels: Sequence[object] | None
 ) -> Prepared:
-    """An array as a data set; what is scored are its values as they are.
+    """An array as a data set whose values are scored as they are.
 
     Args:
-        values: (n, *shape). Zeros and ones are binary; other integers from 0 to 255 are levels; all
-            else are real numbers, in float32.
-        ids: A name of each observation; its position when None.
-        labels: A label of each observation.
+        values: (n, *shape). Zeros and ones are binary, other integers from 0 to 255 are levels, and
+            all others are real numbers in float32.
+        ids: Name of each observation; its position when None.
+        labels: Label of each observation.
 
     Raises:
-        DataError: It is not an array of numbers, has fewer than two observations, values that are
-            not finite or all the same; or there are more or fewer names or labels.
+        DataError: The values are not an array of numbers, are not finite, or are fewer than two
+            observations or all the same; or there are more or fewer names or labels.
     """
     numbers = _numbers(values)
     scored = _typed(numbers)
@@ -42,26 +42,25 @@ def prepare_array(
 def observation_table(
     count: int, ids: Sequence[object] | None, labels: Sequence[object] | None
 ) -> pl.DataFrame:
-    """`index`, `id` and `label` of so many observations; positions are ids when None.
+    """Table of `index`, `id` and `label` of observations.
+
+    Args:
+        count: Number of observations.
+        ids: Name of each observation; its position when None.
+        labels: Label of each observation.
 
     Raises:
-        DataError: There are more or fewer names or labels, or a name is there twice.
+        DataError: There are more or fewer names or labels, or two names are the same.
     """
-    table = pl.DataFrame(
-        {
-            "index": range(count),
-            "id": _texts("ids", range(count) if ids is None else ids, count),
-            "label": _texts("labels", labels, count),
-        },
-        schema={"index": pl.Int64, "id": pl.String, "label": pl.String},
-    )
+    named = _texts("ids", range(count) if ids is None else ids, count)
+    table = named_observations(named, _texts("labels", labels, count))
     if table["id"].n_unique() < count:
         raise DataError("ids: two observations have the same")
     return table
 
 
 def support_of(prepared: Prepared) -> Support:
-    """Which values a density of an array's observations must be defined on."""
+    """Values that a density of an array's observations must be defined on."""
     if prepared.scored.dtype != np.uint8:
         return "continuous"
     return "binary" if prepared.white == 1 else "levels"

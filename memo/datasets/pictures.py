@@ -1,4 +1,4 @@
-"""Observations as people see them."""
+"""Observations and samples as pictures for people."""
 
 from typing import Any
 
@@ -14,18 +14,18 @@ __all__ = ["observed_pixels", "pictures", "sampled_pictures", "sampled_pixels"]
 def pictures(prepared: Prepared, rows: Index = slice(None)) -> NDArray[np.uint8] | None:
     """Rows as grey (n, H, W) or colour (n, H, W, 3) images; None where they are not images.
 
-    Binary pixels are shown as they were drawn, continuous ones by the level they came from.
+    Binary pixels are shown as they were drawn, continuous ones by the level that they came from.
     """
     return _images(observed_pixels(prepared, rows)) if _is_images(prepared) else None
 
 
 def sampled_pictures(prepared: Prepared, values: NDArray[Any]) -> NDArray[np.uint8] | None:
-    """The same of what a model drew, in the space of the values that are scored: (m, *shape)."""
+    """Samples (m, *shape) in the space of `scored` as images; None where they are not images."""
     return _images(sampled_pixels(prepared, values)) if _is_images(prepared) else None
 
 
 def observed_pixels(prepared: Prepared, rows: Index = slice(None)) -> NDArray[np.float32]:
-    """Rows as pixels in [0, 1], (n, *shape), as `pictures` shows them; columns of other data."""
+    """Rows as pixels in [0, 1], (n, *shape), as `pictures` shows them; other data as they are."""
     scored = prepared.scored
     if isinstance(scored, Logits):
         return _shares(scored.levels[rows], scored.depth - 1)
@@ -33,7 +33,7 @@ def observed_pixels(prepared: Prepared, rows: Index = slice(None)) -> NDArray[np
 
 
 def sampled_pixels(prepared: Prepared, values: NDArray[Any]) -> NDArray[np.float32]:
-    """The same of what a model drew: a continuous pixel has the level that it lies in."""
+    """Samples (m, *shape) as pixels in [0, 1]; a continuous pixel has the level that it lies in."""
     scored = prepared.scored
     if isinstance(scored, Logits):
         return _shares(scored.nearest_levels(values), scored.depth - 1)

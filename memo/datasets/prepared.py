@@ -1,8 +1,8 @@
-"""A prepared data set: the observations that are trained on and scored."""
+"""Prepared data sets: the observations that are trained on and scored."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,11 +10,19 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from memo.datasets.rows import Logits, Rows, Shares, chunks
+from memo.datasets.rows import Index, Logits, Rows, Shares, chunks
 from memo.datasets.tabular.columns import Column, columns_as_json, columns_of_json
 from memo.errors import InputError
 
-__all__ = ["DataError", "Prepared", "check_prepared", "content_hash", "restored", "stored"]
+__all__ = [
+    "DataError",
+    "Prepared",
+    "check_prepared",
+    "content_hash",
+    "named_observations",
+    "restored",
+    "stored",
+]
 
 
 class DataError(InputError):
@@ -23,11 +31,16 @@ class DataError(InputError):
 
 @dataclass(frozen=True)
 class Prepared:
-    """Observations, the same for every model that is trained or scored on them."""
+    """Observations, the same for every model that is trained or scored on them.
+
+    Models see `scored`. Everybody else speaks of log p in the space of the original values: of
+    pixels in units of levels (so that bits per dimension are -log p / (pixels log 2)), or of a
+    table's columns in their own units. `to_original` and `to_model` convert between the two.
+    """
 
     scored: Rows
     """(n, *shape): the values whose density is measured, drawn once for each observation. A numpy
-    array, or one that computes the rows it is asked for; `scored[:]` is all of them in memory."""
+    array, or one that computes rows when it is asked for them; `scored[:]` has them in memory."""
 
     observations: pl.DataFrame
     """`index`, `id`, `label` of each observation, in order."""
@@ -36,20 +49,19 @@ class Prepared:
     """(n, *shape) in [0, 1]: probabilities from which training draws its pixels anew."""
 
     log_jacobian: NDArray[np.float64] | None = None
-    """(n,) nats: log p of the source's pixels or columns is log p of `scored` plus this; None where
-    it is 0. A pixel's unit is one level, so bits per dimension are -log p / (pixels log 2)."""
+    """(n,) nats: log |det d scored / d original values|; None where both are the same."""
 
     white: int = 1
-    """Level of a white pixel, where `scored` has levels: 1 for binary pixels."""
+    """Level of a white pixel, where `scored` has levels; 1 for binary pixels."""
 
     flips: bool = False
-    """Whether training mirrors images left and right."""
+    """True where training mirrors images left to right at random."""
 
     columns: list[Column] | None = None
-    """What each record's vector is made of; None where observations are no table's records."""
+    """Columns that each record's vector is made of; None where observations are no records."""
 
     facts: dict[str, Any] = field(default_factory=dict)
-    """What a reader may want to know: source, licence, files that were left out."""
+    """Facts for readers: source, licence, files that were left out."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -58,25 +70,40 @@ class Prepared:
 
     @property
     def training_values(self) -> Literal["fixed", "drawn"]:
-        """Whether training sees the scored values or draws its own from the intensities."""
+        """`drawn` where training draws its own values from the intensities, else `fixed`."""
         return "fixed" if self.intensities is None else "drawn"
 
     def to_original(
-        self, log_p: NDArray[np.float64], rows: Any = slice(None)
+        self, log_p: NDArray[np.float64], rows: Index = slice(None)
     ) -> NDArray[np.float64]:
-        """log p in the space of the original values."""
+        """Convert log p of `scored` to log p of the original values.
+
+        Args:
+            log_p: (n,) or (models, n) nats, of the observations at `rows`.
+            rows: Which observations; all by default.
+        """
         return log_p if self.log_jacobian is None else log_p + self.log_jacobian[rows]
 
-    def to_model(self, log_p: NDArray[np.float64], rows: Any = slice(None)) -> NDArray[np.float64]:
-        """log p in the space of the model's values."""
+    def to_model(
+        self, log_p: NDArray[np.float64], rows: Index = slice(None)
+    ) -> NDArray[np.float64]:
+        """Convert log p of the original values to log p of `scored`; undoes `to_original`."""
         return log_p if self.log_jacobian is None else log_p - self.log_jacobian[rows]
 
     def __len__(self) -> int:
         return len(self.scored)
 
 
+def named_observations(ids: Sequence[str | None], labels: Sequence[str | None]) -> pl.DataFrame:
+    """The table `Prepared.observations`, of ids and labels in order."""
+    return pl.DataFrame(
+        {"index": range(len(ids)), "id": ids, "label": labels},
+        schema={"index": pl.Int64, "id": pl.String, "label": pl.String},
+    )
+
+
 def stored(prepared: Prepared) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Arrays to write for a data set, and the JSON facts by which `restored` reads them."""
+    """Arrays to write for a data set, and JSON facts with which `restored` reads them."""
     arrays: dict[str, NDArray[Any]] = {}
     conversions: dict[str, Any] = {}
     for name, rows in (("scored", prepared.scored), ("intensities", prepared.intensities)):
@@ -99,10 +126,16 @@ def restored(
     observations: pl.DataFrame,
     facts: dict[str, Any],
 ) -> Prepared:
-    """The data set whose `stored` arrays, which may be memory-mapped, and facts these are.
+    """The data set that `stored` returned these arrays and facts of.
+
+    Args:
+        arrays: Arrays by name; they may be memory-mapped.
+        form: JSON facts that say how to read the arrays.
+        observations: `index`, `id`, `label` of each observation.
+        facts: Facts for readers.
 
     Raises:
-        DataError: They are not what `stored` returns.
+        DataError: `stored` never returns such arrays and facts.
     """
     try:
         rows = {
@@ -131,7 +164,7 @@ def restored(
 
 
 def content_hash(prepared: Prepared) -> str:
-    """SHA-256 over values, ids and labels: what the trained models are a function of."""
+    """SHA-256 over values, ids and labels, on which trained models depend."""
     arrays, form = stored(prepared)
     digest = hashlib.sha256(json.dumps(form, sort_keys=True).encode())
     for name in ("scored", "intensities"):
@@ -144,10 +177,11 @@ def content_hash(prepared: Prepared) -> str:
 
 
 def check_prepared(prepared: Prepared, name: str) -> Prepared:
-    """The data set, if anything can be learned about memorization from it.
+    """Return the data set if memorization can be measured on it.
 
     Raises:
-        DataError: Fewer than two observations, values that are not finite, or all of them equal.
+        DataError: There are fewer than two observations, values that are not finite, or all
+            observations are the same.
     """
     values = stored(prepared)[0]["scored"]
     if len(values) < 2:
@@ -168,7 +202,7 @@ def _require_sound(prepared: Prepared) -> None:
     """See that arrays from a file fit each other and have values that data sets have.
 
     Raises:
-        DataError: They do not.
+        DataError: An array has another shape, type or range than those of data sets.
     """
     n, shape = len(prepared), prepared.scored.shape
     jacobian = prepared.log_jacobian
@@ -209,14 +243,8 @@ def _require_values(values: NDArray[Any], largest_level: int) -> None:
 
 
 def _conversion(rows: Logits | Shares) -> dict[str, Any]:
-    if isinstance(rows, Shares):
-        return {"kind": "shares", "depth": rows.depth}
-    return {
-        "kind": "logits",
-        "depth": rows.depth,
-        "logit_lambda": rows.logit_lambda,
-        "seed": rows.seed,
-    }
+    options = {name: value for name, value in vars(rows).items() if name != "levels"}
+    return {"kind": "shares" if isinstance(rows, Shares) else "logits", **options}
 
 
 def _converted(array: NDArray[Any], conversion: Mapping[str, Any] | None) -> Rows:

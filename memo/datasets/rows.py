@@ -1,8 +1,8 @@
-"""Observations as rows: converted from what lies on disk when they are asked for.
+"""Observations as rows that are computed from bytes on disk when they are asked for.
 
-A data set larger than memory lies on disk as bytes and is memory-mapped. What is scored and
-trained on are other numbers, computed for the rows of one batch at a time; a row's numbers are a
-function of its bytes, its index and the data set's seed, and so the same whenever it is read.
+A data set may be larger than memory: it lies on disk as bytes, memory-mapped. The numbers that are
+scored and trained on are computed for one batch at a time. They depend on a row's bytes, its index
+and the data set's seed alone, and so are the same whenever they are read.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ CHUNK = 1024
 
 
 class Rows(Protocol):
-    """n observations of one shape, as numpy arrays are: (n, *shape)."""
+    """n observations of one shape, indexed like a numpy array (n, *shape)."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -32,17 +32,19 @@ class Rows(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, rows: Any, /) -> NDArray[Any]:
-        """The rows at an `Index`, as an array of its own."""
+        """Rows at an `Index`, as a new array."""
         ...
 
 
 @dataclass(frozen=True)
 class _Converted:
+    """Rows computed from integer levels."""
+
     levels: NDArray[np.uint8]
     """(n, *shape) integers 0 ... depth - 1, in memory or memory-mapped."""
 
     depth: int
-    """How many levels a pixel has."""
+    """Number of levels of a pixel."""
 
     dtype = np.dtype(np.float32)
 
@@ -56,7 +58,7 @@ class _Converted:
 
 @dataclass(frozen=True)
 class Shares(_Converted):
-    """Levels as intensities in [0, 1]: level / (depth - 1), float32."""
+    """Intensities in [0, 1]: level / (depth - 1), float32."""
 
     def __getitem__(self, rows: Index, /) -> NDArray[np.float32]:
         return self.levels[rows].astype(np.float32) / np.float32(self.depth - 1)
@@ -64,12 +66,12 @@ class Shares(_Converted):
 
 @dataclass(frozen=True)
 class Logits(_Converted):
-    """Levels as real numbers: uniform noise within the level, then a logit, float32.
+    """Real numbers: the logit of the level plus uniform noise within it, float32.
 
     t = level + u, s = lambda + (1 - 2 lambda) t / depth, x = log(s / (1 - s)): dequantization
     (Uria et al. 2013) and logit (Papamakarios et al. 2017, appendix E). The noise u of
     observation i is the stream of a Philox generator (Salmon et al. 2011) whose key is the seed
-    and whose counter starts at (0, 0, 0, i): fixed, and had without drawing that of any other.
+    and whose counter starts at (0, 0, 0, i): it is fixed, and does not need the noise of others.
     """
 
     logit_lambda: float
@@ -81,16 +83,16 @@ class Logits(_Converted):
         return logits
 
     def nearest_levels(self, logits: NDArray[Any]) -> NDArray[np.uint8]:
-        """Levels that real numbers lie in; beyond the first or the last, that one."""
+        """Levels that real numbers lie in; the first or last for numbers beyond them."""
         share = scipy.special.expit(logits.astype(np.float64))
         level = np.floor(self.depth * (share - self.logit_lambda) / (1 - 2 * self.logit_lambda))
         levels: NDArray[np.uint8] = level.clip(0, self.depth - 1).astype(np.uint8)
         return levels
 
     def log_jacobian(self) -> NDArray[np.float64]:
-        """log |det dx / dt| of each observation, t in units of levels: (n,), nats.
+        """log |det dx / dt| of each observation, with t in units of levels: (n,) nats.
 
-        sum over pixels of log((1 - 2 lambda) / depth) - log s - log(1 - s).
+        The sum over pixels of log((1 - 2 lambda) / depth) - log s - log(1 - s).
         """
         constant = np.log((1 - 2 * self.logit_lambda) / self.depth)
         sums = []
@@ -113,7 +115,7 @@ class Logits(_Converted):
         return np.add(levels, noise, out=noise)
 
     def _shares(self, dequantized: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """s and 1 - s; the latter from depth - t, which float32 has without a rounding error."""
+        """s and 1 - s, the latter from depth - t, which is exact in float32."""
         slope = (1 - 2 * self.logit_lambda) / self.depth
         return (
             self.logit_lambda + slope * dequantized,
@@ -122,5 +124,5 @@ class Logits(_Converted):
 
 
 def chunks(count: int) -> Iterator[slice]:
-    """0 ... count - 1 in slices of a size that memory has room for."""
+    """Slices that cover 0 ... count - 1, each small enough for memory."""
     return (slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK))

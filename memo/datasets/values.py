@@ -1,9 +1,9 @@
-"""From images to the values whose density is measured."""
+"""The values of images whose density is measured."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memo.datasets.prepared import Prepared
+from memo.datasets.prepared import Prepared, named_observations
 from memo.datasets.rows import Logits, Rows, Shares
 from memo.datasets.sources.image_files import Images
 from memo.spec.dataset_specs import ImagesSpec
@@ -12,7 +12,7 @@ __all__ = ["binarize", "prepare_images"]
 
 
 def prepare_images(images: Images, spec: ImagesSpec) -> Prepared:
-    """Pad images, and draw the values that are scored."""
+    """Pad images and draw the values that are scored, as the spec says."""
     levels = _padded(images.levels, spec.pad)
     shares = Shares(levels, spec.depth)
     scored: Rows = levels
@@ -24,7 +24,7 @@ def prepare_images(images: Images, spec: ImagesSpec) -> Prepared:
         scored = binarize(shares, spec.seed)
     return Prepared(
         scored=scored,
-        observations=images.observations(),
+        observations=named_observations(images.ids, images.labels),
         intensities=shares if spec.values == "dynamic" else None,
         log_jacobian=log_jacobian,
         white=spec.depth - 1 if spec.values == "levels" else 1,
@@ -34,7 +34,7 @@ def prepare_images(images: Images, spec: ImagesSpec) -> Prepared:
 
 
 def _padded(levels: NDArray[np.uint8], pad: int) -> NDArray[np.uint8]:
-    """Black pixels around (n, channels, height, width); no copy where there are none to add."""
+    """Add black pixels around images (n, channels, height, width); without any, make no copy."""
     return np.pad(levels, ((0, 0), (0, 0), (pad, pad), (pad, pad))) if pad else levels
 
 

@@ -10,7 +10,7 @@ import scipy
 import torch
 from numpy.typing import NDArray
 
-from memo.datasets.tabular.columns import Column, log_jacobian
+from memo.datasets.tabular.columns import Column, in_own_units, log_jacobian
 from memo.design.k_fold import IndexArray
 from memo.design.seeds import Stream, seed_sequence, substreams, torch_seed
 from memo.experiments.experiment import Experiment, ModelPlan
@@ -108,13 +108,12 @@ def illustrate(
 
 def _in_own_units(shown: Illustration, columns: Sequence[Column]) -> Illustration:
     """Convert to the units that a table's numbers had before they were standardized."""
-    mean, scale = (np.array([getattr(c, name) for c in columns]) for name in ("mean", "scale"))
     change = log_jacobian(columns)
     few = shown.overfitted
     return replace(
         shown,
-        axes=[m + s * axis for m, s, axis in zip(mean, scale, shown.axes, strict=True)],
-        points=mean + scale * shown.points,
+        axes=[c.in_own_units(axis) for c, axis in zip(columns, shown.axes, strict=True)],
+        points=in_own_units(columns, shown.points),
         log_p_with=shown.log_p_with + change,
         log_p_without=shown.log_p_without + change,
         overfitted=few if isinstance(few, str) else replace(few, log_p=few.log_p + change),

@@ -1,1 +1,1 @@
-"""params.yaml as a whole: experiments by name, what does not go together, reading and messages."""
+"""params.yaml as a whole: experiments by name, consistency, reading and messages."""

@@ -33,10 +33,10 @@ class Problem(NamedTuple):
     message: str
     given: str = ""
     choices: Sequence[str] = ()
-    """What would have been allowed in place of `given`."""
+    """Values that would be allowed in place of `given`."""
 
     def below(self, *parents: str) -> "Problem":
-        """The same problem, seen from further up."""
+        """The problem with a path that starts further up."""
         return self._replace(path=(*parents, *self.path))
 
     def error(self) -> PydanticCustomError:
@@ -98,13 +98,21 @@ def removal_problems(name: str, experiments: Mapping[str, ExperimentSpec]) -> It
         yield Problem(
             path, f"{removal.of!r} is about data set {other.dataset!r}, not {experiment.dataset!r}"
         )
+    elif _waits_for(other, name, experiments):
+        yield Problem(path, f"{removal.of!r} itself comes after {name!r}")
+
+
+def _waits_for(
+    experiment: ExperimentSpec | None, name: str, experiments: Mapping[str, ExperimentSpec]
+) -> bool:
+    """True where the scores that an experiment needs come from `name`, or from a cycle."""
     seen = {name}
-    while other is not None and other.removal is not None:
-        if other.removal.of in seen:
-            yield Problem(path, f"{removal.of!r} itself comes after {name!r}")
-            return
-        seen.add(other.removal.of)
-        other = experiments.get(other.removal.of)
+    while experiment is not None and experiment.removal is not None:
+        if experiment.removal.of in seen:
+            return True
+        seen.add(experiment.removal.of)
+        experiment = experiments.get(experiment.removal.of)
+    return False
 
 
 def _model_problems(experiment: ExperimentSpec, dataset: Observations) -> Iterator[Problem]:

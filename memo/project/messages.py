@@ -48,9 +48,9 @@ def _line(
 ) -> str:
     context = detail.get("ctx", {})
     location = _in_section(context.get("path", detail["loc"]), data)
-    path = _without_tags(location, data)
-    if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        path = _with_kind(path, data)
+    path, value = _without_tags(location, data)
+    if detail["type"] in ("union_tag_invalid", "union_tag_not_found") and isinstance(value, dict):
+        path = (*path, "kind")
     key = ".".join(map(str, path))
     if len(path) > 1 and path[0] == "experiments" and path[1] in entries:
         made, path = path, ("derived", entries[str(path[1])])
@@ -90,8 +90,8 @@ def _in_section(path: KeyPath, data: dict[str, Any]) -> KeyPath:
     return path
 
 
-def _without_tags(location: KeyPath, data: Any) -> KeyPath:
-    """Drop what pydantic adds to a path: tags of unions, and `[key]` after a wrong key."""
+def _without_tags(location: KeyPath, data: Any) -> tuple[KeyPath, Any]:
+    """Drop what pydantic adds to a path, tags of unions and `[key]`; and the value at the path."""
     path: list[str | int] = []
     value = data
     for position, part in enumerate(location):
@@ -103,17 +103,7 @@ def _without_tags(location: KeyPath, data: Any) -> KeyPath:
         elif isinstance(value, list) and isinstance(part, int) and part < len(value):
             path.append(part)
             value = value[part]
-    return tuple(path)
-
-
-def _with_kind(path: KeyPath, data: Any) -> KeyPath:
-    """Add the key `kind`, where the value is a mapping whose kind is wrong or missing."""
-    value = data
-    for part in path:  # pydantic names a key that is not text by other letters
-        if isinstance(value, dict) and part not in value:
-            return path
-        value = value[part]
-    return (*path, "kind") if isinstance(value, dict) else path
+    return tuple(path), value
 
 
 def _keys_allowed_at(location: KeyPath) -> Iterator[str]:

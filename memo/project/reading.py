@@ -31,14 +31,7 @@ __all__ = [
 
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 
-_OF_CONSTRUCTORS = (
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    RecursionError,
-)
+_MISTAGGED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """Errors that making objects of values with wrong tags may raise, beside YAML's own."""
 
 _Selected = TypeVar("_Selected")
@@ -149,7 +142,7 @@ def _read(file: Path) -> Document:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ReusedAnchorWarning)  # YAML allows it
             return parse(file, text)
-    except (YAMLError, *_OF_CONSTRUCTORS) as error:
+    except (YAMLError, *_MISTAGGED) as error:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or (str(error).splitlines() or [repr(error)])[0]

@@ -12,6 +12,7 @@ __all__ = [
     "CelebASpec",
     "DatasetSpec",
     "DigitsSpec",
+    "DownloadedSpec",
     "FashionMNISTSpec",
     "FilesSpec",
     "ImageFolderSpec",
@@ -66,7 +67,7 @@ class ImagesSpec(_SourceSpec):
     )
     size: Positive | None = Field(
         default=None,
-        description="Resize to a square of this side length, in pixels. Images that are not "
+        description="Resize to a square of this side length, in pixels; images that are not "
         "square are first cropped to their largest central square.",
     )
     pad: int = Field(default=0, ge=0, description="Black pixels to add on each side.")
@@ -88,20 +89,18 @@ class ImagesSpec(_SourceSpec):
     @property
     def shape(self) -> tuple[int, int, int] | None:
         """Channels, height and width of the prepared images; None before they are read."""
-        side = self.size or self.crop
-        if side is None and self.native is None:
-            return None
-        height, width = (side, side) if side else (self.native or (0, 0, 0))[1:]
-        return (self._channels, height + 2 * self.pad, width + 2 * self.pad)
+        return None if self.native is None else self._shaped(*self.native)
 
     @property
     def support(self) -> Support:
         """Values that a density of these observations must be defined on."""
         return "binary" if self.values == "dynamic" else self.values
 
-    @property
-    def _channels(self) -> int:
-        return 0 if self.native is None else self.native[0]
+    def _shaped(self, channels: int, height: int, width: int) -> tuple[int, int, int]:
+        side = self.size or self.crop
+        if side is not None:
+            height = width = side
+        return (channels, height + 2 * self.pad, width + 2 * self.pad)
 
 
 class DigitsSpec(ImagesSpec):
@@ -113,19 +112,16 @@ class DigitsSpec(ImagesSpec):
     depth = 17
 
 
-class _DownloadedSpec(ImagesSpec):
+class DownloadedSpec(ImagesSpec):
     """A data set of images whose files torchvision can download."""
 
     root: str = Field(
-        default="data/sources",
-        description="Folder of the source's files, relative to the project's.",
+        default="data/sources", description="Folder of the source's files, from the project's."
     )
-    download: bool = Field(
-        default=True, description="Let torchvision download files that are missing."
-    )
+    download: bool = Field(default=True, description="Let torchvision download missing files.")
 
 
-class MNISTSpec(_DownloadedSpec):
+class MNISTSpec(DownloadedSpec):
     """MNIST (LeCun et al. 1998): the 60,000 training images of handwritten digits, 28 x 28."""
 
     kind: Literal["mnist"]
@@ -133,7 +129,7 @@ class MNISTSpec(_DownloadedSpec):
     source_observations = 60_000
 
 
-class FashionMNISTSpec(_DownloadedSpec):
+class FashionMNISTSpec(DownloadedSpec):
     """Fashion-MNIST (Xiao et al. 2017): the 60,000 training images of clothes, 28 x 28."""
 
     kind: Literal["fashion-mnist"]
@@ -141,7 +137,7 @@ class FashionMNISTSpec(_DownloadedSpec):
     source_observations = 60_000
 
 
-class CIFAR10Spec(_DownloadedSpec):
+class CIFAR10Spec(DownloadedSpec):
     """CIFAR-10 (Krizhevsky 2009): the 50,000 training images in ten classes, 3 x 32 x 32."""
 
     kind: Literal["cifar10"]
@@ -149,7 +145,7 @@ class CIFAR10Spec(_DownloadedSpec):
     source_observations = 50_000
 
 
-class CelebASpec(_DownloadedSpec):
+class CelebASpec(DownloadedSpec):
     """CelebA (Liu et al. 2015): the 162,770 training images of aligned faces, 3 x 218 x 178."""
 
     kind: Literal["celeba"]
@@ -165,13 +161,14 @@ class ImageFolderSpec(ImagesSpec):
     channels: Literal[1, 3] = Field(default=3, description="1: grey. 3: red, green, blue.")
     unreadable: Literal["error", "skip"] = Field(
         default="error",
-        description="What to do with images that cannot be read. error: stop, and list all of "
-        "them. skip: leave them out, and list them in dataset.json.",
+        description="Treatment of images that cannot be read. error: stop, and list all of them. "
+        "skip: leave them out, and list them in dataset.json.",
     )
 
     @property
-    def _channels(self) -> int:
-        return self.channels
+    def shape(self) -> tuple[int, int, int] | None:
+        """Channels, height and width of the prepared images; None before they are read."""
+        return self._shaped(self.channels, 0, 0) if self.size or self.crop else None
 
 
 class SyntheticSpec(_SourceSpec):
@@ -194,8 +191,7 @@ class SyntheticSpec(_SourceSpec):
     duplicates: int = Field(
         default=0,
         ge=0,
-        description="Further observations, each an exact copy of one that was drawn from the "
-        "mixture.",
+        description="Further observations, each an exact copy of one of the mixture.",
     )
     support: ClassVar[Support] = "continuous"
 
@@ -224,9 +220,7 @@ class TableSpec(_SourceSpec):
         "line."
     )
     separator: str = Field(
-        default=",",
-        pattern=r"^[\t !#-~]$",
-        description="Character between the fields of a line of CSV.",
+        default=",", pattern=r"^[\t !#-~]$", description="Character between the fields of CSV."
     )
     id: str | None = Field(
         default=None,
@@ -240,7 +234,7 @@ class TableSpec(_SourceSpec):
         default=None,
         min_length=1,
         description="Columns that are modelled, in this order; default: all but those of `id`, "
-        "`label` and `drop`.",
+        "`label`, `drop`.",
     )
     drop: list[str] = Field(default=[], description="Columns that are not modelled.")
     categorical: list[str] = Field(
@@ -248,7 +242,7 @@ class TableSpec(_SourceSpec):
     )
     missing: Literal["refuse", "impute"] = Field(
         default="refuse",
-        description="What to do with missing values in modelled columns. refuse: stop. impute: "
+        description="Treatment of missing values in modelled columns. refuse: stop. impute: "
         "replace them by the column's median or most frequent category, and score these as if "
         "they had been observed; dataset.json counts them.",
     )

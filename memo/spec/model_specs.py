@@ -42,9 +42,7 @@ class MLPSpec(Spec):
 
     kind: Literal["mlp"]
     hidden: list[Positive] = Field(
-        default=[256, 128],
-        min_length=1,
-        description="Widths of the encoder's hidden layers, from the data to the latent variables.",
+        default=[256, 128], min_length=1, description="Widths of the encoder's hidden layers."
     )
 
 
@@ -56,8 +54,7 @@ class ConvSpec(Spec):
 
     kind: Literal["conv"]
     features: Positive = Field(
-        default=32,
-        description="Number of channels after the first convolution; the three others double it.",
+        default=32, description="Channels of the first convolution; the other three double them."
     )
 
 
@@ -154,7 +151,7 @@ class VAESpec(Spec):
     network: NetworkSpec = Field(description="Architecture of encoder and decoder.")
     latent: Positive = Field(default=8, description="Number of latent variables.")
     observation: ObservationSpec = Field(
-        default=BernoulliSpec(), description="The likelihood p(x | z)."
+        default=BernoulliSpec(), description="Likelihood p(x | z)."
     )
     leaves_one_out: ClassVar[bool] = False
 
@@ -226,13 +223,9 @@ class FlowSpec(Spec):
         "rational-quadratic splines (Durkan et al. 2019), the identity outside of [-5, 5]. "
         "coupling: affine couplings (Dinh et al. 2017)."
     )
-    transforms: Positive = Field(
-        default=3, description="Number of transformations, one after another."
-    )
+    transforms: Positive = Field(default=3, description="Number of transformations.")
     hidden: list[Positive] = Field(
-        default=[64, 64],
-        min_length=1,
-        description="Hidden widths of each transformation's perceptron.",
+        default=[64, 64], min_length=1, description="Hidden widths of each transformation."
     )
     support: ClassVar[Support] = "continuous"
     leaves_one_out: ClassVar[bool] = False
@@ -252,16 +245,12 @@ class CustomSpec(Spec):
     """
 
     kind: Literal["custom"]
-    target: Target = Field(
-        description="`package.module:Class`, importable from the project's folder."
-    )
+    target: Target = Field(description="`package.module:Class`, in the project's folder.")
     code: Annotated[str, AfterValidator(_is_below)] = Field(
         description="The file of that module, or a folder with the module and everything else of "
         "yours that it imports. When it changes, models are trained anew."
     )
-    arguments: dict[str, JsonValue] = Field(
-        default={}, description="Keyword arguments of the class."
-    )
+    arguments: dict[str, JsonValue] = Field(default={}, description="Keyword arguments.")
     leaves_one_out: ClassVar[bool] = True
     """Decided by the class, once it is imported."""
 

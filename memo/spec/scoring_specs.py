@@ -156,11 +156,11 @@ class ScoringSpec(Spec):
     )
     aggregate: Literal["paper", "balanced"] = Field(
         default="balanced",
-        description="How log-likelihoods under many models become one score. paper: the log of "
-        "the mean density over all models trained with the observation, minus that over all "
-        "models trained without it. balanced: the same with equally many models on both sides, "
-        "averaged over groups of models, so that the bias of the log of a mean of few terms "
-        "cancels in the difference.",
+        description="Aggregation of log-likelihoods under many models into one score. paper: the "
+        "log of the mean density over all models trained with the observation, minus that over "
+        "all models trained without it. balanced: the same with equally many models on both "
+        "sides, averaged over groups of models, so that the bias of the log of a mean of few "
+        "terms cancels in the difference.",
     )
     samples: SamplesSpec = Field(
         default=SamplesSpec(), description="Samples that are drawn, for tests on samples."

@@ -1,6 +1,5 @@
 """CelebA, from its aligned JPEG files."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from memo.datasets.prepared import DataError
@@ -16,25 +15,27 @@ TRAIN = "0"
 
 
 def read_celeba(spec: CelebASpec) -> Images:
-    """The training images of CelebA (Liu et al. 2015), aligned and cropped; they have no labels.
+    """Training images of CelebA (Liu et al. 2015), aligned and cropped; they have no labels.
 
     Raises:
         DataError: Files are missing or damaged.
     """
-    root = Path(spec.root)
-    folders = [root, root / "celeba"]
+    folders = [Path(spec.root), Path(spec.root, "celeba")]
+
+    def find() -> Path | None:
+        complete = (f for f in folders if (f / FOLDER).is_dir() and (f / PARTITION).is_file())
+        return next(complete, None)
+
     folder = find_or_download(
-        lambda: _find(folders),
-        (lambda: _download(root)) if spec.download else None,
-        name=spec.kind,
+        spec,
+        find,
+        torchvision="CelebA",
         files=f"the folder {FOLDER} of JPEG files and {PARTITION}",
         folders=folders,
         address="https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
     )
-    names = _training_names(folder / PARTITION)
-    read = read_files(
-        [(name, folder / FOLDER / name) for name in names], spec, channels=3, skip=False
-    )
+    files = [(name, folder / FOLDER / name) for name in _training_names(folder / PARTITION)]
+    read = read_files(files, spec, channels=3, skip=False)
     return Images(
         levels=read.levels,
         ids=read.kept,
@@ -46,23 +47,10 @@ def read_celeba(spec: CelebASpec) -> Images:
     )
 
 
-def _find(folders: Sequence[Path]) -> Path | None:
-    for folder in folders:
-        if (folder / FOLDER).is_dir() and (folder / PARTITION).is_file():
-            return folder
-    return None
-
-
 def _training_names(partition: Path) -> list[str]:
-    """Names of the training images: the file has a name and 0, 1 or 2 on each line."""
+    """Names of the training images, from a file with a name and 0, 1 or 2 on each line."""
     lines = [line.split() for line in partition.read_text(encoding="utf-8").splitlines()]
     wrong = next((number for number, line in enumerate(lines, 1) if len(line) not in (0, 2)), None)
     if wrong is not None:
         raise DataError(f"{partition}:{wrong}: is not a file name and a part")
     return [name for name, part in filter(None, lines) if part == TRAIN]
-
-
-def _download(root: Path) -> None:
-    from torchvision.datasets import CelebA  # noqa: PLC0415 - a slow import, for the rare case
-
-    CelebA(root, download=True)

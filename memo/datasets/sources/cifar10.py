@@ -1,6 +1,5 @@
 """CIFAR-10, from its binary files or torchvision's."""
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +31,10 @@ CLASSES = (
 
 
 def read_cifar10(spec: CIFAR10Spec) -> Images:
-    """The training images of CIFAR-10 (Krizhevsky 2009).
+    """Training images of CIFAR-10 (Krizhevsky 2009).
 
-    The binary version is read where it is found. torchvision's files are pickles: they are left
-    to torchvision, which unpickles none that does not have the official file's MD5 sum.
+    The binary version is read where there is one. torchvision's files are pickles: they are left to
+    torchvision, which unpickles only files with the official MD5 sums.
 
     Raises:
         DataError: Files are missing or damaged.
@@ -43,9 +42,9 @@ def read_cifar10(spec: CIFAR10Spec) -> Images:
     root = Path(spec.root)
     folders = [root, root / "cifar-10-batches-bin"]
     pixels, classes = find_or_download(
-        lambda: _from_binary(folders) or _from_torchvision(root, download=False),
-        partial(_from_torchvision, root, download=True) if spec.download else None,
-        name=spec.kind,
+        spec,
+        lambda: _from_binary(folders) or _from_torchvision(root),
+        torchvision="CIFAR10",
         files=f"{BATCHES[0]} to {BATCHES[-1]} (the binary version), or torchvision's "
         "cifar-10-batches-py,",
         folders=folders,
@@ -82,15 +81,13 @@ def _records(file: Path) -> NDArray[np.uint8]:
     return records
 
 
-def _from_torchvision(root: Path, *, download: bool) -> _Pixels | None:
-    if not download and not (root / "cifar-10-batches-py").is_dir():
+def _from_torchvision(root: Path) -> _Pixels | None:
+    if not (root / "cifar-10-batches-py").is_dir():
         return None
     from torchvision.datasets import CIFAR10  # noqa: PLC0415 - a slow import, for the rare case
 
     try:
-        source = CIFAR10(root, download=download)
-    except RuntimeError:
-        if download:
-            raise
+        source = CIFAR10(root)
+    except RuntimeError:  # files are missing, or not the official ones
         return None
     return source.data.transpose(0, 3, 1, 2), np.array(source.targets, np.uint8)

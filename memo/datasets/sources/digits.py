@@ -9,7 +9,7 @@ __all__ = ["read_digits"]
 
 
 def read_digits(spec: DigitsSpec) -> Images:
-    """Optical recognition of handwritten digits (Alpaydin & Kaynak 1998), 8 x 8, 17 levels."""
+    """Images of handwritten digits (Alpaydin & Kaynak 1998), 8 x 8, 17 levels."""
     from sklearn.datasets import load_digits  # noqa: PLC0415 -- it takes a second, for one kind
 
     bundle = load_digits()

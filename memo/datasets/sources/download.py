@@ -1,10 +1,11 @@
-"""Files of a source: found under its root, or downloaded there by torchvision."""
+"""Official files of a source: found under its root, or downloaded there by torchvision."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from memo.datasets.prepared import DataError
+from memo.spec.dataset_specs import DownloadedSpec
 
 __all__ = ["find_or_download"]
 
@@ -12,44 +13,44 @@ Found = TypeVar("Found")
 
 
 def find_or_download(
+    spec: DownloadedSpec,
     find: Callable[[], Found | None],
-    download: Callable[[], Any] | None,
     *,
-    name: str,
+    torchvision: str,
     files: str,
     folders: Sequence[Path],
     address: str,
 ) -> Found:
-    """What `find` finds, before a download or after it.
+    """Find a source's files, or download them first.
 
     Args:
+        spec: Root, and leave to download.
         find: Returns the files, or None where one is missing.
-        download: Downloads them; None where that is not wanted.
-        name: Of the data set.
-        files: What the files are called.
-        folders: Where `find` looks.
-        address: Where people find them.
+        torchvision: Name of torchvision's class that downloads them.
+        files: Names of the files, for people.
+        folders: Folders in which `find` looks.
+        address: Web address of the files, for people.
 
     Raises:
-        DataError: There are no files; it says where they belong and what was tried.
+        DataError: There are no files; the message says where they belong and what was tried.
     """
     found = find()
-    if found is not None:
-        return found
     tried = "no download was tried (`download: false`)"
-    if download is not None:
+    if found is None and spec.download:
         try:
-            download()
+            from torchvision import datasets  # noqa: PLC0415 - a slow import, for the rare case
+
+            getattr(datasets, torchvision)(spec.root, download=True)
         except (OSError, RuntimeError, ImportError, ValueError) as error:
             reason = " ".join(str(error).split())
             tried = f"torchvision's download failed ({type(error).__name__}: {reason})"
         else:
             tried = "torchvision's download did not bring them"
             found = find()
-            if found is not None:
-                return found
-    places = " or ".join(f"{folder}/" for folder in folders)
-    raise DataError(
-        f"{name}: its files are not there, and {tried}. "
-        f"Expected {files} in {places}; they are from {address}"
-    )
+    if found is None:
+        places = " or ".join(f"{folder}/" for folder in folders)
+        raise DataError(
+            f"{spec.kind}: its files are not there, and {tried}. "
+            f"Expected {files} in {places}; they are from {address}"
+        )
+    return found

@@ -1,4 +1,4 @@
-"""Images as a source has them: integer levels, names, labels."""
+"""Images as a source has them: integer levels, ids, labels."""
 
 import os
 import struct
@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
 
 from memo.datasets.prepared import DataError
 from memo.spec.dataset_specs import ImagesSpec
 
-__all__ = ["UNREADABLE", "ImageFiles", "Images", "read_files", "reshape_arrays"]
+__all__ = ["BROKEN", "ImageFiles", "Images", "read_files", "reshape_arrays"]
 
 BATCH = 512
 LISTED = 10
@@ -32,29 +31,23 @@ class Images:
     ids: Sequence[str]
     labels: Sequence[str | None]
     facts: dict[str, Any]
-
-    def observations(self) -> pl.DataFrame:
-        """The table of a prepared data set."""
-        return pl.DataFrame(
-            {"index": range(len(self.ids)), "id": self.ids, "label": self.labels},
-            schema={"index": pl.Int64, "id": pl.String, "label": pl.String},
-        )
+    """Facts for readers, as in `Prepared`."""
 
 
 @dataclass
 class ImageFiles:
-    """What came of reading image files."""
+    """Image files that were read, and those that could not be."""
 
     levels: NDArray[np.uint8]
-    """(n, channels, height, width) of those that could be read."""
+    """(n, channels, height, width) of the files that were read."""
     kept: list[str] = field(default_factory=list)
-    """Their names."""
+    """Names of the files that were read."""
     unreadable: dict[str, str] = field(default_factory=dict)
-    """Names of the others, and what is wrong with each."""
+    """Reasons why the other files could not be read, by name."""
 
 
 def reshape_arrays(levels: NDArray[np.uint8], spec: ImagesSpec) -> NDArray[np.uint8]:
-    """`crop` and `size` for images in memory, (n, channels, height, width).
+    """Crop and resize images in memory, (n, channels, height, width), as the spec says.
 
     Raises:
         DataError: The crop is larger than the images.
@@ -79,10 +72,10 @@ def read_files(
         files: Name and path of each.
         spec: Shape and limit.
         channels: 1 for grey, 3 for red, green, blue; transparency is dropped.
-        skip: Whether to leave out, instead of refusing, what cannot be read.
+        skip: Leave out files that cannot be read, instead of refusing all.
 
     Raises:
-        DataError: An image cannot be read (after all were tried), or they differ in size.
+        DataError: A file cannot be read (after all were tried), or images differ in size.
     """
     wanted = len(files) if spec.limit is None else min(spec.limit, len(files))
     read = ImageFiles(np.empty((0, channels, 0, 0), np.uint8))
@@ -119,25 +112,18 @@ def _decoded(
 
 
 def _decode(path: Path, spec: ImagesSpec, channels: int) -> NDArray[np.uint8] | str:
-    """Levels (channels, height, width), or what is wrong with the file."""
+    """Levels (channels, height, width), or a message that says what is wrong with the file."""
     try:
         with Image.open(path) as image:
             if image.mode.startswith(("I", "F")):
                 return f"has pixels of mode {image.mode}, not of 8 bits"
             return _pixels(_reshaped(image.convert("L" if channels == 1 else "RGB"), spec))
-    except UNREADABLE as error:
+    except BROKEN as error:
         return f"{type(error).__name__}: {error}".replace(str(path), path.name)
 
 
-UNREADABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    Image.DecompressionBombError,
-)
-"""What Pillow raises at damaged files."""
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+"""Exceptions that Pillow raises at damaged files."""
 
 
 def _reshaped(image: Image.Image, spec: ImagesSpec) -> Image.Image:
@@ -163,7 +149,7 @@ def _pixels(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _picture(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(height, width) or (height, width, 3), as Pillow has it."""
+    """(height, width) or (height, width, 3), as Pillow wants it."""
     return levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0)
 
 

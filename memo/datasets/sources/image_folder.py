@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from memo.datasets.prepared import DataError
-from memo.datasets.sources.image_files import UNREADABLE, Images, read_files
+from memo.datasets.sources.image_files import BROKEN, Images, read_files
 from memo.spec.dataset_specs import ImageFolderSpec
 
 __all__ = ["FolderSurvey", "read_image_folder", "survey_image_folder"]
@@ -18,10 +18,10 @@ SUFFIXES = frozenset(
 
 
 def read_image_folder(spec: ImageFolderSpec) -> Images:
-    """Images in the order of their paths; ids are paths below the root, labels folder names.
+    """Images in the order of their paths; ids are paths below the folder, labels folder names.
 
     Raises:
-        DataError: The folder is missing or has no images, they differ in size, or one cannot be
+        DataError: The folder is missing or has no images, images differ in size, or one cannot be
             read and the spec does not say to skip it.
     """
     root = Path(spec.path)
@@ -43,29 +43,31 @@ def read_image_folder(spec: ImageFolderSpec) -> Images:
 
 
 SURVEYED = 256
-"""Images that are opened for a look at a folder."""
+"""Most images that are opened for a look at a folder."""
 
 DARK, BRIGHT = 16, 239
+"""Grey levels up to which a pixel is nearly black, and from which on it is nearly white."""
+
 TWO_TONE = 0.75
-"""Share of pixels near black or white from which on images are drawings rather than pictures."""
+"""Fraction of such pixels from which on images are drawings rather than photographs."""
 
 
 @dataclass(frozen=True)
 class FolderSurvey:
-    """What a look at some images of a folder shows."""
+    """Properties of a folder of images, from a look at some of them."""
 
     count: int
-    """Image files, all of them."""
+    """Number of all image files."""
     sizes: set[tuple[int, int]]
     """Heights and widths."""
     channels: int
-    """1 where all are grey, else 3."""
+    """1 where all images are grey, else 3."""
     two_tone: bool
-    """Whether they are grey, and most pixels nearly black or white."""
+    """True where images are grey, with most pixels nearly black or white."""
 
 
 def survey_image_folder(root: Path) -> FolderSurvey:
-    """Look at some images of a folder, evenly spread over it.
+    """Look at some images of a folder, evenly spread over its list of files.
 
     Raises:
         DataError: The folder is missing, or has no images that can be read.
@@ -79,7 +81,7 @@ def survey_image_folder(root: Path) -> FolderSurvey:
                 sizes.add((image.height, image.width))
                 grey.append(image.mode in ("1", "L", "LA"))
                 levels = np.asarray(image.convert("L"))
-        except UNREADABLE:
+        except BROKEN:
             continue
         extreme.append(float(((levels <= DARK) | (levels >= BRIGHT)).mean()))
     if not sizes:
@@ -89,7 +91,7 @@ def survey_image_folder(root: Path) -> FolderSurvey:
 
 
 def _files(root: Path) -> tuple[list[tuple[str, Path]], int]:
-    """Name and path of each image in the order of names, and how many other files there are.
+    """Name and path of each image, in the order of names, and the number of other files.
 
     Raises:
         DataError: There is no such folder, or no image in it.
@@ -105,7 +107,7 @@ def _files(root: Path) -> tuple[list[tuple[str, Path]], int]:
 
 
 def _name(path: Path, root: Path) -> str:
-    """The path below the root; bytes that are not UTF-8 are spelt out."""
+    """The path below the root, with bytes that are not UTF-8 spelt out."""
     relative = path.relative_to(root).as_posix()
     return relative.encode(errors="surrogateescape").decode(errors="backslashreplace")
 

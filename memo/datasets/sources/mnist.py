@@ -2,8 +2,6 @@
 
 import gzip
 import zlib
-from collections.abc import Sequence
-from functools import partial
 from math import prod
 from pathlib import Path
 
@@ -34,19 +32,18 @@ CLOTHES = (
 
 
 def read_mnist(spec: MNISTSpec | FashionMNISTSpec) -> Images:
-    """The training images of MNIST (LeCun et al. 1998) or Fashion-MNIST (Xiao et al. 2017).
+    """Training images of MNIST (LeCun et al. 1998) or Fashion-MNIST (Xiao et al. 2017).
 
     Raises:
         DataError: Files are missing or damaged.
     """
     fashion = spec.kind == "fashion-mnist"
-    folder = "FashionMNIST" if fashion else "MNIST"
-    root = Path(spec.root)
-    folders = [root, root / folder / "raw"]
+    torchvision = "FashionMNIST" if fashion else "MNIST"
+    folders = [Path(spec.root), Path(spec.root, torchvision, "raw")]
     images, labels = find_or_download(
+        spec,
         lambda: _find(folders),
-        partial(_download, folder, spec.root) if spec.download else None,
-        name=spec.kind,
+        torchvision=torchvision,
         files=f"{IMAGES} and {LABELS}, as they are or with .gz,",
         folders=folders,
         address="https://github.com/zalandoresearch/fashion-mnist"
@@ -74,10 +71,10 @@ def read_mnist(spec: MNISTSpec | FashionMNISTSpec) -> Images:
 
 
 def read_idx(file: Path, dimensions: int) -> NDArray[np.uint8]:
-    """An IDX file of bytes, packed by gzip or not: two zeros, 8, dimensions, sizes, values.
+    """Read an IDX file of bytes, packed by gzip or not: two zeros, 8, dimensions, sizes, values.
 
     Raises:
-        DataError: It is no such file, or truncated.
+        DataError: The file has another format, or is truncated.
     """
     try:
         content = file.read_bytes()
@@ -97,24 +94,11 @@ def read_idx(file: Path, dimensions: int) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8, offset=start).reshape(sizes)
 
 
-def _find(folders: Sequence[Path]) -> tuple[Path, Path] | None:
-    found = [
-        next(
-            (
-                file
-                for folder in folders
-                for file in (folder / name, folder / f"{name}.gz")
-                if file.is_file()
-            ),
-            None,
-        )
-        for name in (IMAGES, LABELS)
-    ]
-    images, labels = found
-    return None if images is None or labels is None else (images, labels)
+def _find(folders: list[Path]) -> tuple[Path, Path] | None:
+    images, labels = (_first(folders, name) for name in (IMAGES, LABELS))
+    return (images, labels) if images and labels else None
 
 
-def _download(folder: str, root: str) -> None:
-    from torchvision import datasets  # noqa: PLC0415 - a slow import, for the rare case
-
-    getattr(datasets, folder)(root, download=True)
+def _first(folders: list[Path], name: str) -> Path | None:
+    places = (folder / f"{name}{suffix}" for folder in folders for suffix in ("", ".gz"))
+    return next(filter(Path.is_file, places), None)

@@ -1,13 +1,12 @@
-"""Points in one or two dimensions whose memorization can be guessed."""
+"""Points in one or two dimensions, some of which should be memorized more than others."""
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from memo.datasets.prepared import Prepared
+from memo.datasets.prepared import Prepared, named_observations
 from memo.spec.dataset_specs import SyntheticSpec
 
-__all__ = ["prepare_synthetic"]
+__all__ = ["read_synthetic"]
 
 RADIUS = 3.0
 SPREAD = 0.5
@@ -15,8 +14,8 @@ NEAREST_OUTLIER = 8.0
 FARTHEST_OUTLIER = 12.0
 
 
-def prepare_synthetic(spec: SyntheticSpec) -> Prepared:
-    """Observations of a mixture of Gaussians, then outliers, then copies of the first of them."""
+def read_synthetic(spec: SyntheticSpec) -> Prepared:
+    """Observations of a mixture of Gaussians, then outliers, then copies of the first ones."""
     ordinary, outlying = (
         np.random.default_rng(np.random.SeedSequence(spec.seed, spawn_key=(part,)))
         for part in range(2)
@@ -25,25 +24,20 @@ def prepare_synthetic(spec: SyntheticSpec) -> Prepared:
     noise = SPREAD * ordinary.standard_normal((spec.count, spec.dimensions))
     points = _centres(spec)[components] + noise
     copied = np.arange(spec.duplicates) % spec.count
+    values = np.concatenate([points, _outliers(spec, outlying), points[copied]])
+    ids = [
+        *(f"point-{i:04d}" for i in range(spec.count)),
+        *(f"outlier-{i:04d}" for i in range(spec.outliers)),
+        *(f"copy-{i:04d}-of-point-{j:04d}" for i, j in enumerate(copied)),
+    ]
+    labels = [
+        *(f"component {k}" for k in components),
+        *(["outlier"] * spec.outliers),
+        *(["duplicate"] * spec.duplicates),
+    ]
     return Prepared(
-        scored=np.concatenate([points, _outliers(spec, outlying), points[copied]]).astype(
-            np.float32
-        ),
-        observations=pl.DataFrame(
-            {
-                "index": range(spec.observations),
-                "id": [
-                    *(f"point-{i:04d}" for i in range(spec.count)),
-                    *(f"outlier-{i:04d}" for i in range(spec.outliers)),
-                    *(f"copy-{i:04d}-of-point-{j:04d}" for i, j in enumerate(copied)),
-                ],
-                "label": [
-                    *(f"component {k}" for k in components),
-                    *(["outlier"] * spec.outliers),
-                    *(["duplicate"] * spec.duplicates),
-                ],
-            }
-        ),
+        scored=values.astype(np.float32),
+        observations=named_observations(ids, labels),
         facts={"source": "drawn by memo"},
     )
 

@@ -1,4 +1,4 @@
-"""Columns of a table: records as vectors, and back."""
+"""Columns of a table: records as vectors, and vectors as records."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ __all__ = [
     "columns_as_json",
     "columns_of_json",
     "encoded",
+    "in_own_units",
     "log_jacobian",
     "records",
 ]
@@ -30,32 +31,36 @@ class Column:
 
     name: str
     categories: tuple[str, ...] | None = None
-    """Their names, sorted; None of numbers."""
+    """Names of the categories, sorted; None for a column of numbers."""
     mean: FiniteFloat = 0.0
     scale: Positive = 1.0
     """A number v is encoded as (v - mean) / scale."""
     step: Positive | None = None
-    """Numbers were rounded to multiples of it, before noise was added."""
+    """Step to multiples of which numbers were rounded, before noise was added."""
 
     @property
     def width(self) -> int:
-        """How many entries of a record's vector it has."""
+        """Number of entries in a record's vector."""
         return 1 if self.categories is None else len(self.categories)
+
+    def in_own_units(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Undo the standardization of encoded numbers, of any shape."""
+        return self.mean + self.scale * values
 
 
 _COLUMNS = TypeAdapter(list[Column])
 
 
 def columns_as_json(columns: Sequence[Column]) -> Any:
-    """What `columns_of_json` reads."""
+    """Columns as JSON values, for `columns_of_json`."""
     return _COLUMNS.dump_python(list(columns), mode="json")
 
 
 def columns_of_json(facts: Any, entries: int) -> list[Column]:
-    """The columns of vectors of so many entries.
+    """Read the columns of vectors with so many entries.
 
     Raises:
-        ValueError: There are no such columns.
+        ValueError: These are no columns, or columns of other vectors.
     """
     columns = _COLUMNS.validate_python(facts)
     if sum(column.width for column in columns) != entries:
@@ -64,7 +69,7 @@ def columns_of_json(facts: Any, entries: int) -> list[Column]:
 
 
 def blocks(columns: Sequence[Column]) -> list[slice]:
-    """Where each column lies in a record's vector: numbers first, then categories."""
+    """Entries of each column in a record's vector, which has numbers first, then categories."""
     found: dict[str, slice] = {}
     start = 0
     for column in sorted(columns, key=lambda column: column.categories is not None):
@@ -74,7 +79,7 @@ def blocks(columns: Sequence[Column]) -> list[slice]:
 
 
 def category_counts(columns: Sequence[Column]) -> list[int]:
-    """How many categories each categorical column has, in the order of their blocks."""
+    """Number of categories of each categorical column, in the order of their blocks."""
     return [len(column.categories) for column in columns if column.categories is not None]
 
 
@@ -83,12 +88,12 @@ def encoded(
 ) -> NDArray[np.float32]:
     """Records as vectors, (n, sum of widths).
 
-    Two records that differ in a category are sqrt 2 apart there, as are two random numbers of a
-    standardized column in the root mean square.
+    Two records with different categories in a column are sqrt(2) apart there; the root mean square
+    distance of two random records in a standardized column is sqrt(2) too.
 
     Args:
-        columns: Of the table.
-        values: For each column (n,): numbers, or places in `categories`.
+        columns: Columns of the table.
+        values: For each column (n,): numbers, or positions in its `categories`.
     """
     n = len(values[0])
     rows = np.zeros((n, sum(column.width for column in columns)), np.float32)
@@ -101,7 +106,7 @@ def encoded(
 
 
 def records(columns: Sequence[Column], rows: NDArray[Any]) -> pl.DataFrame:
-    """Vectors as a table again: names, and numbers in their own units.
+    """Vectors (n, sum of widths) as a table of categories' names and numbers in their own units.
 
     Numbers have the digits that float32 kept, and are rounded where the source's were.
     """
@@ -113,8 +118,17 @@ def records(columns: Sequence[Column], rows: NDArray[Any]) -> pl.DataFrame:
     )
 
 
+def in_own_units(columns: Sequence[Column], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Vectors (m, columns) of numeric columns in the columns' own units.
+
+    Their log density there is the one in model space plus `log_jacobian(columns)`.
+    """
+    own = [column.in_own_units(values) for column, values in zip(columns, points.T, strict=True)]
+    return np.stack(own, axis=-1)
+
+
 def log_jacobian(columns: Sequence[Column]) -> float:
-    """log |det d vector / d numbers|, nats: minus the sum of log scales."""
+    """log |det d vector / d numbers|, nats: minus the sum of the logs of the scales."""
     return -sum(float(np.log(column.scale)) for column in columns if column.categories is None)
 
 
@@ -122,7 +136,7 @@ def _values(column: Column, block: NDArray[Any]) -> NDArray[Any] | list[str]:
     if column.categories is not None:
         return [column.categories[place] for place in block.argmax(1)]
     standardized = block[:, 0].astype(np.float64)
-    numbers = column.mean + column.scale * standardized
+    numbers = column.in_own_units(standardized)
     if column.step is not None:
         numbers = column.step * np.rint(numbers / column.step)
     error = column.scale * np.abs(standardized).max(initial=0) * np.finfo(np.float32).eps

@@ -1,4 +1,4 @@
-"""CSV and Parquet files as tables, and what is wrong with those that are none."""
+"""CSV and Parquet files as tables, and messages about those that cannot be read."""
 
 import csv
 import io
@@ -14,17 +14,21 @@ from memo.datasets.prepared import DataError
 __all__ = ["RECORD", "is_parquet", "read_table_file"]
 
 RECORD = ""
-"""Name of the column of each record's number in the file, from 1 on; no other column has it."""
+"""Name of the column with each record's number in the file, from 1 on; no other column has it."""
 
 
 def read_table_file(path: str, separator: str) -> pl.DataFrame:
-    """The columns of a file, and the number of each record under `RECORD`.
+    """Columns of a file, and the number of each record under `RECORD`.
 
-    Of CSV every column is text, spaces around it taken away, null where nothing is left. Records
-    with nothing in them, as blank lines are, are left out.
+    Columns of CSV are text without spaces around it, null where nothing is left. Records without
+    any value, such as blank lines, are left out.
+
+    Args:
+        path: The file; Parquet where its name ends in `.parquet`, else CSV.
+        separator: Character between the fields of a line of CSV.
 
     Raises:
-        DataError: The file is missing, not readable as what it is, or has no records.
+        DataError: The file is missing, is not what its name says, or has no header.
     """
     file = Path(path)
     if not file.is_file():
@@ -38,7 +42,7 @@ def read_table_file(path: str, separator: str) -> pl.DataFrame:
 
 
 def is_parquet(path: str) -> bool:
-    """Whether the file's columns have types of their own; else they are text."""
+    """True where the name is that of a Parquet file, whose columns have types."""
     return Path(path).suffix == ".parquet"
 
 
@@ -111,7 +115,11 @@ def _check_names(path: str, names: list[str]) -> None:
 
 
 def _check_lines(path: str, content: bytes, separator: str, width: int) -> None:
-    """Refuse the first record that has another number of fields than the first line."""
+    """See that all records have as many fields as the first line.
+
+    Raises:
+        DataError: A record has more or fewer; the message names its line.
+    """
     for line, fields in _lines(path, content, separator):
         if fields and len(fields) != width:
             raise DataError(
@@ -121,7 +129,7 @@ def _check_lines(path: str, content: bytes, separator: str, width: int) -> None:
 
 
 def _lines(path: str, content: bytes, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """The fields of each record, and the number of its last line."""
+    """Number of the last line of each record, and its fields."""
     text = io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")
     rows = csv.reader(text, delimiter=separator, strict=True)
     try:

@@ -1,4 +1,4 @@
-"""A look at a table: what its columns seem to be, for a first spec."""
+"""A look at a table, for a first spec: what its columns seem to be."""
 
 import csv
 from dataclasses import dataclass, field
@@ -18,36 +18,36 @@ SEPARATORS = ",;\t|"
 IDS = frozenset({"id", "index", "record", "name", "key"})
 LABELS = frozenset({"label", "class", "target", "species", "diagnosis"})
 MOST_LABELS = 20
-"""A column of more values is hardly one of labels."""
+"""Most values of a column of labels."""
 
 STEPS = (1.0, 0.1, 0.01, 0.001)
 
 
 @dataclass
 class TableSurvey:
-    """Columns by what they seem to be, as the keys of `TableSpec` have them."""
+    """Columns by what they seem to be, under the keys of `TableSpec`."""
 
     count: int
-    """Records."""
+    """Number of records."""
     separator: str
     id: str | None = None
     label: str | None = None
     drop: list[str] = field(default_factory=list)
-    """Columns that cannot be modelled: constant, or of texts that are nearly all different."""
+    """Columns that cannot be modelled: constant, or texts that are nearly all different."""
     categorical: list[str] = field(default_factory=list)
-    """Columns of two numbers, or of numbers among texts."""
+    """Columns of two numbers, or of numbers and texts."""
     missing: bool = False
     dequantize: dict[str, float] = field(default_factory=dict)
-    """Columns of rounded numbers of which many are the same."""
+    """Steps of columns of rounded numbers, many of which are equal."""
     width: int = 0
     """Numbers in one observation."""
 
 
 def survey_table(path: Path) -> TableSurvey:
-    """Look at all of a table.
+    """Look at all records of a table.
 
     Raises:
-        DataError: It cannot be read, or no column can be modelled.
+        DataError: The table cannot be read, or no column can be modelled.
     """
     separator = "," if is_parquet(str(path)) else _separator(path)
     table = read_table_file(str(path), separator)
@@ -61,7 +61,7 @@ def survey_table(path: Path) -> TableSurvey:
 
 
 def _separator(path: Path) -> str:
-    """The likeliest one, by the file's first line."""
+    """The likeliest separator: the one that cuts the first line into most fields."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = file.readline()
@@ -71,7 +71,7 @@ def _separator(path: Path) -> str:
 
 
 def _place(found: TableSurvey, name: str, series: pl.Series) -> None:
-    """Say of one column what it seems to be."""
+    """Add a column to what it seems to be."""
     if series.dtype.is_nested() or series.dtype.is_temporal() or series.dtype == pl.Binary:
         found.drop.append(name)
         return
