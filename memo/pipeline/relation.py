@@ -7,7 +7,7 @@ import polars as pl
 
 from memo.artifacts.neighbor_files import read_neighbors
 from memo.pipeline.experiment import OF_THE_RELEASED_DENSITY, Experiment
-from memo.report.binning import highly_memorized
+from memo.report.charts.binning import highly_memorized
 from memo.report.page_data import NeighborData
 from memo.scores.relation import relate
 from memo.spec.sample_specs import CustomSpaceSpec, SpaceSpec

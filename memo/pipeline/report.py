@@ -19,9 +19,10 @@ from memo.pipeline.illustration import illustrate
 from memo.pipeline.privacy import privacy_words
 from memo.pipeline.records import column_facts, record_data
 from memo.pipeline.relation import neighbor_metrics, related_neighbors
-from memo.report.experiment_page import UNRELIABLE, render_report
+from memo.report.experiment_page import render_report
 from memo.report.headlines import metrics, summary_headlines
 from memo.report.page_data import ReportData
+from memo.report.ranked_scores import UNRELIABLE
 from memo.scores.summaries import Summary, quantile_curve, summarize
 from memo.spec.model_specs import CustomSpec
 from memo.spec.scoring_specs import LARGEST_PARETO_K, AdaptiveSpec, LikelihoodSpec

@@ -1,13 +1,12 @@
 """A summary's numbers with what they mean, in the words that every page and table uses."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from memo.report.page_data import Headline
 from memo.scores.comparison import Comparison
-from memo.scores.summaries import Summary
+from memo.scores.summaries import Estimate, Summary
 
-__all__ = ["MEMORIZATION", "difference_headlines", "metrics", "summary_headlines"]
+__all__ = ["MEMORIZATION", "difference_headlines", "in_nats", "metrics", "summary_headlines"]
 
 MEMORIZATION = {
     "mean": ("Mean", "What an average observation owes to its own presence in training."),
@@ -19,45 +18,56 @@ MEMORIZATION = {
 
 
 def summary_headlines(summary: Summary) -> list[Headline]:
-    """Headline numbers of one experiment."""
-    return [*_memorization(summary), *_likelihood(summary)]
+    """Return the headline numbers of one experiment."""
+    headlines = [
+        in_nats(f"{MEMORIZATION[name][0]} of memorization", estimate, MEMORIZATION[name][1])
+        for name, estimate in summary.memorization.items()
+    ]
+    if summary.significant is not None:
+        how = "; scores are exact" if summary.exact else " at a false discovery rate of 5%"
+        meaning = f"Share of observations whose score is above zero{how}."
+        share = 100 * summary.significant
+        headlines.append(Headline("Significantly memorized", share, None, "%", meaning))
+    return [
+        *headlines,
+        in_nats(
+            "Held-out log-likelihood",
+            summary.held_out_log_likelihood,
+            "Mean log density of observations under models that were not trained on them.",
+        ),
+        in_nats(
+            "Train/held-out gap",
+            summary.gap,
+            "Overfitting: how much higher the mean log-likelihood is in training than held out.",
+        ),
+    ]
 
 
 def difference_headlines(comparison: Comparison) -> list[Headline]:
-    """How a second experiment differs from a first."""
+    """Return how a second experiment differs from a first."""
     paired = "Paired over observations."
     jackknife = "Standard error by the jackknife over repeats, or blocks of models."
     return [
-        Headline(
-            "Mean memorization",
-            comparison.mean_memorization.value,
-            comparison.mean_memorization.std_error,
-            "nats",
-            paired,
-        ),
+        in_nats("Mean memorization", comparison.mean_memorization, paired),
         *(
-            Headline(
+            in_nats(
                 f"{MEMORIZATION[name][0]} of memorization",
-                estimate.value,
-                estimate.std_error,
-                "nats",
+                estimate,
                 "Exact." if estimate.std_error == 0 else jackknife,
             )
             for name, estimate in comparison.statistics.items()
             if name != "mean"
         ),
-        Headline(
+        in_nats(
             "Held-out log-likelihood",
-            comparison.held_out_log_likelihood.value,
-            comparison.held_out_log_likelihood.std_error,
-            "nats",
+            comparison.held_out_log_likelihood,
             f"{paired} Positive where the second is the better density.",
         ),
     ]
 
 
 def metrics(summary: Summary) -> dict[str, Any]:
-    """A summary as plain JSON; nats, shares between 0 and 1."""
+    """Return a summary as plain JSON; nats, shares between 0 and 1."""
     return {
         "epoch": summary.epoch,
         "observations": summary.observations,
@@ -74,37 +84,6 @@ def metrics(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _memorization(summary: Summary) -> Iterator[Headline]:
-    for name, estimate in summary.memorization.items():
-        label, meaning = MEMORIZATION[name]
-        yield Headline(
-            f"{label} of memorization", estimate.value, estimate.std_error, "nats", meaning
-        )
-    if summary.significant is not None:
-        yield Headline(
-            "Significantly memorized",
-            100 * summary.significant,
-            None,
-            "%",
-            "Share of observations whose score is above zero; scores are exact."
-            if summary.exact
-            else "Share of observations whose score is above zero at a false discovery rate of 5%.",
-        )
-
-
-def _likelihood(summary: Summary) -> Iterator[Headline]:
-    held_out, gap = summary.held_out_log_likelihood, summary.gap
-    yield Headline(
-        "Held-out log-likelihood",
-        held_out.value,
-        held_out.std_error,
-        "nats",
-        "Mean log density of observations under models that were not trained on them.",
-    )
-    yield Headline(
-        "Train/held-out gap",
-        gap.value,
-        gap.std_error,
-        "nats",
-        "Overfitting: how much higher the mean log-likelihood is in training than held out.",
-    )
+def in_nats(name: str, estimate: Estimate, meaning: str) -> Headline:
+    """Return an estimate in nats as a headline."""
+    return Headline(name, estimate.value, estimate.std_error, "nats", meaning)

@@ -1,0 +1,151 @@
+"""The charts of densities in one or two dimensions, with and without an observation."""
+
+from typing import Any, TypeVar
+
+import altair as alt
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from memo.report.charts.encodings import layered, two_lines
+from memo.report.charts.themes import BLUE, GREEN, GREY, VERMILLION, Chart
+from memo.report.page_data import Illustration, Overfitted
+from memo.report.thumbnails import shading
+
+__all__ = ["density_charts"]
+
+FloatArray = NDArray[np.float64]
+Axis = TypeVar("Axis", alt.X, alt.Y)
+
+HEIGHT = 270
+CIRCLED: dict[str, Any] = {"color": VERMILLION, "size": 110, "strokeWidth": 2, "opacity": 1}
+
+
+def density_charts(data: Illustration) -> list[Chart]:
+    """Draw memorization of one observation, then overfitting to a few, as curves or as maps."""
+    return _curves(data) if len(data.axes) == 1 else _maps(data)
+
+
+def _curves(data: Illustration) -> list[Chart]:
+    circle = alt.Chart(pl.DataFrame({"x": data.points[:1, 0]})).mark_point(**CIRCLED)
+    charts = [
+        _curve_chart(
+            data,
+            {"with": (data.log_p_with, VERMILLION), "without": (data.log_p_without, BLUE)},
+            [_rug(data.points[1:], GREY), circle.encode(x="x:Q", y=alt.value(HEIGHT - 5))],
+            "Memorization",
+            f"Density with and without the observation {data.name}.",
+        )
+    ]
+    if isinstance(data.overfitted, Overfitted):
+        few = data.points[1 : 1 + data.overfitted.count]
+        charts.append(
+            _curve_chart(
+                data,
+                {
+                    "on all": (data.log_p_with, VERMILLION),
+                    "on few": (data.overfitted.log_p, GREEN),
+                },
+                [_rug(few, GREEN)],
+                "Overfitting",
+                "Density trained on all observations and on a few.",
+            )
+        )
+    return charts
+
+
+def _curve_chart(
+    data: Illustration,
+    sides: dict[str, tuple[FloatArray, str]],
+    marks: list[alt.Chart],
+    title: str,
+    description: str,
+) -> Chart:
+    """Draw the densities of two sides, given by log p and a colour."""
+    (axis,) = data.axes
+    table = pl.concat(
+        pl.DataFrame({"x": axis, "density": np.exp(log_p[: len(axis)])}).with_columns(
+            side=pl.lit(side)
+        )
+        for side, (log_p, _) in sides.items()
+    )
+    colours = {side: colour for side, (_, colour) in sides.items()}
+    lines = two_lines(table, colours, strokeWidth=1.8).encode(
+        x=_axis(alt.X("x:Q"), (data.titles or ["value"])[0], axis),
+        y=alt.Y("density:Q", title="density (square-root scale)").scale(type="sqrt"),
+    )
+    return layered([*marks, lines], description, HEIGHT, title)
+
+
+def _rug(points: FloatArray, colour: str) -> alt.Chart:
+    chart: alt.Chart = (
+        alt.Chart(pl.DataFrame({"x": points[:, 0]}))
+        .mark_rule(color=colour, opacity=0.6, strokeWidth=1)
+        .encode(x="x:Q", y=alt.value(HEIGHT - 9), y2=alt.value(HEIGHT))
+    )
+    return chart
+
+
+def _maps(data: Illustration) -> list[Chart]:
+    inside, outside = (_on_grid(data, log_p) for log_p in (data.log_p_with, data.log_p_without))
+    most = max(inside.max(), outside.max())
+    circle = alt.Chart(_places(data.points[:1])).mark_point(**CIRCLED).encode(x="x:Q", y="y:Q")
+    marks = [_scatter(data.points[1:], GREY), circle]
+    charts = [
+        _map(data, inside / most, VERMILLION, marks, f"Trained with {data.name}"),
+        _map(data, outside / most, BLUE, marks, f"Trained without {data.name}"),
+    ]
+    if isinstance(data.overfitted, Overfitted):
+        count = data.overfitted.count
+        few = _scatter(data.points[1 : 1 + count], GREEN)
+        density = _on_grid(data, data.overfitted.log_p)
+        title = f"Overfitted to {count} others"
+        charts.append(_map(data, density / density.max(), GREEN, [few], title))
+    return charts
+
+
+def _on_grid(data: Illustration, log_p: FloatArray) -> FloatArray:
+    shape = [len(axis) for axis in data.axes]
+    density: FloatArray = np.exp(log_p[: np.prod(shape)]).reshape(shape)
+    return density
+
+
+def _map(
+    data: Illustration, share: FloatArray, colour: str, marks: list[alt.Chart], title: str
+) -> Chart:
+    """Draw a density as shading, by the square root of its share of the highest."""
+    first, second = data.axes
+    titles = data.titles or ["first column", "second column"]
+    table = _places(np.array([[first[0], second[0]]])).with_columns(
+        x_end=first[-1], y_end=second[-1], url=pl.lit(shading(np.sqrt(share.T[::-1]), colour))
+    )
+    image = (
+        alt.Chart(table)
+        .mark_image(aspect=False)
+        .encode(
+            x=_axis(alt.X("x:Q"), titles[0], first),
+            x2="x_end:Q",
+            y=_axis(alt.Y("y:Q"), titles[1], second),
+            y2="y_end:Q",
+            url="url:N",
+        )
+    )
+    return layered([image, *marks], f"{title}: density in two dimensions.", HEIGHT, title)
+
+
+def _scatter(points: FloatArray, colour: str) -> alt.Chart:
+    chart: alt.Chart = (
+        alt.Chart(_places(points))
+        .mark_point(color=colour, size=12, strokeWidth=1, opacity=0.8)
+        .encode(x="x:Q", y="y:Q")
+    )
+    return chart
+
+
+def _places(points: FloatArray) -> pl.DataFrame:
+    return pl.DataFrame(points, ["x", "y"], orient="row")
+
+
+def _axis(channel: Axis, title: str, values: FloatArray) -> Axis:
+    scale = alt.Scale(domain=[values[0], values[-1]], nice=False, zero=False)
+    return channel.title(title).scale(scale).axis(tickCount=5)
