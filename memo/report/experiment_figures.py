@@ -154,7 +154,7 @@ def _by_log_likelihood(
 
 
 def _share_among_least_likely(ranked: RankedScores) -> str:
-    if len(ranked) < FEWEST_TO_SPLIT:
+    if len(ranked.table) < FEWEST_TO_SPLIT:
         return ""
     log_p = ranked.log_p_in
     share = float((log_p[ranked.highly] <= np.quantile(log_p, 1 - HIGHLY)).mean())
@@ -166,8 +166,8 @@ def _share_among_least_likely(ranked: RankedScores) -> str:
 
 def _split_log_likelihood(ranked: RankedScores) -> Figure:
     figure = partial(Figure, SPLIT, "Where on the density the memorized observations lie")
-    if len(ranked) < FEWEST_TO_SPLIT:
-        return figure(missing=f"{len(ranked)} observations are too few to split by score.")
+    if len(ranked.table) < FEWEST_TO_SPLIT:
+        return figure(missing=f"{len(ranked.table)} observations are too few to split by score.")
     if not ranked.split:
         return figure(missing=ALL_THE_SAME)
     return figure(

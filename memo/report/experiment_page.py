@@ -9,7 +9,7 @@ from memo.report.memorized_records import memorized_records
 from memo.report.neighbor_figures import neighbor_figures
 from memo.report.page import render_page
 from memo.report.page_data import NeighborData, ReportData
-from memo.report.ranked_scores import COLUMNS, UNRELIABLE, described, is_exact, rank_scores
+from memo.report.ranked_scores import UNRELIABLE, described, is_exact, rank_scores
 from memo.report.thumbnails import data_uri, is_tiny
 
 __all__ = ["LISTED", "render_report"]
@@ -56,17 +56,18 @@ def render_report(data: ReportData) -> dict[str, bytes]:
         figures,
         {
             "images": pictures,
-            "columns": COLUMNS,
-            "rows": listed.select(COLUMNS).rows(),
+            "columns": listed.columns,
+            "rows": listed.rows(),
         },
         report=data,
-        epoch=ranked.table["epoch"][0],
-        count=len(ranked),
+        epoch=data.scores["epoch"].max(),
+        count=len(ranked.table),
         figures=figures,
         rows=rows,
         unreliable=UNRELIABLE,
-        examples={SPLIT: examples(ranked, images) if images is not None else []},
-        galleries=galleries(ranked, images) if images is not None else [],
+        examples_of=SPLIT,
+        examples=examples(ranked, images) if images is not None else {},
+        galleries=galleries(ranked, images) if images is not None else {},
         exact=is_exact(ranked.table),
         nearest_samples=beside,
         records=records,

@@ -24,7 +24,7 @@ class Figure:
     contradicts: str = ""
     """What would speak against the reading that `shows` suggests."""
     missing: str | None = None
-    """Why there is nothing to draw."""
+    """The reason why there is nothing to draw."""
     beside: bool = False
     """True where panels stand side by side; otherwise they share an axis, one below the other."""
 

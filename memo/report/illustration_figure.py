@@ -1,4 +1,4 @@
-"""What memorization is, and what it is not: densities in one or two dimensions."""
+"""The figure of memorization beside overfitting: densities in one or two dimensions."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""What the nearest samples say of memorization."""
+"""The figures of memorization and nearest samples: charts and their words."""
 
 from functools import partial
 

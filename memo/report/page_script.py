@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 import platformdirs
@@ -22,8 +23,8 @@ def page_script() -> str:
     SHA-256. A file that cannot be read or written, or does not match its digest, costs those
     seconds again and nothing else.
     """
-    versions = f"{VEGA_LITE}-vl-convert-{vl_convert.__version__}"
-    file = platformdirs.user_cache_path("memo") / f"vega-lite-{versions}.js"
+    maker = metadata.version("vl-convert-python")
+    file = platformdirs.user_cache_path("memo") / f"vega-lite-{VEGA_LITE}-vl-convert-{maker}.js"
     with contextlib.suppress(OSError):
         digest, _, script = file.read_bytes().partition(b"\n")
         if digest == _digest(script):

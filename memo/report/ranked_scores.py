@@ -1,7 +1,6 @@
 """Scores at the last scored epoch, the most memorized first."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,28 +10,8 @@ from numpy.typing import NDArray
 from memo.report.charts.binning import highly_memorized
 from memo.report.numbers import estimate
 
-__all__ = [
-    "COLUMNS",
-    "FEWEST_TO_SPLIT",
-    "UNRELIABLE",
-    "RankedScores",
-    "described",
-    "is_exact",
-    "rank_scores",
-]
+__all__ = ["FEWEST_TO_SPLIT", "UNRELIABLE", "RankedScores", "described", "is_exact", "rank_scores"]
 
-FloatArray = NDArray[np.float64]
-
-COLUMNS = [
-    "index",
-    "id",
-    "label",
-    "log_p_in",
-    "log_p_out",
-    "memorization",
-    "std_error",
-    "unreliable_models",
-]
 UNRELIABLE = "†"
 """Marks scores that rest on unreliable log-likelihoods."""
 FEWEST_TO_SPLIT = 40
@@ -41,40 +20,19 @@ FEWEST_TO_SPLIT = 40
 
 @dataclass(frozen=True)
 class RankedScores:
-    """The scores of all observations; arrays are in the table's order."""
+    """The scores of all observations, and arrays in their order."""
 
     table: pl.DataFrame
-    """`epoch` and `COLUMNS`."""
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    @cached_property
-    def memorization(self) -> FloatArray:
-        return self.table["memorization"].to_numpy()
-
-    @cached_property
-    def log_p_in(self) -> FloatArray:
-        return self.table["log_p_in"].to_numpy()
-
-    @cached_property
-    def highly(self) -> NDArray[np.bool_]:
-        """True for the highly memorized."""
-        return highly_memorized(self.memorization)
-
-    @cached_property
-    def differ(self) -> bool:
-        """True where not all scores are the same."""
-        return bool(np.ptp(self.memorization) > 0)
-
-    @cached_property
-    def split(self) -> bool:
-        """True where regular and highly memorized observations can be set on the density."""
-        return (
-            len(self) >= FEWEST_TO_SPLIT
-            and bool(self.highly.any())
-            and bool(np.ptp(self.log_p_in) > 0)
-        )
+    """`index`, `id`, `label`, `log_p_in`, `log_p_out`, `memorization`, `std_error` and
+    `unreliable_models`."""
+    memorization: NDArray[np.float64]
+    log_p_in: NDArray[np.float64]
+    highly: NDArray[np.bool_]
+    """True for the highly memorized."""
+    differ: bool
+    """True where not all scores are the same."""
+    split: bool
+    """True where regular and highly memorized observations can be set on the density."""
 
 
 def rank_scores(scores: pl.DataFrame) -> RankedScores:
@@ -85,24 +43,29 @@ def rank_scores(scores: pl.DataFrame) -> RankedScores:
     """
     if scores.is_empty():
         raise ValueError("there are no scores to report")
-    last = scores.filter(pl.col("epoch") == pl.col("epoch").max()).select("epoch", *COLUMNS)
-    numbers = pl.col("log_p_in", "memorization", "std_error").cast(pl.Float64)
-    return RankedScores(
-        last.with_columns(numbers)
-        .with_columns(pl.col("std_error").fill_nan(None))
+    table = (
+        scores.filter(pl.col("epoch") == pl.col("epoch").max())
+        .select(
+            *("index", "id", "label"),
+            pl.col("log_p_in", "log_p_out", "memorization").cast(pl.Float64),
+            pl.col("std_error").cast(pl.Float64).fill_nan(None),
+            "unreliable_models",
+        )
         .sort("memorization", "index", descending=[True, False])
     )
+    memorization, log_p_in = (table[c].to_numpy() for c in ("memorization", "log_p_in"))
+    highly = highly_memorized(memorization)
+    split = len(table) >= FEWEST_TO_SPLIT and highly.any() and np.ptp(log_p_in) > 0
+    differ = np.ptp(memorization) > 0
+    return RankedScores(table, memorization, log_p_in, highly, bool(differ), bool(split))
 
 
 def described(table: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of a table of `COLUMNS`, with each `score` in words."""
+    """Return the rows of such a table, with each `score` in words."""
+    marks = [f" {UNRELIABLE}" if models else "" for models in table["unreliable_models"]]
     return [
-        row
-        | {
-            "score": estimate(row["memorization"], row["std_error"])
-            + (f" {UNRELIABLE}" if row["unreliable_models"] else "")
-        }
-        for row in table.iter_rows(named=True)
+        row | {"score": estimate(row["memorization"], row["std_error"]) + mark}
+        for row, mark in zip(table.iter_rows(named=True), marks, strict=True)
     ]
 
 

@@ -35,7 +35,7 @@ def shading(strength: NDArray[np.float64], colour: str) -> str:
 
 def is_tiny(images: NDArray[np.uint8]) -> bool:
     """Tell whether enlarging should show the pixels instead of blurring them."""
-    return max(images.shape[1:3]) <= LARGEST_SIDE
+    return bool(max(images.shape[1:3]) <= LARGEST_SIDE)
 
 
 def _encoded(picture: Image.Image, form: str) -> str:
