@@ -12,13 +12,11 @@ from memo.report.charts.encodings import (
     DASHED,
     SCORE,
     STATISTICS,
+    curves,
     density_layer,
     domain,
-    epochs,
-    intervals,
     layered,
     named,
-    with_interval,
 )
 from memo.report.charts.themes import BLUE, CATEGORIES, GREY, ORANGE, Chart
 from memo.report.numbers import estimate
@@ -47,18 +45,22 @@ def overlaid_distributions(scores: dict[str, FloatArray]) -> Chart:
     """Draw outlines of the histograms of several experiments, their 95% quantiles marked."""
     edges = bin_edges(np.concatenate(list(scores.values())))
     outlines = pl.concat([_outline(name, m, edges) for name, m in scores.items()])
-    share = alt.Y("share:Q", title="share (square-root scale)", axis=alt.Axis(format="%"))
-    lines = _by_experiment(outlines, list(scores)).mark_line(
-        interpolate="step-after", strokeWidth=1.8
-    )
     levels = [float(np.quantile(m, 0.95)) for m in scores.values()]
-    marks = pl.DataFrame({"experiment": list(scores), "value": levels})
-    rules = _by_experiment(marks, list(scores)).mark_rule(strokeWidth=1.5)
-    quantile = alt.Tooltip("value:Q", format=".3~f", title="95% quantile")
+    share = alt.Y("share:Q", title="share (square-root scale)", axis=alt.Axis(format="%"))
+    lines = alt.Chart(outlines).encode(
+        *_by_experiment(list(scores)),
+        x=_score_axis("start", scores),
+        y=share.scale(type="sqrt"),
+    )
+    rules = alt.Chart(pl.DataFrame({"experiment": list(scores), "value": levels})).encode(
+        *_by_experiment(list(scores)),
+        x=_score_axis("value", scores),
+        tooltip=["experiment:N", alt.Tooltip("value:Q", format=".3~f", title="95% quantile")],
+    )
     return layered(
         [
-            rules.encode(x=_score_axis("value", scores), tooltip=["experiment:N", quantile]),
-            lines.encode(x=_score_axis("start", scores), y=share.scale(type="sqrt")),
+            rules.mark_rule(strokeWidth=1.5),
+            lines.mark_line(interpolate="step-after", strokeWidth=1.8),
         ],
         "Distributions of the memorization score of each experiment, 95% quantiles marked.",
         HEIGHT,
@@ -71,17 +73,17 @@ def exceedance(scores: dict[str, FloatArray]) -> Chart:
     least = 1 / max(len(m) for m in scores.values())
     powers = 10.0 ** np.arange(0, np.floor(np.log10(least)) - 1, -1)
     axis = alt.Axis(format="~%", values=powers.tolist())
-    lines = (
-        _by_experiment(table, list(scores))
-        .mark_line(interpolate="step-before", strokeWidth=1.8)
-        .encode(
-            x=_score_axis("value", scores),
-            y=alt.Y("share:Q", title="share above (log scale)", axis=axis).scale(
-                type="log", domain=[least / 1.5, 1], nice=False
-            ),
-        )
+    scale = alt.Scale(type="log", domain=[least / 1.5, 1], nice=False)
+    lines = alt.Chart(table).encode(
+        *_by_experiment(list(scores)),
+        x=_score_axis("value", scores),
+        y=alt.Y("share:Q", title="share above (log scale)", axis=axis, scale=scale),
     )
-    return layered([lines], "Share of observations whose score exceeds each value.", HEIGHT)
+    return layered(
+        [lines.mark_line(interpolate="step-before", strokeWidth=1.8)],
+        "Share of observations whose score exceeds each value.",
+        HEIGHT,
+    )
 
 
 def quantile_curves_by_experiment(
@@ -96,14 +98,12 @@ def quantile_curves_by_experiment(
     """
     title = f"{STATISTICS[statistic][0]} (nats)"
     table = pl.concat(
-        with_interval(curve.filter(statistic=statistic)).with_columns(experiment=pl.lit(name))
+        curve.filter(statistic=statistic).with_columns(experiment=pl.lit(name))
         for name, curve in quantiles.items()
     )
     last = int(table["epoch"].to_numpy().max())
-    base = _by_experiment(table, order).encode(x=epochs(last), y=alt.Y("value:Q", title=title))
-    tooltip = ["experiment:N", "epoch:Q", alt.Tooltip("text:N", title=title)]
     return layered(
-        [base.mark_line(), *intervals(base, {"tooltip": tooltip})],
+        curves(table, "experiment", title, last, *_by_experiment(order)),
         f"The {title} of the memorization score over epochs, for each experiment.",
         PANEL_HEIGHT,
     )
@@ -188,14 +188,10 @@ def _frontier_row(point: FrontierPoint, baseline: str) -> dict[str, str | float]
     return row
 
 
-def _by_experiment(table: pl.DataFrame, names: Sequence[str]) -> alt.Chart:
+def _by_experiment(names: Sequence[str]) -> tuple[alt.Color, alt.StrokeDash]:
     colours = {name: CATEGORIES[i % len(CATEGORIES)] for i, name in enumerate(names)}
     dashes = {name: DASHES[i % len(DASHES)] for i, name in enumerate(names)}
-    chart: alt.Chart = alt.Chart(table).encode(
-        color=named(alt.Color, "experiment", colours),
-        strokeDash=named(alt.StrokeDash, "experiment", dashes),
-    )
-    return chart
+    return named(alt.Color, "experiment", colours), named(alt.StrokeDash, "experiment", dashes)
 
 
 def _score_axis(column: str, scores: dict[str, FloatArray]) -> alt.X:

@@ -70,11 +70,11 @@ def _curve_chart(
         for side, (log_p, _) in sides.items()
     )
     colours = {side: colour for side, (_, colour) in sides.items()}
-    lines = two_lines(table, colours, strokeWidth=1.8).encode(
+    lines = two_lines(table, colours).encode(
         x=_axis(alt.X("x:Q"), (data.titles or ["value"])[0], axis),
         y=alt.Y("density:Q", title="density (square-root scale)").scale(type="sqrt"),
     )
-    return layered([*marks, lines], description, HEIGHT, title)
+    return layered([*marks, lines.mark_line(strokeWidth=1.8)], description, HEIGHT, title)
 
 
 def _rug(points: FloatArray, colour: str) -> alt.Chart:
@@ -119,18 +119,15 @@ def _map(
     table = _places(np.array([[first[0], second[0]]])).with_columns(
         x_end=first[-1], y_end=second[-1], url=pl.lit(shading(np.sqrt(share.T[::-1]), colour))
     )
-    image = (
-        alt.Chart(table)
-        .mark_image(aspect=False)
-        .encode(
-            x=_axis(alt.X("x:Q"), titles[0], first),
-            x2="x_end:Q",
-            y=_axis(alt.Y("y:Q"), titles[1], second),
-            y2="y_end:Q",
-            url="url:N",
-        )
+    image = alt.Chart(table).encode(
+        x=_axis(alt.X("x:Q"), titles[0], first),
+        x2="x_end:Q",
+        y=_axis(alt.Y("y:Q"), titles[1], second),
+        y2="y_end:Q",
+        url="url:N",
     )
-    return layered([image, *marks], f"{title}: density in two dimensions.", HEIGHT, title)
+    layers = [image.mark_image(aspect=False), *marks]
+    return layered(layers, f"{title}: density in two dimensions.", HEIGHT, title)
 
 
 def _scatter(points: FloatArray, colour: str) -> alt.Chart:

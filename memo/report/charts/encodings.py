@@ -16,6 +16,7 @@ __all__ = [
     "DASHED",
     "SCORE",
     "STATISTICS",
+    "curves",
     "density_layer",
     "domain",
     "epochs",
@@ -26,7 +27,6 @@ __all__ = [
     "named",
     "range_tooltips",
     "two_lines",
-    "with_interval",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -77,17 +77,6 @@ def range_tooltips(start: str, end: str = "to (nats)") -> list[alt.Tooltip]:
     ]
 
 
-def with_interval(quantiles: pl.DataFrame) -> pl.DataFrame:
-    """Add `low` and `high`, one standard error either side, and `text`."""
-    error = pl.col("std_error").cast(pl.Float64).fill_nan(None)
-    texts = [estimate(*row) for row in quantiles.select("value", "std_error").iter_rows()]
-    return quantiles.with_columns(
-        low=pl.col("value") - error,
-        high=pl.col("value") + error,
-        text=pl.Series(texts, dtype=pl.String),
-    )
-
-
 def intervals(base: alt.Chart, channels: Mapping[str, Any], **style: Any) -> list[alt.Chart]:
     """Return points, and bars from `low` to `high` where these are known.
 
@@ -98,24 +87,44 @@ def intervals(base: alt.Chart, channels: Mapping[str, Any], **style: Any) -> lis
     """
     bars = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.5, **style)
     points = base.mark_point(filled=True, size=40, opacity=1, **style)
-    return [
+    layers = [
         bars.encode(y="low:Q", y2="high:Q", strokeDash=alt.value([1, 0])),
         points.encode(**channels),
     ]
+    return layers if base.data["low"].count() else layers[1:]  # Vega warns of empty layers
 
 
-def two_lines(table: pl.DataFrame, colours: Mapping[str, str], **mark: Any) -> alt.Chart:
-    """Return a line for each `side` of a table: the first solid, the second dashed."""
-    dashes = dict(zip(colours, ([1, 0], [5, 3]), strict=False))
-    chart: alt.Chart = (
-        alt.Chart(table)
-        .mark_line(**mark)
-        .encode(
-            color=named(alt.Color, "side", colours),
-            strokeDash=named(alt.StrokeDash, "side", dashes),
-        )
+def curves(
+    quantiles: pl.DataFrame, column: str, title: str, last: int, *look: Any, **points: Any
+) -> list[alt.Chart]:
+    """Return lines over epochs, and points with one standard error either side.
+
+    Args:
+        quantiles: `epoch`, `value`, `std_error` and a name in `column` for each point.
+        column: A curve is drawn for each of its names.
+        title: Of the axis of values.
+        last: Epoch.
+        look: Channels that tell the curves apart.
+        points: Further channels of the points.
+    """
+    error = pl.col("std_error").cast(pl.Float64).fill_nan(None)
+    texts = [estimate(*row) for row in quantiles.select("value", "std_error").iter_rows()]
+    table = quantiles.with_columns(
+        low=pl.col("value") - error,
+        high=pl.col("value") + error,
+        text=pl.Series(texts, dtype=pl.String),
     )
-    return chart
+    base = alt.Chart(table).encode(*look, x=epochs(last), y=alt.Y("value:Q", title=title))
+    tooltip = [f"{column}:N", "epoch:Q", alt.Tooltip("text:N", title=title)]
+    return [base.mark_line(), *intervals(base, {"tooltip": tooltip, **points})]
+
+
+def two_lines(table: pl.DataFrame, colours: Mapping[str, str]) -> alt.Chart:
+    """Return a base for a line of each `side` of a table: the first solid, the second dashed."""
+    dashes = dict(zip(colours, ([1, 0], [5, 3]), strict=False))
+    return alt.Chart(table).encode(
+        color=named(alt.Color, "side", colours), strokeDash=named(alt.StrokeDash, "side", dashes)
+    )
 
 
 def labelled_rule(
@@ -183,18 +192,15 @@ def density_layer(
     table = binned_density(x[1], y[1], bins)
     most = max(2, int(table["count"].to_numpy().max()))
     shade = alt.Scale(type="log", domain=[1, most], range=[0.18, 0.95])
-    chart: alt.Chart = (
-        alt.Chart(table)
-        .mark_rect(color=GREY)
-        .encode(
-            x=alt.X("x:Q", title=x[0]).scale(zero=False),
-            x2="x_end:Q",
-            y=alt.Y("y:Q", title=y[0]).scale(zero=False),
-            y2="y_end:Q",
-            opacity=alt.Opacity("count:Q", scale=shade, legend=None),
-            tooltip=[alt.Tooltip("count:Q", title="observations here")],
-        )
+    base = alt.Chart(table).encode(
+        x=alt.X("x:Q", title=x[0]).scale(zero=False),
+        x2="x_end:Q",
+        y=alt.Y("y:Q", title=y[0]).scale(zero=False),
+        y2="y_end:Q",
+        opacity=alt.Opacity("count:Q", scale=shade, legend=None),
+        tooltip=[alt.Tooltip("count:Q", title="observations here")],
     )
+    chart: alt.Chart = base.mark_rect(color=GREY)
     return chart
 
 

@@ -10,6 +10,7 @@ from memo.report.charts.encodings import (
     DASHED,
     SCORE,
     STATISTICS,
+    curves,
     density_layer,
     domain,
     epochs,
@@ -20,7 +21,6 @@ from memo.report.charts.encodings import (
     named,
     range_tooltips,
     two_lines,
-    with_interval,
 )
 from memo.report.charts.themes import BLUE, GREEN, ORANGE, SKY, VERMILLION, Chart
 from memo.report.numbers import number
@@ -54,18 +54,13 @@ def distribution(memorization: FloatArray) -> Chart:
     centre = ((table["start"] + table["end"]) / 2).to_numpy()
     region = np.array(list(REGIONS))[np.searchsorted(levels, centre)]
     most = int(table["count"].to_numpy().max())
-    bars = (
-        alt.Chart(table.with_columns(region=pl.Series(region)))
-        .mark_bar(binSpacing=0.5)
-        .encode(
-            x=alt.X("start:Q", bin="binned", title=SCORE, scale=alt.Scale(zero=False)),
-            x2="end:Q",
-            y=alt.Y("count:Q", title=COUNT, axis=alt.Axis(tickMinStep=1)).scale(
-                type="sqrt", domain=[0, HEADROOM * most], nice=False
-            ),
-            color=named(alt.Color, "region", REGIONS),
-            tooltip=range_tooltips("from (nats)"),
-        )
+    height = alt.Scale(type="sqrt", domain=[0, HEADROOM * most], nice=False)
+    bars = alt.Chart(table.with_columns(region=pl.Series(region))).encode(
+        x=alt.X("start:Q", bin="binned", title=SCORE, scale=alt.Scale(zero=False)),
+        x2="end:Q",
+        y=alt.Y("count:Q", title=COUNT, axis=alt.Axis(tickMinStep=1), scale=height),
+        color=named(alt.Color, "region", REGIONS),
+        tooltip=range_tooltips("from (nats)"),
     )
     middle = (memorization.min() + memorization.max()) / 2
     marks = [
@@ -76,7 +71,7 @@ def distribution(memorization: FloatArray) -> Chart:
         )
     ]
     return layered(
-        [bars, *marks],
+        [bars.mark_bar(binSpacing=0.5), *marks],
         "Histogram of the memorization scores with their 95% and 99.9% quantiles.",
         HEIGHT,
     )
@@ -86,18 +81,16 @@ def quantile_curves(quantiles: pl.DataFrame, last_epoch: int, turning_point: int
     """Draw statistics of the scores at each scored epoch, one standard error either side."""
     names = {key: label for key, (label, _) in STATISTICS.items()}
     colours = dict(STATISTICS.values())
-    table = with_interval(quantiles).with_columns(pl.col("statistic").replace(names))
-    base = alt.Chart(table).encode(
-        x=epochs(last_epoch),
-        color=named(alt.Color, "statistic", colours),
-        y=alt.Y("value:Q", title=SCORE),
+    lines = curves(
+        quantiles.with_columns(pl.col("statistic").replace(names)),
+        "statistic",
+        SCORE,
+        last_epoch,
+        named(alt.Color, "statistic", colours),
+        shape=alt.Shape("statistic:N", scale=alt.Scale(domain=list(colours)), title=None),
     )
-    points = {
-        "shape": alt.Shape("statistic:N", scale=alt.Scale(domain=list(colours)), title=None),
-        "tooltip": ["statistic:N", "epoch:Q", alt.Tooltip("text:N", title=SCORE)],
-    }
     return layered(
-        [*_turning_rule(turning_point), base.mark_line(), *intervals(base, points)],
+        [*_turning_rule(turning_point), *lines],
         "Quantiles of the memorization score over the scored epochs.",
         HEIGHT,
     )
@@ -113,7 +106,7 @@ def loss_curves(losses: pl.DataFrame, last_epoch: int, turning_point: int | None
     )
     if "held out" not in table["side"]:
         del colours["held out"]
-    lines = two_lines(table, colours, point=len(losses) <= 20).encode(
+    lines = two_lines(table, colours).encode(
         x=epochs(last_epoch),
         y=alt.Y("value:Q", title="loss (nats an observation)").scale(zero=False),
         tooltip=[
@@ -123,7 +116,10 @@ def loss_curves(losses: pl.DataFrame, last_epoch: int, turning_point: int | None
         ],
     )
     return layered(
-        [*_turning_rule(turning_point, "lowest held-out loss"), lines],
+        [
+            *_turning_rule(turning_point, "lowest held-out loss"),
+            lines.mark_line(point=len(losses) <= 20),
+        ],
         "Train and held-out loss over the epochs of training.",
         PANEL_HEIGHT,
     )
@@ -144,26 +140,25 @@ def memorization_by_log_likelihood(
     groups = {name: looks[name] for name in shown["group"].unique(maintain_order=True)}
     colours = {name: colour for name, (colour, _) in groups.items()}
     shapes = {name: shape for name, (_, shape) in groups.items()}
-    points = (
-        alt.Chart(shown)
-        .mark_point(size=34, strokeWidth=1.4, fillOpacity=0.25, opacity=0.95)
-        .encode(
-            x=alt.X("log_p_in:Q", title=LOG_P_IN),
-            y=alt.Y("memorization:Q", title=SCORE),
-            color=named(alt.Color, "group", colours),
-            fill=named(alt.Fill, "group", colours),
-            shape=named(alt.Shape, "group", shapes),
-            tooltip=[
-                *([alt.Tooltip("image:N", title="image")] if with_images else []),
-                alt.Tooltip("id:N"),
-                alt.Tooltip("label:N"),
-                alt.Tooltip("text:N", title="score (nats)"),
-                alt.Tooltip("log_p_in:Q", title="log p in", format=",.5~r"),
-            ],
-        )
+    points = alt.Chart(shown).encode(
+        x=alt.X("log_p_in:Q", title=LOG_P_IN),
+        y=alt.Y("memorization:Q", title=SCORE),
+        color=named(alt.Color, "group", colours),
+        fill=named(alt.Fill, "group", colours),
+        shape=named(alt.Shape, "group", shapes),
+        tooltip=[
+            *(["image:N"] if with_images else []),
+            "id:N",
+            "label:N",
+            alt.Tooltip("text:N", title="score (nats)"),
+            alt.Tooltip("log_p_in:Q", title="log p in", format=",.5~r"),
+        ],
     )
     return layered(
-        [density_layer((LOG_P_IN, log_p_in), (SCORE, memorization), (60, 40)), points],
+        [
+            density_layer((LOG_P_IN, log_p_in), (SCORE, memorization), (60, 40)),
+            points.mark_point(size=34, strokeWidth=1.4, fillOpacity=0.25, opacity=0.95),
+        ],
         "Memorization score against log-likelihood: counts in rectangles, and single points.",
         340,
     )

@@ -86,7 +86,11 @@ def page_spec(chart: Chart) -> dict[str, Any]:
 def file_spec(panels: list[Chart], *, beside: bool = False) -> dict[str, Any]:
     """Return the spec of a file's chart, on white: panels one below the other, or side by side."""
     sized = [panel.properties(width=BESIDE_WIDTH if beside else FILE_WIDTH) for panel in panels]
-    whole = sized[0] if len(sized) == 1 else _joined(sized, beside=beside)
+    whole: Chart = sized[0]
+    if len(sized) > 1:
+        whole = (alt.hconcat if beside else alt.vconcat)(*sized).resolve_scale(
+            color="independent", shape="independent", strokeDash="independent"
+        )
     return _finished(whole, background="white") | {"padding": 12}
 
 
@@ -94,14 +98,6 @@ def in_notebook(chart: Chart) -> Chart:
     """Give a chart the look and the width of a file's, to be drawn in a notebook."""
     themed: Chart = chart.properties(width=FILE_WIDTH).configure(**CONFIG)
     return themed
-
-
-def _joined(panels: list[Chart], *, beside: bool) -> Chart:
-    join = alt.hconcat if beside else alt.vconcat
-    whole: Chart = join(*panels).resolve_scale(
-        color="independent", shape="independent", strokeDash="independent"
-    )
-    return whole
 
 
 def _finished(chart: Chart, background: str | None) -> dict[str, Any]:
