@@ -332,7 +332,7 @@ def compare(
     _require_among(baseline, names, "--baseline")
     from memo.commands import terminal
     from memo.pipeline import compare as stage
-    from memo.scores.summaries import STATISTICS
+    from memo.scores.statistics import STATISTICS
 
     _require_among(statistic, list(STATISTICS), "--statistic")
     scored = stage.workspace_scores(project, _project.layout, names)

@@ -21,9 +21,7 @@ from pydantic_core import PydanticCustomError
 from torch import nn
 
 from memo.artifacts.layout import Layout
-from memo.artifacts.score_tables import scores_table
 from memo.artifacts.tables import SCORES, Facts, read_table
-from memo.commands.show import most_memorized
 from memo.datasets.arrays import observation_table, prepare_array, support_of
 from memo.datasets.prepared import Prepared, content_hash
 from memo.design.blocks import blocks
@@ -46,6 +44,7 @@ from memo.report.page_data import Headline
 from memo.scores.aggregate import Method, memorization_scores
 from memo.scores.comparison import Comparison, compare_scores
 from memo.scores.summaries import Summary, summarize
+from memo.scores.table import Scores
 from memo.spec.dataset_specs import ArraySpec
 from memo.spec.model_specs import CustomSpec, ModelSpec
 from memo.spec.scoring_specs import DesignSpec, LikelihoodSpec
@@ -146,8 +145,8 @@ def compare(first: "Measured", second: "Measured") -> "Compared":
             "different values"
         )
     difference = compare_scores(
-        first.last,
-        second.last,
+        Scores(first.last),
+        Scores(second.last),
         same_partitions=first.facts["partitions"] == second.facts["partitions"],
     )
     return Compared(first, second, difference)
@@ -197,7 +196,8 @@ def scores_from_log_likelihoods(
         values, errors, inside, np.unique(own, return_inverse=True)[1], aggregate
     )
     observations = observation_table(values.shape[1], ids, labels)
-    return scores_table(observations, 1, result, np.zeros(values.shape[1], np.int64))
+    unreliable = np.zeros(values.shape[1], np.int64)
+    return Scores.from_aggregate(observations, 1, result, unreliable).table
 
 
 def _matrix(what: str, given: ArrayLike, shape: tuple[int, ...] | None) -> NDArray[np.float64]:
@@ -223,7 +223,7 @@ class Measured:
     @property
     def last(self) -> pl.DataFrame:
         """Scores at the last scored epoch."""
-        return self.scores.filter(pl.col("epoch") == pl.col("epoch").max())
+        return Scores(self.scores).last.table
 
     def summary(self, epoch: int | None = None) -> Summary:
         """Headline statistics at an epoch, the last one scored when None; each with its error."""
@@ -231,7 +231,7 @@ class Measured:
 
     def most_memorized(self, count: int = 10) -> pl.DataFrame:
         """The observations with the highest scores at the last epoch."""
-        return most_memorized(self.last, count)
+        return Scores(self.scores).most_memorized(count)
 
     def chart(self) -> Chart:
         """The histogram of the scores at the last epoch, with their upper quantiles."""

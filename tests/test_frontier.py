@@ -16,6 +16,7 @@ from memo.project.project_spec import ExperimentSpec
 from memo.scores.comparison import compare_scores
 from memo.scores.frontier import holm, p_value, undominated
 from memo.scores.summaries import Estimate
+from memo.scores.table import Scores
 from memo.spec.dataset_specs import DigitsSpec
 
 
@@ -76,7 +77,7 @@ def trades(shift: float, worse: float, seed: int = 0) -> list[Trade]:
         table(memorization + by, held_out + up + rng.normal(0, 0.1, 400), memorization + by + e)
         for by, up, e in zip((0, shift), (0, worse), noise, strict=True)
     ]
-    difference = compare_scores(*tables, same_partitions=True)
+    difference = compare_scores(*map(Scores, tables), same_partitions=True)
     first = Trade("a", "A", tables[0], {"partitions": "p"}, None, 1.0)
     return [first, Trade("b", "B", tables[1], {"partitions": "p"}, difference, 2.0)]
 

@@ -1,8 +1,6 @@
 """Scores against closed forms and simulations with a known answer."""
 
 import math
-import subprocess
-import sys
 
 import numpy as np
 import polars as pl
@@ -11,17 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, special, stats
 
+from memo.errors import InputError
+from memo.report.charts.experiment_charts import quantile_curves
+from memo.report.headlines import difference_headlines, metrics, summary_headlines
 from memo.scores.aggregate import memorization_scores
 from memo.scores.comparison import ScoringError, compare_scores
-from memo.scores.frontier import p_value
-from memo.scores.ranks import rank_correlation
 from memo.scores.significance import (
     _inverse_trigamma,
-    false_discovery_adjusted,
     moderated_std_error,
     significantly_positive,
 )
-from memo.scores.summaries import Estimate, summarize
+from memo.scores.statistics import STATISTICS, Statistic
+from memo.scores.summaries import quantile_curve, summarize
+from memo.scores.table import Scores
 
 Rng = np.random.Generator
 
@@ -323,7 +323,7 @@ def test_statistics_take_their_error_from_observations_that_have_one() -> None:
         assert part.memorization[name].value == estimate.value
         assert part.memorization[name].std_error == pytest.approx(estimate.std_error, rel=1e-9)
     assert part.significant is not None
-    paired = compare_scores(table, partial, same_partitions=True)
+    paired = compare_scores(Scores(table), Scores(partial), same_partitions=True)
     assert paired.statistics["q95"].std_error == pytest.approx(0, abs=1e-9)
 
 
@@ -395,13 +395,13 @@ def test_comparison_pairs_observations_and_repeats() -> None:
     out = rng.normal(-50, 10, 500)
     a = scores_table(m, replicates, out)
     b = scores_table(m - 1, replicates - 1, out + 0.5)
-    paired = compare_scores(a, b, same_partitions=True)
+    paired = compare_scores(Scores(a), Scores(b), same_partitions=True)
     assert paired.mean_memorization.value == pytest.approx(-1)
     assert paired.mean_memorization.std_error == pytest.approx(0, abs=1e-9)
     assert paired.statistics["q95"].std_error == pytest.approx(0, abs=1e-9)
     assert paired.held_out_log_likelihood.value == pytest.approx(0.5)
     assert paired.rank_correlation == pytest.approx(1)
-    apart = compare_scores(a, b, same_partitions=False)
+    apart = compare_scores(Scores(a), Scores(b), same_partitions=False)
     assert apart.statistics["q95"].std_error > 0.1
 
 
@@ -410,7 +410,7 @@ def test_different_observations_cannot_be_compared() -> None:
     a = scores_table(m, m[None], m)
     b = a.with_columns(id=pl.col("id") + "x")
     with pytest.raises(ScoringError, match="different observations"):
-        compare_scores(a, b, same_partitions=True)
+        compare_scores(Scores(a), Scores(b), same_partitions=True)
 
 
 def test_group_means_have_the_right_gradient() -> None:
@@ -428,52 +428,6 @@ def test_group_means_have_the_right_gradient() -> None:
     assert np.isclose(
         special.logsumexp(values[:, 0]) - np.log(7), _log_mean_over_groups(values, 7)[0][0]
     )
-
-
-# What scipy.stats and scipy.optimize have, and take long to be imported for.
-
-TIED = {
-    "random": lambda rng, n: rng.standard_normal(n),
-    "tied": lambda rng, n: rng.integers(0, 4, n).astype(float),
-    "two values": lambda rng, n: (np.arange(n) == n // 2).astype(float),
-    "infinite": lambda rng, n: np.where(rng.random(n) < 0.3, np.inf, rng.standard_normal(n)),
-    "signed zeros": lambda rng, n: np.resize([0.0, -0.0, 5e-324, -5e-324], n),
-    "extreme": lambda rng, n: rng.choice([-1, 1], n) * 10.0 ** rng.uniform(-320, 308, n),
-}
-
-
-@pytest.mark.parametrize("y", TIED)
-@pytest.mark.parametrize("x", TIED)
-@pytest.mark.parametrize("n", [4, 5, 300])
-def test_rank_correlations_are_scipys(x: str, y: str, n: int) -> None:
-    rng = np.random.default_rng(n)
-    first, second = TIED[x](rng, n), TIED[y](rng, n)
-    if len(np.unique(first)) > 1 and len(np.unique(second)) > 1:
-        expected = stats.spearmanr(first, second).statistic
-        assert rank_correlation(first, second) == pytest.approx(expected, rel=1e-13, abs=1e-14)
-
-
-@pytest.mark.parametrize(
-    "p_values",
-    [
-        np.random.default_rng(0).random(1000),
-        np.random.default_rng(0).random(1000) ** 9,
-        np.random.default_rng(0).integers(0, 4, 50) / 3,
-        np.array([0.0, 0.0, 5e-324, 1e-300, 0.05, 1.0]),
-        np.array([0.03]),
-        np.ones(7),
-    ],
-)
-def test_adjusted_p_values_are_scipys(p_values: np.ndarray) -> None:
-    expected = stats.false_discovery_control(p_values, method="bh")
-    np.testing.assert_allclose(false_discovery_adjusted(p_values), expected, rtol=1e-14, atol=0)
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 2.5, 9, 1e3, 1e7])
-def test_p_values_are_scipys(freedom: float) -> None:
-    for value in (-1e300, -40.0, -2.0, -1e-300, 0.0, 1e-9, 1.0, 3.0, 800.0, 1e12):
-        expected = 2 * stats.t.sf(abs(value) / 0.5, freedom)
-        assert p_value(Estimate(value, 0.5), freedom) == pytest.approx(expected, rel=1e-13, abs=0)
 
 
 @pytest.mark.parametrize("value", [1e-12, 1e-5, 0.01, 0.7, 1.0, 1.6449, 9.0, 1e4, 1e9, 0.9e12])
@@ -502,10 +456,61 @@ def test_what_is_significant_is_so_by_scipys_tests(blocks: int, errors: str) -> 
     np.testing.assert_array_equal(significantly_positive(scores, std_error, blocks), expected)
 
 
-def test_no_stage_is_started_with_scipys_special_functions() -> None:
-    code = (
-        "import sys, memo.pipeline.train, memo.pipeline.score, memo.pipeline.neighbors\n"
-        "print(*(m for m in sys.modules if m.startswith(('scipy.special', 'scipy.stats'))))"
+def two_epochs() -> Scores:
+    """Five observations: scores 0, 1, 3, 3, 2 at epoch 10, and all below that at epoch 2."""
+    m = np.array([0.0, 1.0, 3.0, 3.0, 2.0])
+    replicates = np.stack([m - 1, m, m + 1])
+    last = scores_table(m, replicates, np.full(5, -3.0)).with_columns(
+        label=pl.Series(["u", "u", "u", "v", "v"]), unreliable_models=pl.lit(0, pl.Int64)
     )
-    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert run.stdout.strip() == ""
+    first = last.with_columns(memorization=pl.col("memorization") - 5, epoch=pl.lit(2))
+    return Scores(pl.concat([last.with_columns(epoch=pl.lit(10)), first]), {"data": "hash"})
+
+
+def test_scores_know_their_epochs_and_blocks() -> None:
+    scores = two_epochs()
+    assert scores.epochs == [2, 10]
+    assert scores.last_epoch == 10
+    assert scores.last.memorization.tolist() == [0, 1, 3, 3, 2]
+    assert scores.at(2).memorization.tolist() == [-5, -4, -2, -2, -3]
+    assert scores.last.facts == {"data": "hash"}
+    assert scores.blocks == 3
+    assert scores.last.without_block.tolist() == [
+        [-1, 0, 2, 2, 1],
+        [0, 1, 3, 3, 2],
+        [1, 2, 4, 4, 3],
+    ]
+    assert not scores.exact
+    with pytest.raises(InputError, match="epoch 3 was not scored; scored are 2, 10"):
+        scores.at(3)
+
+
+def test_scores_rank_their_observations_by_score_then_index() -> None:
+    scores = two_epochs()
+    assert scores.ranked["index"].to_list() == [2, 3, 4, 1, 0]
+    assert scores.most_memorized(2)["index"].to_list() == [2, 3]
+    assert scores.most_memorized(9, "v")["index"].to_list() == [3, 4]
+    assert scores.among([0, 4]).ranked["index"].to_list() == [4, 0]
+    with pytest.raises(InputError, match="no observation has the label 'w'; labels are u, v"):
+        scores.most_memorized(2, "w")
+
+
+def test_a_statistic_that_is_registered_is_shown_everywhere(monkeypatch) -> None:
+    quartile = Statistic("q75", "Upper quartile", "A quarter.", lambda m: np.quantile(m, 0.75))
+    share = Statistic("above", "Share above 1", "Many.", lambda m: (m > 1).mean(), unit="")
+    for statistic in (quartile, share):
+        monkeypatch.setitem(STATISTICS, statistic.name, statistic)
+    scores = two_epochs()
+    summary = summarize(scores)
+    assert metrics(summary)["memorization"]["q75"] == 3
+    assert metrics(summary)["memorization"]["above"] == 0.6
+    rows = {row.name: (row.value, row.unit) for row in summary_headlines(summary)}
+    assert rows["Upper quartile of memorization"] == (3, "nats")
+    assert rows["Share above 1 of memorization"] == (0.6, "")
+    compared = compare_scores(scores.at(2), scores.last, same_partitions=True)
+    assert "Share above 1 of memorization" in {row.name for row in difference_headlines(compared)}
+    curve = quantile_curve(scores)
+    assert curve.filter(statistic="above")["value"].to_list() == [0, 0.6]
+    drawn = str(quantile_curves(curve, 10, None).to_dict())
+    assert "upper quartile" in drawn
+    assert "share above" not in drawn  # it has another unit than the chart's axis

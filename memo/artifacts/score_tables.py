@@ -1,18 +1,15 @@
-"""Tables of scores: made from arrays, and read once they are seen to be what they must be."""
+"""Tables of scores: read once they are seen to be what they must be."""
 
 import json
 import math
 from pathlib import Path
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from memo.artifacts.files import ArtifactError
 from memo.artifacts.tables import SCORES, Facts, parse_table
-from memo.scores.aggregate import Aggregate
 
-__all__ = ["parse_scores", "read_scores_file", "scores_table"]
+__all__ = ["parse_scores", "read_scores_file"]
 
 NUMBERS = ("epsilon", "delta", "weight", "largest_bound")
 
@@ -43,33 +40,3 @@ def parse_scores(content: bytes, file: Path) -> tuple[pl.DataFrame, Facts]:
     if without.list.len().n_unique() != 1 or values.null_count() or not values.is_finite().all():
         raise ArtifactError(f"{file}: scores without each repeat are not numbers for each repeat")
     return scores, facts
-
-
-def scores_table(
-    observations: pl.DataFrame, epoch: int, result: Aggregate, unreliable: NDArray[np.int64]
-) -> pl.DataFrame:
-    """Scores at an epoch, columns as in `SCORES`; null where there is none.
-
-    Args:
-        observations: `index`, `id` and `label` of each.
-        epoch: When the models were scored.
-        result: Their scores.
-        unreliable: Under how many models each one's log-likelihood is.
-    """
-    columns = (
-        "log_p_in",
-        "log_p_out",
-        "memorization",
-        "std_error",
-        "estimator_std_error",
-        "mean_log_likelihood_in",
-        "mean_log_likelihood_out",
-    )
-    return observations.with_columns(
-        pl.lit(epoch, pl.Int64).alias("epoch"),
-        *(pl.Series(name, getattr(result, name), nan_to_null=True) for name in columns),
-        unreliable_models=unreliable,
-        memorization_without_repeat=pl.Series(
-            [row.tolist() for row in result.without_block.T], dtype=pl.List(pl.Float64)
-        ),
-    ).select(*SCORES)

@@ -11,6 +11,7 @@ import polars as pl
 
 from memo.artifacts.files import ArtifactError, write_whole
 from memo.artifacts.parquet.reading import ParquetError, read_parquet
+from memo.scores.table import SCORES
 
 __all__ = [
     "LOG_LIKELIHOODS",
@@ -47,31 +48,6 @@ LOG_LIKELIHOODS: Schema = {
 `samples` are the latent draws it took, 0 where log p(x) is exact; `pareto_k` is the tail shape of
 their weights; `unreliable` marks estimates whose standard error is above the tolerance, or not to
 be trusted itself.
-"""
-
-SCORES: Schema = {
-    "index": pl.Int64(),
-    "id": pl.String(),
-    "label": pl.String(),
-    "epoch": pl.Int64(),
-    "log_p_in": pl.Float64(),
-    "log_p_out": pl.Float64(),
-    "memorization": pl.Float64(),
-    "std_error": pl.Float64(),
-    "estimator_std_error": pl.Float64(),
-    "unreliable_models": pl.Int64(),
-    "mean_log_likelihood_in": pl.Float64(),
-    "mean_log_likelihood_out": pl.Float64(),
-    "memorization_without_repeat": pl.List(pl.Float64()),
-}
-"""One row for each observation and scored epoch; all but the keys and counts in nats.
-
-`std_error` is null where one repeat gives no jackknife, 0 where scores are exact.
-`unreliable_models` counts the models under which the observation's log p(x) is marked unreliable:
-above 0, trust the score less. `mean_log_likelihood_in` and `_out` are means of log p over models
-with and without the observation (what overfitting is read from). `memorization_without_repeat` has
-the score recomputed without each repeat: the jackknife of any statistic of the scores can be taken
-from it.
 """
 
 NEIGHBORS: Schema = {

@@ -15,7 +15,6 @@ from memo.artifacts.files import write_whole
 from memo.artifacts.fingerprints import fingerprint
 from memo.artifacts.layout import Layout
 from memo.artifacts.likelihood_tables import read_likelihoods, wrong_row
-from memo.artifacts.score_tables import scores_table
 from memo.artifacts.tables import SCORES, write_table
 from memo.commands.from_table import FROM_TABLE
 from memo.datasets.pictures import pictures
@@ -29,6 +28,7 @@ from memo.report.page_data import ReportData
 from memo.report.ranked_scores import UNRELIABLE
 from memo.scores.aggregate import Method, memorization_scores
 from memo.scores.summaries import Summary, quantile_curve, summarize
+from memo.scores.table import Scores
 
 __all__ = ["TableScores", "score_table", "scored_table"]
 
@@ -112,7 +112,7 @@ def score_table(
             headlines=summary_headlines(summary),
             warnings=warnings,
             scores=scores,
-            quantiles=quantile_curve(scores),
+            quantiles=quantile_curve(Scores(scores)),
             losses=NO_LOSSES,
             images=known.images,
             scores_file=str(layout.scores(name)),
@@ -249,9 +249,9 @@ def _scores_at(
         log_likelihood, std_error, in_training, models["block"].to_numpy(), method, there
     )
     observations = pl.DataFrame({"index": index}).join(known.table, on="index", how="left")
-    table = scores_table(
-        observations.sort("index"), epoch, result, unreliable.sum(0, dtype=np.int64)
-    ).with_columns(
+    counts = unreliable.sum(0, dtype=np.int64)
+    scores = Scores.from_aggregate(observations.sort("index"), epoch, result, counts)
+    table = scores.table.with_columns(
         models_in=(in_training & there).sum(0, dtype=np.int64),
         models_out=(~in_training & there).sum(0, dtype=np.int64),
     )

@@ -25,6 +25,7 @@ from memo.report.headlines import difference_headlines, metrics, summary_headlin
 from memo.report.page_data import ComparedExperiment, ComparisonData, Difference, Remainder
 from memo.scores.comparison import Comparison, ScoringError, compare_scores
 from memo.scores.summaries import quantile_curve, summarize
+from memo.scores.table import Scores
 
 __all__ = [
     "Compared",
@@ -204,7 +205,7 @@ def _difference(first: Scored, second: Scored) -> Comparison | str:
     a, b = _shared(first, second)
     same_partitions = first.facts.get("partitions") == second.facts.get("partitions")
     try:
-        return compare_scores(a, b, same_partitions=same_partitions)
+        return compare_scores(Scores(a), Scores(b), same_partitions=same_partitions)
     except ScoringError as error:
         return str(error)
 
@@ -228,7 +229,7 @@ def _partly_shared(first: Scored, second: Scored) -> str | None:
 
 
 def _last_epoch(scores: pl.DataFrame) -> pl.DataFrame:
-    return scores.filter(pl.col("epoch") == pl.col("epoch").max())
+    return Scores(scores).last.table
 
 
 def _twin(project: ProjectSpec, spec: ExperimentSpec) -> str | None:
@@ -275,7 +276,7 @@ def _page_entry(experiment: Scored) -> ComparedExperiment:
         title=experiment.title,
         headlines=summary_headlines(summarize(experiment.scores)),
         scores=_last_epoch(experiment.scores),
-        quantiles=quantile_curve(experiment.scores),
+        quantiles=quantile_curve(Scores(experiment.scores)),
     )
 
 

@@ -23,7 +23,7 @@ from memo.pipeline.removal import NOTHING, removed_observations
 from memo.project.combinations import completed_model, problems_with_categories
 from memo.project.project_spec import ExperimentSpec, ProjectSpec
 from memo.project.reading import select_experiment
-from memo.scores.summaries import scored_epoch
+from memo.scores.table import scored_epoch
 from memo.spec.model_specs import CustomSpec, source_of
 from memo.spec.user_code import read_code
 

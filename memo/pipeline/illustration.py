@@ -12,6 +12,7 @@ from memo.datasets.tabular.columns import Column, log_jacobian
 from memo.design.seeds import Stream, seed_sequence, substreams
 from memo.pipeline.experiment import Experiment
 from memo.report.page_data import Illustration
+from memo.scores.table import Scores
 
 __all__ = ["illustrate"]
 
@@ -50,10 +51,7 @@ def illustrate(experiment: Experiment, scores: pl.DataFrame) -> Illustration | N
     from memo.pipeline.model_densities import ModelDensities  # noqa: PLC0415 -- torch takes a second
 
     trained_on = experiment.training_members(np.empty(0, np.int64))
-    ranked = scores.filter(
-        (pl.col("epoch") == pl.col("epoch").max()) & pl.col("index").is_in(trained_on)
-    ).sort("memorization", "index", descending=[True, False])
-    row = ranked.row(0, named=True)
+    row = Scores(scores).among(trained_on).ranked.row(0, named=True)
     choice, training, likelihood = substreams(
         seed_sequence(experiment.spec.seed, Stream.ILLUSTRATION), 3
     )

@@ -10,6 +10,7 @@ from memo.pipeline.experiment import OF_THE_RELEASED_DENSITY, Experiment
 from memo.report.charts.binning import highly_memorized
 from memo.report.page_data import NeighborData
 from memo.scores.relation import relate
+from memo.scores.table import Scores
 from memo.spec.sample_specs import CustomSpaceSpec, SpaceSpec
 
 __all__ = ["neighbor_metrics", "related_neighbors"]
@@ -34,7 +35,7 @@ def related_neighbors(experiment: Experiment, scores: pl.DataFrame) -> NeighborD
     table, samples = read_neighbors(experiment)
     if not len(table):
         return NOT_SAMPLED
-    last = scores.filter(pl.col("epoch") == pl.col("epoch").max())
+    last = Scores(scores).last.table
     memorization = table.join(last, on="index", maintain_order="left")["memorization"].to_numpy()
     relation = relate(
         memorization,

@@ -8,6 +8,7 @@ from memo.artifacts.layout import Layout
 from memo.artifacts.score_tables import read_scores_file
 from memo.design.k_fold import IndexArray
 from memo.project.project_spec import ExperimentSpec
+from memo.scores.table import Scores
 
 __all__ = ["NOTHING", "removed_observations"]
 
@@ -29,12 +30,10 @@ def removed_observations(layout: Layout, spec: ExperimentSpec, data_hash: str) -
     scores, facts = read_scores_file(file)
     if facts.get("data") != data_hash:
         raise ArtifactError(f"{file}: belongs to another data set; run: dvc repro")
-    last = scores.filter(pl.col("epoch") == pl.col("epoch").max()).sort(
-        "memorization", "index", descending=[True, False]
-    )
+    ranked = Scores(scores).ranked
     if removal.quantile is None:
-        chosen = last.head(removal.count or 0)
+        chosen = ranked.head(removal.count or 0)
     else:
-        level = np.quantile(last["memorization"].to_numpy(), removal.quantile)
-        chosen = last.filter(pl.col("memorization") > level)
+        level = np.quantile(ranked["memorization"].to_numpy(), removal.quantile)
+        chosen = ranked.filter(pl.col("memorization") > level)
     return np.sort(chosen["index"].to_numpy())

@@ -24,6 +24,7 @@ from memo.report.headlines import metrics, summary_headlines
 from memo.report.page_data import ReportData
 from memo.report.ranked_scores import UNRELIABLE
 from memo.scores.summaries import Summary, quantile_curve, summarize
+from memo.scores.table import Scores
 from memo.spec.model_specs import CustomSpec
 from memo.spec.scoring_specs import LARGEST_PARETO_K, AdaptiveSpec, LikelihoodSpec
 
@@ -49,7 +50,7 @@ def report(experiment: Experiment) -> Summary:
             headlines=summary_headlines(summary),
             warnings=list(_warnings(experiment, summary, diagnostics)),
             scores=scores,
-            quantiles=quantile_curve(scores),
+            quantiles=quantile_curve(Scores(scores)),
             losses=_losses(experiment, scores),
             images=pictures(experiment.data),
             neighbors=neighbors,
@@ -136,7 +137,7 @@ def _losses(experiment: Experiment, scores: pl.DataFrame) -> pl.DataFrame:
 
 def _closed_form_loss(experiment: Experiment, scores: pl.DataFrame) -> float:
     """The mean of -log p of each observation without it, in the space of the model's values."""
-    last = scores.filter(pl.col("epoch") == pl.col("epoch").max()).sort("index")
+    last = Scores(scores).last.table.sort("index")
     jacobian = experiment.data.log_jacobian
     log_p = last["log_p_out"].to_numpy() - (0.0 if jacobian is None else jacobian)
     return float(-log_p.mean())

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from memo.artifacts.files import ArtifactError, remove_leftovers, write_whole
-from memo.artifacts.score_tables import scores_table
 from memo.artifacts.tables import SCORES, write_table
 from memo.datasets.rows import Rows
 from memo.design.k_fold import IndexArray
@@ -40,6 +39,7 @@ from memo.pipeline.privacy import privacy_facts
 from memo.pipeline.progress import progress, telling_kept
 from memo.pipeline.released_density import Released, background_log_likelihoods, released_scores
 from memo.pipeline.weights import loaded_model
+from memo.scores.table import Scores
 from memo.spec.model_specs import ModelSpec, source_of
 from memo.spec.scoring_specs import LikelihoodSpec
 from memo.spec.user_code import errors_of
@@ -251,4 +251,5 @@ def _scores_at(
     )
     released = released_scores(experiment, log_likelihood, std_error, held_out, block, background)
     counts = unreliable.sum(0, dtype=np.int64)
-    return released, scores_table(experiment.data.observations, epoch, released.scores, counts)
+    observations = experiment.data.observations
+    return released, Scores.from_aggregate(observations, epoch, released.scores, counts).table

@@ -10,11 +10,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from memo.artifacts.tables import Facts
-from memo.report.headlines import MEMORIZATION
 from memo.report.page_data import Frontier, FrontierPoint, Headline, Mover, Movers, Remainder
 from memo.scores.comparison import Comparison, compare_scores
 from memo.scores.frontier import holm, p_value, undominated
+from memo.scores.statistics import STATISTICS
 from memo.scores.summaries import Estimate, Summary, summarize
+from memo.scores.table import Scores
 
 __all__ = ["Trade", "frontier", "remainder"]
 
@@ -64,7 +65,7 @@ def frontier(
     verdicts = _verdicts(trades, statistic)
     (first,) = (trade for trade in trades if trade.name == baseline)
     return Frontier(
-        statistic=f"{MEMORIZATION[statistic][0]} of memorization",
+        statistic=f"{STATISTICS[statistic].label} of memorization",
         baseline=baseline,
         points=[
             _point(trade, summary, statistic, bool(good), verdicts.get(trade.name, ""))
@@ -87,7 +88,7 @@ def remainder(removal: Trade, twin: Trade, of: str, *, chosen_by_twin: bool) -> 
     removed = json.loads(removal.facts["removed"])
     before, after = (t.scores.filter(~pl.col("index").is_in(removed)) for t in (twin, removal))
     paired = twin.facts.get("partitions") == removal.facts.get("partitions")
-    found = compare_scores(before, after, same_partitions=paired)
+    found = compare_scores(Scores(before), Scores(after), same_partitions=paired)
     sentences = [
         f"{removal.name} leaves the {len(removed):,} observations that {of} memorized most out of "
         f"every training set. Over the {len(after):,} others, the scores under {twin.name}, which "
@@ -103,7 +104,7 @@ def remainder(removal: Trade, twin: Trade, of: str, *, chosen_by_twin: bool) -> 
     shown = _shown({name: (change, found.repeats - 1) for name, change in changes.items()})
     rows = []
     for name, change in changes.items():
-        label = MEMORIZATION[name][0]
+        label = STATISTICS[name].label
         old, new = (summarize(side).memorization[name] for side in (before, after))
         words = _risen(change, shown=name in shown)
         rows += [

@@ -12,6 +12,7 @@ from memo.report.figures import Figure
 from memo.report.galleries import moved
 from memo.report.page import render_page
 from memo.report.page_data import ComparedExperiment, ComparisonData, Difference, Frontier, Headline
+from memo.scores.table import Scores
 
 __all__ = ["render_comparison"]
 
@@ -24,7 +25,10 @@ def render_comparison(data: ComparisonData) -> dict[str, bytes]:
     Raises:
         ValueError: There are no experiments, two of one name, or a difference of others.
     """
-    tables = {e.name: _last_epoch(e.scores) for e in data.experiments}
+    tables = {
+        e.name: Scores(e.scores).last.table.select("index", "memorization")
+        for e in data.experiments
+    }
     _check(data, set(tables))
     found = data.frontier
     figures = [_distributions(tables), _curves(data.experiments)]
@@ -42,11 +46,6 @@ def render_comparison(data: ComparisonData) -> dict[str, bytes]:
         differences=list(zip(data.differences, agreements, strict=True)),
         correlation=_correlation,
     )
-
-
-def _last_epoch(scores: pl.DataFrame) -> pl.DataFrame:
-    last = scores.filter(pl.col("epoch") == pl.col("epoch").max())
-    return last.select("index", pl.col("memorization").cast(pl.Float64))
 
 
 def _check(data: ComparisonData, names: set[str]) -> None:

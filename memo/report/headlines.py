@@ -4,23 +4,16 @@ from typing import Any
 
 from memo.report.page_data import Headline
 from memo.scores.comparison import Comparison
+from memo.scores.statistics import STATISTICS
 from memo.scores.summaries import Estimate, Summary
 
-__all__ = ["MEMORIZATION", "difference_headlines", "in_nats", "metrics", "summary_headlines"]
-
-MEMORIZATION = {
-    "mean": ("Mean", "What an average observation owes to its own presence in training."),
-    "q50": ("Median", "Half of the observations are memorized less than this."),
-    "q95": ("95% quantile", "One observation in twenty is memorized more than this."),
-    "q99.9": ("99.9% quantile", "One observation in a thousand is memorized more than this."),
-    "max": ("Maximum", "The most memorized observation."),
-}
+__all__ = ["difference_headlines", "metrics", "summary_headlines"]
 
 
 def summary_headlines(summary: Summary) -> list[Headline]:
     """Return the headline numbers of one experiment."""
     headlines = [
-        in_nats(f"{MEMORIZATION[name][0]} of memorization", estimate, MEMORIZATION[name][1])
+        _of_memorization(name, estimate, STATISTICS[name].meaning)
         for name, estimate in summary.memorization.items()
     ]
     if summary.significant is not None:
@@ -30,12 +23,12 @@ def summary_headlines(summary: Summary) -> list[Headline]:
         headlines.append(Headline("Significantly memorized", share, None, "%", meaning))
     return [
         *headlines,
-        in_nats(
+        _in_nats(
             "Held-out log-likelihood",
             summary.held_out_log_likelihood,
             "Mean log density of observations under models that were not trained on them.",
         ),
-        in_nats(
+        _in_nats(
             "Train/held-out gap",
             summary.gap,
             "Overfitting: how much higher the mean log-likelihood is in training than held out.",
@@ -48,17 +41,13 @@ def difference_headlines(comparison: Comparison) -> list[Headline]:
     paired = "Paired over observations."
     jackknife = "Standard error by the jackknife over repeats, or blocks of models."
     return [
-        in_nats("Mean memorization", comparison.mean_memorization, paired),
+        _in_nats("Mean memorization", comparison.mean_memorization, paired),
         *(
-            in_nats(
-                f"{MEMORIZATION[name][0]} of memorization",
-                estimate,
-                "Exact." if estimate.std_error == 0 else jackknife,
-            )
+            _of_memorization(name, estimate, "Exact." if estimate.std_error == 0 else jackknife)
             for name, estimate in comparison.statistics.items()
             if name != "mean"
         ),
-        in_nats(
+        _in_nats(
             "Held-out log-likelihood",
             comparison.held_out_log_likelihood,
             f"{paired} Positive where the second is the better density.",
@@ -84,6 +73,10 @@ def metrics(summary: Summary) -> dict[str, Any]:
     }
 
 
-def in_nats(name: str, estimate: Estimate, meaning: str) -> Headline:
-    """Return an estimate in nats as a headline."""
+def _in_nats(name: str, estimate: Estimate, meaning: str) -> Headline:
     return Headline(name, estimate.value, estimate.std_error, "nats", meaning)
+
+
+def _of_memorization(name: str, estimate: Estimate, meaning: str) -> Headline:
+    label, unit = STATISTICS[name].label, STATISTICS[name].unit
+    return Headline(f"{label} of memorization", estimate.value, estimate.std_error, unit, meaning)

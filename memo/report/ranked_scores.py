@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from memo.report.charts.binning import highly_memorized
 from memo.report.numbers import estimate
+from memo.scores.table import Scores
 
 __all__ = ["FEWEST_TO_SPLIT", "UNRELIABLE", "RankedScores", "described", "is_exact", "rank_scores"]
 
@@ -43,15 +44,10 @@ def rank_scores(scores: pl.DataFrame) -> RankedScores:
     """
     if scores.is_empty():
         raise ValueError("there are no scores to report")
-    table = (
-        scores.filter(pl.col("epoch") == pl.col("epoch").max())
-        .select(
-            *("index", "id", "label"),
-            pl.col("log_p_in", "log_p_out", "memorization").cast(pl.Float64),
-            pl.col("std_error").cast(pl.Float64).fill_nan(None),
-            "unreliable_models",
-        )
-        .sort("memorization", "index", descending=[True, False])
+    table = Scores(scores).ranked.select(
+        *("index", "id", "label", "log_p_in", "log_p_out", "memorization"),
+        pl.col("std_error").cast(pl.Float64).fill_nan(None),
+        "unreliable_models",
     )
     memorization, log_p_in = (table[c].to_numpy() for c in ("memorization", "log_p_in"))
     highly = highly_memorized(memorization)

@@ -6,14 +6,9 @@ from memo.scores.frontier import holm, p_value, undominated
 from memo.scores.relation import Interval, MemorizationBin, Relation, relate
 from memo.scores.released import ensemble_scores, fitted_weight, mixed_log_likelihood, mixture_bound
 from memo.scores.significance import significantly_positive
-from memo.scores.summaries import (
-    STATISTICS,
-    Estimate,
-    Summary,
-    quantile_curve,
-    scored_epoch,
-    summarize,
-)
+from memo.scores.statistics import STATISTICS, Statistic
+from memo.scores.summaries import Estimate, Summary, quantile_curve, summarize
+from memo.scores.table import Scores
 
 __all__ = [
     "STATISTICS",
@@ -24,7 +19,9 @@ __all__ = [
     "MemorizationBin",
     "Method",
     "Relation",
+    "Scores",
     "ScoringError",
+    "Statistic",
     "Summary",
     "compare_scores",
     "ensemble_scores",
@@ -36,7 +33,6 @@ __all__ = [
     "p_value",
     "quantile_curve",
     "relate",
-    "scored_epoch",
     "significantly_positive",
     "summarize",
     "undominated",

@@ -1,4 +1,4 @@
-"""From log-likelihoods under many models to one memorization score for each observation.
+"""Memorization scores from log-likelihoods under many models.
 
 With w_i models that had observation i in their training set and v_i that did not,
 
@@ -27,10 +27,10 @@ FloatArray: TypeAlias = NDArray[np.float64]
 Method: TypeAlias = Literal["paper", "balanced"]
 
 GROUPS = 64
-"""Random groups that a balanced mean is averaged over, at least."""
+"""Least number of random groups that a balanced mean is averaged over."""
 
 AT_ONCE = 1 << 20
-"""About as many terms of such means are in memory at a time."""
+"""Terms of such means in memory at a time, roughly."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ class Aggregate:
     std_error: FloatArray
     """NaN where no jackknife can be taken: all models of a side are in one block."""
     estimator_std_error: FloatArray
-    """The part that comes from the likelihood estimator alone."""
+    """Part of the standard error that comes from the likelihood estimator alone."""
     mean_log_likelihood_in: FloatArray
     mean_log_likelihood_out: FloatArray
     without_block: FloatArray
-    """The scores recomputed without each block, NaN where `std_error` is; (0, n) where there is
-    one block."""
+    """Scores recomputed without each block, NaN where `std_error` is; (0, n) where there is one
+    block."""
 
 
 def memorization_scores(
@@ -67,42 +67,55 @@ def memorization_scores(
     The standard error is the delete-one-block jackknife's (Efron & Tibshirani 1993, eq. 11.5),
     which sees both the randomness of training and that of the likelihood estimator; since few
     blocks estimate it roughly, it is never taken to be below the part that the estimator's own
-    standard errors account for by the delta method. Of an observation that has not both sides in
-    every block, it is the jackknife of a sample in two strata (Jones 1974).
+    standard errors account for by the delta method. For an observation that does not have both
+    sides in every block, it is the jackknife of a sample in two strata (Jones 1974).
 
     Args:
         log_likelihood: (models, n), nats.
         std_error: Standard error of each log-likelihood, (models, n).
-        in_training: Which observations each model was trained on, (models, n).
-        block: Which models belong together, (models,): in K-fold cross-validation the repeat. None
-            where no training set and no training was drawn at random: the standard error is then
-            the estimator's alone, and 0 where densities are exact.
-        method: How densities are averaged; see above.
-        known: Which log-likelihoods there are, (models, n); all of them when None.
+        in_training: Marks of the observations that each model was trained on, (models, n).
+        block: Jackknife block of each model, (models,): in K-fold cross-validation its repeat.
+            None where no training set and no training was drawn at random: the standard error is
+            then the estimator's alone, and 0 where densities are exact.
+        method: Mean of densities over models: `paper` over all of each side, `balanced` over
+            groups of equal size on both sides (see the module's docstring).
+        known: Marks of the log-likelihoods that there are, (models, n); all of them when None.
+
+    Example:
+        A density of 1/2 at x with x in training and of 1/8 without: x owes log 4 to itself.
+
+        >>> log_p, in_training = np.log([[0.5], [0.125]]), np.array([[True], [False]])
+        >>> scores = memorization_scores(log_p, 0 * log_p, in_training, None, "paper")
+        >>> np.exp(scores.memorization).round(12).tolist(), scores.std_error.tolist()
+        ([4.0], [0.0])
     """
     known = np.ones_like(in_training) if known is None else known
-    inside, outside = in_training & known, ~in_training & known
-    sides = _scores(log_likelihood, std_error, inside, outside, method)
+    sides = np.stack([in_training & known, ~in_training & known])
+    means, variances = _log_mean_densities(log_likelihood, std_error, sides, method)
+    estimator = np.sqrt(variances.sum(0))
     without = np.empty((0, log_likelihood.shape[1]))
-    jackknife = sides.estimator_std_error if block is None else np.full_like(sides.log_p_in, np.nan)
-    blocks = np.unique(block) if block is not None else ()
-    if len(blocks) > 1:
-        kept = [block != left_out for left_out in blocks]
+    jackknife = estimator if block is None else np.full_like(estimator, np.nan)
+    kept = [] if block is None else [block != left_out for left_out in np.unique(block)]
+    if len(kept) > 1:
         replicates = [
-            _scores(log_likelihood[k], std_error[k], inside[k], outside[k], method) for k in kept
+            _log_mean_densities(log_likelihood[k], std_error[k], sides[:, k], method)[0]
+            for k in kept
         ]
-        without = _side_without(inside, kept, [r.log_p_in for r in replicates])
-        without -= _side_without(outside, kept, [r.log_p_out for r in replicates])
-        jackknife = np.maximum(jackknife_std_error(without), sides.estimator_std_error)
+        inside, outside = (
+            _side_without(side, kept, [means[place] for means in replicates])
+            for place, side in enumerate(sides)
+        )
+        without = inside - outside
+        jackknife = np.maximum(jackknife_std_error(without), estimator)
     return Aggregate(
-        sides.log_p_in,
-        sides.log_p_out,
-        sides.memorization,
-        jackknife,
-        sides.estimator_std_error,
-        _mean_where(log_likelihood, inside),
-        _mean_where(log_likelihood, outside),
-        without,
+        log_p_in=means[0],
+        log_p_out=means[1],
+        memorization=means[0] - means[1],
+        std_error=jackknife,
+        estimator_std_error=estimator,
+        mean_log_likelihood_in=_mean_where(log_likelihood, sides[0]),
+        mean_log_likelihood_out=_mean_where(log_likelihood, sides[1]),
+        without_block=without,
     )
 
 
@@ -133,41 +146,35 @@ def jackknife_std_error(without_block: FloatArray) -> FloatArray:
     return np.asarray(np.sqrt((blocks - 1) / blocks * spread))
 
 
-@dataclass(frozen=True)
-class _Sides:
-    log_p_in: FloatArray
-    log_p_out: FloatArray
-    memorization: FloatArray
-    estimator_std_error: FloatArray
+def _log_mean_densities(
+    log_likelihood: FloatArray, std_error: FloatArray, sides: NDArray[np.bool_], method: Method
+) -> tuple[FloatArray, FloatArray]:
+    """U and V, and the variances that the estimator's errors give them: (2, n) each.
 
-
-def _scores(
-    log_likelihood: FloatArray,
-    std_error: FloatArray,
-    inside: NDArray[np.bool_],
-    outside: NDArray[np.bool_],
-    method: Method,
-) -> _Sides:
-    n = log_likelihood.shape[1]
-    means = np.full((2, n), np.nan)
-    variances = np.full((2, n), np.nan)
-    counts = np.stack([inside.sum(0), outside.sum(0)])
+    Args:
+        log_likelihood: (models, n).
+        std_error: (models, n).
+        sides: Marks of the models with and without each observation, (2, models, n).
+        method: See `memorization_scores`.
+    """
+    counts = sides.sum(1)
+    means, variances = np.full((2, *counts.shape), np.nan)
     for pair in np.unique(counts, axis=1).T:
         if not pair.all():
             continue
         columns = np.flatnonzero((counts == pair[:, None]).all(0))
-        for side, member in enumerate((inside, outside)):
+        for side, member in enumerate(sides):
             values, errors = (_members(a, member, columns) for a in (log_likelihood, std_error))
             terms = len(values) if method == "paper" else int(pair.min())
             means[side, columns], weights = _log_mean_over_groups(values, terms)
             variances[side, columns] = np.square(weights * errors).sum(0)
-    return _Sides(means[0], means[1], means[0] - means[1], np.sqrt(variances.sum(0)))
+    return means, variances
 
 
 def _members(
     values: FloatArray, member: NDArray[np.bool_], columns: NDArray[np.int64]
 ) -> FloatArray:
-    """The values of the member models of each column, which have equally many: (members, g)."""
+    """Values of the member models of some columns, all of equally many: (members, columns)."""
     chosen = member[:, columns]
     return values[:, columns].T[chosen.T].reshape(len(columns), -1).T
 
@@ -200,7 +207,7 @@ def _log_mean_over_groups(values: FloatArray, size: int) -> tuple[FloatArray, Fl
 def _over_groups(
     values: FloatArray, orders: NDArray[np.int64], size: int
 ) -> tuple[FloatArray, FloatArray]:
-    """The same for groups that are given: of each order, every `size` rows are one."""
+    """`_log_mean_over_groups` for given groups: every `size` rows of each order are one."""
     groupings, used = orders.shape
     groups = used // size
     grouped = values[orders].reshape(groupings, groups, size, -1)

@@ -1,23 +1,16 @@
-"""Two experiments on the same observations: paired differences and their standard errors."""
+"""Differences between two experiments on the same observations, with their standard errors."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
+import scipy
 
 from memo.errors import WorkError
 from memo.scores.aggregate import FloatArray, jackknife_std_error
-from memo.scores.ranks import rank_correlation
-from memo.scores.summaries import (
-    STATISTICS,
-    Estimate,
-    Statistic,
-    is_exact,
-    jackknifed,
-    mean_estimate,
-    without_repeat,
-)
+from memo.scores.statistics import STATISTICS, Statistic
+from memo.scores.summaries import Estimate, mean_estimate, statistic_error
+from memo.scores.table import Scores
 
 __all__ = ["Comparison", "ScoringError", "compare_scores"]
 
@@ -28,67 +21,77 @@ class ScoringError(WorkError):
 
 @dataclass(frozen=True)
 class Comparison:
-    """How B differs from A: differences are B - A, in nats."""
+    """Differences of an experiment B from an experiment A, B - A, in nats."""
 
     mean_memorization: Estimate
-    """Paired over observations."""
+    """Error by pairs of observations."""
     statistics: dict[str, Estimate]
-    """Differences of each of `STATISTICS`, jackknifed over repeats."""
+    """Differences of each of `STATISTICS`, jackknifed over blocks."""
     held_out_log_likelihood: Estimate
-    """Paired over observations; positive where B is the better density."""
+    """Error by pairs of observations; positive where B is the better density."""
     rank_correlation: float
-    """Spearman's, of memorization: do both memorize the same observations?"""
+    """Spearman's correlation of both memorizations: 1 where both memorize the same observations;
+    NaN where one is the same for all."""
     repeats: int
-    """Of the one that has fewer: the statistics' errors have one degree of freedom less."""
+    """Blocks of the experiment that has fewer: the statistics' errors have one degree of freedom
+    less."""
 
 
-def compare_scores(a: pl.DataFrame, b: pl.DataFrame, *, same_partitions: bool) -> Comparison:
+def compare_scores(a: Scores, b: Scores, *, same_partitions: bool) -> Comparison:
     """Compare two experiments at one epoch each.
 
     Args:
         a: Scores of the first, one row for each observation.
         b: Scores of the second.
-        same_partitions: Whether repeat l cut the observations alike in both, so that repeats are
-            paired as well.
+        same_partitions: True where block l leaves out models that held out the same observations
+            in both, so that blocks are paired as well.
 
     Raises:
         ScoringError: The two do not speak of the same observations.
+
+    Example:
+        A second model that is a better density by one nat everywhere and memorizes nothing more.
+
+        >>> import polars as pl
+        >>> m, out = np.array([1.0, 3.0]), np.array([-5.0, -7.0])
+        >>> def scores(log_p_out):
+        ...     columns = {"index": [0, 1], "id": ["a", "b"], "memorization": m}
+        ...     columns |= {"mean_log_likelihood_out": log_p_out, "std_error": [0.0, 0.0]}
+        ...     return Scores(pl.DataFrame(columns | {"memorization_without_repeat": [[], []]}))
+        >>> found = compare_scores(scores(out), scores(out + 1), same_partitions=True)
+        >>> found.held_out_log_likelihood.value, found.statistics["max"].value
+        (1.0, 0.0)
     """
-    a, b = a.sort("index"), b.sort("index")
-    if a.is_empty() or not a["id"].equals(b["id"]):
+    a, b = Scores(a.table.sort("index")), Scores(b.table.sort("index"))
+    if not len(a) or not a.table["id"].equals(b.table["id"]):
         raise ScoringError("the two experiments were scored on different observations")
-    m_a, m_b = a["memorization"].to_numpy(), b["memorization"].to_numpy()
-    held_out = (b["mean_log_likelihood_out"] - a["mean_log_likelihood_out"]).to_numpy()
+    held_out = [side.column("mean_log_likelihood_out") for side in (a, b)]
     return Comparison(
-        mean_memorization=mean_estimate(m_b - m_a),
+        mean_memorization=mean_estimate(b.memorization - a.memorization),
         statistics={
             name: _difference(statistic, a, b, same_partitions=same_partitions)
             for name, statistic in STATISTICS.items()
         },
-        held_out_log_likelihood=mean_estimate(held_out),
-        rank_correlation=_rank_correlation(m_a, m_b),
-        repeats=min(len(without_repeat(a)), len(without_repeat(b))),
+        held_out_log_likelihood=mean_estimate(held_out[1] - held_out[0]),
+        rank_correlation=_rank_correlation(a.memorization, b.memorization),
+        repeats=min(a.blocks, b.blocks),
     )
 
 
 def _rank_correlation(a: FloatArray, b: FloatArray) -> float:
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return math.nan
-    return rank_correlation(a, b)
+    return float(scipy.stats.spearmanr(a, b).statistic)
 
 
-def _difference(
-    statistic: Statistic, a: pl.DataFrame, b: pl.DataFrame, *, same_partitions: bool
-) -> Estimate:
-    value = statistic(b["memorization"].to_numpy()) - statistic(a["memorization"].to_numpy())
-    without = [without_repeat(side) for side in (a, b)]
-    if same_partitions and len(without[0]) == len(without[1]) > 0:
-        both = np.isfinite(without).all((0, 1))
-        replicates = [np.array([statistic(row[both]) for row in rows]) for rows in without]
-        if both.any():
-            return Estimate(value, float(jackknife_std_error(replicates[1] - replicates[0])))
-    errors = [
-        0.0 if is_exact(side) else jackknifed(statistic, rows)
-        for side, rows in zip((a, b), without, strict=True)
-    ]
+def _difference(statistic: Statistic, a: Scores, b: Scores, *, same_partitions: bool) -> Estimate:
+    """The statistic of b minus that of a; its error is paired over blocks where they are alike."""
+    value = statistic(b.memorization) - statistic(a.memorization)
+    if same_partitions and a.blocks == b.blocks > 0:
+        without = np.stack([a.without_block, b.without_block])
+        known = np.isfinite(without).all((0, 1))
+        if known.any():
+            first, second = (np.array([statistic(row[known]) for row in rows]) for rows in without)
+            return Estimate(value, float(jackknife_std_error(second - first)))
+    errors = [statistic_error(statistic, side) for side in (a, b)]
     return Estimate(value, None if None in errors else math.hypot(*filter(None, errors)))

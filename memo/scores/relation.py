@@ -1,4 +1,4 @@
-"""How rho, the ratio of distances, goes with memorization: what a claim about the two rests on."""
+"""Relation of rho, the ratio of nearest-neighbour distances, to memorization."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,7 +8,6 @@ import scipy
 from numpy.typing import NDArray
 
 from memo.scores.aggregate import FloatArray
-from memo.scores.ranks import rank_correlation
 
 __all__ = ["Interval", "MemorizationBin", "Relation", "relate"]
 
@@ -34,7 +33,7 @@ class MemorizationBin:
     start: float
     end: float
     middle: float
-    """Their mean memorization; nats, as are the ends."""
+    """Mean memorization of the bin; nats, as are the ends."""
     count: int
     ratio: Interval
     """Mean rho."""
@@ -42,7 +41,7 @@ class MemorizationBin:
 
 @dataclass(frozen=True)
 class Relation:
-    """How rho goes with memorization.
+    """Statistics of rho and memorization over observations.
 
     Intervals take observations to be independent. They share one set of samples, so that another
     set would move all of them together by more than the intervals of means say; of the difference
@@ -58,8 +57,8 @@ class Relation:
     difference: Interval | None
     """Mean rho of the highly memorized less that of the others (Welch 1947)."""
     infinite: int
-    """How many observations were sampled exactly: their rho is above all others in ranks, and in
-    no mean."""
+    """Number of observations that were sampled exactly: their rho is above all others in ranks,
+    and in no mean."""
     bins: list[MemorizationBin]
 
 
@@ -69,16 +68,21 @@ def relate(memorization: FloatArray, ratio: FloatArray, highly: NDArray[np.bool_
     Args:
         memorization: Scores, (n,), nats.
         ratio: rho, (n,); may be infinite.
-        highly: Which are highly memorized, (n,).
+        highly: Marks of the highly memorized, (n,).
+
+    Example:
+        >>> m = np.arange(6.0)
+        >>> found = relate(m, m**2, highly=m > 3)
+        >>> found.rank_correlation.value, found.highly.value - found.regular.value
+        (1.0, 17.0)
     """
     finite = np.isfinite(ratio)
-    groups = ratio[~highly & finite], ratio[highly & finite]
-    regular, high = (_mean(group) if len(group) else None for group in groups)
+    regular, high = ratio[~highly & finite], ratio[highly & finite]
     return Relation(
         rank_correlation=_rank_correlation(memorization, ratio),
-        regular=regular,
-        highly=high,
-        difference=_difference(*groups),
+        regular=_mean(regular) if len(regular) else None,
+        highly=_mean(high) if len(high) else None,
+        difference=_difference(regular, high),
         infinite=int((~finite).sum()),
         bins=_bins(memorization[finite], ratio[finite]),
     )
@@ -92,35 +96,39 @@ def _rank_correlation(x: FloatArray, y: FloatArray) -> Interval | None:
     n = len(x)
     if n <= 3 or len(np.unique(x)) == 1 or len(np.unique(y)) == 1:
         return None
-    r = rank_correlation(x, y)
+    r = float(scipy.stats.spearmanr(x, y).statistic)
     if abs(r) >= 1:
         return Interval(r, None, None)
-    half = _normal_quantile() * np.sqrt((1 + r**2 / 2) / (n - 3))
-    return Interval(r, float(np.tanh(np.arctanh(r) - half)), float(np.tanh(np.arctanh(r) + half)))
+    error = np.sqrt((1 + r**2 / 2) / (n - 3))
+    low, high = np.tanh(scipy.stats.norm.interval(CONFIDENCE, np.arctanh(r), error))
+    return Interval(r, float(low), float(high))
 
 
 def _mean(values: FloatArray) -> Interval:
     """The mean and Student's interval; no interval of one value."""
-    mean = float(values.mean())
-    if len(values) < 2:
+    mean, count = float(values.mean()), len(values)
+    if count < 2:
         return Interval(mean, None, None)
-    half = _student_quantile(len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return Interval(mean, float(mean - half), float(mean + half))
+    return _student(mean, values.std(ddof=1) / np.sqrt(count), count - 1)
 
 
 def _difference(first: FloatArray, second: FloatArray) -> Interval | None:
-    """Mean of the second less that of the first, variances not taken to be equal."""
-    if min(len(first), len(second)) == 0:
+    """Mean of the second less that of the first, by Welch's t without equal variances."""
+    sizes = np.array([len(first), len(second)])
+    if not sizes.all():
         return None
     value = float(second.mean() - first.mean())
-    if min(len(first), len(second)) < 2:
+    if sizes.min() < 2:
         return Interval(value, None, None)
-    parts = np.array([group.var(ddof=1) / len(group) for group in (first, second)])
-    if not parts.sum():
+    parts = np.array([first.var(ddof=1), second.var(ddof=1)]) / sizes
+    if not parts.any():
         return Interval(value, value, value)
-    sizes = np.array([len(first), len(second)])
     freedom = parts.sum() ** 2 / (parts**2 / (sizes - 1)).sum()
-    half = _student_quantile(freedom) * np.sqrt(parts.sum())
+    return _student(value, np.sqrt(parts.sum()), freedom)
+
+
+def _student(value: float, std_error: float, freedom: float) -> Interval:
+    half = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * std_error
     return Interval(value, float(value - half), float(value + half))
 
 
@@ -143,11 +151,3 @@ def _bins(memorization: FloatArray, ratio: FloatArray) -> list[MemorizationBin]:
         )
         for chosen in (place == k for k in np.unique(place))
     ]
-
-
-def _student_quantile(freedom: float) -> float:
-    return float(scipy.special.stdtrit(freedom, (1 + CONFIDENCE) / 2))
-
-
-def _normal_quantile() -> float:
-    return float(scipy.special.ndtri((1 + CONFIDENCE) / 2))

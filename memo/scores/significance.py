@@ -1,4 +1,4 @@
-"""Which scores are above zero by more than chance."""
+"""Tests of single scores against zero."""
 
 import numpy as np
 import scipy
@@ -6,43 +6,36 @@ from numpy.typing import NDArray
 
 from memo.scores.aggregate import FloatArray
 
-__all__ = ["false_discovery_adjusted", "moderated_std_error", "significantly_positive"]
+__all__ = ["moderated_std_error", "significantly_positive"]
 
 PRECISION = 1e-9
-"""Relative, of the last of Newton's steps, the error behind which is about its square."""
+"""Relative size of Newton's last step; the error that is left is about its square."""
 
 
 def significantly_positive(
     memorization: FloatArray, std_error: FloatArray, blocks: int, rate: float = 0.05
 ) -> NDArray[np.bool_]:
-    """Observations whose score is above zero, at a false discovery rate.
+    """Mark the observations whose score is above zero, at a false discovery rate.
 
     One-sided t-tests with standard errors moderated across observations, since two or three
     repeats estimate each one only roughly; then Benjamini & Hochberg (1995).
 
     Args:
         memorization: Scores, (n,).
-        std_error: Their jackknife standard errors, (n,).
+        std_error: Jackknife standard errors of the scores, (n,).
         blocks: Blocks that the jackknife left out in turn; `blocks` - 1 degrees of freedom.
-        rate: Expected share of false ones among those named.
+        rate: Expected share of false discoveries among the observations marked.
+
+    Returns:
+        (n,).
+
+    Example:
+        >>> significantly_positive(np.array([9.0, 0.5, -9.0]), np.ones(3), blocks=10).tolist()
+        [True, False, False]
     """
     moderated, freedom = moderated_std_error(std_error, blocks - 1)
-    p_values = scipy.special.stdtr(freedom, -memorization / moderated)
-    return np.asarray(false_discovery_adjusted(p_values) <= rate)
-
-
-def false_discovery_adjusted(p_values: FloatArray) -> FloatArray:
-    """p-values adjusted so that those below a rate have at most so many false ones among them.
-
-    Benjamini & Hochberg (1995): the k-th smallest of m times m / k, never above the ones behind it.
-    Written out, as are the distributions here, since `scipy.stats` takes longer to import than
-    all other arithmetic of a report.
-    """
-    order = np.argsort(p_values)[::-1]
-    stepped = p_values[order] * (len(p_values) / np.arange(len(p_values), 0, -1))
-    adjusted = np.empty(len(p_values))
-    adjusted[order] = np.minimum(np.minimum.accumulate(stepped), 1)
-    return adjusted
+    p_values = scipy.stats.t.sf(memorization / moderated, freedom)
+    return np.asarray(scipy.stats.false_discovery_control(p_values, method="bh") <= rate)
 
 
 def moderated_std_error(std_error: FloatArray, freedom: int) -> tuple[FloatArray, float]:
@@ -80,7 +73,7 @@ def moderated_std_error(std_error: FloatArray, freedom: int) -> tuple[FloatArray
 def _inverse_trigamma(value: float) -> float:
     """y with trigamma(y) = value, by Newton's steps on 1 / trigamma (Smyth 2004, appendix).
 
-    It is convex and the start lies above y, so that steps only go down.
+    1 / trigamma is convex and the start lies above y, so that steps only go down.
     """
     y = 0.5 + 1 / value
     step = -y

@@ -1,16 +1,16 @@
-"""Statistics of an experiment's scores, each with its standard error."""
+"""Headline statistics of an experiment's scores, each with its standard error."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
-from memo.errors import InputError
 from memo.scores.aggregate import FloatArray, jackknife_std_error
 from memo.scores.significance import significantly_positive
+from memo.scores.statistics import STATISTICS, Statistic
+from memo.scores.table import Scores
 
-__all__ = ["STATISTICS", "Estimate", "Summary", "quantile_curve", "summarize"]
+__all__ = ["Estimate", "Summary", "quantile_curve", "summarize"]
 
 
 @dataclass(frozen=True)
@@ -21,136 +21,83 @@ class Estimate:
     std_error: float | None
 
 
-Statistic = Callable[[FloatArray], float]
-
-STATISTICS: dict[str, Statistic] = {
-    "mean": lambda m: float(np.mean(m)),
-    "q50": lambda m: float(np.quantile(m, 0.5)),
-    "q95": lambda m: float(np.quantile(m, 0.95)),
-    "q99.9": lambda m: float(np.quantile(m, 0.999)),
-    "max": lambda m: float(np.max(m)),
-}
-"""Statistics of memorization over observations, by the names that users see."""
-
-
 @dataclass(frozen=True)
 class Summary:
-    """What an experiment shows at one epoch; nats, over all observations."""
+    """Headline numbers of an experiment at one epoch, over all observations; in nats."""
 
     epoch: int
     observations: int
     repeats: int
-    """Jackknife blocks, as repeats are, that the standard errors come from; 0 where there was one,
-    or none was needed."""
+    """Jackknife blocks (in K-fold cross-validation the repeats) behind the standard errors; 0
+    where there was one, or none was needed."""
     exact: bool
-    """Whether nothing about the scores is estimated or drawn at random."""
+    """True where nothing about the scores is estimated or drawn at random."""
     memorization: dict[str, Estimate]
-    """Each of `STATISTICS`."""
+    """Estimate of each of `STATISTICS`."""
     significant: float | None
-    """Share of observations whose memorization is significantly above zero: all that are above it
-    if the scores are exact."""
+    """Share of observations whose memorization is significantly above zero, or simply above zero
+    where scores are exact."""
     held_out_log_likelihood: Estimate
     train_log_likelihood: Estimate
     gap: Estimate
     """Mean log p of training observations minus that of held-out ones: overfitting."""
 
 
-def scored_epoch(scored: Iterable[int], epoch: int | None) -> int:
-    """The epoch, or the last one scored for None.
-
-    Raises:
-        InputError: It was not scored.
-    """
-    known = sorted(scored)
-    if epoch is not None and epoch not in known:
-        words = ", ".join(map(str, known))
-        raise InputError(f"epoch {epoch} was not scored; scored are {words}")
-    return epoch if epoch is not None else known[-1]
-
-
-def summarize(scores: pl.DataFrame, epoch: int | None = None) -> Summary:
+def summarize(scores: Scores | pl.DataFrame, epoch: int | None = None) -> Summary:
     """Headline statistics at an epoch (the last one scored when None).
 
-    Standard errors of statistics of memorization are jackknifed over repeats: they say how much
+    Standard errors of statistics of memorization are jackknifed over blocks: they say how much
     another set of trainings on the same data would differ. Those of mean log-likelihoods are over
     observations: how much another sample of data would differ.
 
     Args:
-        scores: A table of the scores schema.
+        scores: Scores, or a table with their columns.
         epoch: A scored epoch.
 
     Raises:
-        InputError: It was not scored.
+        InputError: The epoch was not scored.
+
+    Example:
+        Two observations and two models, each trained on one of them: M = (5 - 1, 2 - 1).
+
+        >>> from memo.scores import memorization_scores
+        >>> log_p, trained_on = np.array([[5.0, 1.0], [1.0, 2.0]]), np.eye(2) > 0
+        >>> found = memorization_scores(log_p, 0 * log_p, trained_on, None, "paper")
+        >>> names = pl.DataFrame({"index": [0, 1], "id": ["a", "b"], "label": ["u", "v"]})
+        >>> scores = Scores.from_aggregate(names, 1, found, np.array([0, 0]))
+        >>> summarize(scores).memorization["mean"]
+        Estimate(value=2.5, std_error=0.0)
     """
-    at = scores.filter(pl.col("epoch") == scored_epoch(scores["epoch"].unique(), epoch))
-    memorization = at["memorization"].to_numpy()
-    without = without_repeat(at)
-    exact = is_exact(at)
-    gain = (at["mean_log_likelihood_in"] - at["mean_log_likelihood_out"]).to_numpy()
+    at = (scores if isinstance(scores, Scores) else Scores(scores)).at(epoch)
+    within, without = at.column("mean_log_likelihood_in"), at.column("mean_log_likelihood_out")
     return Summary(
-        epoch=int(at["epoch"][0]),
+        epoch=at.last_epoch,
         observations=len(at),
-        repeats=len(without),
-        exact=exact,
-        memorization={
-            name: Estimate(
-                statistic(memorization), 0.0 if exact else jackknifed(statistic, without)
-            )
-            for name, statistic in STATISTICS.items()
-        },
-        significant=float((memorization > 0).mean())
-        if exact
-        else _significant_share(at, len(without)),
-        held_out_log_likelihood=mean_estimate(at["mean_log_likelihood_out"].to_numpy()),
-        train_log_likelihood=mean_estimate(at["mean_log_likelihood_in"].to_numpy()),
-        gap=mean_estimate(gain),
+        repeats=at.blocks,
+        exact=at.exact,
+        memorization=_statistics(at),
+        significant=_significant_share(at),
+        held_out_log_likelihood=mean_estimate(without),
+        train_log_likelihood=mean_estimate(within),
+        gap=mean_estimate(within - without),
     )
 
 
-def is_exact(scores: pl.DataFrame) -> bool:
-    """Whether every score is known to have no error."""
-    return bool((scores["std_error"].fill_null(np.inf) == 0).all())
-
-
-def without_repeat(scores: pl.DataFrame) -> FloatArray:
-    """Scores recomputed without each repeat, (L, n), NaN for observations that do not have them.
-
-    (0, n) where there was one repeat.
-    """
-    replicates = scores["memorization_without_repeat"]
-    length = int(replicates.list.len()[0])
-    return replicates.explode(empty_as_null=False).to_numpy().reshape(len(scores), length).T
-
-
-def jackknifed(statistic: Statistic, without: FloatArray) -> float | None:
-    """Jackknife standard error of a statistic of the scores; None where there is no replicate.
-
-    It is that over the observations which have replicates.
-    """
-    without = without[:, np.isfinite(without).all(0)]
-    if not without.size:
-        return None
-    replicates = np.array([statistic(row) for row in without])
-    return float(jackknife_std_error(replicates))
-
-
-def mean_estimate(values: FloatArray) -> Estimate:
-    """Mean over observations and its standard error."""
-    count = len(values)
-    error = float(values.std(ddof=1) / np.sqrt(count)) if count > 1 else None
-    return Estimate(float(values.mean()), error)
-
-
-def quantile_curve(scores: pl.DataFrame) -> pl.DataFrame:
+def quantile_curve(scores: Scores) -> pl.DataFrame:
     """Every statistic of memorization at every scored epoch.
 
     Returns:
-        Columns `epoch`, `statistic`, `value`, `std_error` (null where there was one repeat).
+        Columns `epoch`, `statistic`, `value`, `std_error` (null where there was one block).
+
+    Example:
+        >>> columns = {"epoch": [1, 2], "memorization": [3.0, 4.0], "std_error": [0.0, 0.0]}
+        >>> quantile_curve(Scores(pl.DataFrame(columns))).row(-1)
+        (2, 'max', 4.0, 0.0)
     """
     rows = [
         (epoch, name, estimate.value, estimate.std_error)
-        for epoch in scores["epoch"].unique().sort()
-        for name, estimate in summarize(scores, epoch).memorization.items()
+        for epoch in scores.epochs
+        for name, estimate in _statistics(scores.at(epoch)).items()
     ]
     schema = {
         "epoch": pl.Int64,
@@ -161,13 +108,40 @@ def quantile_curve(scores: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _significant_share(scores: pl.DataFrame, repeats: int) -> float | None:
-    if not repeats:
+def statistic_error(statistic: Statistic, scores: Scores) -> float | None:
+    """Jackknife standard error of a statistic, over the observations that have replicates.
+
+    Returns:
+        0 where scores are exact, None where no observation has replicates.
+    """
+    if scores.exact:
+        return 0.0
+    without = scores.without_block[:, np.isfinite(scores.without_block).all(0)]
+    if not without.size:
         return None
-    known = scores.drop_nulls("std_error")
-    if known.is_empty():
+    return float(jackknife_std_error(np.array([statistic(row) for row in without])))
+
+
+def mean_estimate(values: FloatArray) -> Estimate:
+    """Mean over observations and its standard error."""
+    count = len(values)
+    error = float(values.std(ddof=1) / np.sqrt(count)) if count > 1 else None
+    return Estimate(float(values.mean()), error)
+
+
+def _statistics(scores: Scores) -> dict[str, Estimate]:
+    return {
+        name: Estimate(statistic(scores.memorization), statistic_error(statistic, scores))
+        for name, statistic in STATISTICS.items()
+    }
+
+
+def _significant_share(scores: Scores) -> float | None:
+    """Share of observations above zero by more than chance; None where no error is known."""
+    if scores.exact:
+        return float((scores.memorization > 0).mean())
+    known = Scores(scores.table.drop_nulls("std_error"))
+    if not len(known) or not scores.blocks:
         return None
-    found = significantly_positive(
-        known["memorization"].to_numpy(), known["std_error"].to_numpy(), repeats
-    )
+    found = significantly_positive(known.memorization, known.column("std_error"), scores.blocks)
     return float(found.sum() / len(scores))

@@ -11,12 +11,12 @@ from memo.report.charts.binning import bin_edges
 from memo.report.charts.encodings import (
     DASHED,
     SCORE,
-    STATISTICS,
     curves,
     density_layer,
     domain,
     layered,
     named,
+    statistic_label,
 )
 from memo.report.charts.themes import BLUE, CATEGORIES, GREY, ORANGE, Chart
 from memo.report.numbers import estimate
@@ -93,10 +93,10 @@ def quantile_curves_by_experiment(
 
     Args:
         quantiles: As in `ReportData`, by experiment.
-        statistic: A key of `STATISTICS`.
+        statistic: A key of `memo.scores.STATISTICS`.
         order: All experiments of the page, so that each keeps its colour.
     """
-    title = f"{STATISTICS[statistic][0]} (nats)"
+    title = f"{statistic_label(statistic)} (nats)"
     table = pl.concat(
         curve.filter(statistic=statistic).with_columns(experiment=pl.lit(name))
         for name, curve in quantiles.items()

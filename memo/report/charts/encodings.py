@@ -1,5 +1,6 @@
 """Channels and layers that charts have in common."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -9,13 +10,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from memo.report.charts.binning import bin_edges, binned_density, histogram
-from memo.report.charts.themes import BLUE, GREY, ORANGE, PURPLE, VERMILLION, Chart
+from memo.report.charts.themes import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, Chart
 from memo.report.numbers import estimate
+from memo.scores.statistics import STATISTICS
 
 __all__ = [
     "DASHED",
     "SCORE",
-    "STATISTICS",
     "curves",
     "density_layer",
     "domain",
@@ -26,6 +27,8 @@ __all__ = [
     "layered",
     "named",
     "range_tooltips",
+    "statistic_colours",
+    "statistic_label",
     "two_lines",
 ]
 
@@ -33,14 +36,15 @@ FloatArray = NDArray[np.float64]
 Channel = TypeVar("Channel")
 
 SCORE = "memorization score (nats)"
-STATISTICS = {
-    "max": ("maximum", GREY),
-    "q99.9": ("99.9% quantile", VERMILLION),
-    "q95": ("95% quantile", ORANGE),
-    "mean": ("mean", PURPLE),
-    "q50": ("median", BLUE),
+STATISTIC_COLOURS = {
+    "max": GREY,
+    "q99.9": VERMILLION,
+    "q95": ORANGE,
+    "mean": PURPLE,
+    "q50": BLUE,
 }
-"""Name and colour of each statistic of the scores."""
+"""Colours of statistics of the scores, in the legend's order; others take the spare ones."""
+SPARE_COLOURS = (GREEN, SKY)
 
 GROUPS = {"regular": BLUE, "highly memorized": VERMILLION}
 INSETS = {"regular": 0.03, "highly memorized": 0.3}
@@ -54,6 +58,19 @@ def named(channel: Callable[..., Channel], column: str, values: Mapping[str, Any
     """Return a channel, e.g. of colours, with a value for each name; in this order in legends."""
     scale = alt.Scale(domain=list(values), range=list(values.values()))
     return channel(f"{column}:N", scale=scale, title=None)
+
+
+def statistic_colours() -> dict[str, str]:
+    """Return the colour of each statistic in nats by its name, in the legend's order."""
+    in_nats = [name for name, statistic in STATISTICS.items() if statistic.unit == "nats"]
+    others = [name for name in in_nats if name not in STATISTIC_COLOURS]
+    return STATISTIC_COLOURS | dict(zip(others, itertools.cycle(SPARE_COLOURS), strict=False))
+
+
+def statistic_label(name: str) -> str:
+    """Return the label of a statistic within a sentence."""
+    label = STATISTICS[name].label
+    return label[0].lower() + label[1:]
 
 
 def domain(*values: FloatArray) -> list[float]:

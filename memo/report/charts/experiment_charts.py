@@ -9,7 +9,6 @@ from memo.report.charts.binning import bin_edges, histogram, shares_of_bins
 from memo.report.charts.encodings import (
     DASHED,
     SCORE,
-    STATISTICS,
     curves,
     density_layer,
     domain,
@@ -20,6 +19,8 @@ from memo.report.charts.encodings import (
     layered,
     named,
     range_tooltips,
+    statistic_colours,
+    statistic_label,
     two_lines,
 )
 from memo.report.charts.themes import BLUE, GREEN, ORANGE, SKY, VERMILLION, Chart
@@ -79,10 +80,11 @@ def distribution(memorization: FloatArray) -> Chart:
 
 def quantile_curves(quantiles: pl.DataFrame, last_epoch: int, turning_point: int | None) -> Chart:
     """Draw statistics of the scores at each scored epoch, one standard error either side."""
-    names = {key: label for key, (label, _) in STATISTICS.items()}
-    colours = dict(STATISTICS.values())
+    names = {name: statistic_label(name) for name in statistic_colours()}
+    colours = {names[name]: colour for name, colour in statistic_colours().items()}
+    shown = quantiles.filter(pl.col("statistic").is_in(names))
     lines = curves(
-        quantiles.with_columns(pl.col("statistic").replace(names)),
+        shown.with_columns(pl.col("statistic").replace(names)),
         "statistic",
         SCORE,
         last_epoch,
