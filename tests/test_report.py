@@ -523,6 +523,6 @@ def _decoded(uri: str) -> np.ndarray:
 
 
 def _text(page: bytes) -> str:
-    """What a reader sees, without the scripts."""
+    """Return the text that a reader sees, without the scripts."""
     body = re.sub(r"<(script|style)\b.*?</\1>", "", page.decode(), flags=re.DOTALL)
     return " ".join(re.sub(r"<[^>]*>", " ", body).split())

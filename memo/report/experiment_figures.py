@@ -73,7 +73,7 @@ def _training(data: ReportData) -> Figure:
     if not several and len(losses) < 2:
         return figure(
             missing="One epoch was scored and no losses over epochs are known, so there is no "
-            "course of training to draw.",
+            "course of training to draw."
         )
     last = max(int(t["epoch"].to_numpy().max()) for t in (quantiles, losses) if len(t))
     known = losses.drop_nulls("held_out").sort("held_out", "epoch")

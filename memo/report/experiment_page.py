@@ -54,11 +54,7 @@ def render_report(data: ReportData) -> dict[str, bytes]:
     return render_page(
         "report.html.j2",
         figures,
-        {
-            "images": pictures,
-            "columns": listed.columns,
-            "rows": listed.rows(),
-        },
+        {"images": pictures, "columns": listed.columns, "rows": listed.rows()},
         report=data,
         epoch=data.scores["epoch"].max(),
         count=len(ranked.table),

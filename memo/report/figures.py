@@ -22,7 +22,7 @@ class Figure:
     panels: list[Chart] = field(default_factory=list)
     shows: str = ""
     contradicts: str = ""
-    """What would speak against the reading that `shows` suggests."""
+    """Observations that would speak against the reading that `shows` suggests."""
     missing: str | None = None
     """The reason why there is nothing to draw."""
     beside: bool = False

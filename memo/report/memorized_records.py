@@ -68,7 +68,7 @@ class Neighbor:
     title: str
     distance: str
     name: str = ""
-    """Its id; empty of a sample."""
+    """Id of the record; empty for a sample."""
     score: str = ""
 
 
@@ -131,11 +131,7 @@ def memorized_records(
 
 
 def _compared(
-    data: RecordData,
-    described: Described,
-    index: int,
-    nearest: IndexArray,
-    distances: FloatArray,
+    data: RecordData, described: Described, index: int, nearest: IndexArray, distances: FloatArray
 ) -> tuple[list[Neighbor], list[list[str]]]:
     """Return what a record is compared with, and the values of each in words."""
     beside, compared = [], []

@@ -36,7 +36,7 @@ HEIGHT = 240
 PANEL_HEIGHT = 190
 DASHES = ([1, 0], [6, 2], [2, 2], [8, 3, 2, 3])
 POINTS = 200
-"""Of each curve of exceedance."""
+"""Points of each curve of exceedance."""
 LABEL_SIZE = (0.1, 0.035)
 """Width and height that the name of a point takes, as shares of the chart's."""
 
@@ -48,9 +48,7 @@ def overlaid_distributions(scores: dict[str, FloatArray]) -> Chart:
     levels = [float(np.quantile(m, 0.95)) for m in scores.values()]
     share = alt.Y("share:Q", title="share (square-root scale)", axis=alt.Axis(format="%"))
     lines = alt.Chart(outlines).encode(
-        *_by_experiment(list(scores)),
-        x=_score_axis("start", scores),
-        y=share.scale(type="sqrt"),
+        *_by_experiment(list(scores)), x=_score_axis("start", scores), y=share.scale(type="sqrt")
     )
     rules = alt.Chart(pl.DataFrame({"experiment": list(scores), "value": levels})).encode(
         *_by_experiment(list(scores)),
@@ -165,8 +163,7 @@ def _labelled(points: Sequence[FrontierPoint], baseline: str) -> list[bool]:
     places = (places - places.min(0)) / np.where(spread > 0, spread, 1)
     shown: list[int] = []
     for place in sorted(
-        range(len(points)),
-        key=lambda i: (not points[i].undominated, points[i].name != baseline, i),
+        range(len(points)), key=lambda i: (not points[i].undominated, points[i].name != baseline, i)
     ):
         gaps = np.abs(places[shown] - places[place])
         if not (gaps < LABEL_SIZE).all(1).any():

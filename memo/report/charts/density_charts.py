@@ -1,6 +1,6 @@
 """The charts of densities in one or two dimensions, with and without an observation."""
 
-from typing import Any, TypeVar
+from typing import Any
 
 import altair as alt
 import numpy as np
@@ -15,10 +15,10 @@ from memo.report.thumbnails import shading
 __all__ = ["density_charts"]
 
 FloatArray = NDArray[np.float64]
-Axis = TypeVar("Axis", alt.X, alt.Y)
 
 HEIGHT = 270
 CIRCLED: dict[str, Any] = {"color": VERMILLION, "size": 110, "strokeWidth": 2, "opacity": 1}
+SCATTERED: dict[str, Any] = {"size": 12, "strokeWidth": 1, "opacity": 0.8}
 
 
 def density_charts(data: Illustration) -> list[Chart]:
@@ -42,10 +42,7 @@ def _curves(data: Illustration) -> list[Chart]:
         charts.append(
             _curve_chart(
                 data,
-                {
-                    "on all": (data.log_p_with, VERMILLION),
-                    "on few": (data.overfitted.log_p, GREEN),
-                },
+                {"on all": (data.log_p_with, VERMILLION), "on few": (data.overfitted.log_p, GREEN)},
                 [_rug(few, GREEN)],
                 "Overfitting",
                 "Density trained on all observations and on a few.",
@@ -71,33 +68,32 @@ def _curve_chart(
     )
     colours = {side: colour for side, (_, colour) in sides.items()}
     lines = two_lines(table, colours).encode(
-        x=_axis(alt.X("x:Q"), (data.titles or ["value"])[0], axis),
+        x=alt.X("x:Q", **_axis((data.titles or ["value"])[0], axis)),
         y=alt.Y("density:Q", title="density (square-root scale)").scale(type="sqrt"),
     )
     return layered([*marks, lines.mark_line(strokeWidth=1.8)], description, HEIGHT, title)
 
 
 def _rug(points: FloatArray, colour: str) -> alt.Chart:
-    chart: alt.Chart = (
-        alt.Chart(pl.DataFrame({"x": points[:, 0]}))
-        .mark_rule(color=colour, opacity=0.6, strokeWidth=1)
-        .encode(x="x:Q", y=alt.value(HEIGHT - 9), y2=alt.value(HEIGHT))
+    base = alt.Chart(pl.DataFrame({"x": points[:, 0]})).encode(
+        x="x:Q", y=alt.value(HEIGHT - 9), y2=alt.value(HEIGHT)
     )
+    chart: alt.Chart = base.mark_rule(color=colour, opacity=0.6, strokeWidth=1)
     return chart
 
 
 def _maps(data: Illustration) -> list[Chart]:
     inside, outside = (_on_grid(data, log_p) for log_p in (data.log_p_with, data.log_p_without))
     most = max(inside.max(), outside.max())
-    circle = alt.Chart(_places(data.points[:1])).mark_point(**CIRCLED).encode(x="x:Q", y="y:Q")
-    marks = [_scatter(data.points[1:], GREY), circle]
+    others = _places(data.points[1:]).mark_point(color=GREY, **SCATTERED)
+    marks = [others, _places(data.points[:1]).mark_point(**CIRCLED)]
     charts = [
         _map(data, inside / most, VERMILLION, marks, f"Trained with {data.name}"),
         _map(data, outside / most, BLUE, marks, f"Trained without {data.name}"),
     ]
     if isinstance(data.overfitted, Overfitted):
         count = data.overfitted.count
-        few = _scatter(data.points[1 : 1 + count], GREEN)
+        few = _places(data.points[1 : 1 + count]).mark_point(color=GREEN, **SCATTERED)
         density = _on_grid(data, data.overfitted.log_p)
         title = f"Overfitted to {count} others"
         charts.append(_map(data, density / density.max(), GREEN, [few], title))
@@ -116,13 +112,12 @@ def _map(
     """Draw a density as shading, by the square root of its share of the highest."""
     first, second = data.axes
     titles = data.titles or ["first column", "second column"]
-    table = _places(np.array([[first[0], second[0]]])).with_columns(
-        x_end=first[-1], y_end=second[-1], url=pl.lit(shading(np.sqrt(share.T[::-1]), colour))
-    )
-    image = alt.Chart(table).encode(
-        x=_axis(alt.X("x:Q"), titles[0], first),
+    corners = {"x": [first[0]], "x_end": [first[-1]], "y": [second[0]], "y_end": [second[-1]]}
+    url = pl.lit(shading(np.sqrt(share.T[::-1]), colour))
+    image = alt.Chart(pl.DataFrame(corners).with_columns(url=url)).encode(
+        x=alt.X("x:Q", **_axis(titles[0], first)),
         x2="x_end:Q",
-        y=_axis(alt.Y("y:Q"), titles[1], second),
+        y=alt.Y("y:Q", **_axis(titles[1], second)),
         y2="y_end:Q",
         url="url:N",
     )
@@ -130,19 +125,10 @@ def _map(
     return layered(layers, f"{title}: density in two dimensions.", HEIGHT, title)
 
 
-def _scatter(points: FloatArray, colour: str) -> alt.Chart:
-    chart: alt.Chart = (
-        alt.Chart(_places(points))
-        .mark_point(color=colour, size=12, strokeWidth=1, opacity=0.8)
-        .encode(x="x:Q", y="y:Q")
-    )
-    return chart
+def _places(points: FloatArray) -> alt.Chart:
+    return alt.Chart(pl.DataFrame(points, ["x", "y"], orient="row")).encode(x="x:Q", y="y:Q")
 
 
-def _places(points: FloatArray) -> pl.DataFrame:
-    return pl.DataFrame(points, ["x", "y"], orient="row")
-
-
-def _axis(channel: Axis, title: str, values: FloatArray) -> Axis:
+def _axis(title: str, values: FloatArray) -> dict[str, Any]:
     scale = alt.Scale(domain=[values[0], values[-1]], nice=False, zero=False)
-    return channel.title(title).scale(scale).axis(tickCount=5)
+    return {"title": title, "scale": scale, "axis": alt.Axis(tickCount=5)}

@@ -36,13 +36,7 @@ FloatArray = NDArray[np.float64]
 Channel = TypeVar("Channel")
 
 SCORE = "memorization score (nats)"
-STATISTIC_COLOURS = {
-    "max": GREY,
-    "q99.9": VERMILLION,
-    "q95": ORANGE,
-    "mean": PURPLE,
-    "q50": BLUE,
-}
+STATISTIC_COLOURS = {"max": GREY, "q99.9": VERMILLION, "q95": ORANGE, "mean": PURPLE, "q50": BLUE}
 """Colours of statistics of the scores, in the legend's order; others take the spare ones."""
 SPARE_COLOURS = (GREEN, SKY)
 
