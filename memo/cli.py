@@ -312,9 +312,6 @@ def neighbors(experiment: Experiment) -> None:
 def report(experiment: Experiment) -> None:
     """Write metrics, plots, charts and the page of an experiment."""
     project = _selected(experiment)
-    from memo import vega
-
-    vega.start()
     loaded = _loaded(project, experiment)
     from memo.pipeline import report as stage
 
@@ -343,9 +340,6 @@ def compare(
 ) -> None:
     """Compare experiments (all of them by default), each with the baseline."""
     project = _read_if_there()
-    from memo import vega
-
-    vega.start()
     names = _scored_names(project, experiments)
     _require_among(baseline, names, "--baseline")
     from memo.commands import terminal
@@ -456,9 +450,6 @@ def _score_table(file: Path, name: str | None, dataset: str | None, aggregate: s
     _require_among(aggregate, ["balanced", "paper"], "--aggregate")
     if project is not None and dataset is not None:
         select_dataset(project, dataset)
-    from memo import vega
-
-    vega.start()
     from memo.commands import score_table as stage
     from memo.commands import terminal
     from memo.report.headlines import summary_headlines

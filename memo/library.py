@@ -31,11 +31,11 @@ from memo.mitigations.specs import MitigationSpec
 from memo.pipeline.report import write_report
 from memo.project.project_spec import ExperimentSpec, experiment_on_array
 from memo.project.reading import SpecError
-from memo.report.charts import distribution
-from memo.report.comparison_charts import agreement
+from memo.report.charts.comparison_charts import agreement
+from memo.report.charts.experiment_charts import distribution
+from memo.report.charts.themes import Chart, in_notebook
 from memo.report.headlines import difference_headlines, summary_headlines
 from memo.report.page_data import Headline
-from memo.report.themes import Chart, in_notebook
 from memo.scores.aggregate import Method, memorization_scores
 from memo.scores.comparison import Comparison, compare_scores
 from memo.scores.summaries import Summary, summarize

@@ -70,7 +70,7 @@ addEventListener("load", () => setTimeout(async () => {
 
 @dataclass(frozen=True)
 class Seen:
-    """What a page holds after its scripts ran."""
+    """The contents of a page after its scripts ran."""
 
     problems: list[str]
     """Errors, warnings and blocked loads."""
@@ -85,7 +85,7 @@ class Seen:
     overflow: int
     """Pixels by which the page is wider than its window."""
     asked: Any
-    """What the test's own script returned."""
+    """The value that the test's own script returned."""
 
 
 def open_page(page: bytes, directory: Path, ask: str = "return null;") -> Seen:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.neighbors import NearestNeighbors
 
-from memo.report.binning import highly_memorized
+from memo.report.charts.binning import highly_memorized
 from memo.report.page_data import (
     ComparedExperiment,
     ComparisonData,

@@ -17,10 +17,10 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from memo.report.binning import bin_edges, binned_density, histogram, shares_of_bins
+from memo.report.charts.binning import bin_edges, binned_density, histogram, shares_of_bins
 from memo.report.comparison_page import render_comparison
-from memo.report.experiment_page import EXAMPLES, LISTED, render_report
-from memo.report.neighbor_figures import BESIDE
+from memo.report.experiment_page import LISTED, render_report
+from memo.report.galleries import BESIDE, EXAMPLES
 from memo.report.numbers import difference_in_words, estimate, interval
 from memo.report.page_data import Headline, ReportData
 from memo.report.thumbnails import data_uri
@@ -523,6 +523,6 @@ def _decoded(uri: str) -> np.ndarray:
 
 
 def _text(page: bytes) -> str:
-    """What a reader sees, without the scripts."""
+    """Return the text that a reader sees, without the scripts."""
     body = re.sub(r"<(script|style)\b.*?</\1>", "", page.decode(), flags=re.DOTALL)
     return " ".join(re.sub(r"<[^>]*>", " ", body).split())

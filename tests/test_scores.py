@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import optimize, special, stats
 
 from memo.errors import InputError
-from memo.report.charts import quantile_curves
+from memo.report.charts.experiment_charts import quantile_curves
 from memo.report.headlines import difference_headlines, metrics, summary_headlines
 from memo.scores.aggregate import memorization_scores
 from memo.scores.comparison import ScoringError, compare_scores

@@ -12,7 +12,8 @@ import torch
 from memo.likelihood.estimate import estimate_log_likelihood
 from memo.likelihood.importance_weights import LogLikelihood
 from memo.pipeline import score
-from memo.report.experiment_page import UNRELIABLE, render_report
+from memo.report.experiment_page import render_report
+from memo.report.ranked_scores import UNRELIABLE
 from memo.spec.model_specs import NormalSpec
 from memo.spec.scoring_specs import AdaptiveSpec, ImportanceSpec
 from tests.conftest import command, edit

@@ -22,9 +22,9 @@ from memo.design.blocks import blocks
 from memo.errors import InputError
 from memo.pipeline.prepare import read_prepared
 from memo.pipeline.report import write_report
-from memo.report.experiment_page import UNRELIABLE
 from memo.report.headlines import metrics, summary_headlines
 from memo.report.page_data import ReportData
+from memo.report.ranked_scores import UNRELIABLE
 from memo.scores.aggregate import Method, memorization_scores
 from memo.scores.summaries import Summary, quantile_curve, summarize
 from memo.scores.table import SCORES, Scores

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 from rich import box
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from memo.errors import printable
-from memo.report.page_data import ComparisonData, Headline
+from memo.report.page_data import ComparisonData, Difference, Frontier, Headline
 
 __all__ = [
     "comparison_markdown",
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from memo.likelihood.calibration import EstimatorCheck
 
 LOG_WIDTH = 110
-"""Of tables that go to a file or a pipe, which have no width of their own."""
+"""Width of tables in a file or a pipe, which have no width of their own."""
+SIDE_BY_SIDE = 4
+"""Experiments that a terminal has room for beside each other."""
 
 _output = Console(
     highlight=False,
@@ -34,53 +36,52 @@ _output = Console(
     width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else LOG_WIDTH,
 )
 
-Rows = list[list[str]]
 
-SIDE_BY_SIDE = 4
-"""Experiments that a terminal has room for beside each other."""
+class Cells(NamedTuple):
+    """A table in words."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
 
 
 def print_comparison(data: ComparisonData) -> None:
-    """Experiments side by side, their trade, then each one's difference from the baseline."""
-    for title, header, rows in _tables(data):
-        _print(title, header, rows)
+    """Print experiments side by side, their trade-off, and differences from the baseline."""
+    for table in _tables(data):
+        _print(table)
     for problem in _problems(data):
         _output.print(problem, soft_wrap=True)
 
 
 def comparison_markdown(data: ComparisonData) -> str:
-    """The same as Markdown, for a pull request."""
-    parts = [f"**{title}**\n\n{_markdown(header, rows)}" for title, header, rows in _tables(data)]
-    parts += list(_problems(data))
-    return "\n\n".join(parts) + "\n"
+    """Format a comparison as Markdown, for a pull request."""
+    parts = [f"**{table.title}**\n\n{_markdown(table)}" for table in _tables(data)]
+    return "\n\n".join([*parts, *_problems(data)]) + "\n"
 
 
 def print_headlines(title: str, headlines: Sequence[Headline]) -> None:
-    """One experiment's numbers with their meaning."""
+    """Print one experiment's numbers with their meaning."""
     rows = [[h.name, _number(h), h.meaning] for h in headlines]
-    _print(title, ["", "", "meaning"], rows)
+    _print(Cells(title, ["", "", "meaning"], rows))
 
 
 def print_observations(title: str, rows: pl.DataFrame) -> None:
-    """Observations with their scores."""
-    header = list(rows.columns)
-    _print(title, header, [[_cell(value) for value in row] for row in rows.iter_rows()])
+    """Print observations with their scores."""
+    _print(Cells(title, rows.columns, [[_cell(value) for value in row] for row in rows.rows()]))
 
 
 def print_check(title: str, check: "EstimatorCheck") -> None:
-    """Bias, scatter and calibration of log-likelihoods, in training and held out."""
-    groups = {"in training": check.in_training, "held out": check.held_out}
+    """Print bias, scatter and calibration of log-likelihoods, in training and held out."""
+    groups = (check.in_training, check.held_out)
     rows = [
-        ["observations", *(f"{g.observations:,}" for g in groups.values())],
-        ["bias", *(f"{g.bias:.3f} ± {g.bias_std_error:.3f}" for g in groups.values())],
-        ["scatter", *(f"{g.scatter:.3f}" for g in groups.values())],
-        [
-            "error / standard error",
-            *(f"{g.z_mean:.2f}, spread {g.z_std:.2f}" for g in groups.values()),
-        ],
-        ["reference's own error", *(f"{g.reference_std_error:.3f}" for g in groups.values())],
+        ["observations", *(f"{g.observations:,}" for g in groups)],
+        ["bias", *(f"{g.bias:.3f} ± {g.bias_std_error:.3f}" for g in groups)],
+        ["scatter", *(f"{g.scatter:.3f}" for g in groups)],
+        ["error / standard error", *(f"{g.z_mean:.2f}, spread {g.z_std:.2f}" for g in groups)],
+        ["reference's own error", *(f"{g.reference_std_error:.3f}" for g in groups)],
     ]
-    _print(f"Log-likelihoods of {title} against annealed sampling (nats)", ["", *groups], rows)
+    title = f"Log-likelihoods of {title} against annealed sampling (nats)"
+    _print(Cells(title, ["", "in training", "held out"], rows))
     _output.print(
         f"What differs between the two adds {check.bias_difference:.3f} ± "
         f"{check.bias_difference_std_error:.3f} nats to memorization scores. Standard errors are "
@@ -89,75 +90,62 @@ def print_check(title: str, check: "EstimatorCheck") -> None:
     )
 
 
-def _tables(data: ComparisonData) -> list[tuple[str, list[str], Rows]]:
-    """Of many experiments only their trade: the page has the rest."""
-    if len(data.experiments) > SIDE_BY_SIDE:
-        return _trades(data)
-    beside = ("Memorization and likelihood (nats)", *_experiments(data))
-    return [beside, *_trades(data), *_differences(data)]
-
-
-def _experiments(data: ComparisonData) -> tuple[list[str], Rows]:
-    numbers = [{h.name: _number(h) for h in e.headlines} for e in data.experiments]
-    names = list(dict.fromkeys(name for column in numbers for name in column))
-    rows = [[name, *(column.get(name, "–") for column in numbers)] for name in names]
-    return ["", *(e.name for e in data.experiments)], rows
-
-
-def _trades(data: ComparisonData) -> list[tuple[str, list[str], Rows]]:
-    """The frontier, and what is memorized of the rest where observations were removed."""
-    tables: list[tuple[str, list[str], Rows]] = []
-    if data.frontier is not None:
-        title = (
-            f"{data.frontier.statistic} against held-out log-likelihood (*: nothing beats it; "
-            f"verdicts against {data.frontier.baseline}, corrected for their number)"
-        )
-        header = ["", "", "memorization", "held-out", "verdict", "s/model", "epsilon"]
-        rows = [
-            [
-                point.name,
-                "*" if point.undominated else "",
-                _number(point.memorization),
-                _number(point.held_out),
-                point.verdict or "baseline",
-                "–" if point.seconds is None else f"{point.seconds:.1f}",
-                "–" if point.epsilon is None else f"{point.epsilon:.3g}",
-            ]
-            for point in data.frontier.points
-        ]
-        tables.append((title, *_without_empty_columns(header, rows)))
-    tables += [
-        (
+def _tables(data: ComparisonData) -> list[Cells]:
+    """Return all tables; of many experiments only their trade-off, as the page has the rest."""
+    trades = [] if data.frontier is None else [_frontier(data.frontier)]
+    trades += [
+        Cells(
             " ".join(remainder.sentences),
             ["", "nats", "meaning"],
             [[row.name, _number(row), row.meaning] for row in remainder.rows],
         )
         for remainder in data.remainders
     ]
-    return tables
+    if len(data.experiments) > SIDE_BY_SIDE:
+        return trades
+    numbers = [{h.name: _number(h) for h in e.headlines} for e in data.experiments]
+    names = dict.fromkeys(name for column in numbers for name in column)
+    beside = Cells(
+        "Memorization and likelihood (nats)",
+        ["", *(e.name for e in data.experiments)],
+        [[name, *(column.get(name, "–") for column in numbers)] for name in names],
+    )
+    differences = [_difference(d) for d in data.differences if d.problem is None]
+    return [beside, *trades, *differences]
 
 
-def _without_empty_columns(header: list[str], rows: Rows) -> tuple[list[str], Rows]:
-    """Without those that no row has anything in."""
-    kept = [k for k in range(len(header)) if any(row[k] != "–" for row in rows)]
-    return [header[k] for k in kept], [[row[k] for k in kept] for row in rows]
-
-
-def _differences(data: ComparisonData) -> list[tuple[str, list[str], Rows]]:
-    return [
-        (
-            f"{d.second} minus {d.first}"
-            + (
-                f" (rank correlation of memorization {d.rank_correlation:.2f})"
-                if d.rank_correlation is not None
-                else ""
-            ),
-            ["", "difference", "/ its error"],
-            [[h.name, _number(h), _distance(h)] for h in d.rows],
-        )
-        for d in data.differences
-        if d.problem is None
+def _frontier(frontier: Frontier) -> Cells:
+    header = ["", "", "memorization", "held-out", "verdict", "s/model", "epsilon"]
+    rows = [
+        [
+            point.name,
+            "*" if point.undominated else "",
+            _number(point.memorization),
+            _number(point.held_out),
+            point.verdict or "baseline",
+            "–" if point.seconds is None else f"{point.seconds:.1f}",
+            "–" if point.epsilon is None else f"{point.epsilon:.3g}",
+        ]
+        for point in frontier.points
     ]
+    filled = [k for k in range(len(header)) if any(row[k] != "–" for row in rows)]
+    return Cells(
+        f"{frontier.statistic} against held-out log-likelihood (*: nothing beats it; "
+        f"verdicts against {frontier.baseline}, corrected for their number)",
+        [header[k] for k in filled],
+        [[row[k] for k in filled] for row in rows],
+    )
+
+
+def _difference(difference: Difference) -> Cells:
+    title = f"{difference.second} minus {difference.first}"
+    if difference.rank_correlation is not None:
+        title += f" (rank correlation of memorization {difference.rank_correlation:.2f})"
+    rows = []
+    for h in difference.rows:
+        distance = f"{abs(h.value) / h.std_error:.1f}" if h.std_error else "–"
+        rows.append([h.name, _number(h), distance])
+    return Cells(title, ["", "difference", "/ its error"], rows)
 
 
 def _problems(data: ComparisonData) -> list[str]:
@@ -173,14 +161,8 @@ def _problems(data: ComparisonData) -> list[str]:
 
 def _number(headline: Headline) -> str:
     unit = "%" if headline.unit == "%" else ""
-    error = "" if not headline.std_error else f" ± {headline.std_error:.2f}"
+    error = f" ± {headline.std_error:.2f}" if headline.std_error else ""
     return f"{headline.value:.2f}{unit}{error}"
-
-
-def _distance(headline: Headline) -> str:
-    if not headline.std_error:
-        return "–"
-    return f"{abs(headline.value) / headline.std_error:.1f}"
 
 
 def _cell(value: object) -> str:
@@ -189,19 +171,18 @@ def _cell(value: object) -> str:
     return f"{value:.2f}" if isinstance(value, float) else printable(str(value))
 
 
-def _print(title: str, header: Sequence[str], rows: Rows) -> None:
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
-    for position, name in enumerate(header):
+def _print(cells: Cells) -> None:
+    table = Table(title=cells.title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for position, name in enumerate(cells.header):
         words = name in ("meaning", "verdict")
-        justify: Literal["left", "right"] = "left" if position == 0 or words else "right"
-        table.add_column(name, justify=justify, no_wrap=not words)
-    for row in rows:
+        left = words or position == 0
+        table.add_column(name, justify="left" if left else "right", no_wrap=not words)
+    for row in cells.rows:
         table.add_row(*row)
     _output.print(table)
 
 
-def _markdown(header: Sequence[str], rows: Rows) -> str:
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join(
-        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
-    )
+def _markdown(cells: Cells) -> str:
+    lines = [cells.header, ["---", *["---:"] * (len(cells.header) - 1)], *cells.rows]
+    escaped = ([cell.replace("|", r"\|") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)

@@ -15,9 +15,9 @@ from memo.experiments.record_contents import column_facts, record_data
 from memo.experiments.sample_relation import neighbor_data, relations, sample_metrics
 from memo.likelihood.estimate import draws_of_its_own
 from memo.pipeline.privacy import privacy_words
-from memo.report.experiment_page import UNRELIABLE
 from memo.report.headlines import metrics, summary_headlines
 from memo.report.page_data import Illustration, ReportData
+from memo.report.ranked_scores import UNRELIABLE
 from memo.scores.summaries import Summary, quantile_curve, summarize
 from memo.scores.table import Scores
 from memo.spec.model_specs import CustomSpec

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from memo.datasets.pictures import sampled_pictures
 from memo.experiments.experiment import OF_THE_RELEASED_DENSITY, Experiment
 from memo.experiments.sampling import tested_samples
-from memo.report.binning import highly_memorized
+from memo.report.charts.binning import highly_memorized
 from memo.report.page_data import NeighborData
 from memo.samples.registry import TESTS
 from memo.scores.relation import Interval, Relation, relate

@@ -1,1 +1,1 @@
-"""Charts and pages: plain arrays and tables in, bytes of files out."""
+"""Charts and pages: arrays and tables in, the bytes of files out."""

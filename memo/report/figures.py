@@ -1,36 +1,36 @@
 """A figure: charts with the words that say what they show and what would contradict them."""
 
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from memo.report.themes import VEGA_LITE, Chart, file_spec, page_spec
-from memo.vega import Drawing, draw
+import vl_convert
 
-__all__ = ["Figure", "chart_files", "draw_figures", "page_specs"]
+from memo.report.charts.themes import VEGA_LITE, Chart, file_spec, page_spec
+
+__all__ = ["Figure", "chart_files", "page_specs"]
 
 PNG_SCALE = 2.0
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One or more charts, or why there are none."""
+    """One or more charts, or the reason why there are none."""
 
     name: str
-    """Of the files, and of the place in the page: lower case and hyphens."""
+    """Lower case and hyphens: the name of its files and of its place in the page."""
     title: str
     panels: list[Chart] = field(default_factory=list)
     shows: str = ""
     contradicts: str = ""
-    """What would speak against the reading that `shows` suggests."""
+    """Observations that would speak against the reading that `shows` suggests."""
     missing: str | None = None
-    """Why there is nothing to draw."""
+    """The reason why there is nothing to draw."""
     beside: bool = False
-    """Whether panels stand side by side; otherwise they share an axis, one below the other."""
+    """True where panels stand side by side; otherwise they share an axis, one below the other."""
 
 
 def page_specs(figures: list[Figure]) -> dict[str, dict[str, Any]]:
-    """The Vega-Lite spec of each panel by the id of its place in the page."""
+    """Return the Vega-Lite spec of each panel by the id of its place in the page."""
     return {
         f"{figure.name}-{place}": page_spec(panel)
         for figure in figures
@@ -38,25 +38,17 @@ def page_specs(figures: list[Figure]) -> dict[str, dict[str, Any]]:
     }
 
 
-def draw_figures(figures: list[Figure]) -> list[tuple[str, Future[Drawing]]]:
-    """Have each figure that has a chart drawn, by its name, while this process goes on."""
-    return [
-        (
-            figure.name,
-            draw(file_spec(figure.panels, beside=figure.beside), VEGA_LITE, PNG_SCALE),
-        )
-        for figure in figures
-        if figure.panels
-    ]
-
-
-def chart_files(drawn: list[tuple[str, Future[Drawing]]]) -> dict[str, bytes]:
-    """`charts/<name>.svg` and `.png` of each figure, once they are drawn.
+def chart_files(figures: list[Figure]) -> dict[str, bytes]:
+    """Draw `charts/<name>.svg` and `.png` of each figure that has charts.
 
     Raises:
-        RuntimeError: One cannot be drawn.
+        ValueError: Vega-Lite cannot draw one.
     """
     files: dict[str, bytes] = {}
-    for name, drawing in drawn:
-        files[f"charts/{name}.svg"], files[f"charts/{name}.png"] = drawing.result()
+    for figure in figures:
+        if figure.panels:
+            spec = file_spec(figure.panels, beside=figure.beside)
+            svg = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)
+            files[f"charts/{figure.name}.svg"] = svg.encode()
+            files[f"charts/{figure.name}.png"] = vl_convert.svg_to_png(svg, scale=PNG_SCALE)
     return files

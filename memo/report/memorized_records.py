@@ -24,6 +24,7 @@ __all__ = ["MemorizedRecord", "memorized_records"]
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
+Described = Callable[[int], Mapping[str, Any]]
 
 DETAILED = 12
 """Records that are shown with their values."""
@@ -49,11 +50,11 @@ class Row:
     column: str
     value: str
     nearest: list[str]
-    """Of each of its nearest records; then of the nearest sample, where there are any."""
+    """Values of its nearest records; then of the nearest sample, where there are any."""
     times: float
-    """As far from them as usual."""
+    """Root mean square distance to its nearest records, in units of the usual one."""
     share: float
-    """Of the squared distance to them."""
+    """Part of the squared distance to its nearest records."""
 
     @property
     def stands_out(self) -> bool:
@@ -61,14 +62,14 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Beside:
-    """What a record is compared with."""
+class Neighbor:
+    """A record or a sample that a memorized record is compared with."""
 
     title: str
-    name: str
-    """Its id; empty of a sample."""
-    score: str
     distance: str
+    name: str = ""
+    """Id of the record; empty for a sample."""
+    score: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class MemorizedRecord:
     rows: list[Row]
     others: int
     """Further columns, not listed."""
-    beside: list[Beside]
+    beside: list[Neighbor]
 
     @property
     def stands_out(self) -> str:
@@ -91,9 +92,9 @@ class MemorizedRecord:
 
 
 def memorized_records(
-    data: RecordData, ranked: Sequence[int], described: Callable[[int], Mapping[str, Any]]
+    data: RecordData, ranked: Sequence[int], described: Described
 ) -> list[MemorizedRecord]:
-    """The first of the ranked records, each beside its nearest other ones.
+    """Return the first of the ranked records, each beside its nearest other ones.
 
     Args:
         data: Of all records.
@@ -101,100 +102,80 @@ def memorized_records(
         described: From an index to `id`, `label` and `score` (in words).
     """
     shown = np.array(ranked[:DETAILED])
-    usual = np.union1d(_drawn(len(data.vectors)), shown)
+    drawn = np.random.default_rng(0).permutation(len(data.vectors))[:USUAL]
     vectors = data.vectors - data.vectors.mean(0, dtype=np.float64).astype(np.float32)
-    parts, _, _ = _apart(vectors, data.blocks, usual)
-    mean = parts.mean(0)
+    usual = _apart(vectors, data.blocks, np.union1d(drawn, shown))[0].mean(0)
     apart, nearest, distances = _apart(vectors, data.blocks, shown)
-    times = np.sqrt(np.divide(apart, mean, out=np.zeros_like(apart), where=mean > 0))
+    times = np.sqrt(np.divide(apart, usual, out=np.zeros_like(apart), where=usual > 0))
     shares = apart / np.maximum(apart.sum(1, keepdims=True), np.finfo(np.float64).tiny)
-    return [
-        _memorized(data, described, int(index), nearest[i], distances[i], times[i], shares[i])
-        for i, index in enumerate(shown)
-    ]
-
-
-def _memorized(
-    data: RecordData,
-    described: Callable[[int], Mapping[str, Any]],
-    index: int,
-    nearest: IndexArray,
-    distances: FloatArray,
-    times: FloatArray,
-    shares: FloatArray,
-) -> MemorizedRecord:
-    compared = [[_in_words(v) for v in data.values.row(int(other))] for other in nearest]
-    beside = [
-        Beside(
-            f"nearest {place}",
-            described(int(other))["id"],
-            described(int(other))["score"],
-            number(float(distance)),
-        )
-        for place, (other, distance) in enumerate(zip(nearest, distances, strict=True), 1)
-    ]
-    if data.samples is not None:
-        row, distance = data.nearest_sample[index]
-        compared.append([_in_words(value, SAMPLED) for value in data.samples.row(row)])
-        beside.append(Beside("sample", "", "", number(distance)))
-    values = data.values.row(index)
-    order = np.argsort(-times, kind="stable")
-    record = described(index)
-    return MemorizedRecord(
-        record["id"],
-        record["label"],
-        record["score"],
-        [
+    records = []
+    for i, index in enumerate(shown.tolist()):
+        beside, compared = _compared(data, described, index, nearest[i], distances[i])
+        order = np.argsort(-times[i], kind="stable")
+        values = data.values.row(index)
+        rows = [
             Row(
                 data.values.columns[j],
                 _in_words(values[j]),
                 [other[j] for other in compared],
-                float(times[j]),
-                float(shares[j]),
+                float(times[i, j]),
+                float(shares[i, j]),
             )
             for j in order[:LISTED]
-        ],
-        max(0, len(order) - LISTED),
-        beside,
-    )
+        ]
+        record, others = described(index), max(0, len(order) - LISTED)
+        records.append(
+            MemorizedRecord(record["id"], record["label"], record["score"], rows, others, beside)
+        )
+    return records
+
+
+def _compared(
+    data: RecordData, described: Described, index: int, nearest: IndexArray, distances: FloatArray
+) -> tuple[list[Neighbor], list[list[str]]]:
+    """Return what a record is compared with, and the values of each in words."""
+    beside, compared = [], []
+    for place, (other, distance) in enumerate(zip(nearest.tolist(), distances, strict=True), 1):
+        record = described(other)
+        name, score = record["id"], record["score"]
+        beside.append(Neighbor(f"nearest {place}", number(float(distance)), name, score))
+        compared.append([_in_words(value) for value in data.values.row(other)])
+    if data.samples is not None:
+        sample, distance = data.nearest_sample[index]
+        beside.append(Neighbor("sample", number(distance)))
+        compared.append([_in_words(value, SAMPLED) for value in data.samples.row(sample)])
+    return beside, compared
 
 
 def _apart(
     vectors: NDArray[np.float32], blocks: Sequence[slice], rows: IndexArray
 ) -> tuple[FloatArray, IndexArray, FloatArray]:
-    """s of each record and column (m, columns); its nearest (m, K), and their distances (m, K)."""
+    """Return s of each record and column (m, columns), its nearest (m, K), their distances (m, K).
+
+    Products in float32 find the nearest; distances are from differences in float64.
+    """
     count = min(NEAREST, len(vectors) - 1)
     squares = np.square(vectors).sum(1)
     nearest = np.empty((len(rows), count), np.int64)
-    step = max(1, CHUNK // len(vectors))
-    for start in range(0, len(rows), step):
-        part = rows[start : start + step]
-        near = squares - 2 * vectors[part] @ vectors.T
-        near[np.arange(len(part)), part] = np.inf
-        nearest[start : start + step] = np.argpartition(near, count - 1, axis=1)[:, :count]
+    for part in np.array_split(np.arange(len(rows)), -(-len(rows) * len(vectors) // CHUNK)):
+        near = squares - 2 * vectors[rows[part]] @ vectors.T
+        near[np.arange(len(part)), rows[part]] = np.inf
+        nearest[part] = np.argpartition(near, count - 1, axis=1)[:, :count]
     differences = np.square(vectors[rows, None].astype(np.float64) - vectors[nearest])
     by_column = np.stack([differences[..., block].sum(-1) for block in blocks], -1)
     squared = by_column.sum(-1)
     order = np.lexsort((nearest, squared))
-    return (
-        by_column.mean(1),
-        np.take_along_axis(nearest, order, 1),
-        np.sqrt(np.take_along_axis(squared, order, 1)),
-    )
-
-
-def _drawn(count: int) -> IndexArray:
-    """The same ones each time."""
-    return np.sort(np.random.default_rng(0).permutation(count)[:USUAL])
+    nearest, squared = (np.take_along_axis(part, order, 1) for part in (nearest, squared))
+    return by_column.mean(1), nearest, np.sqrt(squared)
 
 
 def _in_words(value: float | str, digits: int | None = None) -> str:
-    """All digits of a number of usual size, or so many significant ones; names as they are."""
+    """Tell all digits of a number of usual size, or so many significant ones; names as they are."""
     if isinstance(value, str):
         return value
     if value and not 1e-5 <= abs(value) < 1e9:
-        return f"{value:.4g}".replace("-", "−")
-    text = np.format_float_positional(
-        value, digits, unique=digits is None, fractional=False, trim="-"
-    )
+        text = f"{value:.4g}"
+    else:
+        unique = digits is None
+        text = np.format_float_positional(value, digits, unique, fractional=False, trim="-")
     return text.replace("-", "−")

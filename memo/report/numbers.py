@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them: as many digits as their error leaves."""
+"""Numbers in words: as many digits as their errors leave."""
 
 import math
 from typing import TypeGuard
@@ -9,22 +9,30 @@ MOST_DECIMALS = 6
 
 
 def number(value: float, significant: int = 3) -> str:
-    """A number without an error, to so many significant digits."""
+    """Format a number without an error, to so many significant digits."""
     return _fixed(value, _decimals(value, significant))
 
 
 def percent(share: float) -> str:
-    """A share of one as a percentage."""
+    """Format a share of one as a percentage."""
     return f"{number(100 * share, 2)}%"
 
 
 def estimate(value: float, std_error: float | None, unit: str = "") -> str:
-    """`31.2 ± 1.3 nats`: two significant digits of the error decide the digits of the value."""
+    """Format a number with its error: two significant digits of the error decide the value's.
+
+    >>> estimate(31.234, 1.27, "nats")
+    '31.2 ± 1.3 nats'
+    """
     return _with_unit(" ± ".join(_rounded(value, std_error)), unit)
 
 
 def interval(value: float, low: float | None, high: float | None) -> str:
-    """`0.31 (95% interval 0.24 to 0.38)`: its width decides the digits."""
+    """Format a number with its 95% interval, whose width decides the digits.
+
+    >>> interval(0.31, 0.24, 0.38)
+    '0.310 (95% interval 0.240 to 0.380)'
+    """
     if low is None or high is None or not low < high:
         return number(value)
     decimals = _decimals((high - low) / 2, 2)
@@ -33,7 +41,7 @@ def interval(value: float, low: float | None, high: float | None) -> str:
 
 
 def difference_in_words(value: float, std_error: float | None, unit: str = "") -> str:
-    """Which way a difference goes, and whether its error leaves that open."""
+    """Tell the way a difference goes, and whether its error leaves that open."""
     if not math.isfinite(value):
         return "not defined"
     if value == 0 and not std_error:
@@ -69,9 +77,7 @@ def _decimals(value: float, significant: int) -> int:
 def _fixed(value: float, decimals: int) -> str:
     if not math.isfinite(value):
         return "not defined"
-    text = f"{value:,.{decimals}f}"
-    negative = text.startswith("-") and any(digit in text for digit in "123456789")
-    return ("−" if negative else "") + text.lstrip("-")
+    return f"{value:z,.{decimals}f}".replace("-", "−")
 
 
 def _with_unit(text: str, unit: str) -> str:

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: templates filled, scripts and data inside, nothing to load."""
+"""Self-contained HTML pages: templates filled, scripts and data inside, nothing to load."""
 
 import json
 from functools import cache
@@ -7,23 +7,29 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from memo.report.figures import Figure, chart_files, page_specs
 from memo.report.numbers import difference_in_words, estimate, number
-from memo.report.themes import VEGA_LITE
-from memo.vega import page_script
+from memo.report.page_script import page_script
 
 __all__ = ["render_page"]
 
 
-def render_page(template: str, data: dict[str, Any], **context: Any) -> bytes:
-    """Fill a template.
+def render_page(
+    template: str, figures: list[Figure], data: dict[str, Any], /, **context: Any
+) -> dict[str, bytes]:
+    """Return `index.html`, and `charts/<name>.svg` and `.png` beside it.
 
     Args:
         template: File in `templates`.
-        data: What the page's scripts read; embedded so that no string in it can end the element.
+        figures: All of the page.
+        data: What the page's scripts read beside the figures' charts.
         context: What the template reads; escaped.
     """
+    embedded = _inert_json({"charts": page_specs(figures), **data})
+    script = page_script().replace("</script", "<\\/script").replace("<!--", "<\\!--")
     page = _environment().get_template(template)
-    return page.render(**context, data=_inert_json(data), bundle=_script()).encode()
+    html = page.render(**context, data=embedded, bundle=Markup(script))
+    return {"index.html": html.encode()} | chart_files(figures)
 
 
 @cache
@@ -44,14 +50,8 @@ def _environment() -> Environment:
 
 
 def _inert_json(data: dict[str, Any]) -> Markup:
+    """Embed data so that no string in it can end its element."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)
-
-
-@cache
-def _script() -> Markup:
-    """Vega's, as an element of the page may hold it."""
-    script = page_script(VEGA_LITE)
-    return Markup(script.replace("</script", "<\\/script").replace("<!--", "<\\!--"))

@@ -1,4 +1,4 @@
-"""What a page is made of: plain tables, arrays and sentences."""
+"""The contents of pages: tables, arrays and sentences."""
 
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -43,9 +43,9 @@ class Overfitted:
     """The density that the same training makes of few observations."""
 
     count: int
-    """How many: `Illustration.points` from the second on."""
+    """Number of these observations, which are `Illustration.points` from the second on."""
     log_p: NDArray[np.float64]
-    """As `Illustration.log_p_with`."""
+    """At the places of `Illustration.log_p_with`."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Illustration:
     """Densities in one or two dimensions, with and without one observation; log p in nats."""
 
     axes: list[NDArray[np.float64]]
-    """Where the grid's lines lie on each axis, evenly spaced."""
+    """Places of the grid's lines on each axis, evenly spaced."""
     points: NDArray[np.float64]
     """(shown, axes): the observation, then others."""
     name: str
@@ -62,32 +62,32 @@ class Illustration:
     """Trained with it: at the grid's places, the last axis running fastest, then at the points."""
     log_p_without: NDArray[np.float64]
     models: int
-    """How many models each of the two is the mean density of."""
+    """Number of models that each of the two is the mean density of."""
     overfitted: Overfitted | str
-    """Or why there is none."""
+    """The overfitted density, or why there is none."""
     estimated: bool = False
-    """Whether log p is an estimate, whose errors make densities jagged."""
+    """True where log p is an estimate, whose errors make densities jagged."""
     titles: list[str] | None = None
-    """Of the axes; None where they have no names."""
+    """Names of the axes; None where they have none."""
 
 
 Interval: TypeAlias = tuple[float, float | None, float | None]
-"""A number and the ends of its 95% confidence interval, None where they are not known."""
+"""A number and the ends of its 95% interval; the ends are None where they are not known."""
 
 
 @dataclass(frozen=True)
 class NeighborData:
-    """How near samples and held-out observations come to each observation, and its memorization.
+    """Distances of each observation to samples and to held-out observations, and memorization.
 
     rho is the held-out over the sample distance.
     """
 
     space: str
-    """That distances are in, as in "distance in ..."."""
+    """Space of the distances, in words that follow "distance in"."""
     source: str
-    """Of the samples, as in "samples of ..."."""
+    """Origin of the samples, in words that follow "samples of"."""
     count: int
-    """Samples, and held-out observations of each observation."""
+    """Number of samples, and of held-out observations of each observation."""
     table: pl.DataFrame
     """`index`, `distance_sample`, `distance_held_out`, `ratio` (null where infinite),
     `nearest_sample` (a row of `samples`), `nearest_held_out` (an `index`)."""
@@ -95,17 +95,17 @@ class NeighborData:
     """Mean rho in bins of memorization: `start`, `end`, `middle`, `count`, `value`, `low`, `high`
     (the last two may be null)."""
     rank_correlation: Interval | None
-    """Of rho and memorization; None where it is not defined."""
+    """Spearman's, of rho and memorization; None where it is not defined."""
     regular: Interval | None
-    """Mean rho."""
+    """Mean rho of those not highly memorized; None where there are none."""
     highly: Interval | None
-    """Mean rho of the highly memorized."""
+    """Mean rho of the highly memorized; None where there are none."""
     difference: Interval | None
-    """Of the highly memorized less the others."""
+    """Mean rho of the highly memorized less that of the others."""
     infinite: int
-    """Observations that were sampled exactly."""
+    """Number of observations that were sampled exactly."""
     samples: NDArray[np.uint8] | None = None
-    """For display, as `ReportData.images`."""
+    """Samples for display, as `ReportData.images`; None where they are not images."""
 
 
 @dataclass(frozen=True)
@@ -115,13 +115,13 @@ class RecordData:
     values: pl.DataFrame
     """Row `index`: numbers in their own units, names of categories."""
     vectors: NDArray[np.float32]
-    """(n, entries): the same, as distances are taken between them."""
+    """(n, entries): the records as the model sees them, which distances are between."""
     blocks: list[slice]
-    """Where each column of `values` lies in a vector."""
+    """Entries of a vector that belong to each column of `values`."""
     samples: pl.DataFrame | None = None
-    """What the model drew, as `values`; None where samples were not compared."""
+    """Samples of the model, as `values`; None where samples were not compared."""
     nearest_sample: list[tuple[int, float]] = field(default_factory=list)
-    """For each record, which of the samples, and how far."""
+    """The row of the nearest sample of each record, and its distance."""
 
 
 @dataclass(frozen=True)
@@ -131,28 +131,29 @@ class ReportData:
     experiment: str
     title: str
     facts: dict[str, str]
-    """What was measured, in words: data set, model, training, design."""
+    """Data set, model, training and design, in words."""
     headlines: list[Headline]
     warnings: list[str]
-    """When not to trust what is shown."""
+    """Reasons not to trust the page."""
     scores: pl.DataFrame
     """`index`, `id`, `label`, `epoch`, `log_p_in`, `log_p_out`, `memorization`, `std_error`,
-    `unreliable_models` (how many models' log p not to trust); one row for each observation and
-    scored epoch. Further columns are ignored."""
+    `unreliable_models` (number of models whose log p not to trust); one row for each observation
+    and scored epoch. Further columns are ignored."""
     quantiles: pl.DataFrame
     """`epoch`, `statistic` (mean, q50, q95, q99.9, max), `value`, `std_error` (may be null)."""
     losses: pl.DataFrame
     """`epoch`, `train`, `held_out` (may be null): means over fold models, nats an observation."""
     images: NDArray[np.uint8] | None = None
-    """For display, (n, H, W) or (n, H, W, channels), row `index`; None if not images."""
+    """Observations for display, (n, H, W) or (n, H, W, channels), in the order of `index`; None
+    where they are not images."""
     records: RecordData | None = None
-    """None if observations are not a table's records."""
+    """None where observations are not a table's records."""
     illustration: Illustration | None = None
     """None where observations are not one or two real numbers."""
     neighbors: NeighborData | str | None = None
-    """None where samples were not compared; or why they cannot be."""
+    """A sentence where samples cannot be compared; None where they were not."""
     scores_file: str = ""
-    """Where all scores lie, as the reader would look for it; empty when nowhere."""
+    """Path of the file of all scores, for the reader; empty where there is none."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ class ComparedExperiment:
 
 @dataclass(frozen=True)
 class Difference:
-    """How the second experiment differs from the first, over the observations they share."""
+    """Difference of a second experiment from a first, over the observations that they share."""
 
     first: str
     second: str
@@ -179,27 +180,27 @@ class Difference:
     rank_correlation: float | None = None
     """Spearman's, of the memorization scores; None or NaN where it is not defined."""
     problem: str | None = None
-    """Why these two cannot be compared; then there are no rows."""
+    """The reason why these two cannot be compared; then there are no rows."""
 
 
 @dataclass(frozen=True)
 class FrontierPoint:
-    """What one experiment memorizes, and how good a density it is."""
+    """One experiment's memorization, and its quality as a density."""
 
     name: str
     title: str
     memorization: Headline
     held_out: Headline
     undominated: bool
-    """No other memorizes as little and is as good a density, and one of them better."""
+    """True where no other experiment is as good in both respects and better in one."""
     memorization_difference: Headline | None = None
-    """This one minus the baseline; None of the baseline, and where they cannot be compared."""
+    """From the baseline; None of the baseline itself."""
     held_out_difference: Headline | None = None
     verdict: str = ""
     seconds: float | None = None
-    """Of training one model; None where it was not measured."""
+    """Time of training one model; None where it was not measured."""
     epsilon: float | None = None
-    """Of differentially private training."""
+    """The guarantee of differentially private training."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,7 @@ class Mover:
 
 @dataclass(frozen=True)
 class Movers:
-    """Whose scores changed most from the baseline to one experiment."""
+    """The observations whose scores changed most from the baseline to one experiment."""
 
     name: str
     lost: list[Mover]
@@ -224,7 +225,7 @@ class Movers:
 
 @dataclass(frozen=True)
 class Remainder:
-    """What is memorized of the rest, once the most memorized observations are left out."""
+    """Memorization of the rest, once the most memorized observations are left out."""
 
     name: str
     sentences: list[str]
@@ -234,20 +235,20 @@ class Remainder:
 
 @dataclass(frozen=True)
 class Frontier:
-    """Several experiments on the same observations, by what they memorize and how good they are."""
+    """The trade-off of several experiments on the same observations."""
 
     statistic: str
-    """Of memorization, in words."""
+    """Name of a statistic of memorization, in words."""
     baseline: str
     points: list[FrontierPoint]
     movers: list[Movers] = field(default_factory=list)
     images: NDArray[np.uint8] | None = None
-    """As in `ReportData`; of the observations that moved."""
+    """As in `ReportData`, of the baseline's observations."""
 
 
 @dataclass(frozen=True)
 class ComparisonData:
-    """Several experiments, and what pairs of them can say of each other."""
+    """Several experiments, and how pairs of them differ."""
 
     experiments: list[ComparedExperiment]
     differences: list[Difference] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""One look for every chart: colours, type, and what a spec needs to be drawn on page or file."""
+"""The look of every chart: colours, type, and what a spec needs to be drawn on page or file."""
 
 from typing import Any, TypeAlias
 
@@ -37,7 +37,7 @@ VEGA_LITE = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
 FILE_WIDTH = 640
 BESIDE_WIDTH = 280
-"""Of each panel, where panels stand side by side."""
+"""Width of each panel where panels stand side by side."""
 
 CONFIG: dict[str, Any] = {
     "font": FONT,
@@ -79,33 +79,29 @@ CONFIG: dict[str, Any] = {
 
 
 def page_spec(chart: Chart) -> dict[str, Any]:
-    """The spec of a chart that takes the width of the page and lets its colour through."""
+    """Return the spec of a chart that takes the width of the page and lets its colour through."""
     return _finished(chart.properties(width="container"), background=None)
 
 
 def file_spec(panels: list[Chart], *, beside: bool = False) -> dict[str, Any]:
-    """The spec of a chart in a file of its own, on white: panels one below the other, or beside."""
+    """Return the spec of a file's chart, on white: panels one below the other, or side by side."""
     sized = [panel.properties(width=BESIDE_WIDTH if beside else FILE_WIDTH) for panel in panels]
-    whole = sized[0] if len(sized) == 1 else _joined(sized, beside=beside)
+    whole: Chart = sized[0]
+    if len(sized) > 1:
+        whole = (alt.hconcat if beside else alt.vconcat)(*sized).resolve_scale(
+            color="independent", shape="independent", strokeDash="independent"
+        )
     return _finished(whole, background="white") | {"padding": 12}
 
 
 def in_notebook(chart: Chart) -> Chart:
-    """A chart of its own, as a notebook draws it: in the look and the width of a file's."""
+    """Give a chart the look and the width of a file's, to be drawn in a notebook."""
     themed: Chart = chart.properties(width=FILE_WIDTH).configure(**CONFIG)
     return themed
 
 
-def _joined(panels: list[Chart], *, beside: bool) -> Chart:
-    join = alt.hconcat if beside else alt.vconcat
-    whole: Chart = join(*panels).resolve_scale(
-        color="independent", shape="independent", strokeDash="independent"
-    )
-    return whole
-
-
 def _finished(chart: Chart, background: str | None) -> dict[str, Any]:
-    spec: dict[str, Any] = chart.to_dict(validate=False)  # which takes longer than to draw it
+    spec: dict[str, Any] = chart.to_dict(validate=False)  # validation takes longer than drawing
     spec["config"] = CONFIG | {"background": background}
     if background is None:
         spec["autosize"] = {"type": "fit-x", "contains": "padding"}
