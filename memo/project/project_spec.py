@@ -124,7 +124,7 @@ def _joined(project: ProjectSpec, section: str, other: str, what: str) -> dict[s
 
 
 def _dependencies(experiment: ExperimentSpec) -> dict[str, str]:
-    """`after` and `code` of `ProjectSpec.expanded`; the data set's files where there is no other."""
+    """`after` and `code` of `ProjectSpec.expanded`; the data set's files where nothing else is."""
     data = f"data/prepared/{experiment.dataset}"
     removal, model = experiment.removal, experiment.model
     return {
