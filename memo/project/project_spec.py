@@ -70,7 +70,12 @@ class ProjectSpec(Spec):
         return self._expanded
 
     def with_expanded(self, experiments: Mapping[str, Any]) -> Self:
-        """A copy that knows how its derived experiments, which it has already, were written."""
+        """A copy with `expanded`.
+
+        Args:
+            experiments: The experiments made from others as they would be written in params.yaml,
+                by name; they are among `self.experiments` already.
+        """
         copy = self.model_copy()
         copy._expanded = {
             name: {**written, **_dependencies(self.experiments[name])}
@@ -119,12 +124,9 @@ def _joined(project: ProjectSpec, section: str, other: str, what: str) -> dict[s
 
 
 def _dependencies(experiment: ExperimentSpec) -> dict[str, str]:
-    """Files that DVC must know beside the data set's, or the data set's in their place."""
-    data, removal, model = (
-        f"data/prepared/{experiment.dataset}",
-        experiment.removal,
-        experiment.model,
-    )
+    """`after` and `code` of `ProjectSpec.expanded`; the data set's files where nothing else is."""
+    data = f"data/prepared/{experiment.dataset}"
+    removal, model = experiment.removal, experiment.model
     return {
         "after": data if removal is None else f"artifacts/scores/{removal.of}.parquet",
         "code": model.code if isinstance(model, CustomSpec) else data,

@@ -72,7 +72,7 @@ def require_expanded(project: ProjectSpec, file: Path, expanded: Path) -> None:
         expanded: expanded.yaml, which `memo expand` writes.
 
     Raises:
-        SpecError: expanded.yaml is out of date, or cannot be read.
+        SpecError: expanded.yaml is missing, out of date, or cannot be read.
     """
     if not project.expanded and not expanded.exists():
         return
