@@ -1,4 +1,4 @@
-"""Are estimates of log p(x) right? Against a second method with a much larger budget."""
+"""Bias and calibration of estimates of log p(x), against a second method with a larger budget."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ __all__ = ["EstimatorCheck", "GroupCheck", "compare_to_reference"]
 
 @dataclass(frozen=True)
 class GroupCheck:
-    """How estimates of log p(x) differ from the reference, over one group of observations."""
+    """Differences of estimates of log p(x) from the reference, over one group of observations."""
 
     observations: int
 
@@ -20,7 +20,7 @@ class GroupCheck:
     """Mean of estimate - reference, nats."""
 
     bias_std_error: float
-    """Its standard error over observations, nats."""
+    """Standard error of the bias over observations, nats."""
 
     scatter: float
     """Standard deviation of estimate - reference, nats; the reference's own error is in it."""
@@ -38,19 +38,22 @@ class GroupCheck:
 
 @dataclass(frozen=True)
 class EstimatorCheck:
-    """The check of an estimator, in training and held out: what differs biases memorization."""
+    """The check of an estimator, in training and held out.
+
+    A difference between the two biases memorization scores.
+    """
 
     in_training: GroupCheck
     held_out: GroupCheck
 
     @property
     def bias_difference(self) -> float:
-        """Bias in training minus bias held out, nats: what it adds to memorization scores."""
+        """Bias in training minus bias held out, nats: the bias of memorization scores."""
         return self.in_training.bias - self.held_out.bias
 
     @property
     def bias_difference_std_error(self) -> float:
-        """Its standard error, nats."""
+        """Standard error of `bias_difference`, nats."""
         return float(np.hypot(self.in_training.bias_std_error, self.held_out.bias_std_error))
 
 
@@ -59,8 +62,21 @@ def compare_to_reference(
 ) -> EstimatorCheck:
     """Bias, scatter and calibration of estimates of the same observations as the reference.
 
+    Args:
+        estimates: Estimates for n observations.
+        reference: Estimates for the same ones by another method.
+        in_training: True for those that the model was trained on, (n,).
+
     Raises:
         ValueError: Fewer than two observations in training or held out.
+
+    >>> def estimates(values):
+    ...     error = np.full(4, 0.1)
+    ...     return LogLikelihood(np.array(values), error, error, np.ones(4, dtype=int), error)
+    >>> high = estimates([-1.0, -1.0, -2.5, -2.5])
+    >>> check = compare_to_reference(high, estimates([-1.0, -1.0, -3.0, -3.0]), np.arange(4) < 2)
+    >>> check.held_out.bias, check.bias_difference
+    (0.5, -0.5)
     """
     if min(np.count_nonzero(in_training), np.count_nonzero(~in_training)) < 2:
         raise ValueError("a check needs at least two observations in training and two held out")

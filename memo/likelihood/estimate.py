@@ -22,14 +22,33 @@ def estimate_log_likelihood(
     """log p(x) in nats with its standard error, under one model.
 
     Args:
-        model: A `Density` (exact, standard error 0), a `LatentVariableModel`, or an `Estimated`; of
-            several, the first.
+        model: A `Density` (exact, standard error 0), a `LatentVariableModel`, or an `Estimated`;
+            the first that it is, if several.
         x: Observations, (n, *shape), on the model's device.
-        spec: The estimator for latent-variable models; of an `Estimated`, how many draws.
+        spec: The estimator for latent-variable models; the number of draws for an `Estimated`.
         seed: Seed of the estimator's draws.
 
     Raises:
         TypeError: The model fills none of the protocols.
+
+    For x = z + noise, both standard normal, p(x) = N(x; 0, 2):
+
+    >>> from memo.models.observations.gaussian import Gaussian
+    >>> class Sum(nn.Module):
+    ...     latent, observation = 1, Gaussian((1,))
+    ...     def encode(self, x):
+    ...         return torch.zeros_like(x), torch.zeros_like(x)
+    ...     def decode(self, z):
+    ...         return z
+    >>> x = torch.tensor([[0.0], [3.0]])
+    >>> exact = torch.distributions.Normal(0, 2**0.5).log_prob(x[:, 0]).numpy()
+    >>> estimate = estimate_log_likelihood(Sum(), x, AdaptiveSpec(kind="adaptive"), seed=0)
+    >>> np.allclose(estimate.value, exact, atol=1e-5)
+    True
+    >>> spec = ImportanceSpec(kind="importance", samples=1000)
+    >>> estimate = estimate_log_likelihood(Sum(), x, spec, seed=0)
+    >>> bool((abs(estimate.value - exact) < 3 * estimate.std_error).all())
+    True
     """
     if isinstance(model, Density):
         with torch.no_grad():
@@ -48,7 +67,15 @@ def estimate_log_likelihood(
 
 
 def draws_of_its_own(model: nn.Module) -> bool:
-    """Whether log p(x) is a mean of the model's own draws, which all models then have in common."""
+    """True where log p(x) is a mean of the model's own draws, which all models then share.
+
+    >>> class Bound(nn.Module):
+    ...     noise_features = 2
+    ...     def log_prob_draw(self, x, noise):
+    ...         return -(x - noise).square().sum(1)
+    >>> draws_of_its_own(Bound()), draws_of_its_own(nn.Identity())
+    (True, False)
+    """
     return (
         isinstance(model, Estimated)
         and not isinstance(model, Density)
@@ -67,6 +94,18 @@ def left_out_log_likelihood(model: nn.Module, x: Tensor) -> LogLikelihood:
     Raises:
         TypeError: The model has no closed form for it.
         FitError: There is no fit without one of the observations.
+
+    It is the log density of each observation under a fit to the others:
+
+    >>> from memo.models.normal import Normal
+    >>> from memo.spec.model_specs import NormalSpec
+    >>> x = torch.tensor([[0.0], [1.0], [2.0], [7.0]])
+    >>> model = Normal(NormalSpec(kind="normal"), (1,))
+    >>> model.fit(x)
+    >>> left_out = left_out_log_likelihood(model, x)
+    >>> model.fit(x[:3])
+    >>> np.isclose(left_out.value[3], model.log_prob(x[3:]).item())
+    np.True_
     """
     if not isinstance(model, ClosedForm):
         raise TypeError(f"{type(model).__name__} has no leave-one-out density in closed form")
@@ -76,6 +115,4 @@ def left_out_log_likelihood(model: nn.Module, x: Tensor) -> LogLikelihood:
 def _exact(log_prob: Tensor) -> LogLikelihood:
     value = log_prob.to("cpu", torch.float64).numpy()
     zeros = np.zeros_like(value)
-    return LogLikelihood(
-        value, zeros, np.ones_like(value), np.zeros(len(value), dtype=np.int64), zeros
-    )
+    return LogLikelihood(value, zeros, zeros + 1, np.zeros(len(value), dtype=np.int64), zeros)

@@ -112,7 +112,12 @@ def pareto_k(log_weights: Tensor) -> NDArray[np.float64]:
 
 
 def concatenate(parts: Sequence[LogLikelihood]) -> LogLikelihood:
-    """The estimates of consecutive observations as one."""
+    """The estimates of consecutive observations as one.
+
+    >>> one = from_weights(torch.zeros(4, 1))
+    >>> concatenate([one, one]).effective_sample_size
+    array([4., 4.])
+    """
     return LogLikelihood(
         *(
             np.concatenate([getattr(part, field.name) for part in parts])

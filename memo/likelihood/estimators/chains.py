@@ -2,27 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from memo.likelihood.decoding import log_joint_gradient
 from memo.likelihood.proposals.latent_gaussian import Gaussian
+from memo.likelihood.proposals.mixture import Mixture
 from memo.models.protocols import LatentVariableModel
 
 __all__ = ["AnnealingPath", "ChainState", "anneal"]
 
 ACCEPTANCE = 0.8
 """Share of accepted moves that step sizes are steered to."""
-
-
-class Proposal(Protocol):
-    """A density of the latent variables, one for each of n observations."""
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """(S, n, d) -> (S, n)."""
-        ...
 
 
 class ChainState(NamedTuple):
@@ -57,7 +50,7 @@ class AnnealingPath:
 
     model: LatentVariableModel
     x: Tensor
-    q: Proposal
+    q: Gaussian | Mixture
 
     units: Gaussian
     """The Gaussian in whose standard deviations chains move."""

@@ -15,7 +15,7 @@ from memo.spec.scoring_specs import AdaptiveSpec, LikelihoodSpec
 __all__ = ["drawn_log_likelihood"]
 
 ROUND = 8
-"""Draws of each observation that are made at once; as many judge how many it takes."""
+"""Draws of each observation that are made at once, and of the pilot."""
 
 
 @torch.no_grad()
@@ -25,9 +25,9 @@ def drawn_log_likelihood(
     """The mean of `log_prob_draw`, with the standard error of that mean.
 
     A pilot says how many draws bring the standard error to the tolerance. Fresh ones make the
-    estimate, so that no draw decides on whether it is averaged; they are doubled where they prove
-    too few. The draws of an observation are the same for every model that is given the same seed:
-    what they have in common cancels in differences between models.
+    estimate, so that no draw has a say in whether it is averaged; they are doubled where they prove
+    too few. The draws of an observation are the same for every model that is given the same seed,
+    so that their common error cancels in differences between models.
 
     Args:
         model: The model.
@@ -60,7 +60,7 @@ def _block(model: Estimated, x: Tensor, spec: LikelihoodSpec, streams: Streams) 
 
 
 def _enough(draws: NDArray[np.float64], most: int) -> NDArray[np.int64]:
-    """The next of `ROUND` and its doublings, `most` being the last."""
+    """Numbers of draws, rounded up to `ROUND` or one of its doublings, and at most `most`."""
     doublings = np.ceil(np.log2(np.clip(draws / ROUND, 1, most / ROUND)))
     return ROUND * 2 ** doublings.astype(np.int64)
 
@@ -75,7 +75,7 @@ class _Moments:
         self._squares = np.zeros(len(x))
 
     def draw(self, wanted: NDArray[np.int64]) -> None:
-        """Draw until each observation has had as many draws as are wanted of it."""
+        """Draw until each observation has as many draws as are wanted."""
         while (short := np.flatnonzero(self.count < wanted)).size:
             first = self.count[short].min()
             rows = short[self.count[short] == first]
@@ -91,7 +91,7 @@ class _Moments:
         return np.sqrt(self.variance / self.count)
 
     def estimates(self, spent: int) -> LogLikelihood:
-        """The means; `spent` draws went into something else."""
+        """The means, after `spent` draws of each observation that are not in them."""
         return LogLikelihood(
             self._mean,
             self.std_error,
@@ -101,7 +101,7 @@ class _Moments:
         )
 
     def _round(self, rows: NDArray[np.int64], number: int) -> NDArray[np.float64]:
-        """(ROUND, rows)."""
+        """The next draws of the chosen observations, (ROUND, rows)."""
         shape = (ROUND, self._model.noise_features)
         noise = self._streams.draw(torch.randn, shape, rows, (self._stage, int(number), 0))
         x = self._x[torch.from_numpy(rows).to(self._x.device)]

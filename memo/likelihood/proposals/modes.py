@@ -16,7 +16,7 @@ __all__ = ["PRIOR_DRAWS", "first_proposal", "with_gaussian_at"]
 POOR_FIT = 1.25
 """Dispersion above which other modes are looked for."""
 
-PRIOR_DRAWS = 2048
+PRIOR_DRAWS = 1024
 """Draws from the prior, decoded once for a block, of which each search takes likely ones."""
 
 STARTS = 4
@@ -28,7 +28,7 @@ CLIMB_GRADIENTS = 12
 OTHER_MODES = 2
 """The most modes that the search adds."""
 
-WORTHLESS = 10.0
+NEGLIGIBLE = 10.0
 """Nats that a mode may lie below p(x, z) at the first Gaussian's mean."""
 
 SMALLEST_SHARE = 1 / 16
@@ -77,7 +77,7 @@ def _other_modes(
         number); where an observation has fewer modes, `first` stands in, of no evidence.
     """
     z, height = _climbed(model, x, first, _likeliest(model, x, prior_draws))
-    lowest = log_joint(model, x, first.mean[None])[0] - WORTHLESS
+    lowest = log_joint(model, x, first.mean[None])[0] - NEGLIGIBLE
     height = height.masked_fill((height < lowest) | _covered(first, z), -torch.inf)
     found, evidence = [], [_log_evidence(model, x, first)]
     for _ in range(OTHER_MODES):
@@ -91,8 +91,7 @@ def _other_modes(
         own = torch.full_like(highest, -torch.inf)
         own[rows] = _log_evidence(model, x[rows], gaussian[rows])
         evidence.append(own)
-        here = Gaussian(z[which, torch.arange(len(x), device=x.device)], first.factor)
-        height = height.masked_fill(_covered(here, z), -torch.inf)
+        height = height.masked_fill(_covered(gaussian, z), -torch.inf)
     return found, torch.stack(evidence, 1)
 
 
@@ -112,7 +111,7 @@ def _climbed(
         return starts, torch.full_like(starts[..., 0], torch.inf)
     count = len(starts)
     start = Gaussian(starts.flatten(0, 1), first.factor.repeat(count, 1, 1))
-    reached, height = climb(model, x.repeat(count, *[1] * (x.ndim - 1)), start, CLIMB_GRADIENTS)
+    reached, height = climb(model, torch.cat([x] * count), start, CLIMB_GRADIENTS)
     return reached.mean.view_as(starts), height.view(starts.shape[:2])
 
 
