@@ -30,7 +30,7 @@ from memo.design.blocks import blocks
 from memo.design.plan import plan_design
 from memo.errors import InputError
 from memo.execution.choice import executor as chosen_executor
-from memo.mitigations.specs import MitigationSpec
+from memo.mitigations.kinds import MitigationSpec
 from memo.pipeline.experiment import Experiment
 from memo.pipeline.neighbors import neighbors
 from memo.pipeline.report import report

@@ -15,7 +15,8 @@ from memo.artifacts.layout import Layout
 from memo.artifacts.model_files import full_model_file
 from memo.execution.processes import InProcess, Processes
 from memo.likelihood.estimate import estimate_log_likelihood
-from memo.mitigations.specs import AugmentationSpec, DPSGDSpec
+from memo.mitigations.data.augmentation import AugmentationSpec
+from memo.mitigations.steps.dp_sgd import DPSGDSpec
 from memo.models.build import build_model
 from memo.pipeline.experiment import load_experiment
 from memo.pipeline.neighbors import neighbors

@@ -8,7 +8,7 @@ import polars as pl
 from memo.artifacts.files import write_whole
 from memo.errors import InputError
 from memo.pipeline.densities import ScoredDensity, read_log_likelihoods, scored_densities
-from memo.pipeline.experiment import OF_THE_RELEASED_DENSITY, Experiment
+from memo.pipeline.experiment import Experiment
 
 __all__ = ["export"]
 
@@ -22,7 +22,7 @@ def export(experiment: Experiment, file: Path) -> int:
         ArtifactError: Log-likelihoods are missing or damaged, or the file cannot be written.
     """
     for place, mitigation in enumerate(experiment.spec.mitigations):
-        if mitigation.kind in OF_THE_RELEASED_DENSITY:
+        if mitigation.of_the_released_density:
             raise InputError(
                 f"experiments.{experiment.name}.mitigations.{place}: {mitigation.kind!r} releases "
                 "another density than the models', whose log-likelihoods would be exported"

@@ -1,25 +1,24 @@
 """An experiment with its data: what every stage after prepare starts from."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from memo.artifacts.fingerprints import fingerprint
 from memo.artifacts.layout import Layout
 from memo.artifacts.versions import TRAINING_VERSION
 from memo.datasets.prepared import Prepared
 from memo.datasets.tabular.columns import Column, category_counts
-from memo.design.duplicates import duplicate_pairs, without_duplicates
 from memo.design.k_fold import FoldModel, IndexArray
 from memo.design.plan import Design, plan_design
 from memo.errors import InputError
-from memo.mitigations.specs import DeduplicateSpec, RemoveSpec
+from memo.mitigations.kinds import in_order
+from memo.mitigations.mitigation import ScoredModels
 from memo.pipeline.prepare import read_prepared
-from memo.pipeline.removal import NOTHING, removed_observations
+from memo.pipeline.removal import with_removal
 from memo.project.combinations import completed_model, problems_with_categories
 from memo.project.project_spec import ExperimentSpec, ProjectSpec
 from memo.project.reading import select_experiment
@@ -30,10 +29,7 @@ from memo.spec.user_code import read_code
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["OF_THE_RELEASED_DENSITY", "Experiment", "load_experiment"]
-
-OF_THE_RELEASED_DENSITY = ("ensemble", "background")
-"""Mitigations that change no trained model, but what is made of them."""
+__all__ = ["Experiment", "load_experiment"]
 
 
 @dataclass(frozen=True)
@@ -46,23 +42,29 @@ class Experiment:
     data: Prepared
     data_hash: str
     design: Design
-    removed: IndexArray = field(default_factory=NOTHING.copy)
-    """Observations that no model is trained on, since another experiment memorized them."""
 
     def training_members(self, held_out: IndexArray) -> IndexArray:
         """What a model is trained on: not what it has held out, nor what mitigations leave out."""
-        everything = np.arange(len(self.data))
-        members = np.setdiff1d(everything, np.union1d(held_out, self.removed), assume_unique=True)
+        members = np.setdiff1d(np.arange(len(self.data)), held_out, assume_unique=True)
+        for left_by in self._training_filters:
+            members = left_by(members)
         if not len(members):
             raise InputError(f"experiment {self.name}: a model is left nothing to train on")
-        return without_duplicates(members, self._duplicates)
+        return members
 
     @cached_property
-    def _duplicates(self) -> NDArray[np.int64]:
-        specs = [m for m in self.spec.mitigations if isinstance(m, DeduplicateSpec)]
-        if not specs:
-            return np.empty((0, 2), np.int64)
-        return duplicate_pairs(self.data.scored, specs[0].distance)
+    def _training_filters(self) -> list[Callable[[IndexArray], IndexArray]]:
+        return [m.training_filter(self.data) for m in in_order(self.spec.mitigations)]
+
+    def scored_models(self) -> ScoredModels:
+        """The models of the design, as mitigations see them."""
+        return ScoredModels(
+            self.data,
+            [self.training_members(model.held_out) for model in self.fold_models()],
+            self.spec.training,
+            self.spec.scoring.design,
+            self.spec.scoring.epochs[-1],
+        )
 
     @cached_property
     def blank_model(self) -> "nn.Module":
@@ -136,13 +138,11 @@ class Experiment:
         return self.spec.model.model_dump(exclude={"code"}) | {"source": source.digest}
 
     def _mitigations(self) -> list[dict[str, Any]]:
-        """Those that determine trained models; a removal by what it removes, not by why."""
+        """Those that determine trained models."""
         return [
-            {"kind": mitigation.kind, "removed": self.removed.tolist()}
-            if isinstance(mitigation, RemoveSpec)
-            else mitigation.model_dump(exclude_none=True)
+            mitigation.determinants()
             for mitigation in self.spec.mitigations
-            if mitigation.kind not in OF_THE_RELEASED_DENSITY
+            if not mitigation.of_the_released_density
         ]
 
 
@@ -166,8 +166,8 @@ def load_experiment(project: ProjectSpec, layout: Layout, name: str) -> Experime
         raise InputError(
             f"experiments.{name}.scoring.design: {error} of data set {spec.dataset!r}"
         ) from None
-    removed = removed_observations(layout, spec, data_hash)
-    return Experiment(name, spec, layout, data, data_hash, design, removed)
+    spec = with_removal(spec, layout, data_hash)
+    return Experiment(name, spec, layout, data, data_hash, design)
 
 
 def _with_source(project: ProjectSpec, layout: Layout, spec: ExperimentSpec) -> ExperimentSpec:

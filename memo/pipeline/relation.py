@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from memo.artifacts.neighbor_files import read_neighbors
-from memo.pipeline.experiment import OF_THE_RELEASED_DENSITY, Experiment
+from memo.pipeline.experiment import Experiment
 from memo.report.binning import highly_memorized
 from memo.report.page_data import NeighborData
 from memo.scores.relation import relate
@@ -94,7 +94,7 @@ def _in_words(space: SpaceSpec, *, images: bool) -> str:
 
 
 def _source(experiment: Experiment) -> str:
-    kinds = [m.kind for m in experiment.spec.mitigations if m.kind in OF_THE_RELEASED_DENSITY]
+    kinds = [m.kind for m in experiment.spec.mitigations if m.of_the_released_density]
     if not kinds:
         return "the full model"
     return f"the full model (not of what {' and '.join(map(repr, kinds))} would release)"

@@ -13,10 +13,14 @@ from memo.artifacts.model_files import fold_file, full_model_file
 from memo.artifacts.score_tables import read_scores_file
 from memo.artifacts.tables import Facts, require_keys
 from memo.datasets.pictures import pictures
+from memo.mitigations.stored_facts import (
+    mitigation_metrics,
+    mitigation_paragraphs,
+    stored_values,
+)
 from memo.pipeline.densities import read_log_likelihoods, scored_densities
 from memo.pipeline.experiment import Experiment
 from memo.pipeline.illustration import illustrate
-from memo.pipeline.privacy import privacy_words
 from memo.pipeline.records import column_facts, record_data
 from memo.pipeline.relation import neighbor_metrics, related_neighbors
 from memo.report.experiment_page import UNRELIABLE, render_report
@@ -35,8 +39,11 @@ def report(experiment: Experiment) -> Summary:
     Raises:
         ArtifactError: Scores, log-likelihoods or a fold file are missing or damaged.
     """
-    scores, scored = read_scores(experiment)
+    scores, facts = read_scores(experiment)
+    promised = stored_values(facts, experiment.layout.scores(experiment.name))
     summary = summarize(scores)
+    last = scores.filter(pl.col("epoch") == experiment.spec.scoring.epochs[-1])
+    guarantees = mitigation_paragraphs(promised, last, density=_is_density(experiment))
     diagnostics = _diagnostics(experiment)
     neighbors = related_neighbors(experiment, scores)
     write_report(
@@ -44,7 +51,7 @@ def report(experiment: Experiment) -> Summary:
         ReportData(
             experiment=experiment.name,
             title=experiment.spec.title or experiment.name,
-            facts=_facts(experiment) | _guarantees(experiment, scores, scored),
+            facts=_facts(experiment) | guarantees,
             headlines=summary_headlines(summary),
             warnings=list(_warnings(experiment, summary, diagnostics)),
             scores=scores,
@@ -58,7 +65,7 @@ def report(experiment: Experiment) -> Summary:
         ),
         metrics(summary)
         | {"estimator": diagnostics, "neighbors": neighbor_metrics(neighbors)}
-        | _mitigation_metrics(scored),
+        | ({"mitigations": mitigation_metrics(promised)} if promised else {}),
     )
     return summary
 
@@ -92,6 +99,7 @@ def read_scores(experiment: Experiment) -> tuple[pl.DataFrame, Facts]:
     if facts.get("data") != experiment.data_hash or len(scores) != n * len(epochs):
         raise ArtifactError(f"{file}: belongs to another spec; run: memo score {experiment.name}")
     require_keys(file, scores, n, epochs)
+    stored_values(facts, file)
     return scores, facts
 
 
@@ -205,33 +213,12 @@ def _own_draws(experiment: Experiment) -> str:
     return "; the mean of the model's own draws: of a bound, if that is what they are draws of"
 
 
-def _mitigation_metrics(scored: Facts) -> dict[str, Any]:
-    """What mitigations promise or cost, by the facts that came with the scores."""
-    names = ("epsilon", "delta", "weight", "largest_bound")
-    found = {name: float(scored[name]) for name in names if name in scored}
-    if "removed" in scored:
-        found["removed"] = len(json.loads(scored["removed"]))
-    return {"mitigations": found} if found else {}
-
-
-def _guarantees(experiment: Experiment, scores: pl.DataFrame, scored: Facts) -> dict[str, str]:
-    """What holds, and what is only suggestive, about what is released."""
-    last = scores.filter(pl.col("epoch") == experiment.spec.scoring.epochs[-1])
-    found = {}
-    privacy = " ".join(privacy_words(experiment, last, scored))
-    if privacy:
-        found["Differential privacy"] = privacy
-    if "weight" in scored:
-        found["Released density"] = (
-            f"A mixture that gives the broad density a weight of {float(scored['weight']):.3g}. "
-            "No observation's score can be above its bound, which is largest at "
-            f"{float(scored['largest_bound']):.3g} nats; the largest score is "
-            f"{last['memorization'].to_numpy().max():.3g} nats."
-        )
-    if "removed" in scored:
-        count = len(json.loads(scored["removed"]))
-        found["Removed"] = f"{count:,} observations are in no training set; they are scored too."
-    return found
+def _is_density(experiment: Experiment) -> bool:
+    """True where p is a density, and not a probability: some of the values are real numbers."""
+    columns = experiment.data.columns
+    if columns is None:
+        return experiment.spec.model.support == "continuous"
+    return any(column.categories is None for column in columns)
 
 
 def _settings(part: Any) -> str:

@@ -5,6 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -26,6 +27,8 @@ from memo.likelihood.estimate import (
     left_out_log_likelihood,
 )
 from memo.likelihood.weights import LogLikelihood, concatenate
+from memo.mitigations.kinds import in_order
+from memo.mitigations.release import Densities, Release, released_scores
 from memo.models.protocols import FitError
 from memo.pipeline.densities import (
     ScoredDensity,
@@ -36,9 +39,7 @@ from memo.pipeline.densities import (
 )
 from memo.pipeline.exclusive import exclusive
 from memo.pipeline.experiment import Experiment
-from memo.pipeline.privacy import privacy_facts
 from memo.pipeline.progress import progress, telling_kept
-from memo.pipeline.released_density import Released, background_log_likelihoods, released_scores
 from memo.pipeline.weights import loaded_model
 from memo.spec.model_specs import ModelSpec, source_of
 from memo.spec.scoring_specs import LikelihoodSpec
@@ -86,10 +87,7 @@ def score(experiment: Experiment, executor: Executor) -> pl.DataFrame:
         "data": experiment.data_hash,
         "partitions": experiment.partitions_fingerprint(),
         **released,
-        **privacy_facts(experiment),
     }
-    if experiment.spec.removal is not None:
-        facts["removed"] = json.dumps(experiment.removed.tolist())
     write_table(experiment.layout.scores(experiment.name), scores, SCORES, facts)
     return scores
 
@@ -220,21 +218,23 @@ def _write(
 def _aggregate(
     experiment: Experiment, densities: list[ScoredDensity]
 ) -> tuple[pl.DataFrame, dict[str, str]]:
-    """Scores at every epoch; and facts about the density that is released, at the last one."""
+    """Scores at every epoch; and what mitigations promise or cost, at the last one."""
     tables = [read_log_likelihoods(experiment, density) for density in densities]
     blocks = [density.block for density in densities if density.block is not None]
     block = np.array(blocks) if blocks else None
-    background = background_log_likelihoods(experiment, [d.held_out for d in densities])
+    mitigations = experiment.spec.mitigations
+    models = experiment.scored_models()
+    with one_thread():
+        steps = list(filter(None, (m.release(models) for m in in_order(mitigations))))
     found = [
-        (epoch, *_scores_at(experiment, tables, block, epoch, background))
+        _scores_at(experiment, tables, block, epoch, steps)
         for epoch in experiment.spec.scoring.epochs
     ]
-    last = found[-1][1]
-    facts = {"weight": last.weight, "largest_bound": last.largest_bound}
-    return (
-        pl.concat(table for *_, table in found),
-        {name: repr(value) for name, value in facts.items() if value is not None},
-    )
+    facts: dict[str, Any] = {}
+    for more in (found[-1][1], *(mitigation.facts(models) for mitigation in mitigations)):
+        facts |= more
+    as_text = {name: json.dumps(fact) for name, fact in facts.items()}
+    return pl.concat(table for table, _ in found), as_text
 
 
 def _scores_at(
@@ -242,13 +242,15 @@ def _scores_at(
     tables: list[pl.DataFrame],
     block: NDArray[np.int64] | None,
     epoch: int,
-    background: NDArray[np.float64] | None,
-) -> tuple[Released, pl.DataFrame]:
+    steps: list[Release],
+) -> tuple[pl.DataFrame, dict[str, float]]:
     tables = [t.filter(pl.col("epoch") == epoch) for t in tables]
     log_likelihood, std_error, held_out, unreliable = (
         np.stack([table[column].to_numpy() for table in tables])
         for column in ("log_likelihood", "std_error", "held_out", "unreliable")
     )
-    released = released_scores(experiment, log_likelihood, std_error, held_out, block, background)
+    method = experiment.spec.scoring.aggregate
+    trained = Densities(log_likelihood, std_error, held_out, block, method)
+    scores, facts = released_scores(steps, trained)
     counts = unreliable.sum(0, dtype=np.int64)
-    return released, scores_table(experiment.data.observations, epoch, released.scores, counts)
+    return scores_table(experiment.data.observations, epoch, scores, counts), facts

@@ -1,6 +1,5 @@
 """The trade that experiments make: memorization against held-out likelihood."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -10,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from memo.artifacts.tables import Facts
+from memo.mitigations.stored_facts import stored_values
 from memo.report.headlines import MEMORIZATION
 from memo.report.page_data import Frontier, FrontierPoint, Headline, Mover, Movers, Remainder
 from memo.scores.comparison import Comparison, compare_scores
@@ -84,7 +84,7 @@ def remainder(removal: Trade, twin: Trade, of: str, *, chosen_by_twin: bool) -> 
         of: The experiment whose scores said what to remove.
         chosen_by_twin: Whether that is the twin itself.
     """
-    removed = json.loads(removal.facts["removed"])
+    removed = stored_values(removal.facts, removal.name)["removed"]
     before, after = (t.scores.filter(~pl.col("index").is_in(removed)) for t in (twin, removal))
     paired = twin.facts.get("partitions") == removal.facts.get("partitions")
     found = compare_scores(before, after, same_partitions=paired)
@@ -164,7 +164,6 @@ def _point(
     trade: Trade, summary: Summary, statistic: str, good: bool, verdict: str
 ) -> FrontierPoint:
     found = trade.difference
-    epsilon = trade.facts.get("epsilon")
     return FrontierPoint(
         name=trade.name,
         title=trade.title,
@@ -175,7 +174,7 @@ def _point(
         held_out_difference=None if found is None else _headline(found.held_out_log_likelihood),
         verdict=verdict,
         seconds=trade.seconds,
-        epsilon=None if epsilon is None else float(epsilon),
+        epsilon=stored_values(trade.facts, trade.name).get("epsilon"),
     )
 
 

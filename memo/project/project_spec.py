@@ -6,7 +6,8 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from memo.mitigations.specs import MitigationSpec, RemoveSpec
+from memo.mitigations.data.remove import RemoveSpec
+from memo.mitigations.kinds import MitigationSpec
 from memo.project.combinations import (
     mitigated_model,
     mitigation_problems,

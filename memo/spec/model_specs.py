@@ -154,6 +154,8 @@ class VAESpec(Spec):
     observation: ObservationSpec = Field(
         default=BernoulliSpec(), description="The likelihood p(x | z) of the pixels."
     )
+    by_gradient: ClassVar[bool] = True
+    """True where the density is trained by gradient descent; of a custom model unknown as yet."""
     leaves_one_out: ClassVar[bool] = False
 
     posterior_variance_floor: float | None = Field(
@@ -175,6 +177,7 @@ class NormalSpec(Spec):
         ge=0,
         description="Variance added to each column, in squared units of the data set's values.",
     )
+    by_gradient: ClassVar[bool] = False
     support: ClassVar[Support] = "continuous"
     leaves_one_out: ClassVar[bool] = True
     """Whether its leave-one-out densities have a closed form, which equals that of refits."""
@@ -192,6 +195,7 @@ class KDESpec(Spec):
             "likelihood. A number: that bandwidth in each column, in units of the values.",
         )
     )
+    by_gradient: ClassVar[bool] = False
     support: ClassVar[Support] = "continuous"
 
     @property
@@ -210,6 +214,7 @@ class GaussianMixtureSpec(Spec):
         gt=0,
         description="Variance added to each column, in squared units of the data set's values.",
     )
+    by_gradient: ClassVar[bool] = False
     support: ClassVar[Support] = "continuous"
     leaves_one_out: ClassVar[bool] = False
 
@@ -227,6 +232,7 @@ class FlowSpec(Spec):
     hidden: list[Positive] = Field(
         default=[64, 64], min_length=1, description="Hidden widths of each transformation's MLP."
     )
+    by_gradient: ClassVar[bool] = True
     support: ClassVar[Support] = "continuous"
     leaves_one_out: ClassVar[bool] = False
 
@@ -251,6 +257,7 @@ class CustomSpec(Spec):
         "yours. When it changes, models are trained anew."
     )
     arguments: dict[str, JsonValue] = Field(default={}, description="Keywords for the class.")
+    by_gradient: ClassVar[bool] = True
     leaves_one_out: ClassVar[bool] = True
     """So far as is known before the class is."""
 
