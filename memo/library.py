@@ -27,7 +27,7 @@ from memo.experiments.model_training import train_models
 from memo.experiments.page_contents import Results, page_contents
 from memo.experiments.sampling import planned_samples, run_tests, sample_model
 from memo.experiments.scoring import score_experiment
-from memo.mitigations.specs import MitigationSpec
+from memo.mitigations.kinds import MitigationSpec
 from memo.pipeline.report import write_report
 from memo.project.project_spec import ExperimentSpec, experiment_on_array
 from memo.project.reading import SpecError

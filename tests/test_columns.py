@@ -9,8 +9,7 @@ from scipy.special import log_softmax
 from memo.models.build import build_model
 from memo.models.observations.mixed_columns import Columns
 from memo.models.protocols import ObservationModel
-from memo.project.combinations import completed_model
-from memo.spec.model_specs import ColumnsSpec, VAESpec
+from memo.spec.model_specs import ColumnsSpec, VAESpec, completed_model
 
 NUMBERS, CATEGORIES = 2, [3, 2]
 SHAPE = (NUMBERS + sum(CATEGORIES),)

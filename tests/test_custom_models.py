@@ -14,7 +14,8 @@ from torch import nn
 from memo.artifacts.layout import Layout
 from memo.execution.processes import InProcess, Processes
 from memo.likelihood.estimate import estimate_log_likelihood
-from memo.mitigations.specs import AugmentationSpec, DPSGDSpec
+from memo.mitigations.data.augmentation import AugmentationSpec
+from memo.mitigations.steps.dp_sgd import DPSGDSpec
 from memo.models.build import build_model
 from memo.pipeline.neighbors import neighbors
 from memo.pipeline.prepare import prepare

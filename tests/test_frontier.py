@@ -11,7 +11,7 @@ from scipy import stats
 from memo.datasets.registry import prepare_dataset
 from memo.experiments.experiment import plan_experiment
 from memo.experiments.trade_off import Trade, frontier, remainder
-from memo.pipeline.privacy import privacy_facts, privacy_words
+from memo.mitigations.stored_facts import mitigation_paragraphs
 from memo.project.experiment_spec import ExperimentSpec
 from memo.scores.comparison import compare_scores
 from memo.scores.frontier import holm, p_value, undominated
@@ -138,17 +138,18 @@ def test_the_report_says_what_of_privacy_holds_and_what_is_only_suggestive() -> 
     )
     data = prepare_dataset(DigitsSpec(kind="digits", limit=80))
     experiment = plan_experiment("x", spec, data, "")
-    facts = privacy_facts(experiment)
+    (private,) = spec.mitigations
+    facts = private.facts(experiment.scored_models())
     accountant = RDPAccountant()
     for _ in range(5 * 4):  # half of 80 observations in batches of 10, until the scored epoch
         accountant.step(noise_multiplier=2.0, sample_rate=1 / 4)
     epsilon = accountant.get_epsilon(1e-5)
-    assert float(facts["epsilon"]) == pytest.approx(epsilon)
+    assert facts["epsilon"] == pytest.approx(epsilon)
     memorization = np.linspace(0, 2 * epsilon, 81)[:80]
     scores = pl.DataFrame({"memorization": memorization, "log_p_out": np.full(80, -30.0)})
-    holds, suggests = privacy_words(experiment, scores, facts)
-    assert holds.startswith("Holds: ")
-    assert f"{(memorization > epsilon).sum()} of 80 scores are" in suggests
+    words = mitigation_paragraphs(facts, scores, density=False)["Differential privacy"]
+    assert words.startswith("Holds: ")
+    assert f"{(memorization > epsilon).sum()} of 80 scores are" in words
     bound = np.log(np.exp(epsilon) + 1e-5 / np.exp(-30.0))
-    assert f"{bound:.3g} nats for the median observation" in suggests
-    assert list(privacy_words(experiment, scores, {})) == []
+    assert f"{bound:.3g} nats for the median observation" in words
+    assert mitigation_paragraphs({}, scores, density=False) == {}

@@ -23,8 +23,7 @@ from memo.models.protocols import (
     Trainable,
     is_latent_variable_model,
 )
-from memo.project.combinations import completed_model
-from memo.spec.model_specs import ModelSpec, ObservationSpec
+from memo.spec.model_specs import ModelSpec, ObservationSpec, completed_model
 
 torch.set_num_threads(1)
 

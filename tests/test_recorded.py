@@ -1,22 +1,21 @@
 """Recorded gradients: those of autograd, for every family, in a stack and alone."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from memo.datasets.registry import prepare_dataset
-from memo.mitigations.specs import DropoutSpec
-from memo.mitigations.training_plan import TrainingPlan
+from memo.errors import InputError
+from memo.mitigations.loss.dropout import DropoutSpec
+from memo.mitigations.loss.kl_weight import KLWeightSpec
+from memo.mitigations.training_plan import TrainingPlan, training_plan
 from memo.models.build import initial_model
 from memo.models.vae import divergence_from_prior
 from memo.spec.dataset_specs import DigitsSpec
 from memo.spec.model_specs import MLPSpec, VAESpec
+from memo.spec.training_specs import TrainingSpec
 from memo.training.loop import TrainingSet, train_stack
-from memo.training.objective import Objective
-from memo.training.precision import multiply_in_bfloat16
 from memo.training.recorded import NotRecordedError, record
 from memo.training.recorded_calls import RECORDED_CALLS, Recorded
 from memo.training.stack import Stack
@@ -92,9 +91,7 @@ def test_bfloat16_gradients_are_float32_ones_up_to_its_digits(name: str, size: i
     """bfloat16 rounds by at most 2^-9; a gradient comes from some ten products in a row."""
     stack, x = stack_of(name, size)
     own = batch(stack, x, 1)
-    exact, rounded = (
-        Recorded(stack.gradient, stack, 1, change)(*own) for change in (None, multiply_in_bfloat16)
-    )
+    exact, rounded = (Recorded(stack.gradient, stack, 1, p)(*own) for p in ("float32", "bfloat16"))
     assert all(gradient.dtype == torch.float32 for gradient in rounded)
     (a, b) = (torch.cat([g.flatten() for g in found]) for found in (exact, rounded))
     assert not torch.equal(a, b)
@@ -112,9 +109,13 @@ def test_the_divergence_has_the_gradient_of_its_formula() -> None:
 
 def test_what_a_mitigation_makes_of_a_loss_is_recorded_as_well() -> None:
     spec = VAESpec(kind="vae", network=MLPSpec(kind="mlp", hidden=[6]), latent=2)
-    plan = TrainingPlan(1, 8, 1e-3, kl_weight=2.0, dropout=DropoutSpec(kind="dropout", rate=0.3))
+    mitigations = [
+        KLWeightSpec(kind="kl-weight", weight=2.0),
+        DropoutSpec(kind="dropout", rate=0.3),
+    ]
+    plan = training_plan(TrainingSpec(), mitigations)
     models = [initial_model(spec, (2, 3), seed) for seed in range(2)]
-    stack = Stack(models, CPU, partial(Objective, plan=plan))
+    stack = Stack(models, CPU, plan.loss)
     x = (torch.rand(9, 2, 3, generator=torch.Generator().manual_seed(0)) < 0.5).float()
     program = record(stack.gradient, [*batch(stack, x, 1), *stack.parameters])
     with torch.no_grad():
@@ -237,6 +238,5 @@ def test_a_model_that_is_not_recorded_is_trained_all_the_same_but_not_changed() 
     for x, factor in ((torch.ones(1, 2, 3), 1), (torch.zeros(1, 2, 3) + 0.1, 2)):
         (found,) = gradient(x, torch.empty(1, 2, 0), weight)
         assert torch.allclose(found, factor * 2 * x[0].square().sum(0))
-    rounded = Recorded(stack.gradient, stack, 1, multiply_in_bfloat16)
-    with pytest.raises(NotRecordedError):
-        rounded(x, torch.empty(1, 2, 0), weight)
+    with pytest.raises(InputError, match="'bfloat16' cannot train this model"):
+        Recorded(stack.gradient, stack, 1, "bfloat16")(x, torch.empty(1, 2, 0), weight)

@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from memo.mitigations.released.background import (
+    fitted_weight,
+    mixed_log_likelihood,
+    mixture_bound,
+)
+from memo.mitigations.released.ensemble import ensemble_scores
 from memo.models.frequencies import Frequencies
 from memo.scores.aggregate import memorization_scores
-from memo.scores.released import ensemble_scores, fitted_weight, mixed_log_likelihood, mixture_bound
 
 REPEATS, FOLDS, N = 4, 5, 200
 

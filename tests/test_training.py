@@ -11,7 +11,7 @@ from memo.datasets.registry import prepare_dataset
 from memo.design.k_fold import k_fold_models
 from memo.design.seeds import Stream, seed_sequence, substreams, torch_seed
 from memo.likelihood.estimate import estimate_log_likelihood
-from memo.mitigations.specs import LearningRateSpec
+from memo.mitigations.steps.learning_rate import LearningRateSpec
 from memo.mitigations.training_plan import TrainingPlan, training_plan
 from memo.models.build import build_model, initial_model
 from memo.scores.aggregate import memorization_scores

@@ -52,7 +52,8 @@ def test_mirrored_images_are_trained_on():
 def test_each_model_mirrors_by_its_own_draws():
     observations = batches.Observations(MIRRORED, torch.device("cpu"))
     index = torch.arange(20).expand(3, 20)
-    x = observations.drawn(index, [torch.Generator().manual_seed(s) for s in (0, 0, 1)])
+    streams = [torch.Generator().manual_seed(s) for s in (0, 0, 1)]
+    x = observations.drawn(index, batches.Draws(streams, index.shape))
     assert torch.equal(x[0], x[1])
     assert not torch.equal(x[0], x[2])
     plain = observations.scored(index)

@@ -1,7 +1,5 @@
 """Tables of scores in files: read once they are seen to be what they must be."""
 
-import json
-import math
 from collections.abc import Container
 from pathlib import Path
 
@@ -11,8 +9,6 @@ from memo.artifacts.tables import parse_table, read_table, write_table
 from memo.scores.table import SCORES, Scores
 
 __all__ = ["FROM_TABLE", "from_table", "parse_scores", "read_scores_file", "write_scores_file"]
-
-NUMBERS = ("epsilon", "delta", "weight", "largest_bound")
 
 FROM_TABLE = "likelihoods"
 """The fact by which scores that were made from a table are known; it says what is in the table."""
@@ -36,13 +32,6 @@ def parse_scores(content: bytes, file: Path) -> Scores:
         ArtifactError: They are damaged, or not a table of scores; the message names `file`.
     """
     table, facts = parse_table(content, SCORES, file)
-    try:
-        wrong = [name for name in NUMBERS if name in facts and math.isnan(float(facts[name]))]
-        removed = json.loads(facts.get("removed", "[]"))
-    except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{file}: its facts cannot be read: {error}") from None
-    if wrong or not isinstance(removed, list) or not all(type(i) is int for i in removed):
-        raise ArtifactError(f"{file}: its facts were not written by memo")
     without = table["memorization_without_repeat"]
     values = without.explode(empty_as_null=False)
     if without.list.len().n_unique() != 1 or values.null_count() or not values.is_finite().all():

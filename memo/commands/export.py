@@ -7,7 +7,6 @@ import polars as pl
 
 from memo.artifacts.files import write_whole
 from memo.errors import InputError
-from memo.experiments.experiment import OF_THE_RELEASED_DENSITY
 from memo.experiments.log_likelihoods import ScoredDensity, scored_densities
 from memo.pipeline.stored_experiment import StoredExperiment
 
@@ -23,7 +22,7 @@ def export(experiment: StoredExperiment, file: Path) -> int:
         ArtifactError: Log-likelihoods are missing or damaged, or the file cannot be written.
     """
     for place, mitigation in enumerate(experiment.spec.mitigations):
-        if mitigation.kind in OF_THE_RELEASED_DENSITY:
+        if mitigation.of_the_released_density:
             raise InputError(
                 f"experiments.{experiment.name}.mitigations.{place}: {mitigation.kind!r} releases "
                 "another density than the models', whose log-likelihoods would be exported"

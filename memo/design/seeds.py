@@ -4,7 +4,7 @@ from enum import IntEnum
 
 import numpy as np
 
-__all__ = ["Stream", "seed_sequence", "substreams", "torch_seed"]
+__all__ = ["Stream", "seed_sequence", "substream", "substreams", "torch_seed"]
 
 
 class Stream(IntEnum):
@@ -26,10 +26,12 @@ def seed_sequence(seed: int, stream: Stream, *position: int) -> np.random.SeedSe
 
 def substreams(sequence: np.random.SeedSequence, count: int) -> list[np.random.SeedSequence]:
     """Independent children of a stream; unlike those of `spawn`, the same ones at every call."""
-    return [
-        np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, child))
-        for child in range(count)
-    ]
+    return [substream(sequence, child) for child in range(count)]
+
+
+def substream(sequence: np.random.SeedSequence, child: int) -> np.random.SeedSequence:
+    """One of the independent children of a stream, by its position."""
+    return np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, child))
 
 
 def torch_seed(sequence: np.random.SeedSequence) -> int:

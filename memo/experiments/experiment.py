@@ -1,33 +1,29 @@
 """An experiment with its data: what every computation after `prepare` starts from."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from memo.artifacts.fingerprints import fingerprint
 from memo.artifacts.versions import TRAINING_VERSION
 from memo.datasets.prepared import Prepared
 from memo.datasets.tabular.columns import Column, category_counts
-from memo.design.duplicates import duplicate_pairs, without_duplicates
 from memo.design.k_fold import FoldModel, IndexArray
 from memo.design.plan import Design, plan_design
 from memo.design.seeds import Stream, seed_sequence
 from memo.errors import InputError
-from memo.mitigations.specs import DeduplicateSpec, RemoveSpec
+from memo.mitigations.kinds import in_order
+from memo.mitigations.mitigation import ScoredModels
 from memo.models.build import build_model
-from memo.project.combinations import completed_model, problems_with_categories
+from memo.project.consistency import problems_with_categories
 from memo.project.experiment_spec import ExperimentSpec
-from memo.spec.model_specs import source_of
+from memo.spec.model_specs import completed_model, source_of
 
-__all__ = ["OF_THE_RELEASED_DENSITY", "Experiment", "ModelPlan", "plan_experiment"]
-
-OF_THE_RELEASED_DENSITY = ("ensemble", "background")
-"""Mitigations that change no trained model, but what is made of them."""
+__all__ = ["Experiment", "ModelPlan", "plan_experiment"]
 
 NOTHING: IndexArray = np.empty(0, np.int64)
 
@@ -66,7 +62,6 @@ class Experiment:
         data: The prepared observations.
         data_hash: Their content hash.
         design: Which models are trained on which observations.
-        removed: Observations that no model is trained on, since another experiment memorized them.
     """
 
     name: str
@@ -74,7 +69,6 @@ class Experiment:
     data: Prepared
     data_hash: str
     design: Design
-    removed: IndexArray = field(default_factory=NOTHING.copy)
 
     @property
     def last_epoch(self) -> int:
@@ -108,23 +102,31 @@ class Experiment:
         )
 
     def training_members(self, held_out: IndexArray) -> IndexArray:
-        """Indices of what a model is trained on: all but what is held out, removed or duplicated.
+        """Indices of what a model is trained on: not what is held out or left out by mitigations.
 
         Raises:
             InputError: Nothing is left.
         """
-        everything = np.arange(len(self.data))
-        members = np.setdiff1d(everything, np.union1d(held_out, self.removed), assume_unique=True)
+        members = np.setdiff1d(np.arange(len(self.data)), held_out, assume_unique=True)
+        for left_by in self._training_filters:
+            members = left_by(members)
         if not len(members):
             raise InputError(f"experiment {self.name}: a model is left nothing to train on")
-        return without_duplicates(members, self._duplicates)
+        return members
 
     @cached_property
-    def _duplicates(self) -> NDArray[np.int64]:
-        specs = [m for m in self.spec.mitigations if isinstance(m, DeduplicateSpec)]
-        if not specs:
-            return np.empty((0, 2), np.int64)
-        return duplicate_pairs(self.data.scored, specs[0].distance)
+    def _training_filters(self) -> list[Callable[[IndexArray], IndexArray]]:
+        return [m.training_filter(self.data) for m in in_order(self.spec.mitigations)]
+
+    def scored_models(self) -> ScoredModels:
+        """The models of the design, as mitigations see them."""
+        return ScoredModels(
+            self.data,
+            [self.training_members(model.held_out) for model in self.design.fold_models],
+            self.spec.training,
+            self.spec.scoring.design,
+            self.last_epoch,
+        )
 
     @cached_property
     def blank_model(self) -> nn.Module:
@@ -182,23 +184,15 @@ class Experiment:
 
     @cached_property
     def _mitigation_determinants(self) -> list[dict[str, Any]]:
-        """Mitigations that change trained models; a removal by what it removes, not by why."""
+        """What determines trained models of the mitigations that change them."""
         return [
-            {"kind": mitigation.kind, "removed": self.removed.tolist()}
-            if isinstance(mitigation, RemoveSpec)
-            else mitigation.model_dump(exclude_none=True)
+            mitigation.determinants()
             for mitigation in self.spec.mitigations
-            if mitigation.kind not in OF_THE_RELEASED_DENSITY
+            if not mitigation.of_the_released_density
         ]
 
 
-def plan_experiment(
-    name: str,
-    spec: ExperimentSpec,
-    data: Prepared,
-    data_hash: str,
-    removed: IndexArray = NOTHING,
-) -> Experiment:
+def plan_experiment(name: str, spec: ExperimentSpec, data: Prepared, data_hash: str) -> Experiment:
     """Complete a spec by what the data say, and lay out its design.
 
     Raises:
@@ -213,12 +207,13 @@ def plan_experiment(
         raise InputError(
             f"experiments.{name}.scoring.design: {error} of data set {spec.dataset!r}"
         ) from None
-    return Experiment(name, spec, data, data_hash, design, removed)
+    return Experiment(name, spec, data, data_hash, design)
 
 
 def _with_columns(name: str, spec: ExperimentSpec, columns: Sequence[Column]) -> ExperimentSpec:
     """The experiment, once a table's columns are known."""
     categorical = [column.name for column in columns if column.categories is not None]
-    for path, problem in problems_with_categories(spec, categorical):
-        raise InputError(f"experiments.{name}.{'.'.join(map(str, path))}: {problem}")
+    for problem in problems_with_categories(spec, categorical):
+        path = ".".join(map(str, problem.path))
+        raise InputError(f"experiments.{name}.{path}: {problem.message}")
     return spec.model_copy(update={"model": completed_model(spec.model, category_counts(columns))})

@@ -1,6 +1,5 @@
 """What the report of an experiment shows: facts, warnings, headline numbers, tables and metrics."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,11 @@ from memo.experiments.experiment import Experiment
 from memo.experiments.record_contents import column_facts, record_data
 from memo.experiments.sample_relation import neighbor_data, relations, sample_metrics
 from memo.likelihood.estimate import draws_of_its_own
-from memo.pipeline.privacy import privacy_words
+from memo.mitigations.stored_facts import (
+    mitigation_metrics,
+    mitigation_paragraphs,
+    stored_values,
+)
 from memo.report.headlines import metrics, summary_headlines
 from memo.report.page_data import Illustration, ReportData
 from memo.report.ranked_scores import UNRELIABLE
@@ -56,11 +59,13 @@ def page_contents(
     scores = results.scores
     summary = summarize(scores)
     diagnostics = _diagnostics(experiment, results.log_likelihoods)
+    promised = stored_values(scores.facts, scores_file or "scores")
     found = relations(results.neighbors, scores)
     data = ReportData(
         experiment=experiment.name,
         title=experiment.spec.title or experiment.name,
-        facts=_facts(experiment) | _guarantees(experiment, scores),
+        facts=_facts(experiment)
+        | mitigation_paragraphs(promised, scores.last.table, density=_is_density(experiment)),
         headlines=summary_headlines(summary),
         warnings=list(_warnings(experiment, summary, diagnostics)),
         scores=scores.table,
@@ -76,7 +81,7 @@ def page_contents(
         metrics(summary)
         | {"estimator": diagnostics}
         | sample_metrics(experiment, found)
-        | _mitigation_metrics(scores.facts)
+        | ({"mitigations": mitigation_metrics(promised)} if promised else {})
     )
 
 
@@ -174,33 +179,12 @@ def _own_draws(experiment: Experiment) -> str:
     return "; the mean of the model's own draws: of a bound, if that is what they are draws of"
 
 
-def _mitigation_metrics(scored: dict[str, str]) -> dict[str, Any]:
-    """What mitigations promise or cost, by the facts that came with the scores."""
-    names = ("epsilon", "delta", "weight", "largest_bound")
-    found = {name: float(scored[name]) for name in names if name in scored}
-    if "removed" in scored:
-        found["removed"] = len(json.loads(scored["removed"]))
-    return {"mitigations": found} if found else {}
-
-
-def _guarantees(experiment: Experiment, scores: Scores) -> dict[str, str]:
-    """What holds, and what is only suggestive, about what is released."""
-    last, scored = scores.last.table, scores.facts
-    found = {}
-    privacy = " ".join(privacy_words(experiment, last, scored))
-    if privacy:
-        found["Differential privacy"] = privacy
-    if "weight" in scored:
-        found["Released density"] = (
-            f"A mixture that gives the broad density a weight of {float(scored['weight']):.3g}. "
-            "No observation's score can be above its bound, which is largest at "
-            f"{float(scored['largest_bound']):.3g} nats; the largest score is "
-            f"{last['memorization'].to_numpy().max():.3g} nats."
-        )
-    if "removed" in scored:
-        count = len(json.loads(scored["removed"]))
-        found["Removed"] = f"{count:,} observations are in no training set; they are scored too."
-    return found
+def _is_density(experiment: Experiment) -> bool:
+    """True where p is a density, and not a probability: some of the values are real numbers."""
+    columns = experiment.data.columns
+    if columns is None:
+        return experiment.spec.model.support == "continuous"
+    return any(column.categories is None for column in columns)
 
 
 def _settings(part: Any) -> str:

@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from memo.datasets.pictures import sampled_pictures
-from memo.experiments.experiment import OF_THE_RELEASED_DENSITY, Experiment
+from memo.experiments.experiment import Experiment
 from memo.experiments.sampling import tested_samples
 from memo.report.charts.binning import highly_memorized
 from memo.report.page_data import NeighborData
@@ -128,7 +128,7 @@ def _in_words(space: SpaceSpec, *, images: bool) -> str:
 
 
 def _source(experiment: Experiment) -> str:
-    kinds = [m.kind for m in experiment.spec.mitigations if m.kind in OF_THE_RELEASED_DENSITY]
+    kinds = [m.kind for m in experiment.spec.mitigations if m.of_the_released_density]
     if not kinds:
         return "the full model"
     return f"the full model (not of what {' and '.join(map(repr, kinds))} would release)"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -9,13 +10,11 @@ from numpy.typing import NDArray
 
 from memo.experiments.experiment import Experiment
 from memo.experiments.log_likelihoods import ScoredDensity
-from memo.pipeline.privacy import privacy_facts
-from memo.pipeline.released_density import (
-    Released,
-    background_log_likelihoods,
-    released_scores,
-)
+from memo.mitigations.kinds import in_order
+from memo.mitigations.release import Densities, released_scores
+from memo.scores.aggregate import Method
 from memo.scores.table import Scores
+from memo.training.device import one_thread
 
 __all__ = ["score_experiment"]
 
@@ -35,36 +34,37 @@ def score_experiment(
     """
     blocks = [density.block for density in densities if density.block is not None]
     block = np.array(blocks) if blocks else None
-    background = background_log_likelihoods(experiment, [d.held_out for d in densities])
+    models = experiment.scored_models()
+    with one_thread():
+        steps = [m.release(models) for m in in_order(experiment.spec.mitigations)]
     parts = []
+    facts: dict[str, Any] = {}
     for epoch in experiment.spec.scoring.epochs:
-        released, unreliable = _released_at(experiment, tables, block, epoch, background)
+        trained, unreliable = _at(epoch, tables, block, experiment.spec.scoring.aggregate)
+        scores, facts = released_scores([step for step in steps if step is not None], trained)
         parts.append(
-            Scores.from_aggregate(
-                experiment.data.observations, epoch, released.scores, unreliable
-            ).table
+            Scores.from_aggregate(experiment.data.observations, epoch, scores, unreliable).table
         )
-    facts = {"data": experiment.data_hash, "partitions": experiment.partitions_fingerprint()}
-    numbers = {"weight": released.weight, "largest_bound": released.largest_bound}
-    facts |= {name: repr(value) for name, value in numbers.items() if value is not None}
-    facts |= privacy_facts(experiment)
-    if experiment.spec.removal is not None:
-        facts["removed"] = json.dumps(experiment.removed.tolist())
-    return Scores(pl.concat(parts), facts)
+    for mitigation in experiment.spec.mitigations:
+        facts |= mitigation.facts(models)
+    return Scores(
+        pl.concat(parts),
+        {"data": experiment.data_hash, "partitions": experiment.partitions_fingerprint()}
+        | {name: json.dumps(fact) for name, fact in facts.items()},
+    )
 
 
-def _released_at(
-    experiment: Experiment,
+def _at(
+    epoch: int,
     tables: Sequence[pl.DataFrame],
     block: NDArray[np.int64] | None,
-    epoch: int,
-    background: NDArray[np.float64] | None,
-) -> tuple[Released, NDArray[np.int64]]:
-    """Score what is released at an epoch; count the models whose log p is unreliable."""
+    method: Method,
+) -> tuple[Densities, NDArray[np.int64]]:
+    """Log-likelihoods at an epoch; and how many models have an unreliable one, by observation."""
     at_epoch = [table.filter(pl.col("epoch") == epoch) for table in tables]
     log_likelihood, std_error, held_out, unreliable = (
         np.stack([table[column].to_numpy() for table in at_epoch])
         for column in ("log_likelihood", "std_error", "held_out", "unreliable")
     )
-    released = released_scores(experiment, log_likelihood, std_error, held_out, block, background)
-    return released, unreliable.sum(0, dtype=np.int64)
+    trained = Densities(log_likelihood, std_error, held_out, block, method)
+    return trained, unreliable.sum(0, dtype=np.int64)

@@ -1,6 +1,5 @@
 """The trade that experiments make: memorization against held-out likelihood."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -9,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from memo.mitigations.stored_facts import stored_values
 from memo.report.page_data import Frontier, FrontierPoint, Headline, Mover, Movers, Remainder
 from memo.scores.comparison import Comparison, compare_scores
 from memo.scores.frontier import holm, p_value, undominated
@@ -88,7 +88,7 @@ def remainder(removal: Trade, twin: Trade, of: str, *, chosen_by_twin: bool) -> 
         of: The experiment whose scores said what to remove.
         chosen_by_twin: True where that is the twin itself.
     """
-    removed = json.loads(removal.facts["removed"])
+    removed = stored_values(removal.facts, removal.name)["removed"]
     last = [trade.scores.last for trade in (twin, removal)]
     before, after = (scores.among(np.setdiff1d(scores.index, removed)) for scores in last)
     paired = twin.facts.get("partitions") == removal.facts.get("partitions")
@@ -169,7 +169,6 @@ def _point(
     trade: Trade, summary: Summary, statistic: str, good: bool, verdict: str
 ) -> FrontierPoint:
     found = trade.difference
-    epsilon = trade.facts.get("epsilon")
     return FrontierPoint(
         name=trade.name,
         title=trade.title,
@@ -180,7 +179,7 @@ def _point(
         held_out_difference=None if found is None else _headline(found.held_out_log_likelihood),
         verdict=verdict,
         seconds=trade.seconds,
-        epsilon=None if epsilon is None else float(epsilon),
+        epsilon=stored_values(trade.facts, trade.name).get("epsilon"),
     )
 
 

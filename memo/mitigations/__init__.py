@@ -1,1 +1,4 @@
-"""Changes to training, data or the released density that should lower memorization."""
+"""Changes to data, training or the released density that should lower memorization.
+
+A kind of mitigation is one file, and one entry in `memo.mitigations.kinds`.
+"""

@@ -1,67 +1,74 @@
-"""What the spec's training and mitigations come to."""
+"""Settings of the training loop, and the mitigations that act in it."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-from memo.mitigations.specs import (
-    AugmentationSpec,
-    DPSGDSpec,
-    DropoutSpec,
-    EarlyStoppingSpec,
-    MitigationSpec,
-    ScheduleSpec,
-)
+from memo.mitigations.kinds import in_order
+from memo.mitigations.mitigation import Loss, Mitigation
 from memo.spec.training_specs import Precision, TrainingSpec
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["TrainingPlan", "training_plan"]
 
 
+class Schedule(Protocol):
+    """A learning rate that changes from epoch to epoch."""
+
+    def rate_factor(self, epoch: int, epochs: int) -> float:
+        """Factor on the learning rate in an epoch, counted from 1."""
+        ...
+
+
 @dataclass(frozen=True)
 class TrainingPlan:
-    """The settings of the training loop, mitigations applied."""
+    """Settings of the training loop, mitigations applied."""
 
     epochs: int
     batch_size: int
     learning_rate: float
     precision: Precision = "float32"
-    schedule: ScheduleSpec | None = None
+    schedule: Schedule | None = None
+    """Constant when None."""
     weight_decay: float = 0.0
-    kl_weight: float = 1.0
-    free_nats: float = 0.0
-    dropout: DropoutSpec | None = None
-    spectral_bound: float | None = None
-    augmentation: AugmentationSpec | None = None
-    early_stopping: EarlyStoppingSpec | None = None
-    privacy: DPSGDSpec | None = None
+    mitigations: tuple[Mitigation, ...] = ()
+    """In the order in which they act; their hooks are called where the loop has them."""
+
+    @property
+    def trains_alone(self) -> bool:
+        """True where models are trained one by one instead of in stacks."""
+        return any(mitigation.trains_alone for mitigation in self.mitigations)
+
+    @property
+    def samples_batches(self) -> bool:
+        """True where batches are Poisson samples instead of parts of a permutation."""
+        return any(mitigation.samples_batches for mitigation in self.mitigations)
+
+    def rate(self, epoch: int) -> float:
+        """Learning rate in an epoch, counted from 1."""
+        factor = 1.0 if self.schedule is None else self.schedule.rate_factor(epoch, self.epochs)
+        return self.learning_rate * factor
+
+    def loss(self, model: "nn.Module") -> Loss:
+        """What is minimized: the model's own loss, or what mitigations make of it."""
+        loss = Loss(model.loss, int(model.noise_features))  # type: ignore[arg-type]
+        for mitigation in self.mitigations:
+            loss = mitigation.changed_loss(model, loss)
+        return loss
 
 
-def training_plan(training: TrainingSpec, mitigations: list[MitigationSpec]) -> TrainingPlan:
-    """Apply the mitigations that act on the loop; learning rates in the order of the spec."""
+def training_plan(training: TrainingSpec, mitigations: Iterable[Mitigation]) -> TrainingPlan:
+    """Apply mitigations to the settings; learning rates in the order of the spec."""
+    ordered = in_order(mitigations)
     plan = TrainingPlan(
         training.epochs,
         training.batch_size,
         training.learning_rate,
         training.precision,
+        mitigations=ordered,
     )
-    for mitigation in mitigations:
-        match mitigation.kind:
-            case "learning-rate":
-                plan = replace(
-                    plan,
-                    learning_rate=plan.learning_rate * mitigation.scale,
-                    schedule=mitigation.schedule or plan.schedule,
-                )
-            case "weight-decay":
-                plan = replace(plan, weight_decay=mitigation.decay)
-            case "kl-weight":
-                plan = replace(plan, kl_weight=mitigation.weight, free_nats=mitigation.free_nats)
-            case "dropout":
-                plan = replace(plan, dropout=mitigation)
-            case "spectral-norm":
-                plan = replace(plan, spectral_bound=mitigation.bound)
-            case "augmentation":
-                plan = replace(plan, augmentation=mitigation)
-            case "early-stopping":
-                plan = replace(plan, early_stopping=mitigation)
-            case "dp-sgd":
-                plan = replace(plan, privacy=mitigation)
+    for mitigation in ordered:
+        plan = mitigation.changed_plan(plan)
     return plan

@@ -22,9 +22,10 @@ from memo.artifacts.tables import LOG_LIKELIHOODS, read_table, require_keys, wri
 from memo.experiments.experiment import Experiment, ModelPlan, plan_experiment
 from memo.experiments.log_likelihoods import ScoredDensity
 from memo.experiments.sampling import PlannedSamples, planned_samples, tests_fingerprint
+from memo.mitigations.stored_facts import stored_values
 from memo.models.state import load_state
 from memo.pipeline.prepare import read_prepared
-from memo.pipeline.removal import removed_observations
+from memo.pipeline.removal import with_removal
 from memo.project.experiment_spec import ExperimentSpec
 from memo.project.project_spec import ProjectSpec
 from memo.project.reading import select_experiment
@@ -95,6 +96,7 @@ class StoredExperiment(Experiment):
         """
         file = self.layout.scores(self.name)
         scores = read_scores_file(file)
+        stored_values(scores.facts, file)
         n, epochs = len(self.data), self.spec.scoring.epochs
         if scores.facts.get("data") != self.data_hash or len(scores.table) != n * len(epochs):
             raise ArtifactError(f"{file}: belongs to another spec; run: memo score {self.name}")
@@ -164,8 +166,7 @@ def load_experiment(project: ProjectSpec, layout: Layout, name: str) -> StoredEx
     """
     spec = _with_source(project, layout, select_experiment(project, name))
     data, data_hash = read_prepared(layout, spec.dataset)
-    removed = removed_observations(layout, spec, data_hash)
-    planned = plan_experiment(name, spec, data, data_hash, removed)
+    planned = plan_experiment(name, with_removal(spec, layout, data_hash), data, data_hash)
     own = {part.name: getattr(planned, part.name) for part in fields(Experiment)}
     return StoredExperiment(**own, layout=layout)
 

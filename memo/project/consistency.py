@@ -1,11 +1,13 @@
 """Parts of a spec that do not go together: model and data set, design and data set, experiments."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import NamedTuple, TypeAlias
 
 from pydantic_core import PydanticCustomError
 
-from memo.project.combinations import mitigation_problems, problems_with_categories
+from memo.mitigations.mitigation import Mitigation, Surroundings
+from memo.mitigations.mitigation import Problem as MitigationProblem
 from memo.project.experiment_spec import ExperimentSpec
 from memo.spec.base import Support
 from memo.spec.dataset_specs import ArraySpec, DatasetSpec, ImagesSpec, TableSpec
@@ -13,7 +15,14 @@ from memo.spec.model_specs import ConvSpec, CustomSpec, LogisticMixtureSpec, VAE
 from memo.spec.sample_specs import DownsampledSpaceSpec, EncoderSpaceSpec
 from memo.spec.scoring_specs import KFoldSpec, LeaveOneOutSpec
 
-__all__ = ["Observations", "Problem", "experiment_problems", "removal_problems"]
+__all__ = [
+    "Observations",
+    "Problem",
+    "experiment_problems",
+    "problems_with_categories",
+    "removal_problems",
+    "table_problems",
+]
 
 Observations: TypeAlias = DatasetSpec | ArraySpec
 
@@ -66,13 +75,75 @@ def experiment_problems(
             f"epoch {beyond[0]} is beyond the last one, training.epochs = {last}",
         )
     yield from _model_problems(experiment, dataset)
-    for path, message in mitigation_problems(experiment, dataset):
-        yield Problem(("mitigations", *path), message)
+    yield from _mitigation_problems(experiment, dataset)
     if isinstance(dataset, TableSpec):
-        for path, message in problems_with_categories(experiment, dataset.categorical):
-            yield Problem(path, message)
+        yield from problems_with_categories(experiment, dataset.categorical)
     yield from _design_problems(experiment, dataset.observations)
     yield from _neighbor_problems(experiment, dataset)
+
+
+def problems_with_categories(
+    experiment: ExperimentSpec, categorical: Sequence[str]
+) -> Iterator[Problem]:
+    """Find what does not go with a table's categorical columns, once they are known.
+
+    Returns:
+        Paths below the experiment.
+    """
+    if not categorical:
+        return
+    model = experiment.model
+    columns = f"categorical columns ({', '.join(map(repr, categorical))})"
+    if model.support == "continuous":
+        observation = model.observation if isinstance(model, VAESpec) else None
+        yield Problem(
+            ("model", "kind" if observation is None else "observation"),
+            f"{(observation or model).kind!r} is a density of numbers, but data set "
+            f"{experiment.dataset!r} has {columns}: put them under its `drop`, or take 'vae' with "
+            "`observation: columns`",
+        )
+    for place, mitigation in enumerate(experiment.mitigations):
+        for key, message in mitigation.category_problems(columns):
+            yield Problem(("mitigations", place, key), message)
+
+
+def table_problems(table: TableSpec) -> Iterator[Problem]:
+    """Find columns of a table that have two roles."""
+    if table.columns is not None and table.drop:
+        yield Problem(
+            ("drop",), "does not go with `columns`: what is not under `columns` is not modelled"
+        )
+    aside: dict[str, str] = {}
+    for role, name in (
+        ("id", table.id),
+        ("label", table.label),
+        *(("drop", name) for name in table.drop),
+    ):
+        if name is not None and name in aside:
+            yield Problem((role,), f"column {name!r} is under `{aside[name]}` already")
+        elif name is not None:
+            aside[name] = role
+    chosen = table.columns or []
+    for role, names in (
+        ("columns", chosen),
+        ("categorical", table.categorical),
+        ("dequantize", list(table.dequantize)),
+    ):
+        for place, name in enumerate(names):
+            if name in names[:place]:
+                yield Problem((role,), f"column {name!r} is named twice")
+            if name in aside:
+                yield Problem(
+                    (role,), f"column {name!r} is not modelled: it is under `{aside[name]}`"
+                )
+            if chosen and name not in chosen:
+                yield Problem(
+                    (role,), f"column {name!r} is not modelled: it is not under `columns`"
+                )
+    for name in table.dequantize:
+        if name in table.categorical:
+            message = f"column {name!r} is under `categorical`, and has no numbers"
+            yield Problem(("dequantize",), message)
 
 
 def removal_problems(name: str, experiments: Mapping[str, ExperimentSpec]) -> Iterator[Problem]:
@@ -144,6 +215,47 @@ def _model_problems(experiment: ExperimentSpec, dataset: Observations) -> Iterat
             f"data set {name!r} are {_shape(dataset)}"
             f"{' (its `pad`, `crop` and `size` change that)' if images else ''}",
         )
+
+
+def _mitigation_problems(experiment: ExperimentSpec, dataset: Observations) -> Iterator[Problem]:
+    mitigations: Sequence[Mitigation] = experiment.mitigations
+    for (_, first), (place, second) in combinations(enumerate(mitigations), 2):
+        if first.kind == second.kind and not first.repeatable:
+            yield Problem(("mitigations", place, "kind"), f"{second.kind!r} is named twice")
+        reason = first.not_with.get(second.kind) or second.not_with.get(first.kind)
+        if reason is not None:
+            yield Problem(
+                ("mitigations", place, "kind"),
+                f"{second.kind!r} does not go with {first.kind!r}: {reason}",
+            )
+    around = Surroundings(
+        experiment.model,
+        experiment.training,
+        experiment.scoring.design,
+        dataset,
+        frozenset(mitigation.kind for mitigation in mitigations),
+    )
+    for place, mitigation in enumerate(mitigations):
+        for key, message in (*_general(mitigation, around), *mitigation.problems(around)):
+            yield Problem(("mitigations", place, key), message)
+
+
+def _general(mitigation: Mitigation, around: Surroundings) -> Iterator[MitigationProblem]:
+    """Find what the facts about a kind of mitigation speak against."""
+    kind, model = mitigation.kind, around.model
+    if mitigation.by_training_sets and around.design.kind == "leave-one-out":
+        yield MitigationProblem(
+            "kind",
+            f"{kind!r} is for designs that train models: it changes which observations a model "
+            "without one of them is trained on, or uses such models",
+        )
+    if mitigation.by_gradient and not model.by_gradient:
+        yield MitigationProblem(
+            "kind",
+            f"{kind!r} changes the steps of training, but {model.kind!r} is fitted without any",
+        )
+    if mitigation.for_vae and not isinstance(model, VAESpec):
+        yield MitigationProblem("kind", f"{kind!r} is for models of kind 'vae', not {model.kind!r}")
 
 
 def _design_problems(experiment: ExperimentSpec, count: int | None) -> Iterator[Problem]:

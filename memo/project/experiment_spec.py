@@ -4,8 +4,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from memo.mitigations.specs import MitigationSpec, RemoveSpec
-from memo.project.combinations import mitigated_model
+from memo.mitigations.data.remove import RemoveSpec
+from memo.mitigations.kinds import MitigationSpec
 from memo.spec.base import Name, Spec
 from memo.spec.model_specs import ModelSpec
 from memo.spec.scoring_specs import ScoringSpec
@@ -39,7 +39,9 @@ class ExperimentSpec(Spec):
 
     @model_validator(mode="after")
     def _with_variance_floors(self) -> Self:
-        model = mitigated_model(self.model, self.mitigations)
+        model = self.model
+        for mitigation in self.mitigations:
+            model = mitigation.changed_model(model)
         return self if model is self.model else self.model_copy(update={"model": model})
 
     @property

@@ -5,8 +5,7 @@ from typing import Any, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from memo.project.combinations import table_problems
-from memo.project.consistency import Problem, experiment_problems, removal_problems
+from memo.project.consistency import Problem, experiment_problems, removal_problems, table_problems
 from memo.project.derived import DerivedSpec
 from memo.project.experiment_spec import ExperimentSpec
 from memo.spec.base import Name, Spec
@@ -87,8 +86,8 @@ class ProjectSpec(Spec):
         for name, dataset in self.datasets.items():
             if isinstance(dataset, TableSpec):
                 section = "files" if name in self.files else "datasets"
-                for path, message in table_problems(dataset):
-                    yield Problem((section, name, *path), message)
+                for problem in table_problems(dataset):
+                    yield problem.below(section, name)
         for name, experiment in self.experiments.items():
             for problem in experiment_problems(experiment, self.datasets):
                 yield problem.below("experiments", name)

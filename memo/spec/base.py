@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-__all__ = ["Name", "Positive", "Spec", "Support", "Target", "kind_alone"]
+__all__ = ["Name", "Positive", "Share", "Spec", "Support", "Target", "kind_alone"]
 
 Name: TypeAlias = Annotated[
     str,
@@ -14,6 +14,7 @@ Name: TypeAlias = Annotated[
 """Name of a data set or an experiment, which becomes a file name and a DVC stage name."""
 
 Positive: TypeAlias = Annotated[int, Field(ge=1)]
+Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
 
 
 def _is_target(target: str) -> str:

@@ -1,5 +1,6 @@
 """Specs of densities: the family and its size."""
 
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 
@@ -33,6 +34,7 @@ __all__ = [
     "ObservationSpec",
     "SizedColumnsSpec",
     "VAESpec",
+    "completed_model",
     "source_of",
 ]
 
@@ -153,6 +155,8 @@ class VAESpec(Spec):
     observation: ObservationSpec = Field(
         default=BernoulliSpec(), description="Likelihood p(x | z)."
     )
+    by_gradient: ClassVar[bool] = True
+    """True where the density is trained by gradient descent; of a custom model unknown as yet."""
     leaves_one_out: ClassVar[bool] = False
 
     posterior_variance_floor: float | None = Field(
@@ -174,6 +178,7 @@ class NormalSpec(Spec):
         ge=0,
         description="Variance added to each column, in squared units of the data set's values.",
     )
+    by_gradient: ClassVar[bool] = False
     support: ClassVar[Support] = "continuous"
     leaves_one_out: ClassVar[bool] = True
     """True where leave-one-out densities have a closed form that equals those of refits."""
@@ -192,6 +197,7 @@ class KDESpec(Spec):
             "the data set's values.",
         )
     )
+    by_gradient: ClassVar[bool] = False
     support: ClassVar[Support] = "continuous"
 
     @property
@@ -210,6 +216,7 @@ class GaussianMixtureSpec(Spec):
         gt=0,
         description="Variance added to each column, in squared units of the data set's values.",
     )
+    by_gradient: ClassVar[bool] = False
     support: ClassVar[Support] = "continuous"
     leaves_one_out: ClassVar[bool] = False
 
@@ -227,6 +234,7 @@ class FlowSpec(Spec):
     hidden: list[Positive] = Field(
         default=[64, 64], min_length=1, description="Hidden widths of each transformation."
     )
+    by_gradient: ClassVar[bool] = True
     support: ClassVar[Support] = "continuous"
     leaves_one_out: ClassVar[bool] = False
 
@@ -251,6 +259,7 @@ class CustomSpec(Spec):
         "yours that it imports. When it changes, models are trained anew."
     )
     arguments: dict[str, JsonValue] = Field(default={}, description="Keyword arguments.")
+    by_gradient: ClassVar[bool] = True
     leaves_one_out: ClassVar[bool] = True
     """Decided by the class, once it is imported."""
 
@@ -295,3 +304,13 @@ ModelSpec: TypeAlias = Annotated[
 def source_of(model: ModelSpec) -> Code | None:
     """The code of a model of the user's own; None for memo's families."""
     return model.source if isinstance(model, CustomSpec) else None
+
+
+def completed_model(model: ModelSpec, categories: Sequence[int]) -> ModelSpec:
+    """Complete a density by the number of categories of each categorical column of a table."""
+    if not isinstance(model, VAESpec) or not isinstance(model.observation, ColumnsSpec):
+        return model
+    sized = SizedColumnsSpec(
+        kind="columns", floor=model.observation.floor, categories=list(categories)
+    )
+    return model.model_copy(update={"observation": sized})

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from memo.design.k_fold import IndexArray
 from memo.design.seeds import torch_seed
 from memo.training.drawing import training_batch
 
-__all__ = ["Minibatches", "Observations", "padded"]
+__all__ = ["Draws", "Minibatches", "Observations", "PoissonBatches", "generators", "padded"]
 
 HELD_BYTES = 1 << 30
 """A data set up to this size is held on the device; of a larger one, batches are fetched."""
@@ -24,7 +25,7 @@ SPAN_FLOATS = 1 << 20
 
 
 class Observations:
-    """The values of a data set on a device, as training and scoring see them."""
+    """Values of a data set on a device, as training and scoring see them."""
 
     def __init__(self, data: Prepared, device: torch.device) -> None:
         self._scored = _read(data.scored, device)
@@ -34,34 +35,54 @@ class Observations:
         self.shape = data.shape
 
     def scored(self, index: Tensor) -> Tensor:
-        """The values that are scored, of an index on the CPU: (...) -> (..., *shape), float32."""
+        """Values that are scored, by an index (...) on the CPU: (..., *shape), float32."""
         return self._scored(index).to(torch.float32)
 
-    def drawn(self, index: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    def drawn(self, index: Tensor, draws: "Draws") -> Tensor:
         """Values to train on, drawn anew where the data set says so.
 
         Args:
             index: (..., S, B), on the CPU.
-            generators: One for each of the S models.
+            draws: Random numbers for these observations.
 
         Returns:
             (..., S, B, *shape).
         """
         values = (self._intensities or self._scored)(index)
-        pixels = self._uniform(index, self.shape, generators) if self._intensities else None
-        coins = self._uniform(index, (), generators) if self._flips else None
+        pixels = draws.uniform(*self.shape) if self._intensities else None
+        coins = draws.uniform() if self._flips else None
         return training_batch(values, pixels=pixels, coins=coins)
 
-    def _uniform(
-        self, index: Tensor, shape: tuple[int, ...], generators: Sequence[torch.Generator]
-    ) -> Tensor:
-        *steps, _, width = index.shape
-        return drawn_apart(torch.rand, (*steps, width, *shape), len(steps), generators)
+
+@dataclass(frozen=True)
+class Draws:
+    """Random numbers for observations of S models, each model's from its own stream."""
+
+    streams: Sequence[torch.Generator]
+    """One for each model."""
+    observations: torch.Size
+    """(..., S, B); leading axes are steps."""
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Uniform draws from [0, 1) for each observation, (..., S, B, *shape)."""
+        return self._stacked(torch.rand, shape)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal draws for each observation, (..., S, B, *shape)."""
+        return self._stacked(torch.randn, shape)
+
+    def _stacked(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
+        *steps, _, width = self.observations
+        size = (*steps, width, *shape)
+        each = [draw(size, generator=stream, device=stream.device) for stream in self.streams]
+        return torch.stack(each, len(steps))
 
 
 def _read(rows: Rows, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """From an index on the CPU to its rows on the device: held there, or fetched where they are too
-    many."""
+    """Make the function from an index on the CPU to rows on the device.
+
+    Rows are held there, or fetched where they are too many.
+    """
     if math.prod(rows.shape) * rows.dtype.itemsize <= HELD_BYTES:
         held = torch.from_numpy(np.array(rows[:])).to(device)
         return lambda index: held.index_select(0, _sent(index.flatten(), device)).reshape(
@@ -71,17 +92,17 @@ def _read(rows: Rows, device: torch.device) -> Callable[[Tensor], Tensor]:
 
 
 def _sent(values: Tensor, device: torch.device) -> Tensor:
-    """The values on the device; neither side waits for the other where they are copied to a GPU."""
+    """Copy values to the device; neither side waits for the other where that is a GPU."""
     if device.type == "cuda":
         return values.pin_memory().to(device, non_blocking=True)
     return values.to(device)
 
 
 class Minibatches:
-    """Each model's own training set in its own order, cut alike for all.
+    """Minibatches of each model's own training set in its own order.
 
-    An epoch has as many steps as the largest training set needs; each model's observations are
-    dealt to them in batches whose sizes differ by at most one, and padded to one width.
+    An epoch has as many steps as the largest training set needs. Each model's observations are
+    split over these in batches whose sizes differ by at most one, padded to one width.
 
     Args:
         training_sets: Indices of each model's observations.
@@ -103,25 +124,23 @@ class Minibatches:
         """Indices (T, S, B), on the CPU, and weights (T, S, B) of some T steps after some others.
 
         T is a function of the batch size alone, since a model's draws for T steps are made at once.
+        A model's weights in one step sum to one.
 
         Args:
-            device: Where the weights lie.
+            device: Device for the weights.
             floats: Numbers in one observation.
-
-        Yields:
-            Both tensors; a model's weights in one step sum to one.
         """
         width = -(-max(map(len, self._sets)) // self.steps)
         indices = np.zeros((self.steps, len(self._sets), width), np.int64)
         weights = np.zeros(indices.shape, np.float32)
         for model, (stream, members) in enumerate(zip(self._streams, self._sets, strict=True)):
-            _deal(stream.permutation(members), indices[:, model], weights[:, model])
+            _split(stream.permutation(members), indices[:, model], weights[:, model])
         span = max(1, SPAN_FLOATS // (width * floats))
         tensors = (torch.from_numpy(indices), _sent(torch.from_numpy(weights), device))
         return zip(*(torch.split(tensor, span) for tensor in tensors), strict=True)
 
 
-def _deal(order: IndexArray, index: IndexArray, weight: NDArray[np.float32]) -> None:
+def _split(order: IndexArray, index: IndexArray, weight: NDArray[np.float32]) -> None:
     """Cut an order of observations into batches whose sizes differ by at most one, larger first.
 
     Args:
@@ -140,8 +159,34 @@ def _deal(order: IndexArray, index: IndexArray, weight: NDArray[np.float32]) -> 
             weight[rows, :count] = 1 / count
 
 
+class PoissonBatches:
+    """Batches that have each observation of one model's training set with the same probability.
+
+    An epoch has as many steps as make every observation be drawn once on average.
+
+    Args:
+        training_set: Indices of the observations.
+        seed: Seed of the samples.
+        batch_size: Observations in a batch, on average.
+    """
+
+    def __init__(
+        self, training_set: IndexArray, seed: np.random.SeedSequence, batch_size: int
+    ) -> None:
+        self._set = training_set
+        self._stream = np.random.Generator(np.random.PCG64(seed))
+        self.steps = -(-len(training_set) // batch_size)
+
+    def epoch(self, device: torch.device, floats: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Indices (1, 1, B) of one step after another, on the CPU, and weights, which are 1."""
+        for _ in range(self.steps):
+            chosen = self._set[self._stream.random(len(self._set)) < 1 / self.steps]
+            index = torch.from_numpy(chosen)[None, None]
+            yield index, torch.ones(index.shape, device=device)
+
+
 def padded(sets: Sequence[IndexArray]) -> tuple[Tensor, Tensor]:
-    """Index sets as one (S, B) array, and weights that average over each set: 1 / size or 0."""
+    """Pad index sets to one array (S, B), with weights that average over each: 1 / size or 0."""
     width = max(map(len, sets))
     index = np.zeros((len(sets), width), np.int64)
     weight = np.zeros((len(sets), width), np.float32)
@@ -151,20 +196,8 @@ def padded(sets: Sequence[IndexArray]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(index), torch.from_numpy(weight)
 
 
-def drawn_apart(
-    draw: Callable[..., Tensor],
-    shape: tuple[int, ...],
-    axis: int,
-    generators: Sequence[torch.Generator],
-) -> Tensor:
-    """`torch.rand` or `torch.randn` draws of that shape from each generator, along a new axis."""
-    return torch.stack(
-        [draw(shape, generator=source, device=source.device) for source in generators], axis
-    )
-
-
 def generators(
     seeds: Sequence[np.random.SeedSequence], device: torch.device
 ) -> list[torch.Generator]:
-    """One torch stream for each seed."""
+    """Make a torch generator of each seed."""
     return [torch.Generator(device).manual_seed(torch_seed(seed)) for seed in seeds]

@@ -1,32 +1,29 @@
-"""The optimizer: Adam, with decoupled weight decay and a learning rate on a schedule."""
+"""The optimizer: Adam with decoupled weight decay."""
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from memo.mitigations.specs import CosineSpec, ScheduleSpec, StepSpec
 from memo.mitigations.training_plan import TrainingPlan
 from memo.training.stack import Stack
 
-__all__ = ["Adam", "build_optimizer", "rate_factor", "set_learning_rate"]
-
+__all__ = ["Adam", "build_optimizer"]
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 
 
 class Adam:
-    """Adam (Kingma & Ba 2015) whose weights decay as in AdamW, by one fused operation a group.
+    """Adam (Kingma & Ba 2015) with decoupled decay, one fused operation for each rate of decay.
 
-    `torch.optim.AdamW` comes to the same operations, takes longer to gather what they are called
-    with than a small stack takes for all of its arithmetic, and imports a compiler when it is made.
+    `torch.optim.AdamW` gives the same, but takes longer to gather its arguments than a small stack
+    takes for all of its arithmetic, and imports torch's compiler.
 
     Args:
-        parameters: What is optimized.
-        decays: The decay of each parameter.
-        rate: The learning rate.
+        parameters: Tensors that are optimized.
+        decays: Decay of each of them.
+        rate: Learning rate.
     """
 
     def __init__(self, parameters: Sequence[Tensor], decays: Sequence[float], rate: float) -> None:
@@ -66,7 +63,7 @@ class Adam:
 
 
 def build_optimizer(stack: Stack, plan: TrainingPlan) -> Adam:
-    """Adam on a stack's parameters, with decoupled weight decay.
+    """Make Adam for a stack's parameters, with decoupled weight decay.
 
     Decoupled (Loshchilov & Hutter 2019, Algorithm 2): w <- w - rate * decay * w beside Adam's
     step. Biases, normalizations and variances, which are vectors in each model, do not decay.
@@ -74,19 +71,3 @@ def build_optimizer(stack: Stack, plan: TrainingPlan) -> Adam:
     decaying = set(map(id, stack.matrices()))
     decays = [plan.weight_decay if id(p) in decaying else 0.0 for p in stack.parameters]
     return Adam(stack.parameters, decays, plan.learning_rate)
-
-
-def set_learning_rate(optimizer: Adam, plan: TrainingPlan, epoch: int) -> None:
-    """Set the rate of an epoch, counted from 1."""
-    if plan.schedule is not None:
-        optimizer.rate = plan.learning_rate * rate_factor(plan.schedule, epoch, plan.epochs)
-
-
-def rate_factor(schedule: ScheduleSpec, epoch: int, epochs: int) -> float:
-    """Factor on the learning rate in an epoch, counted from 1; 1 in the first."""
-    match schedule:
-        case CosineSpec():
-            fall = (1 + math.cos(math.pi * (epoch - 1) / epochs)) / 2
-            return schedule.final + (1 - schedule.final) * fall
-        case StepSpec():
-            return float(schedule.factor ** ((epoch - 1) // schedule.every))

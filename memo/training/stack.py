@@ -1,9 +1,9 @@
 """Many small models trained as one: their weights are stacked along a leading axis.
 
-A small network's training step costs far more in overhead than in arithmetic. Stacked, S models
-share each step's overhead and their matrix products become batched products; each keeps its own
-initial weights, batch order and noise. Which models share a stack is a function of the spec alone
-(`stack_size`), so that results do not depend on workers or on what is left to train.
+A training step of a small network costs far more in overhead than in arithmetic. Stacked, S models
+share the overhead of each step, and their matrix products become batched products; each keeps its
+own initial weights, batch order and noise. Which models share a stack is a function of the spec
+alone (`stack_size`), so that results do not depend on workers or on what is left to train.
 """
 
 import copy
@@ -15,24 +15,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from memo.mitigations.mitigation import Loss
+
 __all__ = ["Stack", "Weights", "stack_size"]
 
 Weights: TypeAlias = dict[str, NDArray[Any]]
-"""A model's state by name, as arrays: what files and other processes hold."""
+"""State of a model by name, as arrays: the form that files and other processes hold."""
 
 STACKED_PARAMETERS = 1 << 19
-"""Parameters that a stack may have: with Adam's moments and gradients they fill a core's cache."""
-
+"""Parameters that a stack may have: with gradients and Adam's moments they fill a core's cache."""
 
 ENOUGH_PARAMETERS = 150_000
-"""Stacks of so many parameters are hardly faster, a model, when they grow."""
+"""Larger stacks than of so many parameters take hardly less time for each model."""
 
 
 def stack_size(parameters: int, models: int) -> int:
-    """How many of `models` equal models with so many parameters to train as one stack.
+    """Decide how many of some equal models are trained as one stack.
 
-    As many as fill a cache; but two stacks where one would do and half of it is enough, so that two
-    workers can share a repeat.
+    As many as fill a cache; but two stacks where half of one is large enough, so that two workers
+    can share a repeat.
+
+    Args:
+        parameters: Number of parameters of a model.
+        models: Number of models.
     """
     most = max(1, STACKED_PARAMETERS // parameters)
     stacks = max(-(-models // most), min(2, models * parameters // (2 * ENOUGH_PARAMETERS) + 1))
@@ -43,46 +48,46 @@ class Stack:
     """S models of one architecture whose losses are computed together.
 
     Args:
-        models: The models, with their initial weights; they fill `memo.models.Trainable`.
-        device: Where the stack lives.
-        objective: Makes of a model the module whose output is minimized; by default its loss.
+        models: Models with their initial weights; they fill `memo.models.Trainable`.
+        device: Device of the stack.
+        objective: Makes the function that is minimized of a model; its own loss when None.
     """
 
     def __init__(
         self,
         models: Sequence[nn.Module],
         device: torch.device,
-        objective: Callable[[nn.Module], nn.Module] | None = None,
+        objective: Callable[[nn.Module], Loss] | None = None,
     ) -> None:
         self.size = len(models)
-        self.noise_features = int(models[0].noise_features)  # type: ignore[arg-type]
-        self._parameters = _gathered([dict(m.named_parameters()) for m in models], device)
-        self._buffers = _gathered([dict(m.named_buffers()) for m in models], device)
+        self._parameters = _stacked([dict(m.named_parameters()) for m in models], device)
+        self._buffers = _stacked([dict(m.named_buffers()) for m in models], device)
         for parameter in self._parameters.values():
             parameter.requires_grad_()
         self.module = copy.deepcopy(models[0]).to("meta")
-        self._loss = _Loss(self.module)
-        self._objective = self._loss if objective is None else objective(self.module)
-        self.objective_noise_features = (
-            self.noise_features if objective is None else int(self._objective.noise_features)  # type: ignore[arg-type]
-        )
+        own = Loss(self.module.loss, int(self.module.noise_features))  # type: ignore[arg-type]
+        minimized = own if objective is None else objective(self.module)
+        self.noise_features = own.noise_features
+        self.objective_noise_features = minimized.noise_features
+        self._loss = _Forward(self.module, own)
+        self._objective = _Forward(self.module, minimized)
 
     @property
     def parameters(self) -> list[Tensor]:
-        """What an optimizer changes: tensors that are contiguous in memory, as are gradients."""
+        """Weights of all models, (S, ...), or of the one model; contiguous, as are gradients."""
         return list(self._parameters.values())
 
     @property
     def buffers(self) -> list[Tensor]:
-        """What else the models' losses depend on."""
+        """Other tensors that losses depend on."""
         return list(self._buffers.values())
 
     def matrices(self, prefix: str = "", exactly: bool = False) -> list[Tensor]:
-        """Those of the parameters that are matrices or kernels in each model.
+        """Parameters that are matrices or kernels in each model.
 
         Args:
-            prefix: Of their names.
-            exactly: Matrices alone.
+            prefix: Start of their names.
+            exactly: True for matrices alone.
         """
         axes = 2 if self.size == 1 else 3
         return [
@@ -93,7 +98,7 @@ class Stack:
         ]
 
     def loss(self, x: Tensor, noise: Tensor) -> Tensor:
-        """Losses of every model on its own observations.
+        """Compute losses of each model on its own observations.
 
         Args:
             x: (S, B, *shape).
@@ -106,16 +111,16 @@ class Stack:
         return losses
 
     def losses(self, x: Tensor, noise: Tensor, *state: Tensor) -> list[Tensor]:
-        """The same, alone in a list, at other values of `parameters`, then of `buffers`."""
+        """Compute losses, alone in a list, at values of `parameters`, then of `buffers`."""
         return [self._of_each(self._loss, self._named(state), x, noise)]
 
     def gradient(self, x: Tensor, noise: Tensor, weight: Tensor, *state: Tensor) -> list[Tensor]:
-        """Gradient of the weighted sum of objectives, for each of `parameters`.
+        """Compute the gradient of the weighted sum of objectives, for each of `parameters`.
 
         Args:
             x: (S, B, *shape).
             noise: (S, B, objective_noise_features).
-            weight: Of each observation's objective, (S, B).
+            weight: Weight of each observation's objective, (S, B).
             state: Values of `parameters`, then of `buffers`.
         """
         count = len(self._parameters)
@@ -129,7 +134,7 @@ class Stack:
 
     @torch.no_grad()  # of gradients; those that are asked for are computed all the same
     def gradients(self, x: Tensor, noise: Tensor) -> list[Tensor]:
-        """Gradients of the objective for each observation by itself, in a stack of one model.
+        """Compute gradients for each observation by itself, in a stack of one model.
 
         Args:
             x: (B, *shape).
@@ -148,7 +153,7 @@ class Stack:
         return list(gradient(self._parameters, x, noise).values())
 
     def weights(self) -> list[Weights]:
-        """A copy of each model's state."""
+        """Copy the state of each model."""
         state = self._parameters | self._buffers
         if self.size > 1:
             state = _oriented(state)
@@ -180,8 +185,8 @@ class Stack:
         return result
 
 
-def _gathered(states: Sequence[dict[str, Tensor]], device: torch.device) -> dict[str, Tensor]:
-    """One model's tensors as they are, or those of several along a new first axis.
+def _stacked(states: Sequence[dict[str, Tensor]], device: torch.device) -> dict[str, Tensor]:
+    """Copy one model's tensors, or stack those of several along a new first axis.
 
     Stacked matrices are transposed, which is how batched products write their gradients: neither
     autograd nor the optimizer then has to copy them.
@@ -196,16 +201,22 @@ def _gathered(states: Sequence[dict[str, Tensor]], device: torch.device) -> dict
 
 
 def _oriented(stacks: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Stacked matrices (S, in, out) as (S, out, in), or back; other tensors as they are."""
+    """Transpose stacked matrices, (S, in, out) to (S, out, in) or back; keep other tensors."""
     return {name: t.transpose(1, 2) if t.ndim == 3 else t for name, t in stacks.items()}
 
 
-class _Loss(nn.Module):
-    """A model's loss as the forward pass that `functional_call` needs."""
+class _Forward(nn.Module):
+    """A loss as the forward pass that `functional_call` needs.
 
-    def __init__(self, model: nn.Module) -> None:
+    Args:
+        model: The model whose weights the call replaces.
+        loss: A function of these weights.
+    """
+
+    def __init__(self, model: nn.Module, loss: Loss) -> None:
         super().__init__()
         self.model = model
+        self._function = loss.function
 
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
-        return self.model.loss(x, noise)  # type: ignore[no-any-return, operator]
+        return self._function(x, noise)

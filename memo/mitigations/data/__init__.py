@@ -1,0 +1,1 @@
+"""Mitigations that change what models are trained on."""

@@ -1,0 +1,1 @@
+"""Mitigations that change a model's loss or its parametrization."""

@@ -1,0 +1,1 @@
+"""Mitigations that change the density that is released, and no training."""

@@ -1,0 +1,1 @@
+"""Mitigations that change the steps of the optimizer."""
