@@ -30,7 +30,7 @@ from memo.datasets.prepared import (
 from memo.datasets.registry import prepare_dataset
 from memo.datasets.rows import Logits, Shares
 from memo.spec.dataset_specs import DatasetSpec
-from memo.training.drawing import training_batch
+from memo.training.batches import training_batch
 
 torch.set_num_threads(1)
 
@@ -190,7 +190,7 @@ def test_a_data_set_is_what_its_files_hold(case, tmp_path):
     again = restored(mapped.arrays, mapped.facts, prepared.observations, prepared.facts)
     assert content_hash(again) == content_hash(prepared)
     assert np.array_equal(again.scored[np.array([1, 4])], prepared.scored[np.array([1, 4])])
-    assert again.training_values == prepared.training_values
+    assert (again.intensities is None) == (prepared.intensities is None)
     assert again.flips == prepared.flips
     if prepared.log_jacobian is not None:
         assert np.array_equal(again.log_jacobian, prepared.log_jacobian)
@@ -202,7 +202,7 @@ def test_training_is_given_what_it_needs(case):
     spec = case()
     prepared = prepare_dataset(spec)
     drawn = spec.kind != "synthetic" and spec.values == "dynamic"
-    assert prepared.training_values == ("drawn" if drawn else "fixed")
+    assert (prepared.intensities is not None) == drawn
     if drawn:
         intensities = prepared.intensities[:]
         assert intensities.dtype == np.float32

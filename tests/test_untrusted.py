@@ -37,7 +37,7 @@ from memo.pipeline.sample import sample
 from memo.pipeline.score import score
 from memo.pipeline.train import train
 from memo.project.reading import SpecError
-from memo.samples.registry import NULLABLE, SCHEMA
+from memo.samples.registered import NULLABLE, SCHEMA
 from memo.scores.table import SCORES
 from memo.spec.scoring_specs import ImportanceSpec
 from tests.conftest import command, contents

@@ -1,10 +1,28 @@
-"""Fingerprints: a hash of everything that determines an artifact, and nothing more."""
+"""Hashes of everything that determines an artifact: its spec, and versions of what computes it."""
 
 import hashlib
 import json
 from typing import Any
 
-__all__ = ["fingerprint"]
+__all__ = [
+    "NEIGHBORS_VERSION",
+    "SAMPLES_VERSION",
+    "SCORING_VERSION",
+    "TRAINING_VERSION",
+    "fingerprint",
+]
+
+TRAINING_VERSION = 3
+"""Raised whenever the same spec would give other weights."""
+
+SCORING_VERSION = 11
+"""Raised whenever the same weights would give other log-likelihoods."""
+
+SAMPLES_VERSION = 1
+"""Raised whenever the same weights would give other samples."""
+
+NEIGHBORS_VERSION = 2
+"""Raised whenever the same samples would give other results of tests on samples."""
 
 
 def fingerprint(determinants: dict[str, Any]) -> str:

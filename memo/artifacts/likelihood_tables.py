@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from memo.artifacts.parquet.reading import ParquetError, read_parquet
+from memo.artifacts.parquet.parquet_files import ParquetError, read_parquet
 from memo.errors import InputError
 
 __all__ = ["read_likelihoods", "wrong_row"]

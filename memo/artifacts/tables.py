@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from memo.artifacts.files import ArtifactError, write_whole
-from memo.artifacts.parquet.reading import ParquetError, read_parquet
+from memo.artifacts.parquet.parquet_files import ParquetError, read_parquet
 
 __all__ = [
     "LOG_LIKELIHOODS",

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -67,11 +67,6 @@ class Prepared:
     def shape(self) -> tuple[int, ...]:
         """Shape of one observation."""
         return tuple(self.scored.shape[1:])
-
-    @property
-    def training_values(self) -> Literal["fixed", "drawn"]:
-        """`drawn` where training draws its own values from the intensities, else `fixed`."""
-        return "fixed" if self.intensities is None else "drawn"
 
     def to_original(
         self, log_p: NDArray[np.float64], rows: Index = slice(None)

@@ -6,7 +6,7 @@ from typing import Any
 from memo.datasets.prepared import Prepared, check_prepared
 from memo.datasets.sources import celeba, cifar10, digits, image_folder, mnist, synthetic
 from memo.datasets.sources.image_files import Images
-from memo.datasets.tabular import table
+from memo.datasets.tabular import records
 from memo.datasets.values import prepare_images
 from memo.spec import dataset_specs as specs
 
@@ -20,7 +20,7 @@ READERS: dict[type[specs.DatasetSpec], Callable[[Any], Images | Prepared]] = {
     specs.CelebASpec: celeba.read_celeba,
     specs.ImageFolderSpec: image_folder.read_image_folder,
     specs.SyntheticSpec: synthetic.read_synthetic,
-    specs.TableSpec: table.read_records,
+    specs.TableSpec: records.read_records,
 }
 """Readers of the kinds of data sets: of images as a source has them, or prepared already."""
 

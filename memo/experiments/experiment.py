@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from memo.artifacts.fingerprints import fingerprint
-from memo.artifacts.versions import TRAINING_VERSION
+from memo.artifacts.fingerprints import TRAINING_VERSION, fingerprint
 from memo.datasets.prepared import Prepared
 from memo.datasets.tabular.columns import Column, category_counts
 from memo.design.k_fold import FoldModel, IndexArray

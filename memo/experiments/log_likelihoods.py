@@ -10,8 +10,7 @@ import polars as pl
 import torch
 from torch import nn
 
-from memo.artifacts.fingerprints import fingerprint
-from memo.artifacts.versions import SCORING_VERSION
+from memo.artifacts.fingerprints import SCORING_VERSION, fingerprint
 from memo.datasets.rows import Rows
 from memo.design.k_fold import IndexArray
 from memo.design.seeds import Stream, seed_sequence, torch_seed

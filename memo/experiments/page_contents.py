@@ -42,7 +42,7 @@ class Results:
     samples: NDArray[Any] | None
     """Of the full model, in the space of its values; None where it cannot be sampled from."""
     neighbors: pl.DataFrame
-    """Results of the tests on samples, columns as in `memo.samples.registry.SCHEMA`."""
+    """Results of the tests on samples, columns as in `memo.samples.registered.SCHEMA`."""
     illustration: Illustration | None
 
 

@@ -11,7 +11,7 @@ from memo.experiments.experiment import Experiment
 from memo.experiments.sampling import tested_samples
 from memo.report.charts.binning import highly_memorized
 from memo.report.page_data import NeighborData
-from memo.samples.registry import TESTS
+from memo.samples.registered import TESTS
 from memo.scores.relation import Interval, Relation, relate
 from memo.scores.table import Scores
 from memo.spec.sample_specs import CustomSpaceSpec, SpaceSpec
@@ -31,7 +31,7 @@ def relations(table: pl.DataFrame, scores: Scores) -> dict[str, Relation]:
     """Relate the statistic of each test on samples to memorization at the last scored epoch.
 
     Args:
-        table: Results of all tests, columns as in `memo.samples.registry.SCHEMA`.
+        table: Results of all tests, columns as in `memo.samples.registered.SCHEMA`.
         scores: Of the same observations.
 
     Returns:

@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from memo.artifacts.fingerprints import fingerprint
-from memo.artifacts.versions import NEIGHBORS_VERSION, SAMPLES_VERSION
+from memo.artifacts.fingerprints import NEIGHBORS_VERSION, SAMPLES_VERSION, fingerprint
 from memo.datasets.pictures import observed_pixels, sampled_pixels
 from memo.design.k_fold import IndexArray
 from memo.design.seeds import Stream, seed_sequence, substreams, torch_seed
@@ -20,8 +19,8 @@ from memo.experiments.experiment import Experiment, ModelPlan
 from memo.models.protocols import Generative, is_latent_variable_model
 from memo.models.state import loaded_model
 from memo.samples.drawing import draw_samples
-from memo.samples.protocol import Observations
-from memo.samples.registry import SCHEMA, TESTS
+from memo.samples.interface import Observations
+from memo.samples.registered import SCHEMA, TESTS
 from memo.samples.spaces import (
     Embedding,
     EmbeddingError,
@@ -147,8 +146,8 @@ def run_tests(
         advance: Told how many observations each test has done.
 
     Returns:
-        One row for each observation, columns as in `memo.samples.registry.SCHEMA`; no rows without
-        samples.
+        One row for each observation, columns as in `memo.samples.registered.SCHEMA`; without
+        samples no rows.
 
     Raises:
         InputError: The space cannot be had for these observations.

@@ -11,7 +11,7 @@ from memo.artifacts.files import ArtifactError
 from memo.experiments.sampling import run_tests
 from memo.pipeline.progress import progress
 from memo.pipeline.stored_experiment import StoredExperiment, exclusive
-from memo.samples.registry import TESTS
+from memo.samples.registered import TESTS
 from memo.spec.sample_specs import CustomSpaceSpec
 from memo.training.stack import Weights
 

@@ -29,7 +29,7 @@ from memo.pipeline.removal import with_removal
 from memo.project.experiment_spec import ExperimentSpec
 from memo.project.project_spec import ProjectSpec
 from memo.project.reading import select_experiment
-from memo.samples.registry import NULLABLE, SCHEMA
+from memo.samples.registered import NULLABLE, SCHEMA
 from memo.scores.table import Scores
 from memo.spec.model_specs import CustomSpec
 from memo.spec.user_code import read_code

@@ -25,8 +25,8 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from memo.samples.interface import Observations, SampleTest
 from memo.samples.nearest import FloatArray, IndexArray, nearest
-from memo.samples.protocol import Observations, SampleTest
 from memo.training.device import default_device
 
 __all__ = ["TEST", "Neighbors", "distance_ratio", "find_neighbors"]

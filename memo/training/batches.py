@@ -13,7 +13,6 @@ from memo.datasets.prepared import Prepared
 from memo.datasets.rows import Rows
 from memo.design.k_fold import IndexArray
 from memo.design.seeds import torch_seed
-from memo.training.drawing import training_batch
 
 __all__ = ["Draws", "Minibatches", "Observations", "PoissonBatches", "generators", "padded"]
 
@@ -201,3 +200,25 @@ def generators(
 ) -> list[torch.Generator]:
     """Make a torch generator of each seed."""
     return [torch.Generator(device).manual_seed(torch_seed(seed)) for seed in seeds]
+
+
+def training_batch(
+    values: Tensor, *, pixels: Tensor | None = None, coins: Tensor | None = None
+) -> Tensor:
+    """Draw binary pixels anew, and mirror images left and right.
+
+    Leading axes are free: one model's batch (B, *shape), or those of a stack (S, B, *shape).
+
+    Args:
+        values: Rows of `Prepared.scored`; with `pixels`, of `Prepared.intensities`.
+        pixels: Uniform draws of values' shape, where a data set has `Prepared.intensities`.
+        coins: Uniform draws (B,) or (S, B), where `Prepared.flips`: images (..., C, H, W) are
+            mirrored where they lie below 1/2.
+
+    Returns:
+        What the model is trained on: float tensor of values' shape.
+    """
+    batch = values.float() if pixels is None else (pixels < values).float()
+    if coins is None:
+        return batch
+    return batch.flip(-1).where((coins < 0.5)[..., None, None, None], batch)

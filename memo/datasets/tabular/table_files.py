@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from memo.artifacts.parquet.reading import ParquetError, read_parquet
+from memo.artifacts.parquet.parquet_files import ParquetError, read_parquet
 from memo.datasets.prepared import DataError
 
 __all__ = ["RECORD", "is_parquet", "read_table_file"]

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from memo.datasets.prepared import DataError
-from memo.datasets.tabular.table import MOST_CATEGORIES
+from memo.datasets.tabular.records import MOST_CATEGORIES
 from memo.datasets.tabular.table_files import RECORD, is_parquet, read_table_file
 from memo.spec.dataset_specs import TableSpec
 

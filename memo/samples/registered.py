@@ -3,7 +3,7 @@
 import polars as pl
 
 from memo.samples import distance_ratio
-from memo.samples.protocol import SampleTest
+from memo.samples.interface import SampleTest
 
 __all__ = ["NULLABLE", "SCHEMA", "TESTS"]
 
