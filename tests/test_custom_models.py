@@ -537,7 +537,7 @@ def test_the_docs_example_runs_alike_in_workers_and_here(tmp_path: Path) -> None
     assert scores["memorization"].mean() > 2 * scores["memorization"].std() / math.sqrt(len(scores))
 
 
-def test_what_is_wrong_with_an_experiment_of_ones_own_is_said_where_it_stands(
+def test_what_is_wrong_with_an_own_experiment_is_said_in_place(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "params.yaml"

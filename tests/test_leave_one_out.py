@@ -104,7 +104,7 @@ def test_k_fold_with_one_observation_a_fold_holds_out_the_same_densities(scored,
     assert exact["id"].equals(refits["id"])
 
 
-def test_k_fold_with_one_observation_a_fold_differs_by_one_other_observation_within(scored):
+def test_k_fold_with_one_observation_a_fold_is_near_leave_one_out(scored):
     """Its n - 1 models with x_i each lack one other observation j: p(x | D - j) is
     (n p(x | D) - k(x, x_j)) / (n - 1), and the kernels sum to (n - 1) p(x_i | D - i), so that their
     mean density at x_i is (n p(x_i | D) - p(x_i | D - i)) / (n - 1)."""

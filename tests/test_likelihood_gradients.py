@@ -85,7 +85,7 @@ def moments(model, x):
     return mean, second - mean.unsqueeze(2) * mean.unsqueeze(1)
 
 
-def test_the_gaussian_has_the_posteriors_moments_where_it_is_nearly_gaussian():
+def test_the_gaussian_has_the_moments_of_a_gaussian_posterior():
     model = Convolutional()
     x = draw(model, 40, seed=0)
     with torch.no_grad():

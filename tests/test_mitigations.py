@@ -375,7 +375,7 @@ def test_duplicates_of_a_training_set_are_one_observation_each() -> None:
     assert without_duplicates(held_out, exact).tolist() == [1, 2, 3]
 
 
-def test_no_two_that_are_kept_are_near_and_each_dropped_one_has_a_kept_one_near(
+def test_kept_ones_are_apart_and_dropped_ones_near_a_kept_one(
     digits: Prepared,
 ) -> None:
     distance = math.sqrt(9)

@@ -307,7 +307,7 @@ def test_fisher_information_is_the_mean_squared_score(name):
 
 
 @pytest.mark.parametrize(("channels", "levels"), [(1, 17), (3, 5)])
-def test_fisher_information_of_the_mixture_of_logistics_averages_to_the_exact_one(channels, levels):
+def test_fisher_information_of_logistics_averages_to_the_exact_one(channels, levels):
     """Over an image of equal pixels, since each has draws of its own."""
     spec = {"kind": "logistic-mixture", "components": 3, "levels": levels}
     pixel = one_pixel(spec, channels)
@@ -335,7 +335,7 @@ def test_mixture_of_logistics_sums_to_one_over_the_levels(levels):
     torch.testing.assert_close(total, torch.zeros(50, dtype=torch.float64))
 
 
-def test_mixture_of_logistics_sums_to_one_over_the_levels_of_three_channels():
+def test_mixture_of_logistics_sums_to_one_over_three_channels():
     model = one_pixel({"kind": "logistic-mixture", "components": 3, "levels": 12}, channels=3)
     generator = torch.Generator().manual_seed(0)
     parameters = 2 * torch.randn(model.parameter_shape, generator=generator, dtype=torch.float64)

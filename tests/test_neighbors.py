@@ -181,7 +181,7 @@ def test_renaming_the_observations_renames_the_results():
     )
 
 
-def test_samples_from_the_population_come_as_near_as_held_out_data_and_more_of_them_nearer():
+def test_population_samples_come_as_near_as_held_out_data():
     share, with_copies = [], []
     for seed in range(20):
         rows, samples = normal(400, 3, seed=2 * seed), normal(40, 3, seed=2 * seed + 1)

@@ -193,7 +193,7 @@ def test_what_values_decide_or_what_is_seen_elsewhere_is_not_recorded(function) 
         record(function, [torch.ones(3)])
 
 
-def test_what_no_argument_decides_is_recorded_and_so_are_writes_that_nobody_else_sees() -> None:
+def test_constants_and_private_writes_are_recorded() -> None:
     """Numbers taken out of constants; constants as they are by then; sums in place, whose earlier
     values were read; shapes of tensors whose values nothing needs."""
     scale = torch.tensor([2.0, 3.0])
@@ -231,7 +231,7 @@ class Branching(nn.Module):
         return scaled if x.sum() > 1 else 2 * scaled
 
 
-def test_a_model_that_is_not_recorded_is_trained_all_the_same_but_not_changed() -> None:
+def test_a_model_that_is_not_recorded_is_trained_all_the_same() -> None:
     stack = Stack([Branching()], CPU)
     weight = torch.ones(1, 2)
     gradient = Recorded(stack.gradient, stack, RECORDED_CALLS)

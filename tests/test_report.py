@@ -99,7 +99,7 @@ def test_examples_are_of_either_kind_and_in_order_of_log_likelihood(
 
 
 @needs_chromium
-def test_the_table_is_searched_sorted_and_downloaded_and_points_show_their_image(
+def test_the_table_is_searched_sorted_and_downloaded(
     digits: dict[str, bytes], tmp_path: Path
 ) -> None:
     seen = open_page(

@@ -160,7 +160,7 @@ def test_leave_one_out_scores_are_those_of_refits_in_the_columns_own_units(exact
     np.testing.assert_allclose(scores["log_p_out"], without, rtol=1e-4, atol=1e-3)
 
 
-def test_the_planted_record_is_memorized_and_stands_out_where_it_was_planted(exact) -> None:
+def test_the_planted_record_is_memorized_and_stands_out(exact) -> None:
     experiment, scores = exact["normal"]
     sample(experiment)
     neighbors(experiment)
