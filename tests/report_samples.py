@@ -19,6 +19,7 @@ from memo.report.page_data import (
     Overfitted,
     ReportData,
 )
+from memo.scores.relation import Interval, MemorizationBin, Relation
 
 EPOCHS = (10, 25, 50, 100, 200)
 STATISTICS = {
@@ -209,7 +210,7 @@ def with_neighbors(data: ReportData, infinite: int = 3) -> ReportData:
     highly = highly_memorized(m)
     groups = {"regular": ratio[finite & ~highly], "highly": ratio[finite & highly]}
     means = {
-        name: (float(group.mean()), float(group.mean()) - 0.01, float(group.mean()) + 0.01)
+        name: Interval(group.mean(), group.mean() - 0.01, group.mean() + 0.01)
         if len(group)
         else None
         for name, group in groups.items()
@@ -217,11 +218,12 @@ def with_neighbors(data: ReportData, infinite: int = 3) -> ReportData:
     order = np.argsort(m)
     bins = [part[finite[part]] for part in np.array_split(order, min(10, n))]
     rows = [
-        (m[b].min(), m[b].max(), m[b].mean(), len(b), ratio[b].mean(), *ends)
+        MemorizationBin(
+            m[b].min(), m[b].max(), m[b].mean(), len(b), Interval(ratio[b].mean(), *ends)
+        )
         for b, ends in zip(bins, [(None, None), *[(0.9, 1.3)] * 9], strict=False)
         if len(b)
     ]
-    names = ["start", "end", "middle", "count", "value", "low", "high"]
     return replace(
         data,
         neighbors=NeighborData(
@@ -238,12 +240,13 @@ def with_neighbors(data: ReportData, infinite: int = 3) -> ReportData:
                     "nearest_held_out": random.permutation(n),
                 }
             ),
-            bins=pl.DataFrame(rows, names, orient="row"),
-            rank_correlation=(0.12, 0.07, 0.17) if n > 3 and np.ptp(m) else None,
-            regular=means["regular"],
-            highly=means["highly"],
-            difference=None if None in means.values() else (0.03, 0.01, 0.05),
-            infinite=min(infinite, n),
+            relation=Relation(
+                rank_correlation=Interval(0.12, 0.07, 0.17) if n > 3 and np.ptp(m) else None,
+                **means,
+                difference=None if None in means.values() else Interval(0.03, 0.01, 0.05),
+                infinite=min(infinite, n),
+                bins=rows,
+            ),
             samples=None if data.images is None else data.images[:5],
         ),
     )

@@ -123,7 +123,7 @@ def test_coarse_matrix_products_are_as_exact(precision):
 
 MEMORY = """
 import resource, sys, torch
-from memo.neighbors import nearest
+from memo.samples.nearest import nearest
 torch.set_num_threads(1)
 rows = torch.randn(2, 12_000, 4, generator=torch.Generator().manual_seed(0))
 nearest(rows[0, :2000], rows[1])

@@ -24,6 +24,7 @@ from memo.report.galleries import BESIDE, EXAMPLES
 from memo.report.numbers import difference_in_words, estimate, interval
 from memo.report.page_data import Headline, ReportData
 from memo.report.thumbnails import data_uri
+from memo.scores.relation import Interval
 from tests.browser import needs_chromium, open_page
 from tests.report_samples import digits_comparison, digits_report, illustration, with_neighbors
 
@@ -334,7 +335,9 @@ def test_the_page_shows_or_refutes_that_ratio_and_score_are_weakly_related(
 ) -> None:
     data = with_neighbors(digits_report(n=60))
     assert data.neighbors is not None
-    found = replace(data.neighbors, rank_correlation=((low + high) / 2, low, high))
+    known = Interval((low + high) / 2, low, high)
+    relation = replace(data.neighbors.relation, rank_correlation=known)
+    found = replace(data.neighbors, relation=relation)
     text = _text(render_report(replace(data, neighbors=found))["index.html"])
     assert words in text
     assert interval((low + high) / 2, low, high) in text

@@ -65,7 +65,6 @@ def neighbor_data(
     """
     if samples is None:
         return NOT_SAMPLED
-    relation = found["distance-ratio"]
     used, row = np.unique(table["nearest_sample"].to_numpy(), return_inverse=True)
     return NeighborData(
         space=_in_words(
@@ -74,21 +73,7 @@ def neighbor_data(
         source=_source(experiment),
         count=tested_samples(experiment),
         table=table.with_columns(nearest_sample=pl.Series(row.astype(np.int64))),
-        bins=pl.DataFrame(
-            [
-                {"start": b.start, "end": b.end, "middle": b.middle, "count": b.count}
-                | b.ratio._asdict()
-                for b in relation.bins
-            ],
-            schema=dict.fromkeys(("start", "end", "middle"), pl.Float64)
-            | {"count": pl.Int64}
-            | dict.fromkeys(("value", "low", "high"), pl.Float64),
-        ),
-        rank_correlation=relation.rank_correlation,
-        regular=relation.regular,
-        highly=relation.highly,
-        difference=relation.difference,
-        infinite=relation.infinite,
+        relation=found["distance-ratio"],
         samples=sampled_pictures(experiment.data, samples[used]),
     )
 

@@ -9,8 +9,9 @@ from memo.report.charts.binning import highly_memorized
 from memo.report.charts.neighbor_charts import mean_ratios, ratio_histogram
 from memo.report.figures import Figure
 from memo.report.numbers import interval, percent
-from memo.report.page_data import Interval, NeighborData
+from memo.report.page_data import NeighborData
 from memo.report.ranked_scores import FEWEST_TO_SPLIT
+from memo.scores.relation import Interval
 
 __all__ = ["neighbor_figures"]
 
@@ -61,16 +62,16 @@ def neighbor_figures(data: NeighborData | str, scores: pl.DataFrame) -> list[Fig
 def _in_words(data: NeighborData, beyond: float) -> str:
     """Tell the means of the groups, and which observations are in no bar of their own."""
     groups = (
-        ("The mean over the highly memorized is", data.highly),
-        ("over the others", data.regular),
-        ("and the difference", data.difference),
+        ("The mean over the highly memorized is", data.relation.highly),
+        ("over the others", data.relation.regular),
+        ("and the difference", data.relation.difference),
     )
     words = ", ".join(f"{name} {interval(*mean)}" for name, mean in groups if mean is not None)
     words += "."
-    if data.infinite:
+    if data.relation.infinite:
         words += (
-            f" Samples equal {data.infinite:,} of the observations: their ρ is infinite, first in "
-            "ranks, and in no mean or bar."
+            f" Samples equal {data.relation.infinite:,} of the observations: their ρ is infinite, "
+            "first in ranks, and in no mean or bar."
         )
     if beyond:
         words += f" The outermost bins also hold the {percent(beyond)} of all that lie beyond."
@@ -79,17 +80,18 @@ def _in_words(data: NeighborData, beyond: float) -> str:
 
 def _means(data: NeighborData) -> Figure:
     figure = partial(Figure, "neighbor-memorization", "Distance ratio against memorization")
-    if data.rank_correlation is None:
+    correlation = data.relation.rank_correlation
+    if correlation is None:
         return figure(
             missing="Observations are too few, or scores or distance ratios all the same."
         )
     return figure(
-        [mean_ratios(data.bins)],
+        [mean_ratios(data.relation.bins)],
         "Mean ρ of observations of similar memorization, with 95% confidence intervals; flat "
         "lines span the scores that a mean is over. Were samples drawn as the data was, the means "
         "would all lie at 1, or a little above, since ratios scatter further up than down. "
         f"The rank correlation of ρ and memorization is "
-        f"{interval(*data.rank_correlation)}: {_verdict(data.rank_correlation)}",
+        f"{interval(*correlation)}: {_verdict(correlation)}",
         "Did the neighbour test see memorization, the means would rise with the score, and the "
         "rank correlation be far above 0.",
     )

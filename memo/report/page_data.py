@@ -1,11 +1,12 @@
 """The contents of pages: tables, arrays and sentences."""
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+from memo.scores.relation import Relation
 
 __all__ = [
     "ComparedExperiment",
@@ -15,7 +16,6 @@ __all__ = [
     "FrontierPoint",
     "Headline",
     "Illustration",
-    "Interval",
     "Mover",
     "Movers",
     "NeighborData",
@@ -71,10 +71,6 @@ class Illustration:
     """Names of the axes; None where they have none."""
 
 
-Interval: TypeAlias = tuple[float, float | None, float | None]
-"""A number and the ends of its 95% interval; the ends are None where they are not known."""
-
-
 @dataclass(frozen=True)
 class NeighborData:
     """Distances of each observation to samples and to held-out observations, and memorization.
@@ -91,19 +87,8 @@ class NeighborData:
     table: pl.DataFrame
     """`index`, `distance_sample`, `distance_held_out`, `ratio` (null where infinite),
     `nearest_sample` (a row of `samples`), `nearest_held_out` (an `index`)."""
-    bins: pl.DataFrame
-    """Mean rho in bins of memorization: `start`, `end`, `middle`, `count`, `value`, `low`, `high`
-    (the last two may be null)."""
-    rank_correlation: Interval | None
-    """Spearman's, of rho and memorization; None where it is not defined."""
-    regular: Interval | None
-    """Mean rho of those not highly memorized; None where there are none."""
-    highly: Interval | None
-    """Mean rho of the highly memorized; None where there are none."""
-    difference: Interval | None
-    """Mean rho of the highly memorized less that of the others."""
-    infinite: int
-    """Number of observations that were sampled exactly."""
+    relation: Relation
+    """Statistics of rho and memorization."""
     samples: NDArray[np.uint8] | None = None
     """Samples for display, as `ReportData.images`; None where they are not images."""
 

@@ -1,5 +1,7 @@
 """The charts of rho, the held-out over the sample distance."""
 
+from collections.abc import Sequence
+
 import altair as alt
 import numpy as np
 import polars as pl
@@ -15,6 +17,7 @@ from memo.report.charts.encodings import (
 )
 from memo.report.charts.themes import BLUE, Chart
 from memo.report.numbers import interval
+from memo.scores.relation import MemorizationBin
 
 __all__ = ["mean_ratios", "ratio_histogram"]
 
@@ -41,10 +44,15 @@ def ratio_histogram(ratio: NDArray[np.float64], highly: NDArray[np.bool_]) -> Ch
     )
 
 
-def mean_ratios(bins: pl.DataFrame) -> Chart:
-    """Draw the mean of rho in bins of the score, as in `NeighborData`."""
-    texts = [interval(*row) for row in bins.select("value", "low", "high").iter_rows()]
-    table = bins.with_columns(text=pl.Series(texts, dtype=pl.String))
+def mean_ratios(bins: Sequence[MemorizationBin]) -> Chart:
+    """Draw the mean of rho in bins of the score."""
+    rows = [
+        {"start": b.start, "end": b.end, "middle": b.middle, "count": b.count}
+        | b.ratio._asdict()
+        | {"text": interval(*b.ratio)}
+        for b in bins
+    ]
+    table = pl.DataFrame(rows, infer_schema_length=None)
     base = alt.Chart(table).encode(
         x=alt.X("middle:Q", title=SCORE).scale(zero=False),
         y=alt.Y("value:Q", title=MEAN_RATIO).scale(zero=False),
