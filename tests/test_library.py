@@ -252,13 +252,6 @@ def test_only_the_same_values_are_compared(tmp_path: Path) -> None:
         first.report(tmp_path)
 
 
-def test_importing_memo_imports_nothing_heavy() -> None:
-    heavy = "{'torch', 'altair', 'polars', 'numpy', 'pydantic', 'dvc'}"
-    code = f"import sys, memo; dir(memo); print({heavy} & set(sys.modules))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout == "set()\n"
-
-
 def test_every_public_name_is_there() -> None:
     for name in memo.__all__:
         assert getattr(memo, name).__name__ == name
