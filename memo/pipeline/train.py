@@ -191,7 +191,7 @@ def _stacks(experiment: Experiment, jobs: Sequence[_Job]) -> list[Sequence[_Job]
     require_contract(experiment)
     model = experiment.blank_model
     plan = training_plan(experiment.spec.training, experiment.spec.mitigations)
-    alone = isinstance(model, Fitted) or plan.trains_alone or _must_be_alone(experiment)
+    alone = isinstance(model, Fitted) or plan.by_observation or _must_be_alone(experiment)
     parameters = sum(p.numel() for p in model.parameters())
     blocks = [list(block) for _, block in groupby(jobs, key=lambda job: job.block)]
     return [

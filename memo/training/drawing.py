@@ -1,4 +1,4 @@
-"""What training does to a batch that scoring never does."""
+"""Random changes that a data set makes to batches in training, and never when it is scored."""
 
 from torch import Tensor
 
@@ -19,7 +19,7 @@ def training_batch(
             mirrored where they lie below 1/2.
 
     Returns:
-        What the model is trained on: float tensor of values' shape.
+        Values to train on, a float tensor of the same shape.
     """
     batch = values.float() if pixels is None else (pixels < values).float()
     if coins is None:
