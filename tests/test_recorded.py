@@ -210,7 +210,6 @@ def test_constants_and_private_writes_are_recorded() -> None:
         return [total, before, logs + torch.tensor([1.0, 2.0, 3.0]), torch.ones_like(unused)]
 
     program = record(function, [torch.ones(3)])
-    assert not any(node.target is torch.ops.aten.cosh.default for node in program.graph.nodes)
     table.fill_(0.25)
     x = torch.tensor([0.1, -0.2, 0.3])
     assert all(map(torch.equal, program.forward(x), function(x)))

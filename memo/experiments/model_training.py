@@ -148,7 +148,7 @@ def _stacks(experiment: Experiment, tell: Callable[[str], object]) -> list[Seque
     reason = _why_not_stacked(experiment)
     if reason is not None:
         tell(f"models are trained one by one, not as a stack: {reason}")
-    alone = isinstance(model, Fitted) or plan.trains_alone or reason is not None
+    alone = isinstance(model, Fitted) or plan.by_observation or reason is not None
     parameters = sum(p.numel() for p in model.parameters())
     stacks: list[Sequence[ModelPlan]] = []
     for _, group in groupby(experiment.models, key=lambda model: model.repeat):

@@ -142,10 +142,9 @@ class Mitigation(Spec):
     """True where it changes training sets, or uses models that were trained on different ones."""
     of_the_released_density: ClassVar[bool] = False
     """True where trained models are the same with it and without, and so are their fingerprints."""
-    trains_alone: ClassVar[bool] = False
-    """True where models are trained one by one instead of in stacks."""
-    samples_batches: ClassVar[bool] = False
-    """True where batches are Poisson samples instead of parts of a permutation."""
+    by_observation: ClassVar[bool] = False
+    """True where it acts on the gradient of each observation: models are then trained one by one
+    instead of in stacks, on Poisson samples of their training sets."""
     not_with: ClassVar[Mapping[str, str]] = {}
     """Kinds that it does not go with, and why."""
     stored: ClassVar[Sequence[str]] = ()

@@ -2,24 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from memo.mitigations.kinds import in_order
 from memo.mitigations.mitigation import Loss, Mitigation
+from memo.mitigations.steps.learning_rate import CosineSpec, StepSpec
 from memo.spec.training_specs import Precision, TrainingSpec
 
 if TYPE_CHECKING:
     from torch import nn
 
 __all__ = ["TrainingPlan", "training_plan"]
-
-
-class Schedule(Protocol):
-    """A learning rate that changes from epoch to epoch."""
-
-    def rate_factor(self, epoch: int, epochs: int) -> float:
-        """Factor on the learning rate in an epoch, counted from 1."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -30,21 +23,16 @@ class TrainingPlan:
     batch_size: int
     learning_rate: float
     precision: Precision = "float32"
-    schedule: Schedule | None = None
+    schedule: CosineSpec | StepSpec | None = None
     """Constant when None."""
     weight_decay: float = 0.0
     mitigations: tuple[Mitigation, ...] = ()
     """In the order in which they act; their hooks are called where the loop has them."""
 
     @property
-    def trains_alone(self) -> bool:
-        """True where models are trained one by one instead of in stacks."""
-        return any(mitigation.trains_alone for mitigation in self.mitigations)
-
-    @property
-    def samples_batches(self) -> bool:
-        """True where batches are Poisson samples instead of parts of a permutation."""
-        return any(mitigation.samples_batches for mitigation in self.mitigations)
+    def by_observation(self) -> bool:
+        """True where models are trained one by one, on Poisson samples of their training sets."""
+        return any(mitigation.by_observation for mitigation in self.mitigations)
 
     def rate(self, epoch: int) -> float:
         """Learning rate in an epoch, counted from 1."""

@@ -216,7 +216,7 @@ def training_batch(
             mirrored where they lie below 1/2.
 
     Returns:
-        What the model is trained on: float tensor of values' shape.
+        Values to train on, a float tensor of the same shape.
     """
     batch = values.float() if pixels is None else (pixels < values).float()
     if coins is None:

@@ -1,4 +1,4 @@
-"""Which device to compute on."""
+"""Devices to compute on."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ __all__ = ["default_device", "gpu_names", "one_thread", "visible_gpus"]
 
 
 def default_device() -> torch.device:
-    """MEMO_DEVICE, or cuda, mps or cpu: the first that this machine has.
+    """Choose MEMO_DEVICE, or the first of cuda, mps and cpu that this machine has.
 
     Raises:
         InputError: MEMO_DEVICE is not a device that torch knows.
@@ -31,9 +31,9 @@ def default_device() -> torch.device:
 
 
 def visible_gpus() -> list[str]:
-    """GPUs that tasks may be spread over, by their names in CUDA_VISIBLE_DEVICES.
+    """List the GPUs that tasks may be spread over, by their names in CUDA_VISIBLE_DEVICES.
 
-    None where MEMO_DEVICE asks for another device, or for one GPU (cuda:1).
+    The list is empty where MEMO_DEVICE asks for another device, or for one GPU (cuda:1).
 
     Raises:
         InputError: MEMO_DEVICE is not a device that torch knows.
@@ -45,11 +45,11 @@ def visible_gpus() -> list[str]:
 
 
 def gpu_names(visible: str | None, count: int) -> list[str]:
-    """Names of the GPUs that torch counts.
+    """List the names of the GPUs that torch counts.
 
     Args:
         visible: CUDA_VISIBLE_DEVICES: indices or UUIDs; None for all GPUs of the machine.
-        count: How many torch sees.
+        count: Number of GPUs that torch sees.
     """
     names = map(str, range(count)) if visible is None else map(str.strip, visible.split(","))
     return list(names)[:count]
@@ -57,7 +57,7 @@ def gpu_names(visible: str | None, count: int) -> list[str]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One thread for arithmetic: processes share cores better, and sums have one order."""
+    """Compute with one thread: processes share cores better, and sums have one order."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -26,19 +26,19 @@ class Evaluation:
 
     Args:
         sets: Set of each model.
+        seeds: Seed of each model's noise.
         stack: The models.
         losses: Their losses, as `Stack.losses`.
         observations: The data set.
-        seeds: Seed of each model's noise.
     """
 
     def __init__(
         self,
         sets: Sequence[IndexArray],
+        seeds: Sequence[np.random.SeedSequence],
         stack: Stack,
         losses: Recorded,
         observations: Observations,
-        seeds: Sequence[np.random.SeedSequence],
     ) -> None:
         self._losses = losses
         self._observations = observations

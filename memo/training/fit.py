@@ -1,6 +1,7 @@
 """Densities that are fitted by an algorithm of their own, without epochs."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -21,12 +22,12 @@ __all__ = ["fit_model"]
 def fit_model(
     spec: ModelSpec, data: Prepared, training_set: TrainingSet, epochs: Sequence[int]
 ) -> Trained:
-    """Fit one density; it is the same at every epoch that is asked for.
+    """Fit one density, the same for every epoch.
 
     Args:
         spec: A family that fills `memo.models.Fitted`.
         data: The observations.
-        training_set: What the density is fitted to.
+        training_set: The training set.
         epochs: Epochs that scoring names.
 
     Raises:
@@ -37,7 +38,8 @@ def fit_model(
     if not isinstance(model, Fitted):
         raise TypeError(f"{type(model).__name__} has no fit of its own")
     model.fit(_rows(data, training_set.members))
-    state = {name: tensor.cpu().numpy().copy() for name, tensor in _state(model).items()}
+    weights = cast(nn.Module, model).state_dict().items()
+    state = {name: tensor.cpu().numpy().copy() for name, tensor in weights}
     losses = [
         -float(model.log_prob(_rows(data, index)).mean()) if len(index) else np.nan
         for index in (training_set.members, training_set.held_out)
@@ -47,8 +49,3 @@ def fit_model(
 
 def _rows(data: Prepared, index: IndexArray) -> Tensor:
     return torch.from_numpy(np.array(data.scored[index])).to(torch.float32)
-
-
-def _state(model: Fitted) -> dict[str, Tensor]:
-    assert isinstance(model, nn.Module)
-    return dict(model.state_dict())

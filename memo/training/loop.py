@@ -97,42 +97,42 @@ def train_stack(
     def seeds(stream: int) -> list[np.random.SeedSequence]:
         return [substream(one.seed, stream) for one in training_sets]
 
-    def evaluation(sets: Sequence[IndexArray], stream: int) -> Evaluation:
-        return Evaluation(sets, stack, losses, observations, seeds(stream))
-
+    # models
     models = [initial_model(model, data.shape, torch_seed(seed)) for seed in seeds(_Stream.WEIGHTS)]
     stack = Stack(models, device, plan.loss)
     optimizer = build_optimizer(stack, plan)
     observations = Observations(data, device)
 
+    # sets that they are trained on, and sets that their losses are read from
     members: Sequence[IndexArray] = [one.members for one in training_sets]
     held_out = [one.held_out for one in training_sets]
     rules = (m.stopping(members, seeds(m.stream)) for m in plan.mitigations)
     stopping = next(filter(None, rules), None)
     if stopping is not None:
         members = stopping.members
+    parts = [*map(random_part, members, map(len, held_out), seeds(_Stream.SUBSET))]
+    evaluated = [(parts, seeds(_Stream.EVALUATION)), (held_out, seeds(_Stream.EVALUATION))]
+    if stopping is not None:
+        evaluated.append((list(stopping.validated), seeds(_Stream.VALIDATION)))
+    fast_losses = Recorded(stack.losses, stack, 2 * plan.epochs)
+    evaluations = [Evaluation(*sets, stack, fast_losses, observations) for sets in evaluated]
+    history = _History(plan.epochs, stack, evaluations, stopping)
+
+    # batches, and random numbers for them
     order = seeds(_Stream.ORDER)
     batches: Minibatches | PoissonBatches = Minibatches(members, order, plan.batch_size)
-    if plan.samples_batches:
+    if plan.by_observation:
         batches = PoissonBatches(members[0], order[0], plan.batch_size)
     noise_streams = generators(seeds(_Stream.NOISE), device)
     streams = {m.kind: generators(seeds(m.stream), device) for m in plan.mitigations}
 
-    gradient: Gradient = Recorded(
-        stack.gradient, stack, plan.epochs * batches.steps, plan.precision
-    )
+    # gradients
+    steps = plan.epochs * batches.steps
+    fast_gradient = Recorded(stack.gradient, stack, steps, plan.precision)
+    gradient: Gradient = fast_gradient
     for m in plan.mitigations:
         gradient = m.changed_gradient(Run(plan, stack, members, streams), gradient)
 
-    losses = Recorded(stack.losses, stack, 2 * plan.epochs)
-    parts = map(random_part, members, map(len, held_out), seeds(_Stream.SUBSET))
-    history = _History(
-        stack,
-        [evaluation(sets, _Stream.EVALUATION) for sets in (list(parts), held_out)],
-        stopping,
-        None if stopping is None else evaluation(stopping.validated, _Stream.VALIDATION),
-        plan.epochs,
-    )
     for epoch in range(1, plan.epochs + 1):
         if not history.ended:
             optimizer.rate = plan.rate(epoch)
@@ -155,26 +155,23 @@ class _History:
     """Losses after each epoch, and weights at those that are kept.
 
     Args:
-        stack: The models.
-        evaluations: Their losses in training and held out.
-        stopping: The rule that ends their training, if there is one.
-        validation: The losses that it goes by.
         epochs: Number of epochs.
+        stack: The models.
+        evaluations: Their losses in training, held out, and those that `stopping` goes by.
+        stopping: The rule that ends their training, if there is one.
     """
 
     def __init__(
         self,
+        epochs: int,
         stack: Stack,
         evaluations: Sequence[Evaluation],
         stopping: EarlyStopping | None,
-        validation: Evaluation | None,
-        epochs: int,
     ) -> None:
         self._stack = stack
         self._evaluations = evaluations
         self._stopping = stopping
-        self._validation = validation
-        self._losses = np.empty((epochs, len(evaluations), stack.size))
+        self._losses = np.empty((epochs, 2, stack.size))
         self._weights: dict[int, list[Weights]] = {}
 
     @property
@@ -190,9 +187,10 @@ class _History:
         """
         losses, stopping = self._losses, self._stopping
         if not self.ended:
-            losses[epoch - 1] = [evaluation.mean_loss() for evaluation in self._evaluations]
-            if stopping is not None and self._validation is not None:
-                stopping.update(epoch, self._validation.mean_loss(), self._stack.weights)
+            means = [evaluation.mean_loss() for evaluation in self._evaluations]
+            losses[epoch - 1] = means[:2]
+            if stopping is not None:
+                stopping.update(epoch, means[2], self._stack.weights)
         if stopping is not None:
             done, best = stopping.stopped, stopping.best_epoch - 1
             losses[epoch - 1, :, done] = losses[best[done], :, done]

@@ -1,4 +1,4 @@
-"""Matrix products in bfloat16, in a program whose other numbers stay float32."""
+"""Matrix products in bfloat16, in recorded programs whose other numbers stay float32."""
 
 from operator import getitem
 
@@ -22,8 +22,8 @@ _CONVOLUTIONS = (_ATEN.convolution.default, _ATEN.convolution_backward.default)
 def multiply_in_bfloat16(program: Program) -> None:
     """Round factors of matrix products and convolutions to bfloat16, forward and backward.
 
-    Sums are in float32 within a product; its result is rounded once more, and all that follows
-    (activations, losses, gradients, the optimizer) is in float32, as are the parameters.
+    A product sums in float32 and rounds its result once more. Everything else (activations, losses,
+    gradients, parameters, the optimizer) is in float32.
     """
     graph = program.graph
     rounded: dict[Node, Node] = {}
@@ -40,7 +40,7 @@ def multiply_in_bfloat16(program: Program) -> None:
 
 
 def _split(graph: Graph, node: Node) -> None:
-    """A bias plus a product as two operations."""
+    """Split a bias plus a product into two operations."""
     bias, *factors = node.args
     with graph.inserting_before(node):
         product = graph.call_function(_SUMS_OF_PRODUCTS[node.target], tuple(factors))  # type: ignore[index]
@@ -51,7 +51,7 @@ def _split(graph: Graph, node: Node) -> None:
 
 
 def _rounded(graph: Graph, value: object, rounded: dict[Node, Node]) -> object:
-    """The value in bfloat16; views of one tensor are views of what it was rounded to once."""
+    """Round a value to bfloat16; of a view, round what it views, once for all its views."""
     if not isinstance(value, Node) or value.meta["val"].dtype is not torch.float32:
         return value
     if value not in rounded:
@@ -67,7 +67,7 @@ def _rounded(graph: Graph, value: object, rounded: dict[Node, Node]) -> object:
 
 
 def _widen(graph: Graph, node: Node) -> None:
-    """The results of a product, one tensor or several, in float32 for whatever takes them."""
+    """Convert the results of a product, one tensor or several, to float32 for what uses them."""
     results = [node] if isinstance(node.meta["val"], Tensor) else list(node.users)
     for result in results:
         assert result is node or result.target is getitem
@@ -75,7 +75,7 @@ def _widen(graph: Graph, node: Node) -> None:
             wide = _cast(graph, result, torch.float32)
         result.meta["val"] = result.meta["val"].to(torch.bfloat16)
         result.replace_all_uses_with(wide)
-        wide.args = (result,)  # which was replaced, too
+        wide.args = (result,)  # the line above replaced this use, too
 
 
 def _cast(graph: Graph, value: Node, dtype: torch.dtype) -> Node:

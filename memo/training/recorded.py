@@ -1,9 +1,9 @@
 """Functions of tensors as flat lists of operations, recorded once and then repeated.
 
-A training step is the same few dozen operations each time. Autograd, `vmap` and modules find out
-anew in every step which, and for a small network that takes longer than the arithmetic. What is
-recorded is what they come to, without what no result needs: where only the gradient of a loss is
-asked for, most of what its value takes. Results are the same to the bit.
+A training step is the same few dozen operations each time. Autograd, `vmap` and modules derive them
+anew in every step, and for a small network that takes longer than the arithmetic. A recorded
+program has the operations alone, without those that no result needs. Results are the same to the
+bit.
 """
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
@@ -20,12 +20,12 @@ from torch.utils.weak import WeakTensorKeyDictionary
 __all__ = ["NotRecordedError", "Program", "is_view", "record"]
 
 Program: TypeAlias = GraphModule
-"""Its `forward` takes and gives tensors of the shapes, types and device that were recorded. Of each
-node, `meta["val"]` is its value's shape, type and layout, without numbers."""
+"""Its `forward` takes and gives tensors of the shapes, types and device that were recorded.
+`meta["val"]` of a node is a tensor on the meta device with the layout of its value."""
 
 
 class NotRecordedError(Exception):
-    """A function does not come to the same operations each time; the message says why."""
+    """A function does not do the same operations each time; the message says why."""
 
 
 def record(
@@ -33,19 +33,19 @@ def record(
     arguments: Sequence[Tensor],
     constants: Sequence[Tensor] = (),
 ) -> Program:
-    """The function as a program of the same arguments, whatever their values.
+    """Record a function as a program of the same arguments.
 
-    It is recorded on zeros and tried on the arguments, so that what it made of some values, outside
-    of tensors, is not taken for others.
+    The function is recorded on zeros, and the program is tried on the arguments: numbers that it
+    computes outside of tensors would be those of the zeros.
 
     Args:
-        function: From tensors to tensors, in the end a function of their values alone.
-        arguments: Floating-point numbers of the shapes it will be called with, and values to try.
+        function: A function from tensors to tensors, of their values alone.
+        arguments: Floating-point tensors of the shapes that it will be called with, to try it on.
         constants: Further arguments, whose values will be these each time.
 
     Raises:
-        NotRecordedError: Values decide which way the function goes or how many there are; it writes
-            into tensors that others may read; or it draws at random.
+        NotRecordedError: Values of tensors decide which way the function goes or how many values
+            it gives; it writes into tensors that others may read; or it draws at random.
     """
     zeros = [torch.zeros_like(argument) for argument in arguments]
     zeros += [constant.clone() for constant in constants]
@@ -63,13 +63,13 @@ def record(
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Writes down operations while they are done, below autograd, `vmap` and modules.
+    """Records operations while they are done, below autograd, `vmap` and modules.
 
-    `torch.fx.experimental.proxy_tensor.make_fx` writes down the same in five times the time, and
-    imports torch's compiler, which takes as long as two of the demo's models.
+    `torch.fx.experimental.proxy_tensor.make_fx` records the same in four times the time, and
+    imports torch's compiler, in each worker process.
 
     Args:
-        arguments: The function's, which become the program's.
+        arguments: Arguments of the function, and so of the program.
     """
 
     def __init__(self, arguments: Sequence[Tensor]) -> None:
@@ -78,12 +78,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._constants = nn.Module()
         self._nodes: MutableMapping[Tensor, Node] = WeakTensorKeyDictionary()
         for position, argument in enumerate(arguments):
-            self._know(argument, self._graph.placeholder(f"argument_{position}"))
+            self._assign(argument, self._graph.placeholder(f"argument_{position}"))
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Whether the compiler is to be kept from the method below, which imports it."""
-        return False
+        return False  # it would import the compiler, to keep it from the method below
 
     def __torch_dispatch__(
         self,
@@ -93,18 +92,18 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         options = dict(kwargs or {})
-        with self:  # what is but a name for several operations
+        with self:  # operations that are names for several others
             result = func.decompose(*args, **options)
         if result is not NotImplemented:
             return result
         operation = self._pure(func, args[0]) if func._schema.is_mutable else func
         node = self._graph.call_function(operation, self._named(tuple(args)), self._named(options))
         result = func(*args, **options)
-        self._know(result, node)
+        self._assign(result, node)
         return result
 
     def _pure(self, func: Any, written: Any) -> Any:
-        """The operation that gives what this one writes into a tensor."""
+        """Find the operation that returns what this one writes into a tensor."""
         name, overload = func._schema.name, func._overloadname
         pure = getattr(torch.ops.aten, name.removeprefix("aten::").removesuffix("_"), None)
         if overload not in getattr(pure, "overloads", list)() or pure is func.overloadpacket:
@@ -116,35 +115,34 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return getattr(pure, overload)
 
     def program(self, results: Sequence[Tensor]) -> Program:
-        """What was written down, as far as it gives these."""
+        """Make the program that returns these results."""
         self._graph.output(self._named(list(results)))
         return GraphModule(self._constants, self._graph)
 
-    def _know(self, value: Any, node: Node) -> None:
-        """That a value, a tensor or several of them, is a node's."""
+    def _assign(self, value: Any, node: Node) -> None:
+        """Note which node a value comes from, a tensor or several of them."""
         node.meta["val"] = map_aggregate(value, _described)
         if isinstance(value, Tensor):
-            node.meta["device"] = value.device
             self._nodes[value] = node
         elif isinstance(value, list | tuple):
             for position, part in enumerate(value):
-                self._know(part, self._graph.call_function(getitem, (node, position)))
+                self._assign(part, self._graph.call_function(getitem, (node, position)))
 
     def _named(self, arguments: Any) -> Any:
-        """Nodes in place of tensors."""
+        """Replace tensors by their nodes."""
         return map_aggregate(arguments, lambda a: self._node(a) if isinstance(a, Tensor) else a)
 
     def _node(self, tensor: Tensor) -> Node:
-        """That of a tensor; one that comes from elsewhere is a constant."""
+        """Find the node of a tensor; one that comes from elsewhere is a constant."""
         if tensor not in self._nodes:
             name = f"constant_{len(list(self._constants.buffers()))}"
             self._constants.register_buffer(name, tensor.detach())
-            self._know(tensor, self._graph.get_attr(name))
+            self._assign(tensor, self._graph.get_attr(name))
         return self._nodes[tensor]
 
 
 def _described(value: Any) -> Any:
-    """A tensor of the same shape, type and layout that holds no numbers; else the value."""
+    """Replace a tensor by one of the same layout on the meta device; keep other values."""
     if not isinstance(value, Tensor):
         return value
     layout = (value.shape, value.stride(), value.storage_offset())
@@ -162,27 +160,19 @@ _UNREPEATABLE = {
 def _require_repeatable(program: Program) -> None:
     changing = {node for node in program.graph.nodes if node.op == "placeholder"}
     for node in program.graph.nodes:
-        if node.op != "call_function":
-            continue
         changes = not changing.isdisjoint(node.all_input_nodes)
         if changes:
             changing.add(node)
-        if node.target is getitem:
-            continue
         for tag, does in _UNREPEATABLE.items():
-            if tag in node.target.tags and (changes or tag is torch.Tag.nondeterministic_seeded):
+            found = tag in getattr(node.target, "tags", ())
+            if found and (changes or tag is torch.Tag.nondeterministic_seeded):
                 raise NotRecordedError(f"{node.target} {does}")
 
 
 def _simplify(program: Program) -> None:
-    """Leave out what changes nothing: views like what they view, factors of one; and values of
-    which only the shape is asked."""
+    """Leave out views that equal what they view, factors of one, and what no result needs."""
     graph = program.graph
-    for node in _operations(program):
-        if node.target in _FILLED:
-            _fill(graph, node)
-    graph.eliminate_dead_code()
-    for node in _operations(program):
+    for node in list(graph.nodes):
         same = _unchanged(node)
         if same is not None:
             node.replace_all_uses_with(same)
@@ -191,28 +181,8 @@ def _simplify(program: Program) -> None:
     program.recompile()
 
 
-_FILLED: dict[Any, int] = {
-    torch.ops.aten.ones_like.default: 1,
-    torch.ops.aten.zeros_like.default: 0,
-}
-
-
-def _fill(graph: Graph, node: Node) -> None:
-    """Give a tensor that is filled with one number without the tensor that it is shaped like."""
-    value = node.meta["val"]
-    if not value.is_contiguous():
-        return
-    options = {"dtype": value.dtype, "device": node.meta["device"]}
-    with graph.inserting_before(node):
-        filled = graph.call_function(
-            torch.ops.aten.full.default, (list(value.shape), _FILLED[node.target]), options
-        )
-    filled.meta.update(node.meta)
-    node.replace_all_uses_with(filled)
-
-
 def _unchanged(node: Node) -> Node | None:
-    """What the node's value is a view of, or a product with one, in the same layout."""
+    """Find the node of which this one is a view, or the product with one, in the same layout."""
     if node.target is torch.ops.aten.mul.Scalar and node.args[1] == 1:
         (of,) = node.all_input_nodes
         return of if _layout(of) == _layout(node) else None
@@ -225,7 +195,7 @@ def _unchanged(node: Node) -> Node | None:
 
 
 def is_view(node: Node) -> bool:
-    """Whether its value is a tensor that shares the memory of its first argument."""
+    """Tell whether a node's value shares the memory of its first argument."""
     return (
         isinstance(node.target, torch._ops.OpOverload)
         and isinstance(node.meta.get("val"), Tensor)
@@ -236,15 +206,6 @@ def is_view(node: Node) -> bool:
 def _layout(node: Node) -> tuple[object, ...]:
     value = node.meta["val"]
     return value.dtype, value.shape, value.stride(), value.storage_offset()
-
-
-def _operations(program: Program) -> list[Node]:
-    """Those on tensors; not those that take one tensor of several."""
-    return [
-        node
-        for node in program.graph.nodes
-        if node.op == "call_function" and node.target is not getitem
-    ]
 
 
 def _require_equal(

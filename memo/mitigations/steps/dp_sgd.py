@@ -52,9 +52,8 @@ class DPSGDSpec(Mitigation):
     delta: float = Field(default=1e-5, gt=0, lt=1, description="delta of (epsilon, delta).")
 
     by_gradient: ClassVar[bool] = True
-    trains_alone: ClassVar[bool] = True
+    by_observation: ClassVar[bool] = True
     fixed_stream: ClassVar[int | None] = 8
-    samples_batches: ClassVar[bool] = True
     stored: ClassVar[Sequence[str]] = ("epsilon", "delta")
     not_with: ClassVar[Mapping[str, str]] = {
         "early-stopping": "the validation loss would be read from the data without noise, and is "
@@ -166,8 +165,8 @@ class DPSGDSpec(Mitigation):
         from opacus.accountants.utils import get_noise_multiplier  # noqa: PLC0415
 
         steps = _steps(members, batch_size)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that an order at the grid's end is best
+        # a warning says that an order at the end of the grid is best
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
             return float(
                 get_noise_multiplier(
                     target_epsilon=self.epsilon,
@@ -196,8 +195,7 @@ class DPSGDSpec(Mitigation):
         multiplier = self.multiplier(members, batch_size, epochs)
         passed = steps * (epochs if after is None else after)
         accountant.history = [(multiplier, 1 / steps, passed)]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
             return float(accountant.get_epsilon(self.delta))
 
 
