@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 # Stages are imported by the commands that run them, once the spec is seen to be right: help and
 # messages about a misspelt key must come at once, without torch.
 
-__all__ = ["app", "main"]
-
 app = typer.Typer(
     name="memo",
     help="What a probabilistic generative model has memorized of its training data.",

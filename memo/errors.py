@@ -1,7 +1,5 @@
 """What can go wrong, by what the user has to do about it."""
 
-__all__ = ["InputError", "MemoError", "WorkError", "printable"]
-
 
 class MemoError(Exception):
     """An error that names the thing at fault and needs no traceback."""

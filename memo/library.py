@@ -29,7 +29,8 @@ from memo.experiments.sampling import planned_samples, run_tests, sample_model
 from memo.experiments.scoring import score_experiment
 from memo.mitigations.kinds import MitigationSpec
 from memo.pipeline.report import write_report
-from memo.project.project_spec import ExperimentSpec, experiment_on_array
+from memo.project.experiment_spec import ExperimentSpec
+from memo.project.project_spec import experiment_on_array
 from memo.project.reading import SpecError
 from memo.report.charts.comparison_charts import agreement
 from memo.report.charts.experiment_charts import distribution
@@ -47,8 +48,6 @@ from memo.spec.training_specs import TrainingSpec
 from memo.spec.user_code import Code
 from memo.training.device import visible_gpus
 from memo.training.loop import Trained
-
-__all__ = ["Compared", "Measured", "compare", "measure", "scores_from_log_likelihoods"]
 
 Settings: TypeAlias = Mapping[str, Any]
 """Keys and values as in params.yaml."""

@@ -6,8 +6,6 @@ from tempfile import NamedTemporaryFile
 
 from memo.errors import WorkError
 
-__all__ = ["ArtifactError", "make_folder", "remove_leftovers", "write_whole"]
-
 
 class ArtifactError(WorkError):
     """A file is missing, damaged, or not what its name says; the message names it."""

@@ -4,14 +4,6 @@ import hashlib
 import json
 from typing import Any
 
-__all__ = [
-    "NEIGHBORS_VERSION",
-    "SAMPLES_VERSION",
-    "SCORING_VERSION",
-    "TRAINING_VERSION",
-    "fingerprint",
-]
-
 TRAINING_VERSION = 3
 """Raised whenever the same spec would give other weights."""
 

@@ -6,8 +6,6 @@ from typing import Any
 
 from memo.artifacts.files import ArtifactError
 
-__all__ = ["parse_facts", "read_facts"]
-
 
 def read_facts(file: Path) -> dict[str, Any]:
     """What a JSON file says.

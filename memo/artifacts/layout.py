@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Layout"]
-
 
 @dataclass(frozen=True)
 class Layout:

@@ -8,8 +8,6 @@ import polars as pl
 from memo.artifacts.parquet.parquet_files import ParquetError, read_parquet
 from memo.errors import InputError
 
-__all__ = ["read_likelihoods", "wrong_row"]
-
 LARGEST = 1e15
 """Nats beyond which a double has no fractions left."""
 

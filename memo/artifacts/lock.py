@@ -12,8 +12,6 @@ from filelock import FileLock, Timeout
 from memo.artifacts.files import ArtifactError, make_folder
 from memo.errors import WorkError
 
-__all__ = ["locked"]
-
 
 @contextmanager
 def locked(file: Path, doing: str) -> Iterator[None]:

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from memo.artifacts.tensors import Tensors, checked_tensors
 
-__all__ = ["map_tensors"]
-
 LENGTH_BYTES = 8
 """The header's length stands before the header, little-endian."""
 

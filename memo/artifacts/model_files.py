@@ -13,8 +13,6 @@ from memo.artifacts.files import ArtifactError, write_whole
 from memo.artifacts.tensors import Tensors, read_header, read_tensors, write_tensors
 from memo.errors import WorkError
 
-__all__ = ["ModelFile", "SavedModel"]
-
 Weights = dict[str, NDArray[Any]]
 
 

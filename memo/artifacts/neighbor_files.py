@@ -9,8 +9,6 @@ import polars as pl
 from memo.artifacts.files import ArtifactError
 from memo.artifacts.tables import Schema, read_table, write_table
 
-__all__ = ["NeighborFile"]
-
 
 @dataclass(frozen=True)
 class NeighborFile:

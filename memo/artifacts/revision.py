@@ -11,8 +11,6 @@ from memo.errors import InputError
 if TYPE_CHECKING:
     from dvc.api import DVCFileSystem
 
-__all__ = ["Revision"]
-
 
 class Revision:
     """Files at a git revision.

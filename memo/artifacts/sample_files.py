@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from memo.artifacts.files import ArtifactError
 from memo.artifacts.tensors import Tensors, read_tensors, write_tensors
 
-__all__ = ["SampleFile"]
-
 
 @dataclass(frozen=True)
 class SampleFile:

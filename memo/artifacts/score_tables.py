@@ -8,8 +8,6 @@ from memo.artifacts.layout import Layout
 from memo.artifacts.tables import parse_table, read_table, write_table
 from memo.scores.table import SCORES, Scores
 
-__all__ = ["FROM_TABLE", "from_table", "parse_scores", "read_scores_file", "write_scores_file"]
-
 FROM_TABLE = "likelihoods"
 """The fact by which scores that were made from a table are known; it says what is in the table."""
 

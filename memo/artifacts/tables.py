@@ -12,17 +12,6 @@ import polars as pl
 from memo.artifacts.files import ArtifactError, write_whole
 from memo.artifacts.parquet.parquet_files import ParquetError, read_parquet
 
-__all__ = [
-    "LOG_LIKELIHOODS",
-    "OBSERVATIONS",
-    "Facts",
-    "Schema",
-    "parse_table",
-    "read_table",
-    "require_keys",
-    "write_table",
-]
-
 Schema = dict[str, pl.DataType]
 Facts = dict[str, str]
 

@@ -14,9 +14,6 @@ from safetensors.numpy import save
 
 from memo.artifacts.files import ArtifactError, write_whole
 
-__all__ = ["Tensors", "checked_tensors", "read_header", "read_tensors", "write_tensors"]
-
-
 HEADER = "memo"
 
 

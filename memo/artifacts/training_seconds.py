@@ -6,8 +6,6 @@ from pathlib import Path
 from memo.artifacts.files import ArtifactError, write_whole
 from memo.artifacts.json_files import parse_facts, read_facts
 
-__all__ = ["parse_seconds", "read_seconds", "write_seconds"]
-
 MOST = 1e12
 
 

@@ -14,8 +14,6 @@ from memo.errors import InputError
 from memo.experiments.log_likelihoods import ScoredDensity, scored_densities
 from memo.pipeline.stored_experiment import StoredExperiment, exclusive
 
-__all__ = ["Adopted", "adopt"]
-
 
 @dataclass(frozen=True)
 class Adopted:

@@ -31,8 +31,6 @@ from memo.spec.user_code import errors_of
 from memo.training.device import default_device, one_thread
 from memo.training.stack import Weights
 
-__all__ = ["check"]
-
 MODELS = 4
 """Fold models, drawn at random, whose log-likelihoods are checked."""
 

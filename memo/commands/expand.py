@@ -8,8 +8,6 @@ from ruamel.yaml import YAML
 
 from memo.artifacts.files import write_whole
 
-__all__ = ["expanded_text", "write_expanded"]
-
 HEADER = """\
 # Written by `memo expand` from `derived` of params.yaml, for DVC to find; not to be edited.
 """

@@ -10,8 +10,6 @@ from memo.errors import InputError
 from memo.experiments.log_likelihoods import ScoredDensity, scored_densities
 from memo.pipeline.stored_experiment import StoredExperiment
 
-__all__ = ["export"]
-
 
 def export(experiment: StoredExperiment, file: Path) -> int:
     """Write log p of every observation under every model; return how many rows.

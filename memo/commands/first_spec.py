@@ -20,8 +20,6 @@ from memo.spec.model_specs import VAESpec
 from memo.spec.scoring_specs import AdaptiveSpec, ScoringSpec
 from memo.spec.training_specs import TrainingSpec
 
-__all__ = ["FirstSpec", "digits_spec", "image_folder_spec", "spec_text", "table_spec"]
-
 TRAINING_SECONDS, SCORING_SECONDS = 200.0, 150.0
 """Processor time that a first run may take."""
 

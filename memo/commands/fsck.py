@@ -10,8 +10,6 @@ from memo.artifacts.files import ArtifactError
 from memo.errors import InputError
 from memo.pipeline.progress import progress
 
-__all__ = ["Checked", "fsck"]
-
 DIRECTORY = ".dir"
 """Ending of what DVC keeps of a folder: hashes of its files, and their paths within it."""
 

@@ -17,8 +17,6 @@ from memo.commands.first_spec import (
 from memo.errors import InputError
 from memo.project.reading import spec_schema
 
-__all__ = ["KINDS", "init", "shipped"]
-
 KINDS = ("digits", "image-folder", "table")
 """Kinds of data that a new project can have."""
 

@@ -29,8 +29,6 @@ from memo.scores.aggregate import Method, memorization_scores
 from memo.scores.summaries import Summary, quantile_curve, summarize
 from memo.scores.table import SCORES, Scores
 
-__all__ = ["TableScores", "score_table", "scored_table"]
-
 MOST_VALUES = 1 << 30
 """Models times observations, each of which has its place in memory."""
 

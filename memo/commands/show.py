@@ -8,8 +8,6 @@ from memo.pipeline.stored_experiment import load_experiment
 from memo.project.project_spec import ProjectSpec
 from memo.scores.summaries import Summary, summarize
 
-__all__ = ["show"]
-
 
 def show(
     project: ProjectSpec | None,

@@ -13,14 +13,6 @@ from rich.table import Table
 from memo.errors import printable
 from memo.report.page_data import ComparisonData, Difference, Frontier, Headline
 
-__all__ = [
-    "comparison_markdown",
-    "print_check",
-    "print_comparison",
-    "print_headlines",
-    "print_observations",
-]
-
 if TYPE_CHECKING:
     from memo.likelihood.calibration import EstimatorCheck
 

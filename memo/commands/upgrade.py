@@ -7,8 +7,6 @@ from memo.commands.init import shipped
 from memo.errors import InputError
 from memo.project.reading import spec_schema
 
-__all__ = ["upgrade"]
-
 KEPT = ".before-upgrade"
 """Ending of the name under which a stage file that was there is kept."""
 

@@ -10,8 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 from memo.datasets.prepared import DataError, Prepared, check_prepared, named_observations
 from memo.spec.base import Support
 
-__all__ = ["observation_table", "prepare_array", "support_of"]
-
 LEVELS = 256
 
 

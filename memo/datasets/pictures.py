@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 from memo.datasets.prepared import Prepared
 from memo.datasets.rows import Index, Logits
 
-__all__ = ["observed_pixels", "pictures", "sampled_pictures", "sampled_pixels"]
-
 
 def pictures(prepared: Prepared, rows: Index = slice(None)) -> NDArray[np.uint8] | None:
     """Rows as grey (n, H, W) or colour (n, H, W, 3) images; None where they are not images.

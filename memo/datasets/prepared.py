@@ -14,16 +14,6 @@ from memo.datasets.rows import Index, Logits, Rows, Shares, chunks
 from memo.datasets.tabular.columns import Column, columns_as_json, columns_of_json
 from memo.errors import InputError
 
-__all__ = [
-    "DataError",
-    "Prepared",
-    "check_prepared",
-    "content_hash",
-    "named_observations",
-    "restored",
-    "stored",
-]
-
 
 class DataError(InputError):
     """A data set cannot be used; the message names it and says why."""

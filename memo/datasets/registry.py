@@ -10,8 +10,6 @@ from memo.datasets.tabular import records
 from memo.datasets.values import prepare_images
 from memo.spec import dataset_specs as specs
 
-__all__ = ["READERS", "prepare_dataset"]
-
 READERS: dict[type[specs.DatasetSpec], Callable[[Any], Images | Prepared]] = {
     specs.DigitsSpec: digits.read_digits,
     specs.MNISTSpec: mnist.read_mnist,

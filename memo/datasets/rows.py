@@ -13,8 +13,6 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-__all__ = ["Index", "Logits", "Rows", "Shares", "chunks"]
-
 Index: TypeAlias = int | slice | NDArray[np.integer[Any]]
 
 CHUNK = 1024

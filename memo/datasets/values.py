@@ -8,8 +8,6 @@ from memo.datasets.rows import Logits, Rows, Shares
 from memo.datasets.sources.image_files import Images
 from memo.spec.dataset_specs import ImagesSpec
 
-__all__ = ["binarize", "prepare_images"]
-
 
 def prepare_images(images: Images, spec: ImagesSpec) -> Prepared:
     """Pad images and draw the values that are scored, as the spec says."""

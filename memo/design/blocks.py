@@ -1,7 +1,5 @@
 """Blocks of models that the jackknife leaves out together."""
 
-__all__ = ["MOST_BLOCKS", "blocks"]
-
 MOST_BLOCKS = 20
 """Most blocks of a design.
 

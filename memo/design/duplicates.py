@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 from memo.datasets.rows import Rows
 from memo.design.k_fold import IndexArray
 
-__all__ = ["duplicate_pairs", "without_duplicates"]
-
 
 def duplicate_pairs(rows: Rows, distance: float) -> NDArray[np.int64]:
     """Pairs i < j of observations that are equal byte for byte, or within a Euclidean distance.

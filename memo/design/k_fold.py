@@ -10,8 +10,6 @@ from memo.design.blocks import blocks
 from memo.design.seeds import Stream, seed_sequence
 from memo.spec.scoring_specs import KFoldSpec
 
-__all__ = ["FoldModel", "IndexArray", "k_fold_models", "partition"]
-
 IndexArray: TypeAlias = NDArray[np.int64]
 
 

@@ -11,8 +11,6 @@ from memo.design.subsets import subset_models
 from memo.errors import InputError
 from memo.spec.scoring_specs import DesignSpec, KFoldSpec, LeaveOneOutSpec, SubsetsSpec
 
-__all__ = ["Design", "plan_design"]
-
 
 @dataclass(frozen=True)
 class Design:

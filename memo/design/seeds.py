@@ -4,8 +4,6 @@ from enum import IntEnum
 
 import numpy as np
 
-__all__ = ["Stream", "seed_sequence", "substream", "substreams", "torch_seed"]
-
 
 class Stream(IntEnum):
     """Purposes of streams: the first element of their spawn keys."""

@@ -9,8 +9,6 @@ from memo.design.k_fold import FoldModel, IndexArray
 from memo.design.seeds import Stream, seed_sequence
 from memo.spec.scoring_specs import SubsetsSpec
 
-__all__ = ["subset_models", "subset_round"]
-
 
 def subset_models(design: SubsetsSpec, observations: int, seed: int) -> list[FoldModel]:
     """All models of a design, round by round (Feldman & Zhang 2020, section 3, but balanced).

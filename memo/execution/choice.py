@@ -12,8 +12,6 @@ from memo.errors import InputError
 from memo.execution.processes import InProcess, Processes
 from memo.execution.protocol import Executor
 
-__all__ = ["EXECUTORS", "executor"]
-
 EXECUTORS = ("in-process", "processes", "ray")
 
 

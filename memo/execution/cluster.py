@@ -23,8 +23,6 @@ from memo.execution.installed import installed
 from memo.execution.payload import Payload, pack, run_packed
 from memo.execution.protocol import Function, Names, Results, WorkerDiedError, stream
 
-__all__ = ["Ray", "slots"]
-
 Demand: TypeAlias = Mapping[str, float]
 """What one task takes of each kind of resource: CPU and GPU."""
 

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from memo import __version__
 
-__all__ = ["installed"]
-
 
 @cache
 def installed() -> str:

@@ -13,8 +13,6 @@ import cloudpickle
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Payload", "pack", "run_packed", "unpack"]
-
 Payload: TypeAlias = list[NDArray[np.uint8]]
 """The pickled thing without its arrays, then the bytes of each array."""
 

@@ -23,8 +23,6 @@ from loky.process_executor import TerminatedWorkerError
 from memo.execution.payload import Payload, pack, run_packed
 from memo.execution.protocol import Function, Names, Results, WorkerDiedError, stream
 
-__all__ = ["InProcess", "Processes", "gpu_of"]
-
 Handle: TypeAlias = "Future[Any]"
 
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "LOKY_MAX_MEMORY_LEAK_SIZE": str(1 << 60)}

@@ -7,8 +7,6 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from memo.errors import WorkError
 
-__all__ = ["Executor", "Function", "Lazy", "Names", "Results", "WorkerDiedError", "stream"]
-
 Shared = TypeVar("Shared")
 Task = TypeVar("Task")
 Item = TypeVar("Item")

@@ -27,8 +27,6 @@ from memo.training.device import default_device, one_thread
 from memo.training.loop import TrainingError, TrainingSet
 from memo.training.stack import Weights
 
-__all__ = ["WeightsOf", "illustrate", "illustration_arrays", "illustration_of", "is_illustrated"]
-
 FloatArray = NDArray[np.float64]
 WeightsOf = Callable[[ModelPlan], Mapping[int, Weights]]
 

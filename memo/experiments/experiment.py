@@ -22,8 +22,6 @@ from memo.project.consistency import problems_with_categories
 from memo.project.experiment_spec import ExperimentSpec
 from memo.spec.model_specs import completed_model, source_of
 
-__all__ = ["Experiment", "ModelPlan", "plan_experiment"]
-
 NOTHING: IndexArray = np.empty(0, np.int64)
 
 

@@ -31,8 +31,6 @@ from memo.spec.user_code import errors_of
 from memo.training.device import default_device, one_thread
 from memo.training.stack import Weights
 
-__all__ = ["ScoredDensity", "estimate_log_likelihoods", "observations_at", "scored_densities"]
-
 CHUNK = 8192
 """About as many observations are in memory at a time."""
 

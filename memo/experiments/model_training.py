@@ -25,13 +25,6 @@ from memo.training.fit import fit_model
 from memo.training.loop import Trained, TrainingError, TrainingSet, train_stack
 from memo.training.stack import stack_size
 
-__all__ = [
-    "TrainedStack",
-    "require_contract",
-    "train_models",
-    "train_or_fit",
-]
-
 
 @dataclass(frozen=True)
 class TrainedStack:

@@ -26,8 +26,6 @@ from memo.scores.table import Scores
 from memo.spec.model_specs import CustomSpec
 from memo.spec.scoring_specs import LARGEST_PARETO_K, AdaptiveSpec, LikelihoodSpec
 
-__all__ = ["Results", "page_contents"]
-
 
 @dataclass(frozen=True)
 class Results:

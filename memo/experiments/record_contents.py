@@ -10,8 +10,6 @@ from memo.datasets.tabular.columns import Column, blocks, records
 from memo.experiments.experiment import Experiment
 from memo.report.page_data import RecordData
 
-__all__ = ["column_facts", "record_data"]
-
 
 def record_data(
     experiment: Experiment, table: pl.DataFrame, samples: NDArray[Any] | None

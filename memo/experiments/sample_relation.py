@@ -16,8 +16,6 @@ from memo.scores.relation import Interval, Relation, relate
 from memo.scores.table import Scores
 from memo.spec.sample_specs import CustomSpaceSpec, SpaceSpec
 
-__all__ = ["neighbor_data", "relations", "sample_metrics"]
-
 NOT_SAMPLED = "The model has no `sample`, so nothing is known of how near its samples come."
 
 _WORDS = {

@@ -40,15 +40,6 @@ from memo.spec.user_code import errors_of
 from memo.training.device import default_device, one_thread
 from memo.training.stack import Weights
 
-__all__ = [
-    "PlannedSamples",
-    "planned_samples",
-    "run_tests",
-    "sample_model",
-    "tested_samples",
-    "tests_fingerprint",
-]
-
 BATCH = 512
 """Rows embedded at a time."""
 

@@ -16,8 +16,6 @@ from memo.scores.aggregate import Method
 from memo.scores.table import Scores
 from memo.training.device import one_thread
 
-__all__ = ["score_experiment"]
-
 
 def score_experiment(
     experiment: Experiment, densities: Sequence[ScoredDensity], tables: Sequence[pl.DataFrame]

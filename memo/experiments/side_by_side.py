@@ -16,8 +16,6 @@ from memo.scores.comparison import Comparison, ScoringError, compare_scores
 from memo.scores.summaries import quantile_curve, summarize
 from memo.scores.table import Scores
 
-__all__ = ["Compared", "Removal", "compare_experiments", "find_removals"]
-
 
 @dataclass(frozen=True)
 class Removal:

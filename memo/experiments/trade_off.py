@@ -16,8 +16,6 @@ from memo.scores.statistics import STATISTICS
 from memo.scores.summaries import Estimate, Summary, summarize
 from memo.scores.table import Scores
 
-__all__ = ["Trade", "frontier", "remainder"]
-
 ERROR_RATE = 0.05
 """Probability that any verdict of a table is wrong, where nothing differs."""
 

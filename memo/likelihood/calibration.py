@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from memo.likelihood.importance_weights import LogLikelihood
 
-__all__ = ["EstimatorCheck", "GroupCheck", "compare_to_reference"]
-
 
 @dataclass(frozen=True)
 class GroupCheck:

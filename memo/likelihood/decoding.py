@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from memo.models.networks import MLPDecoder
 from memo.models.protocols import LatentVariableModel
 
-__all__ = ["log_joint", "log_joint_gradient", "pieces", "product", "product_dtype"]
-
 CORE_FLOATS = 1 << 17
 """Decoder outputs held at a time on a CPU, in floats: a part of a core's own cache."""
 

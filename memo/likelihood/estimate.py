@@ -13,8 +13,6 @@ from memo.likelihood.importance_weights import LogLikelihood
 from memo.models.protocols import ClosedForm, Density, Estimated, is_latent_variable_model
 from memo.spec.scoring_specs import AdaptiveSpec, ImportanceSpec, LikelihoodSpec
 
-__all__ = ["draws_of_its_own", "estimate_log_likelihood", "left_out_log_likelihood"]
-
 
 def estimate_log_likelihood(
     model: nn.Module, x: Tensor, spec: LikelihoodSpec, seed: int

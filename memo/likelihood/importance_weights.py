@@ -12,8 +12,6 @@ from torch import Tensor
 
 from memo.spec.scoring_specs import LARGEST_PARETO_K
 
-__all__ = ["LogLikelihood", "concatenate", "from_weights", "log_mean_exp", "pareto_k"]
-
 TAIL_DRAWS = 25
 """The fewest draws whose largest fifth, five weights, has a tail to fit."""
 

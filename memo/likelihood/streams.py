@@ -8,8 +8,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Streams", "blocks"]
-
 ROWS = 128
 """Observations whose draws come from one stream."""
 

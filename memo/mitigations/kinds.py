@@ -21,8 +21,6 @@ from memo.mitigations.steps.early_stopping import EarlyStoppingSpec
 from memo.mitigations.steps.learning_rate import LearningRateSpec
 from memo.mitigations.steps.weight_decay import WeightDecaySpec
 
-__all__ = ["KINDS", "MitigationSpec", "in_order"]
-
 MitigationSpec: TypeAlias = Annotated[
     RemoveSpec
     | DeduplicateSpec

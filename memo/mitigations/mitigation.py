@@ -23,18 +23,6 @@ if TYPE_CHECKING:
     from memo.mitigations.steps.early_stopping import EarlyStopping
     from memo.mitigations.training_plan import TrainingPlan
 
-__all__ = [
-    "Draws",
-    "Gradient",
-    "Loss",
-    "Mitigation",
-    "Problem",
-    "Run",
-    "ScoredModels",
-    "Stack",
-    "Surroundings",
-]
-
 
 class Problem(NamedTuple):
     """A reason why a mitigation cannot be used in an experiment."""

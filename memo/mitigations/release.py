@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from memo.scores.aggregate import Aggregate, Method
 
-__all__ = ["Densities", "FloatArray", "Release", "released_scores"]
-
 FloatArray: TypeAlias = NDArray[np.float64]
 
 

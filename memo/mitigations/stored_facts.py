@@ -11,8 +11,6 @@ from memo.mitigations.kinds import KINDS
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["mitigation_metrics", "mitigation_paragraphs", "stored_values"]
-
 NAMES = [name for kind in reversed(KINDS) for name in kind.stored]
 
 

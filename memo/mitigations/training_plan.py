@@ -12,8 +12,6 @@ from memo.spec.training_specs import Precision, TrainingSpec
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["TrainingPlan", "training_plan"]
-
 
 @dataclass(frozen=True)
 class TrainingPlan:

@@ -14,8 +14,6 @@ from memo.models.normal import Normal
 from memo.models.vae import VAE
 from memo.spec.model_specs import ModelSpec
 
-__all__ = ["FAMILIES", "build_model", "initial_model"]
-
 FAMILIES: dict[str, Callable[[Any, tuple[int, ...]], nn.Module]] = {
     "vae": VAE,
     "normal": Normal,

@@ -8,8 +8,6 @@ from torch import Tensor, nn
 from memo.spec.model_specs import CustomSpec
 from memo.spec.user_code import Code, CodeError, errors_of
 
-__all__ = ["ByLikelihood", "build_custom"]
-
 
 class ByLikelihood:
     """Mixin that makes a density with a `log_prob` `Trainable` by maximum likelihood.

@@ -10,8 +10,6 @@ from zuko.flows import MAF, NSF
 from memo.models.custom import ByLikelihood
 from memo.spec.model_specs import FlowSpec
 
-__all__ = ["Flow"]
-
 
 class Flow(ByLikelihood, nn.Module):
     """log p(x) = log N(f(x); 0, I) + log |det df/dx|, f a sequence of invertible transformations.

@@ -5,8 +5,6 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Frequencies"]
-
 
 class Frequencies(nn.Module):
     """prod_j (c_j(x_j) + 1) / (n + levels), c_j(v) counting level v at pixel j: Laplace's rule.

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from memo.models.protocols import FitError
 from memo.spec.model_specs import GaussianMixtureSpec
 
-__all__ = ["GaussianMixture"]
-
 STEPS = 1000
 """Most iterations of expectation maximization; a fit that needs more is an error."""
 

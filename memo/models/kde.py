@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from memo.models.protocols import FitError
 from memo.spec.model_specs import KDESpec
 
-__all__ = ["KDE"]
-
 CHUNK = 1 << 22
 """Kernel values in memory at a time: 32 MiB in float64."""
 

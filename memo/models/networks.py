@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from memo.spec.model_specs import ConvSpec, MLPSpec, NetworkSpec
 
-__all__ = ["ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder", "build_networks"]
-
 REDUCTION = 16
 """Factor by which four convolutions of stride 2 divide height and width."""
 

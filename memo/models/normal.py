@@ -9,8 +9,6 @@ from torch import Tensor, nn
 from memo.models.protocols import FitError
 from memo.spec.model_specs import NormalSpec
 
-__all__ = ["Normal"]
-
 ROUNDING = 1e-13
 """Relative size below which a pivot or a downdate is rounding error."""
 

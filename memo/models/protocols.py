@@ -30,19 +30,6 @@ from torch import Tensor
 
 from memo.errors import WorkError
 
-__all__ = [
-    "ClosedForm",
-    "Density",
-    "Estimated",
-    "FitError",
-    "Fitted",
-    "Generative",
-    "LatentVariableModel",
-    "ObservationModel",
-    "Trainable",
-    "is_latent_variable_model",
-]
-
 
 class FitError(WorkError):
     """A density has no fit to these observations; the message says why and what would help."""

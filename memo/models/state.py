@@ -11,8 +11,6 @@ from memo.errors import WorkError
 from memo.models.build import build_model
 from memo.spec.model_specs import ModelSpec
 
-__all__ = ["StateError", "load_state", "loaded_model"]
-
 
 class StateError(WorkError):
     """Weights are not those of a model, or not finite; the message says which."""

@@ -10,8 +10,6 @@ from memo.models.observations import build_observation
 from memo.models.observations.gaussian import log_floored
 from memo.spec.model_specs import VAESpec
 
-__all__ = ["VAE", "divergence_from_prior"]
-
 
 class VAE(nn.Module):
     """p(x) = E_{N(z; 0, I)}[p(x | z)], trained on the evidence lower bound (Kingma & Welling 2014).

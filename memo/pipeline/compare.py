@@ -20,8 +20,6 @@ from memo.project.experiment_spec import ExperimentSpec
 from memo.project.project_spec import ProjectSpec
 from memo.report.comparison_page import render_comparison
 
-__all__ = ["baseline_images", "revision_scores", "workspace_scores", "write_comparison"]
-
 
 def workspace_scores(
     project: ProjectSpec | None, layout: Layout, names: Sequence[str]

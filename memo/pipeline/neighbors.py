@@ -15,8 +15,6 @@ from memo.samples.registered import TESTS
 from memo.spec.sample_specs import CustomSpaceSpec
 from memo.training.stack import Weights
 
-__all__ = ["neighbors"]
-
 
 @exclusive
 def neighbors(experiment: StoredExperiment) -> pl.DataFrame:

@@ -17,8 +17,6 @@ from memo.datasets.registry import prepare_dataset
 from memo.project.project_spec import ProjectSpec
 from memo.project.reading import select_dataset
 
-__all__ = ["prepare", "read_prepared"]
-
 VALUES = "values.safetensors"
 TABLE = "observations.parquet"
 FACTS = "dataset.json"

@@ -10,8 +10,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from memo.artifacts.files import ArtifactError
 
-__all__ = ["Advance", "console", "progress", "telling_kept"]
-
 LOG_INTERVAL = 10.0
 """Seconds between lines in a log."""
 

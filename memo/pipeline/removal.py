@@ -5,8 +5,6 @@ from memo.artifacts.layout import Layout
 from memo.artifacts.score_tables import read_scores_file
 from memo.project.experiment_spec import ExperimentSpec
 
-__all__ = ["with_removal"]
-
 
 def with_removal(spec: ExperimentSpec, layout: Layout, data_hash: str) -> ExperimentSpec:
     """Complete a mitigation that removes observations by the other experiment's scores.

@@ -13,8 +13,6 @@ from memo.pipeline.stored_experiment import StoredExperiment
 from memo.report.experiment_page import render_report
 from memo.report.page_data import Illustration, ReportData
 
-__all__ = ["report", "write_report"]
-
 
 def report(experiment: StoredExperiment) -> None:
     """Write an experiment's report from the files of earlier stages; nothing is computed anew.

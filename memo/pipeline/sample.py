@@ -10,8 +10,6 @@ from memo.experiments.sampling import PlannedSamples, planned_samples, sample_mo
 from memo.pipeline.progress import progress
 from memo.pipeline.stored_experiment import StoredExperiment, exclusive
 
-__all__ = ["sample"]
-
 
 @exclusive
 def sample(experiment: StoredExperiment) -> int:

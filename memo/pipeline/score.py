@@ -27,8 +27,6 @@ from memo.pipeline.stored_experiment import StoredExperiment, exclusive
 from memo.scores.table import Scores
 from memo.training.stack import Weights
 
-__all__ = ["score"]
-
 
 @exclusive
 def score(experiment: StoredExperiment, executor: Executor) -> Scores:

@@ -34,8 +34,6 @@ from memo.scores.table import Scores
 from memo.spec.model_specs import CustomSpec
 from memo.spec.user_code import read_code
 
-__all__ = ["StoredExperiment", "exclusive", "load_experiment"]
-
 
 @dataclass(frozen=True)
 class StoredExperiment(Experiment):

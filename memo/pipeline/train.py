@@ -11,8 +11,6 @@ from memo.experiments.model_training import train_models
 from memo.pipeline.progress import console, progress, telling_kept
 from memo.pipeline.stored_experiment import StoredExperiment, exclusive
 
-__all__ = ["train"]
-
 
 @exclusive
 def train(experiment: StoredExperiment, executor: Executor) -> int:

@@ -15,15 +15,6 @@ from memo.spec.model_specs import ConvSpec, CustomSpec, LogisticMixtureSpec, VAE
 from memo.spec.sample_specs import DownsampledSpaceSpec, EncoderSpaceSpec
 from memo.spec.scoring_specs import KFoldSpec, LeaveOneOutSpec
 
-__all__ = [
-    "Observations",
-    "Problem",
-    "experiment_problems",
-    "problems_with_categories",
-    "removal_problems",
-    "table_problems",
-]
-
 Observations: TypeAlias = DatasetSpec | ArraySpec
 
 VALUES: dict[Support, str] = {

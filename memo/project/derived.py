@@ -11,8 +11,6 @@ from pydantic import Field, JsonValue
 
 from memo.spec.base import Name, Spec
 
-__all__ = ["LARGEST_GRID", "DerivedSpec", "ExpansionError", "expand"]
-
 LARGEST_GRID = 500
 """Most experiments that one entry may expand to."""
 

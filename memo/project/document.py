@@ -10,8 +10,6 @@ from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from memo.project.yaml_bounds import require_bounded
 
-__all__ = ["Document", "KeyPath", "parse"]
-
 KeyPath = tuple[str | int, ...]
 """Keys and list positions from the top of a document."""
 

@@ -11,8 +11,6 @@ from memo.spec.model_specs import ModelSpec
 from memo.spec.scoring_specs import ScoringSpec
 from memo.spec.training_specs import TrainingSpec
 
-__all__ = ["ExperimentSpec"]
-
 
 class ExperimentSpec(Spec):
     """One data set, one model, one training with its mitigations, and one scoring.

@@ -10,8 +10,6 @@ from pydantic_core import ErrorDetails
 from memo.project.document import Document, KeyPath
 from memo.project.project_spec import ProjectSpec
 
-__all__ = ["error_lines", "near_miss"]
-
 MOST_MESSAGES = 20
 """More would not help: such a file is no spec at all."""
 

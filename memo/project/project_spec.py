@@ -12,8 +12,6 @@ from memo.spec.base import Name, Spec
 from memo.spec.dataset_specs import ArraySpec, DatasetSpec, FilesSpec, TableSpec
 from memo.spec.model_specs import CustomSpec
 
-__all__ = ["ExperimentSpec", "ProjectSpec", "experiment_on_array"]
-
 
 class ProjectSpec(Spec):
     """Data sets and experiments by name."""

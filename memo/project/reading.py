@@ -19,16 +19,6 @@ from memo.spec.base import Name
 from memo.spec.dataset_specs import DatasetSpec
 from memo.spec.model_specs import CustomSpec
 
-__all__ = [
-    "SpecError",
-    "read_project",
-    "require_expanded",
-    "require_free_name",
-    "select_dataset",
-    "select_experiment",
-    "spec_schema",
-]
-
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 
 _MISTAGGED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)

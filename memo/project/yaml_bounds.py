@@ -2,8 +2,6 @@
 
 from ruamel.yaml.nodes import CollectionNode, MappingNode, Node
 
-__all__ = ["require_bounded"]
-
 LARGEST = 100_000
 """Most values in a document; what aliases repeat is counted each time."""
 

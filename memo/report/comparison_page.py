@@ -14,8 +14,6 @@ from memo.report.page import render_page
 from memo.report.page_data import ComparedExperiment, ComparisonData, Difference, Frontier, Headline
 from memo.scores.table import Scores
 
-__all__ = ["render_comparison"]
-
 CURVES = ("q99.9", "q95")
 
 

@@ -13,8 +13,6 @@ from memo.report.numbers import estimate, number, percent
 from memo.report.page_data import ReportData
 from memo.report.ranked_scores import FEWEST_TO_SPLIT, RankedScores, described, is_exact
 
-__all__ = ["SPLIT", "score_figures"]
-
 MOST_LOSSES = 500
 SPLIT = "log-likelihood-split"
 """Name of the figure that examples follow."""

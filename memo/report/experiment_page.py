@@ -12,8 +12,6 @@ from memo.report.page_data import NeighborData, ReportData
 from memo.report.ranked_scores import UNRELIABLE, described, is_exact, rank_scores
 from memo.report.thumbnails import data_uri, is_tiny
 
-__all__ = ["LISTED", "render_report"]
-
 LISTED = 200
 """Observations in the table of the most memorized, each also a point in the scatter chart."""
 DRAWN = 300

@@ -7,8 +7,6 @@ import vl_convert
 
 from memo.report.charts.themes import VEGA_LITE, Chart, file_spec, page_spec
 
-__all__ = ["Figure", "chart_files", "page_specs"]
-
 PNG_SCALE = 2.0
 
 

@@ -13,8 +13,6 @@ from memo.report.page_data import Movers, NeighborData
 from memo.report.ranked_scores import RankedScores, described
 from memo.report.thumbnails import data_uri
 
-__all__ = ["BESIDE", "EXAMPLES", "Galleries", "examples", "galleries", "moved", "nearest"]
-
 Images = NDArray[np.uint8]
 Galleries: TypeAlias = dict[str, list[dict[str, Any]]]
 """By title: pictures with `image` (a data URI, or None), `score` (in words), `id` and `label`."""

@@ -7,8 +7,6 @@ from memo.scores.comparison import Comparison
 from memo.scores.statistics import STATISTICS
 from memo.scores.summaries import Estimate, Summary
 
-__all__ = ["difference_headlines", "metrics", "summary_headlines"]
-
 
 def summary_headlines(summary: Summary) -> list[Headline]:
     """Return the headline numbers of one experiment."""

@@ -8,8 +8,6 @@ from memo.report.figures import Figure
 from memo.report.numbers import number
 from memo.report.page_data import Illustration
 
-__all__ = ["illustrated_figure"]
-
 FloatArray = NDArray[np.float64]
 
 LOCAL = 0.25

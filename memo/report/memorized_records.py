@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 from memo.report.numbers import number
 from memo.report.page_data import RecordData
 
-__all__ = ["MemorizedRecord", "memorized_records"]
-
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
 Described = Callable[[int], Mapping[str, Any]]

@@ -13,8 +13,6 @@ from memo.report.page_data import NeighborData
 from memo.report.ranked_scores import FEWEST_TO_SPLIT
 from memo.scores.relation import Interval
 
-__all__ = ["neighbor_figures"]
-
 WEAK = 0.3
 """A rank correlation below it is weak (Cohen 1988, section 3.2, calls 0.3 medium)."""
 CENTRAL = (0.002, 0.998)

@@ -3,8 +3,6 @@
 import math
 from typing import TypeGuard
 
-__all__ = ["difference_in_words", "estimate", "interval", "number", "percent"]
-
 MOST_DECIMALS = 6
 
 

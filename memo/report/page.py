@@ -11,8 +11,6 @@ from memo.report.figures import Figure, chart_files, page_specs
 from memo.report.numbers import difference_in_words, estimate, number
 from memo.report.page_script import page_script
 
-__all__ = ["render_page"]
-
 
 def render_page(
     template: str, figures: list[Figure], data: dict[str, Any], /, **context: Any

@@ -8,23 +8,6 @@ from numpy.typing import NDArray
 
 from memo.scores.relation import Relation
 
-__all__ = [
-    "ComparedExperiment",
-    "ComparisonData",
-    "Difference",
-    "Frontier",
-    "FrontierPoint",
-    "Headline",
-    "Illustration",
-    "Mover",
-    "Movers",
-    "NeighborData",
-    "Overfitted",
-    "RecordData",
-    "Remainder",
-    "ReportData",
-]
-
 
 @dataclass(frozen=True)
 class Headline:

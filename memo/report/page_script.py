@@ -12,8 +12,6 @@ import vl_convert
 
 from memo.report.charts.themes import VEGA_LITE
 
-__all__ = ["page_script"]
-
 
 @cache
 def page_script() -> str:

@@ -11,8 +11,6 @@ from memo.report.charts.binning import highly_memorized
 from memo.report.numbers import estimate
 from memo.scores.table import Scores
 
-__all__ = ["FEWEST_TO_SPLIT", "UNRELIABLE", "RankedScores", "described", "is_exact", "rank_scores"]
-
 UNRELIABLE = "†"
 """Marks scores that rest on unreliable log-likelihoods."""
 FEWEST_TO_SPLIT = 40

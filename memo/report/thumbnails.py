@@ -7,8 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["data_uri", "is_tiny", "shading"]
-
 LARGEST_SIDE = 64
 LARGEST_LOSSLESS = 32 * 32 * 3
 

@@ -29,8 +29,6 @@ from memo.samples.interface import Observations, SampleTest
 from memo.samples.nearest import FloatArray, IndexArray, nearest
 from memo.training.device import default_device
 
-__all__ = ["TEST", "Neighbors", "distance_ratio", "find_neighbors"]
-
 
 @dataclass(frozen=True)
 class Neighbors:

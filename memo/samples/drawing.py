@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 from memo.errors import WorkError
 from memo.models.protocols import Generative
 
-__all__ = ["draw_samples"]
-
 BATCH = 512
 """Samples drawn at a time."""
 

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from memo.samples.nearest import IndexArray
 
-__all__ = ["Observations", "SampleTest"]
-
 
 @dataclass(frozen=True)
 class Observations:

@@ -5,8 +5,6 @@ import polars as pl
 from memo.samples import distance_ratio
 from memo.samples.interface import SampleTest
 
-__all__ = ["NULLABLE", "SCHEMA", "TESTS"]
-
 TESTS: tuple[SampleTest, ...] = (distance_ratio.TEST,)
 
 SCHEMA: dict[str, pl.DataType] = {"index": pl.Int64()} | {

@@ -10,15 +10,6 @@ from torch.nn import functional
 
 from memo.errors import InputError
 
-__all__ = [
-    "Embedding",
-    "EmbeddingError",
-    "downsampled",
-    "embed",
-    "flattened",
-    "imported_embedding",
-]
-
 Embedding: TypeAlias = Callable[[Tensor], Tensor]
 """(B, *shape) -> (B, features), finite, and for each row the same whatever the others are."""
 

@@ -21,8 +21,6 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Aggregate", "FloatArray", "Method", "memorization_scores"]
-
 FloatArray: TypeAlias = NDArray[np.float64]
 Method: TypeAlias = Literal["paper", "balanced"]
 

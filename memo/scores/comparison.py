@@ -12,8 +12,6 @@ from memo.scores.statistics import STATISTICS, Statistic
 from memo.scores.summaries import Estimate, mean_estimate, statistic_error
 from memo.scores.table import Scores
 
-__all__ = ["Comparison", "ScoringError", "compare_scores"]
-
 
 class ScoringError(WorkError):
     """Scores cannot be compared; the message says why."""

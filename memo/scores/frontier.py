@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 from memo.scores.aggregate import FloatArray
 from memo.scores.summaries import Estimate
 
-__all__ = ["holm", "p_value", "undominated"]
-
 
 def undominated(cost: FloatArray, gain: FloatArray) -> NDArray[np.bool_]:
     """Mark the Pareto-optimal points.

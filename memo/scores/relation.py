@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from memo.scores.aggregate import FloatArray
 
-__all__ = ["Interval", "MemorizationBin", "Relation", "relate"]
-
 CONFIDENCE = 0.95
 BINS = 20
 TAIL = (0.99, 0.999)

@@ -6,8 +6,6 @@ from numpy.typing import NDArray
 
 from memo.scores.aggregate import FloatArray
 
-__all__ = ["moderated_std_error", "significantly_positive"]
-
 PRECISION = 1e-9
 """Relative size of Newton's last step; the error that is left is about its square."""
 

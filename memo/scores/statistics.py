@@ -7,8 +7,6 @@ import numpy as np
 
 from memo.scores.aggregate import FloatArray
 
-__all__ = ["STATISTICS", "Statistic"]
-
 
 @dataclass(frozen=True)
 class Statistic:

@@ -10,8 +10,6 @@ from memo.scores.significance import significantly_positive
 from memo.scores.statistics import STATISTICS, Statistic
 from memo.scores.table import Scores
 
-__all__ = ["Estimate", "Summary", "quantile_curve", "summarize"]
-
 
 @dataclass(frozen=True)
 class Estimate:

@@ -11,8 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from memo.errors import InputError
 from memo.scores.aggregate import Aggregate, FloatArray
 
-__all__ = ["SCORES", "Scores", "scored_epoch"]
-
 SCORES: dict[str, pl.DataType] = {
     "index": pl.Int64(),
     "id": pl.String(),

@@ -6,22 +6,6 @@ from pydantic import Field
 
 from memo.spec.base import Positive, Spec, Support
 
-__all__ = [
-    "ArraySpec",
-    "CIFAR10Spec",
-    "CelebASpec",
-    "DatasetSpec",
-    "DigitsSpec",
-    "DownloadedSpec",
-    "FashionMNISTSpec",
-    "FilesSpec",
-    "ImageFolderSpec",
-    "ImagesSpec",
-    "MNISTSpec",
-    "SyntheticSpec",
-    "TableSpec",
-]
-
 
 class _SourceSpec(Spec):
     """A data set of any kind."""

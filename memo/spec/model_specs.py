@@ -16,28 +16,6 @@ from pydantic import (
 from memo.spec.base import Positive, Spec, Support, Target, kind_alone
 from memo.spec.user_code import Code
 
-__all__ = [
-    "BernoulliSpec",
-    "ColumnsSpec",
-    "ConvSpec",
-    "CustomSpec",
-    "DiagonalGaussianSpec",
-    "FlowSpec",
-    "GaussianMixtureSpec",
-    "GaussianSpec",
-    "KDESpec",
-    "LogisticMixtureSpec",
-    "MLPSpec",
-    "ModelSpec",
-    "NetworkSpec",
-    "NormalSpec",
-    "ObservationSpec",
-    "SizedColumnsSpec",
-    "VAESpec",
-    "completed_model",
-    "source_of",
-]
-
 
 class MLPSpec(Spec):
     """Multilayer perceptrons; the decoder mirrors the encoder."""

@@ -6,16 +6,6 @@ from pydantic import BeforeValidator, Field
 
 from memo.spec.base import Positive, Spec, Target, kind_alone
 
-__all__ = [
-    "CustomSpaceSpec",
-    "DownsampledSpaceSpec",
-    "EncoderSpaceSpec",
-    "NeighborsSpec",
-    "PixelSpaceSpec",
-    "SamplesSpec",
-    "SpaceSpec",
-]
-
 
 class PixelSpaceSpec(Spec):
     """Pixels in [0, 1], as an image file has them; of other data, the columns.

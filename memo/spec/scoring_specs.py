@@ -9,18 +9,6 @@ from pydantic import AfterValidator, Field, model_validator
 from memo.spec.base import Positive, Spec
 from memo.spec.sample_specs import NeighborsSpec, SamplesSpec
 
-__all__ = [
-    "LARGEST_PARETO_K",
-    "AdaptiveSpec",
-    "DesignSpec",
-    "ImportanceSpec",
-    "KFoldSpec",
-    "LeaveOneOutSpec",
-    "LikelihoodSpec",
-    "ScoringSpec",
-    "SubsetsSpec",
-]
-
 LARGEST_PARETO_K = 0.7
 """Pareto k above which standard errors of importance sampling are not to be trusted (Vehtari et al.
 2024, section 3.2.4)."""

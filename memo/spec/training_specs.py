@@ -6,8 +6,6 @@ from pydantic import Field
 
 from memo.spec.base import Positive, Spec
 
-__all__ = ["Precision", "TrainingSpec"]
-
 Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 

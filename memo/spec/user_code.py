@@ -21,8 +21,6 @@ from typing import Any
 
 from memo.errors import InputError, MemoError
 
-__all__ = ["Code", "CodeError", "errors_of", "read_code"]
-
 
 class CodeError(InputError):
     """Code of the user's own cannot be run; the message shows lines of this code, not of memo's."""

@@ -14,8 +14,6 @@ from memo.datasets.rows import Rows
 from memo.design.k_fold import IndexArray
 from memo.design.seeds import torch_seed
 
-__all__ = ["Draws", "Minibatches", "Observations", "PoissonBatches", "generators", "padded"]
-
 HELD_BYTES = 1 << 30
 """A data set up to this size is held on the device; of a larger one, batches are fetched."""
 

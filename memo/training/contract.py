@@ -15,8 +15,6 @@ from memo.training import contract_density, contract_training
 from memo.training.contract_trial import Problems, Trial, close, reason
 from memo.training.stack import Stack
 
-__all__ = ["TRIED", "ContractError", "check_contract", "why_not_stacked"]
-
 TRIED = 64
 """Observations that a model is tried on, at most."""
 

@@ -14,8 +14,6 @@ from memo.models.protocols import (
 )
 from memo.training.contract_trial import Problems, Trial
 
-__all__ = ["density_problems", "latent_variable_problems", "sample_problems"]
-
 
 @torch.no_grad()
 def latent_variable_problems(trial: Trial) -> Problems:

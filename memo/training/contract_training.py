@@ -11,8 +11,6 @@ from memo.models.protocols import Density, FitError, Fitted
 from memo.training.contract_trial import Problems, Trial, reason
 from memo.training.stack import Stack, Weights
 
-__all__ = ["initial_problems", "mitigation_problems", "state_problems", "training_problems"]
-
 
 def initial_problems(trial: Trial) -> Problems:
     """Require finite initial weights that the seed decides, all of them trained."""

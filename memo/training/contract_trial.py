@@ -13,8 +13,6 @@ from memo.mitigations.mitigation import Mitigation
 from memo.models.build import initial_model
 from memo.spec.model_specs import CustomSpec
 
-__all__ = ["Problems", "Trial", "close", "reason"]
-
 Problems: TypeAlias = Iterator[str]
 
 

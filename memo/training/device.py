@@ -8,8 +8,6 @@ import torch
 
 from memo.errors import InputError
 
-__all__ = ["default_device", "gpu_names", "one_thread", "visible_gpus"]
-
 
 def default_device() -> torch.device:
     """Choose MEMO_DEVICE, or the first of cuda, mps and cpu that this machine has.

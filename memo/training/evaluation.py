@@ -12,8 +12,6 @@ from memo.training.batches import Draws, Observations, generators, padded
 from memo.training.recorded_calls import Recorded
 from memo.training.stack import Stack
 
-__all__ = ["Evaluation", "random_part"]
-
 SUMMED_ROWS = 4096
 """Losses of so many observations, over the models of a stack, are summed at a time."""
 

@@ -15,8 +15,6 @@ from memo.models.protocols import Fitted
 from memo.spec.model_specs import ModelSpec
 from memo.training.loop import Trained, TrainingSet
 
-__all__ = ["fit_model"]
-
 
 @torch.no_grad()
 def fit_model(

@@ -24,8 +24,6 @@ from memo.training.optimizer import build_optimizer
 from memo.training.recorded_calls import Recorded
 from memo.training.stack import Stack, Weights
 
-__all__ = ["Trained", "TrainingError", "TrainingSet", "train_stack"]
-
 
 class TrainingError(WorkError):
     """A model could not be trained."""

@@ -8,8 +8,6 @@ from torch import Tensor
 from memo.mitigations.training_plan import TrainingPlan
 from memo.training.stack import Stack
 
-__all__ = ["Adam", "build_optimizer"]
-
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 

@@ -8,8 +8,6 @@ from torch.fx import Graph, Node
 
 from memo.training.recorded import Program, is_view
 
-__all__ = ["multiply_in_bfloat16"]
-
 _ATEN = torch.ops.aten
 _PRODUCTS = (_ATEN.mm.default, _ATEN.bmm.default)
 _SUMS_OF_PRODUCTS = {

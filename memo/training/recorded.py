@@ -17,8 +17,6 @@ from torch.fx.node import map_aggregate
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-__all__ = ["NotRecordedError", "Program", "is_view", "record"]
-
 Program: TypeAlias = GraphModule
 """Its `forward` takes and gives tensors of the shapes, types and device that were recorded.
 `meta["val"]` of a node is a tensor on the meta device with the layout of its value."""

@@ -11,8 +11,6 @@ from memo.training.precision import multiply_in_bfloat16
 from memo.training.recorded import NotRecordedError, Program, record
 from memo.training.stack import Stack
 
-__all__ = ["RECORDED_CALLS", "Recorded"]
-
 RECORDED_CALLS = 100
 """Recording a function takes as long as it saves in so many calls, or fewer."""
 

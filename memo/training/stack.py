@@ -17,8 +17,6 @@ from torch import Tensor, nn
 
 from memo.mitigations.mitigation import Loss
 
-__all__ = ["Stack", "Weights", "stack_size"]
-
 Weights: TypeAlias = dict[str, NDArray[Any]]
 """State of a model by name, as arrays: the form that files and other processes hold."""
 

@@ -12,8 +12,6 @@ from pathlib import Path
 
 import polars as pl
 
-__all__: list[str] = []
-
 LENGTH_BYTES = 8
 
 SPARE = 256 << 20

@@ -6,8 +6,6 @@ import polars as pl
 
 from memo.artifacts.parquet.trial import problem_on_trial
 
-__all__ = ["ParquetError", "read_parquet"]
-
 
 class ParquetError(Exception):
     """A file cannot be decoded; the message says why, in one line."""

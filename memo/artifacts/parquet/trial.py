@@ -12,8 +12,6 @@ import sys
 from pathlib import Path
 from threading import Lock
 
-__all__ = ["LENGTH_BYTES", "problem_on_trial"]
-
 LENGTH_BYTES = 8
 """A table's length stands before it, little-endian."""
 

@@ -7,8 +7,6 @@ from memo.datasets.sources.download import find_or_download
 from memo.datasets.sources.image_files import Images, read_files
 from memo.spec.dataset_specs import CelebASpec
 
-__all__ = ["read_celeba"]
-
 FOLDER = "img_align_celeba"
 PARTITION = "list_eval_partition.txt"
 TRAIN = "0"

@@ -10,8 +10,6 @@ from memo.datasets.sources.download import find_or_download
 from memo.datasets.sources.image_files import Images, reshape_arrays
 from memo.spec.dataset_specs import CIFAR10Spec
 
-__all__ = ["read_cifar10"]
-
 BATCHES = tuple(f"data_batch_{batch}.bin" for batch in range(1, 6))
 RECORD = 1 + 3 * 32 * 32
 """A label, then the red, green and blue planes."""

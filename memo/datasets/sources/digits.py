@@ -5,8 +5,6 @@ import numpy as np
 from memo.datasets.sources.image_files import Images, reshape_arrays
 from memo.spec.dataset_specs import DigitsSpec
 
-__all__ = ["read_digits"]
-
 
 def read_digits(spec: DigitsSpec) -> Images:
     """Images of handwritten digits (Alpaydin & Kaynak 1998), 8 x 8, 17 levels."""

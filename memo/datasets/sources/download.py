@@ -7,8 +7,6 @@ from typing import TypeVar
 from memo.datasets.prepared import DataError
 from memo.spec.dataset_specs import DownloadedSpec
 
-__all__ = ["find_or_download"]
-
 Found = TypeVar("Found")
 
 

@@ -16,8 +16,6 @@ from PIL import Image
 from memo.datasets.prepared import DataError
 from memo.spec.dataset_specs import ImagesSpec
 
-__all__ = ["BROKEN", "ImageFiles", "Images", "read_files", "reshape_arrays"]
-
 BATCH = 512
 LISTED = 10
 

@@ -10,8 +10,6 @@ from memo.datasets.prepared import DataError
 from memo.datasets.sources.image_files import BROKEN, Images, read_files
 from memo.spec.dataset_specs import ImageFolderSpec
 
-__all__ = ["FolderSurvey", "read_image_folder", "survey_image_folder"]
-
 SUFFIXES = frozenset(
     [".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"]
 )

@@ -13,8 +13,6 @@ from memo.datasets.sources.download import find_or_download
 from memo.datasets.sources.image_files import Images, reshape_arrays
 from memo.spec.dataset_specs import FashionMNISTSpec, MNISTSpec
 
-__all__ = ["read_idx", "read_mnist"]
-
 IMAGES = "train-images-idx3-ubyte"
 LABELS = "train-labels-idx1-ubyte"
 CLOTHES = (

@@ -6,8 +6,6 @@ from numpy.typing import NDArray
 from memo.datasets.prepared import Prepared, named_observations
 from memo.spec.dataset_specs import SyntheticSpec
 
-__all__ = ["read_synthetic"]
-
 RADIUS = 3.0
 SPREAD = 0.5
 NEAREST_OUTLIER = 8.0

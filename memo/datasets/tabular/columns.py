@@ -9,19 +9,6 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, FiniteFloat, TypeAdapter
 
-__all__ = [
-    "Column",
-    "blocks",
-    "category_counts",
-    "columns_as_json",
-    "columns_of_json",
-    "encoded",
-    "in_own_units",
-    "log_jacobian",
-    "records",
-]
-
-
 Positive: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 

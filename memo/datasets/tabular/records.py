@@ -13,8 +13,6 @@ from memo.datasets.tabular.columns import Column, encoded, log_jacobian
 from memo.datasets.tabular.table_files import RECORD, is_parquet, read_table_file
 from memo.spec.dataset_specs import TableSpec
 
-__all__ = ["MOST_CATEGORIES", "read_records"]
-
 MOST_CATEGORIES = 256
 """Most categories of a column; columns with more texts are hardly categorical."""
 

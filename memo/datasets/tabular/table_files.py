@@ -11,8 +11,6 @@ import polars as pl
 from memo.artifacts.parquet.parquet_files import ParquetError, read_parquet
 from memo.datasets.prepared import DataError
 
-__all__ = ["RECORD", "is_parquet", "read_table_file"]
-
 RECORD = ""
 """Name of the column with each record's number in the file, from 1 on; no other column has it."""
 

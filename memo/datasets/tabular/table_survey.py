@@ -12,8 +12,6 @@ from memo.datasets.tabular.records import MOST_CATEGORIES
 from memo.datasets.tabular.table_files import RECORD, is_parquet, read_table_file
 from memo.spec.dataset_specs import TableSpec
 
-__all__ = ["TableSurvey", "survey_table"]
-
 SEPARATORS = ",;\t|"
 IDS = frozenset({"id", "index", "record", "name", "key"})
 LABELS = frozenset({"label", "class", "target", "species", "diagnosis"})

@@ -22,8 +22,6 @@ from memo.likelihood.proposals.posterior import only_gradients_are_known
 from memo.likelihood.streams import Streams, blocks
 from memo.models.protocols import LatentVariableModel
 
-__all__ = ["adaptive_log_likelihood"]
-
 LEAPFROG_STEPS = 2
 """Leapfrog steps between two temperatures."""
 

@@ -10,8 +10,6 @@ from memo.likelihood.proposals.gradients import approximate_by_gradients
 from memo.likelihood.proposals.latent_gaussian import encoder_gaussian
 from memo.models.protocols import LatentVariableModel
 
-__all__ = ["annealed_log_likelihood"]
-
 LEAPFROG_STEPS = 5
 """Leapfrog steps between two temperatures."""
 

@@ -12,8 +12,6 @@ from memo.likelihood.proposals.latent_gaussian import Gaussian
 from memo.likelihood.proposals.mixture import Mixture
 from memo.models.protocols import LatentVariableModel
 
-__all__ = ["AnnealingPath", "ChainState", "anneal"]
-
 ACCEPTANCE = 0.8
 """Share of accepted moves that step sizes are steered to."""
 

@@ -9,8 +9,6 @@ from memo.likelihood.decoding import log_joint
 from memo.likelihood.importance_weights import LogLikelihood, concatenate, from_weights
 from memo.models.protocols import LatentVariableModel
 
-__all__ = ["importance_log_likelihood"]
-
 BLOCK = 64
 """Observations whose latent draws are held at a time."""
 

@@ -12,8 +12,6 @@ from memo.likelihood.streams import Streams, blocks
 from memo.models.protocols import Estimated
 from memo.spec.scoring_specs import AdaptiveSpec, LikelihoodSpec
 
-__all__ = ["drawn_log_likelihood"]
-
 ROUND = 8
 """Draws of each observation that are made at once, and of the pilot."""
 

@@ -14,8 +14,6 @@ from memo.likelihood.decoding import log_joint_gradient
 from memo.likelihood.proposals.latent_gaussian import Gaussian, clip_length
 from memo.models.protocols import LatentVariableModel
 
-__all__ = ["approximate_by_gradients", "climb", "has_gradient", "refine"]
-
 CLIMB_GRADIENTS = 40
 """Gradients in which a mode is approached."""
 

@@ -8,8 +8,6 @@ from torch import Tensor
 
 from memo.models.protocols import LatentVariableModel
 
-__all__ = ["Gaussian", "clip_length", "encoder_gaussian"]
-
 
 @dataclass(frozen=True)
 class Gaussian:

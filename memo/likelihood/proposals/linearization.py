@@ -20,8 +20,6 @@ from memo.likelihood.proposals.latent_gaussian import Gaussian
 from memo.models.networks import MLPDecoder
 from memo.models.protocols import LatentVariableModel
 
-__all__ = ["Linearization", "cubature", "is_affine", "linearize", "moment_propagation"]
-
 
 class HiddenLayer(NamedTuple):
     """A layer of rectified units a = relu(b), as a function of u."""

@@ -8,8 +8,6 @@ from torch import Tensor
 
 from memo.likelihood.proposals.latent_gaussian import Gaussian
 
-__all__ = ["Mixture"]
-
 SCALES = ((1.0, 0.7), (1.3, 0.3))
 """Factors on a Gaussian's standard deviations, and their shares.
 

@@ -11,8 +11,6 @@ from memo.likelihood.proposals.mixture import Mixture
 from memo.likelihood.proposals.posterior import approximate_posterior, dispersion
 from memo.models.protocols import LatentVariableModel
 
-__all__ = ["PRIOR_DRAWS", "first_proposal", "with_gaussian_at"]
-
 POOR_FIT = 1.25
 """Dispersion above which other modes are looked for."""
 

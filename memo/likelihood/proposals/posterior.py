@@ -12,8 +12,6 @@ from memo.likelihood.proposals.linearization import linearize
 from memo.models.networks import MLPDecoder
 from memo.models.protocols import LatentVariableModel, ObservationModel
 
-__all__ = ["approximate_posterior", "dispersion", "only_gradients_are_known"]
-
 CLIMB_GRADIENTS = 6
 """Gradients of the climb before the steps, each of which costs far less than a step."""
 

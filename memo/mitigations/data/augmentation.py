@@ -11,8 +11,6 @@ from memo.spec.dataset_specs import ImagesSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["AugmentationSpec"]
-
 
 class AugmentationSpec(Mitigation):
     """Change each observation at random at each training step; never when it is scored."""

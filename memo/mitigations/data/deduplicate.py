@@ -13,8 +13,6 @@ from memo.mitigations.mitigation import Mitigation, Problem, Surroundings
 if TYPE_CHECKING:
     from memo.datasets.prepared import Prepared
 
-__all__ = ["DeduplicateSpec"]
-
 
 class DeduplicateSpec(Mitigation):
     """Train on one of each group of duplicates: the one of the lowest index.

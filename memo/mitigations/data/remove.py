@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from memo.datasets.prepared import Prepared
 
-__all__ = ["RemoveSpec"]
-
 
 class RemoveSpec(Mitigation):
     """Leave the observations that another experiment memorized most out of every training set.

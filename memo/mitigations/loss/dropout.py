@@ -13,8 +13,6 @@ from memo.spec.base import Share
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["DropoutSpec"]
-
 
 class DropoutSpec(Mitigation):
     """Set hidden units to zero at random while training (Srivastava et al. 2014).

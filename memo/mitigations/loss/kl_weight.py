@@ -9,8 +9,6 @@ from memo.mitigations.mitigation import Loss, Mitigation
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["KLWeightSpec"]
-
 
 class KLWeightSpec(Mitigation):
     """Train on reconstruction + weight * divergence from the prior (Higgins et al. 2017)."""

@@ -14,8 +14,6 @@ from memo.spec.model_specs import (
     VAESpec,
 )
 
-__all__ = ["ObservationVarianceSpec"]
-
 WithVariance: TypeAlias = GaussianSpec | DiagonalGaussianSpec | ColumnsSpec
 
 

@@ -7,8 +7,6 @@ from pydantic import Field
 from memo.mitigations.mitigation import Mitigation
 from memo.spec.model_specs import ModelSpec, VAESpec
 
-__all__ = ["PosteriorVarianceSpec"]
-
 
 class PosteriorVarianceSpec(Mitigation):
     """Keep the variance of q(z | x) above a floor, so that no observation owns a point of z."""

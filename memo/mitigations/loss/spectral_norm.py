@@ -11,8 +11,6 @@ from memo.spec.model_specs import ConvSpec, VAESpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["SpectralNormSpec", "project"]
-
 
 class SpectralNormSpec(Mitigation):
     """Keep the largest singular value of each decoder layer below a bound.

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from memo.models.protocols import Fitted
     from memo.scores.aggregate import Aggregate
 
-__all__ = ["BackgroundSpec", "fitted_weight", "mixed_log_likelihood", "mixture_bound"]
-
 SMALLEST = 1e-6
 """Weight of the broad density that a fit does not go below, nor nearer to 1."""
 

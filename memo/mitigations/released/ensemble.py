@@ -25,8 +25,6 @@ from memo.spec.scoring_specs import KFoldSpec
 if TYPE_CHECKING:
     from memo.scores.aggregate import Aggregate
 
-__all__ = ["EnsembleSpec", "ensemble_scores"]
-
 
 class EnsembleSpec(Mitigation):
     """Release the mean density of K models, each trained without one of K parts of the data.

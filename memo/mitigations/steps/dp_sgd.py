@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-__all__ = ["DPSGDSpec", "PrivateGradient", "require_private"]
-
 
 class DPSGDSpec(Mitigation):
     """Clip each observation's gradient and add noise to their sum (Abadi et al. 2016).

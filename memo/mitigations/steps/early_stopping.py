@@ -11,8 +11,6 @@ from memo.design.k_fold import IndexArray
 from memo.mitigations.mitigation import Mitigation
 from memo.spec.base import Positive, Share
 
-__all__ = ["EarlyStopping", "EarlyStoppingSpec"]
-
 
 class EarlyStoppingSpec(Mitigation):
     """Stop when the loss on a validation split no longer falls, and restore the best weights.

@@ -12,8 +12,6 @@ from memo.spec.base import Positive, Share, Spec
 if TYPE_CHECKING:
     from memo.mitigations.training_plan import TrainingPlan
 
-__all__ = ["CosineSpec", "LearningRateSpec", "StepSpec"]
-
 
 class CosineSpec(Spec):
     """Half a cosine from the learning rate down to a share of it."""

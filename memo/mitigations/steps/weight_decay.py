@@ -10,8 +10,6 @@ from memo.mitigations.mitigation import Mitigation
 if TYPE_CHECKING:
     from memo.mitigations.training_plan import TrainingPlan
 
-__all__ = ["WeightDecaySpec"]
-
 
 class WeightDecaySpec(Mitigation):
     """Shrink weights by the learning rate times `decay` at each step (Loshchilov & Hutter 2019).

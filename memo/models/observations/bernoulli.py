@@ -5,8 +5,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Bernoulli"]
-
 
 class Bernoulli(nn.Module):
     """Independent binary pixels; the decoder returns one logit a pixel.

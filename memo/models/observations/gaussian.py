@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["DiagonalGaussian", "Gaussian", "log_floored", "log_normal", "standard_normal"]
-
 
 class Gaussian(nn.Module):
     """N(x; mean, sigma^2 I): the decoder returns the means, and sigma is one learned number.

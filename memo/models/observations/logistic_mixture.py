@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["LogisticMixture"]
-
 MIN_LOG_SCALE = -7.0
 """Floor of Salimans et al.: a hundredth of a level wide, in units where all levels span 2."""
 

@@ -8,8 +8,6 @@ from torch.nn import functional
 
 from memo.models.observations.gaussian import log_floored, log_normal, standard_normal
 
-__all__ = ["Columns"]
-
 
 class Columns(nn.Module):
     """prod_j N(x_j; mean_j, sigma_j^2) prod_k softmax(logits_k)[c_k], for numbers j, categories k.

@@ -5,15 +5,6 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
 
-__all__ = [
-    "HIGHLY",
-    "bin_edges",
-    "binned_density",
-    "highly_memorized",
-    "histogram",
-    "shares_of_bins",
-]
-
 FloatArray = NDArray[np.float64]
 
 FEWEST_BINS = 8

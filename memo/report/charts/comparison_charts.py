@@ -22,14 +22,6 @@ from memo.report.charts.themes import BLUE, CATEGORIES, GREY, ORANGE, Chart
 from memo.report.numbers import estimate
 from memo.report.page_data import FrontierPoint
 
-__all__ = [
-    "agreement",
-    "exceedance",
-    "frontier",
-    "overlaid_distributions",
-    "quantile_curves_by_experiment",
-]
-
 FloatArray = NDArray[np.float64]
 
 HEIGHT = 240

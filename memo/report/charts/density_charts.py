@@ -12,8 +12,6 @@ from memo.report.charts.themes import BLUE, GREEN, GREY, VERMILLION, Chart
 from memo.report.page_data import Illustration, Overfitted
 from memo.report.thumbnails import shading
 
-__all__ = ["density_charts"]
-
 FloatArray = NDArray[np.float64]
 
 HEIGHT = 270

@@ -14,24 +14,6 @@ from memo.report.charts.themes import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VE
 from memo.report.numbers import estimate
 from memo.scores.statistics import STATISTICS
 
-__all__ = [
-    "DASHED",
-    "SCORE",
-    "curves",
-    "density_layer",
-    "domain",
-    "epochs",
-    "grouped_bars",
-    "intervals",
-    "labelled_rule",
-    "layered",
-    "named",
-    "range_tooltips",
-    "statistic_colours",
-    "statistic_label",
-    "two_lines",
-]
-
 FloatArray = NDArray[np.float64]
 Channel = TypeVar("Channel")
 

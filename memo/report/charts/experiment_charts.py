@@ -26,15 +26,6 @@ from memo.report.charts.encodings import (
 from memo.report.charts.themes import BLUE, GREEN, ORANGE, SKY, VERMILLION, Chart
 from memo.report.numbers import number
 
-__all__ = [
-    "distribution",
-    "log_likelihood_counts",
-    "log_likelihood_shares",
-    "loss_curves",
-    "memorization_by_log_likelihood",
-    "quantile_curves",
-]
-
 FloatArray = NDArray[np.float64]
 
 COUNT = "observations (square-root scale)"

@@ -19,8 +19,6 @@ from memo.report.charts.themes import BLUE, Chart
 from memo.report.numbers import interval
 from memo.scores.relation import MemorizationBin
 
-__all__ = ["mean_ratios", "ratio_histogram"]
-
 RATIO = "ρ, held-out over sample distance"
 MEAN_RATIO = "mean ρ"
 HEIGHT = 240

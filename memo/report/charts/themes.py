@@ -4,22 +4,6 @@ from typing import Any, TypeAlias
 
 import altair as alt
 
-__all__ = [
-    "BLUE",
-    "CATEGORIES",
-    "GREEN",
-    "GREY",
-    "ORANGE",
-    "PURPLE",
-    "SKY",
-    "VEGA_LITE",
-    "VERMILLION",
-    "Chart",
-    "file_spec",
-    "in_notebook",
-    "page_spec",
-]
-
 Chart: TypeAlias = alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HConcatChart
 
 # Okabe & Ito (2008): distinct for every common kind of colour blindness, on white and on black.
