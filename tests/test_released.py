@@ -141,7 +141,7 @@ def test_frequencies_are_a_density_with_laplaces_rule(levels) -> None:
 
 
 def test_a_mixture_is_scored_like_any_density(design) -> None:
-    """Of a weight near 0 the scores are the model's; near 1, the broad density's."""
+    """With a weight near 0 the scores are the model's; near 1, the broad density's."""
     log_p, inside, block = design
     exact = np.zeros_like(log_p)
     background = broad(design)

@@ -251,7 +251,7 @@ def test_private_gradients_are_not_in_bfloat16(tmp_path):
 
 
 def fingerprints(folder: Path, experiments: dict[str, Any]) -> dict[str, str]:
-    """Of the first fold model of each."""
+    """Fingerprints of the first fold model of each."""
     project = read_project(write(folder, experiments))
     data = prepare_dataset(project.datasets["data"])
     prints = {}

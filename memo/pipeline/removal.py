@@ -1,4 +1,4 @@
-"""What an experiment removes, by the scores of another one."""
+"""Observations that an experiment removes, by the scores of another one."""
 
 from memo.artifacts.files import ArtifactError
 from memo.artifacts.layout import Layout

@@ -81,14 +81,13 @@ class BackgroundSpec(Mitigation):
 
         data = models.data
         x = torch.from_numpy(np.array(data.scored[:])).to(torch.float32)
-        jacobian = 0.0 if data.log_jacobian is None else data.log_jacobian
         rows = []
         with torch.no_grad():
             for members in models.members:
                 density = self._broad_density(data)
                 density.fit(x[torch.from_numpy(members)])
-                rows.append(density.log_prob(x).numpy() + jacobian)
-        return Mixture(self.weight, np.stack(rows))
+                rows.append(density.log_prob(x).double().numpy())
+        return Mixture(self.weight, data.to_original(np.stack(rows)))
 
     def _broad_density(self, data: "Prepared") -> "Fitted":
         # Imported here: they import torch.
