@@ -86,5 +86,5 @@ class RemoveSpec(Mitigation):
         )
 
     def determinants(self) -> dict[str, Any]:
-        """What is removed, and not by whose scores."""
+        """Name the removed observations, and not by whose scores they were chosen."""
         return {"kind": self.kind, "removed": list(self._removed)}
