@@ -1,9 +1,9 @@
-"""Observations that an experiment removes, by the scores of another one."""
+"""Removal of observations by the scores of another experiment."""
 
 from memo.artifacts.files import ArtifactError
 from memo.artifacts.layout import Layout
 from memo.artifacts.score_tables import read_scores_file
-from memo.project.experiment_spec import ExperimentSpec
+from memo.project.project_spec import ExperimentSpec
 
 
 def with_removal(spec: ExperimentSpec, layout: Layout, data_hash: str) -> ExperimentSpec:
@@ -18,9 +18,10 @@ def with_removal(spec: ExperimentSpec, layout: Layout, data_hash: str) -> Experi
     file = layout.scores(removal.of)
     if not file.is_file():
         raise ArtifactError(f"{file}: experiment {removal.of!r} is not scored yet; run: dvc repro")
-    scores = read_scores_file(file)
-    if scores.facts.get("data") != data_hash:
+    scores, facts = read_scores_file(file)
+    if facts.get("data") != data_hash:
         raise ArtifactError(f"{file}: belongs to another data set; run: dvc repro")
-    complete = removal.with_scores(scores.ranked)
+    last = scores.filter(scores["epoch"] == scores["epoch"].max())
+    complete = removal.with_scores(last.sort("memorization", "index", descending=[True, False]))
     mitigations = [complete if m is removal else m for m in spec.mitigations]
     return spec.model_copy(update={"mitigations": mitigations})

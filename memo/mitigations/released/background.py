@@ -149,12 +149,7 @@ class Mixture(Release):
 def mixed_log_likelihood(
     log_likelihood: FloatArray, std_error: FloatArray, background: FloatArray, weight: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Compute log((1 - w) p + w b) and its standard error, by the delta method; all of one shape.
-
-    >>> mixed, _ = mixed_log_likelihood(np.log([0.5]), np.zeros(1), np.log([0.1]), 0.25)
-    >>> bool(np.isclose(np.exp(mixed), 0.4).all())
-    True
-    """
+    """Compute log((1 - w) p + w b) and its standard error by the delta method; of one shape."""
     model, broad = np.log1p(-weight) + log_likelihood, np.log(weight) + background
     return np.logaddexp(model, broad), scipy.special.expit(model - broad) * std_error
 
