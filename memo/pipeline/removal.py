@@ -3,7 +3,7 @@
 from memo.artifacts.files import ArtifactError
 from memo.artifacts.layout import Layout
 from memo.artifacts.score_tables import read_scores_file
-from memo.project.project_spec import ExperimentSpec
+from memo.project.experiment_spec import ExperimentSpec
 
 
 def with_removal(spec: ExperimentSpec, layout: Layout, data_hash: str) -> ExperimentSpec:
@@ -18,10 +18,9 @@ def with_removal(spec: ExperimentSpec, layout: Layout, data_hash: str) -> Experi
     file = layout.scores(removal.of)
     if not file.is_file():
         raise ArtifactError(f"{file}: experiment {removal.of!r} is not scored yet; run: dvc repro")
-    scores, facts = read_scores_file(file)
-    if facts.get("data") != data_hash:
+    scores = read_scores_file(file)
+    if scores.facts.get("data") != data_hash:
         raise ArtifactError(f"{file}: belongs to another data set; run: dvc repro")
-    last = scores.filter(scores["epoch"] == scores["epoch"].max())
-    complete = removal.with_scores(last.sort("memorization", "index", descending=[True, False]))
+    complete = removal.with_scores(scores.ranked)
     mitigations = [complete if m is removal else m for m in spec.mitigations]
     return spec.model_copy(update={"mitigations": mitigations})
