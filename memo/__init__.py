@@ -65,8 +65,6 @@ _MODULES = {
 }
 """The public names, by the module that defines each."""
 
-__all__ = [name for names in _MODULES.values() for name in names]
-
 
 def __getattr__(name: str) -> Any:
     module = next((module for module, names in _MODULES.items() if name in names), None)

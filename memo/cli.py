@@ -333,7 +333,8 @@ def compare(
         typer.Option(metavar="EXP", help="What the others are compared with [default: the first]."),
     ] = None,
     statistic: Annotated[
-        str, typer.Option(help="Of memorization, for the frontier: mean, q50, q95, q99.9 or max.")
+        str,
+        typer.Option(help="Statistic of memorization, for the frontier; `?` lists them."),
     ] = "q99.9",
 ) -> None:
     """Compare experiments (all of them by default), each with the baseline."""

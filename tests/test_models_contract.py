@@ -79,7 +79,7 @@ DENSITIES = {
     for shape in [(2,), (1,), (1, 2, 3)]
 }
 CASES = VAES | DENSITIES
-TRAINED = {name: case for name, case in CASES.items() if case[0].kind in ("vae", "flow")}
+TRAINED = {name: case for name, case in CASES.items() if case[0].by_gradient}
 
 
 def each(cases):
@@ -198,7 +198,7 @@ def test_the_seed_alone_determines_the_initial_weights(spec, shape):
     one, same, other = (initial_model(spec, shape, seed).state_dict() for seed in (3, 3, 4))
     assert torch.equal(before, torch.random.get_rng_state())
     assert all(torch.equal(one[name], same[name]) for name in one)
-    if spec.kind in ("vae", "flow", "gaussian-mixture"):
+    if spec.by_gradient or spec.kind == "gaussian-mixture":
         assert not all(torch.equal(one[name], other[name]) for name in one)
 
 
@@ -243,7 +243,7 @@ def test_samples_are_observations_and_a_function_of_the_generator(spec, shape):
         assert torch.equal(one, one.round().clamp(0, levels - 1))
 
 
-@each({name: case for name, case in TRAINED.items() if case[0].kind == "flow"})
+@each({name: case for name, case in TRAINED.items() if name in DENSITIES})
 def test_the_loss_of_an_exact_density_is_its_negative_log(spec, shape):
     model, x = ready(spec, shape), observations(spec, shape)
     torch.testing.assert_close(value(model, x), -model.log_prob(x))

@@ -10,10 +10,13 @@ import torch
 from memo.artifacts.files import ArtifactError
 from memo.artifacts.layout import Layout
 from memo.datasets.pictures import observed_pixels, pictures, sampled_pixels
+from memo.datasets.registry import prepare_dataset
 from memo.datasets.rows import Logits
 from memo.design.seeds import Stream, seed_sequence, substreams, torch_seed
 from memo.errors import InputError
 from memo.execution.processes import InProcess
+from memo.experiments import sample_relation
+from memo.experiments.experiment import plan_experiment
 from memo.experiments.sample_relation import neighbor_data, relations, sample_metrics
 from memo.experiments.sampling import planned_samples
 from memo.models.state import loaded_model
@@ -23,7 +26,12 @@ from memo.pipeline.sample import sample
 from memo.pipeline.score import score
 from memo.pipeline.stored_experiment import load_experiment
 from memo.pipeline.train import train
+from memo.project.experiment_spec import ExperimentSpec
 from memo.project.reading import SpecError, read_project
+from memo.samples.interface import SampleTest
+from memo.samples.registered import TESTS
+from memo.scores.table import Scores
+from memo.spec.dataset_specs import DigitsSpec
 from memo.spec.sample_specs import SamplesSpec
 
 torch.set_num_threads(1)
@@ -325,3 +333,45 @@ def test_a_wrong_spec_is_refused(name, tmp_path):
     )
     with pytest.raises(SpecError, match=message):
         read_project(file)
+
+
+def test_tests_on_samples_have_names_and_columns_of_their_own() -> None:
+    names = [test.name for test in TESTS]
+    columns = ["index", *(column for test in TESTS for column in test.columns)]
+    assert len({*names}) == len(names)
+    assert len({*columns}) == len(columns)
+    for test in TESTS:
+        assert {test.statistic, *test.nullable} <= test.columns.keys()
+
+
+def test_a_further_test_stands_in_metrics_and_among_the_facts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run(samples, training, held_out, stream, advance):
+        raise NotImplementedError
+
+    test = SampleTest("copies", "Copies", "count", {"count": pl.Int64()}, frozenset(), run)
+    monkeypatch.setattr(sample_relation, "TESTS", (test,))
+    memorization = np.arange(40.0)
+    highly = memorization >= 38
+    scores = Scores(pl.DataFrame({"index": range(40), "epoch": 1, "memorization": memorization}))
+    table = pl.DataFrame({"index": range(40), "count": np.where(highly, 3, 1)})
+    found = sample_relation.relations(table, scores)
+    spec = ExperimentSpec.model_validate(
+        {
+            "dataset": "digits",
+            "model": {"kind": "vae", "network": {"kind": "mlp"}},
+            "training": {"epochs": 1},
+            "mitigations": [],
+            "scoring": {"design": {"kind": "k-fold", "folds": 2}, "epochs": [1]},
+            "seed": 0,
+        }
+    )
+    data = prepare_dataset(DigitsSpec(kind="digits", limit=40))
+    metrics = sample_relation.sample_metrics(plan_experiment("x", spec, data, ""), found)["copies"]
+    assert metrics["count_highly_memorized"] == 3
+    assert metrics["count_regular"] == 1
+    assert metrics["count_difference"] == 2
+    assert not any("infinite" in name or "ratio" in name for name in metrics)
+    (words,) = sample_relation.facts_of_tests(found).values()
+    assert words.startswith("mean over the highly memorized 3")

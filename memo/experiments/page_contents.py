@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 from memo.datasets.pictures import pictures
 from memo.experiments.experiment import Experiment
 from memo.experiments.record_contents import column_facts, record_data
-from memo.experiments.sample_relation import neighbor_data, relations, sample_metrics
+from memo.experiments.sample_relation import (
+    facts_of_tests,
+    neighbor_data,
+    relations,
+    sample_metrics,
+)
 from memo.likelihood.estimate import draws_of_its_own
 from memo.mitigations.stored_facts import (
     mitigation_metrics,
@@ -63,6 +68,7 @@ def page_contents(
         experiment=experiment.name,
         title=experiment.spec.title or experiment.name,
         facts=_facts(experiment)
+        | facts_of_tests(found)
         | mitigation_paragraphs(promised, scores.last.table, density=_is_density(experiment)),
         headlines=summary_headlines(summary),
         warnings=list(_warnings(experiment, summary, diagnostics)),

@@ -10,6 +10,7 @@ from memo.datasets.pictures import sampled_pictures
 from memo.experiments.experiment import Experiment
 from memo.experiments.sampling import tested_samples
 from memo.report.charts.binning import highly_memorized
+from memo.report.numbers import interval
 from memo.report.page_data import NeighborData
 from memo.samples.registered import TESTS
 from memo.scores.relation import Interval, Relation, relate
@@ -82,19 +83,41 @@ def sample_metrics(experiment: Experiment, found: dict[str, Relation]) -> dict[s
     The distance ratio is called `neighbors`; every further test stands under its own name.
     """
     metrics: dict[str, Any] = {"neighbors": {}}
-    for name, relation in found.items():
+    for test in TESTS:
+        if test.name not in found:
+            continue
+        relation, statistic = found[test.name], test.statistic
         numbers = {
             "rank_correlation": relation.rank_correlation,
-            "ratio_regular": relation.regular,
-            "ratio_highly_memorized": relation.highly,
-            "ratio_difference": relation.difference,
+            f"{statistic}_regular": relation.regular,
+            f"{statistic}_highly_memorized": relation.highly,
+            f"{statistic}_difference": relation.difference,
         }
-        metrics["neighbors" if name == "distance-ratio" else name] = {
+        infinite = (
+            {f"infinite_{statistic}s": relation.infinite} if statistic in test.nullable else {}
+        )
+        metrics["neighbors" if test.name == "distance-ratio" else test.name] = {
             "samples": tested_samples(experiment),
-            "infinite_ratios": relation.infinite,
+            **infinite,
             **{key: value for name, one in numbers.items() for key, value in _ends(name, one)},
         }
     return metrics
+
+
+def facts_of_tests(found: dict[str, Relation]) -> dict[str, str]:
+    """Say in words what tests other than the distance ratio, which has figures, have found."""
+    facts = {}
+    for test in TESTS:
+        if test.name in found and test.name != "distance-ratio":
+            relation = found[test.name]
+            parts = (
+                ("mean over the highly memorized", relation.highly),
+                ("over the others", relation.regular),
+                ("rank correlation with memorization", relation.rank_correlation),
+            )
+            words = [f"{name} {interval(*one)}" for name, one in parts if one is not None]
+            facts[test.words] = "; ".join(words)
+    return facts
 
 
 def _ends(name: str, found: Interval | None) -> list[tuple[str, float | None]]:

@@ -67,6 +67,7 @@ def frontier(
     (first,) = (trade for trade in trades if trade.name == baseline)
     return Frontier(
         statistic=f"{STATISTICS[statistic].label} of memorization",
+        unit=STATISTICS[statistic].unit,
         baseline=baseline,
         points=[
             _point(trade, summary, statistic, bool(good), verdicts.get(trade.name, ""))
@@ -106,13 +107,13 @@ def remainder(removal: Trade, twin: Trade, of: str, *, chosen_by_twin: bool) -> 
     shown = _shown({name: (change, found.repeats - 1) for name, change in changes.items()})
     rows = []
     for name, change in changes.items():
-        label = STATISTICS[name].label
+        label, unit = STATISTICS[name].label, STATISTICS[name].unit
         old, new = (summarize(side).memorization[name] for side in (before, after))
         words = _risen(change, shown=name in shown)
         rows += [
-            Headline(f"{label}, before", old.value, old.std_error, "nats", f"Under {twin.name}."),
-            Headline(f"{label}, after", new.value, new.std_error, "nats", "With the removal."),
-            Headline(f"{label}, change", change.value, change.std_error, "nats", words),
+            Headline(f"{label}, before", old.value, old.std_error, unit, f"Under {twin.name}."),
+            Headline(f"{label}, after", new.value, new.std_error, unit, "With the removal."),
+            Headline(f"{label}, change", change.value, change.std_error, unit, words),
         ]
     return Remainder(removal.name, sentences, rows)
 
@@ -166,14 +167,16 @@ def _verdict(difference: Comparison, name: str, statistic: str, shown: set[tuple
 def _point(
     trade: Trade, summary: Summary, statistic: str, good: bool, verdict: str
 ) -> FrontierPoint:
-    found = trade.difference
+    found, unit = trade.difference, STATISTICS[statistic].unit
     return FrontierPoint(
         name=trade.name,
         title=trade.title,
-        memorization=_headline(summary.memorization[statistic]),
+        memorization=_headline(summary.memorization[statistic], unit),
         held_out=_headline(summary.held_out_log_likelihood),
         undominated=good,
-        memorization_difference=None if found is None else _headline(found.statistics[statistic]),
+        memorization_difference=None
+        if found is None
+        else _headline(found.statistics[statistic], unit),
         held_out_difference=None if found is None else _headline(found.held_out_log_likelihood),
         verdict=verdict,
         seconds=trade.seconds,
@@ -181,8 +184,8 @@ def _point(
     )
 
 
-def _headline(estimate: Estimate) -> Headline:
-    return Headline("", estimate.value, estimate.std_error, "nats", "")
+def _headline(estimate: Estimate, unit: str = "nats") -> Headline:
+    return Headline("", estimate.value, estimate.std_error, unit, "")
 
 
 def _movers(first: Trade, other: Trade) -> Movers:

@@ -31,7 +31,7 @@ def report(experiment: StoredExperiment) -> None:
             experiment.model_file(model).read_losses() for model in folds or [experiment.full_model]
         ],
         samples=samples,
-        neighbors=experiment.neighbor_file(samples).read(),
+        neighbors=experiment.read_neighbors(samples),
         illustration=_read_illustration(experiment),
     )
     file = experiment.layout.scores(experiment.name)

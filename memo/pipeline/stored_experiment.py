@@ -1,6 +1,7 @@
 """An experiment whose files lie in a project: which they are, and whether they hold."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from functools import wraps
 from pathlib import Path
@@ -68,13 +69,14 @@ class StoredExperiment(Experiment):
         """
         file = self.table_file(density) if file is None else file
         n, epochs = len(self.data), self.spec.scoring.epochs
-        table, facts = read_table(file, LOG_LIKELIHOODS, n * len(epochs))
-        if facts.get("fingerprint") != density.fingerprint(self):
-            raise ArtifactError(f"{file}: belongs to another spec")
-        require_keys(file, table, n, epochs)
-        held_out = np.tile(np.isin(np.arange(n), density.held_out), len(epochs))
-        if not np.array_equal(table["held_out"].to_numpy(), held_out):
-            raise ArtifactError(f"{file}: other observations are held out")
+        with _made_by(f"memo score {self.name}"):
+            table, facts = read_table(file, LOG_LIKELIHOODS, n * len(epochs))
+            if facts.get("fingerprint") != density.fingerprint(self):
+                raise ArtifactError(f"{file}: belongs to another spec")
+            require_keys(file, table, n, epochs)
+            held_out = np.tile(np.isin(np.arange(n), density.held_out), len(epochs))
+            if not np.array_equal(table["held_out"].to_numpy(), held_out):
+                raise ArtifactError(f"{file}: other observations are held out")
         return table
 
     def write_log_likelihoods(self, density: ScoredDensity, table: pl.DataFrame) -> None:
@@ -93,12 +95,13 @@ class StoredExperiment(Experiment):
             ArtifactError: They are missing, damaged, or not of this experiment's data and epochs.
         """
         file = self.layout.scores(self.name)
-        scores = read_scores_file(file)
-        stored_values(scores.facts, file)
         n, epochs = len(self.data), self.spec.scoring.epochs
-        if scores.facts.get("data") != self.data_hash or len(scores.table) != n * len(epochs):
-            raise ArtifactError(f"{file}: belongs to another spec; run: memo score {self.name}")
-        require_keys(file, scores.table, n, epochs)
+        with _made_by(f"memo score {self.name}"):
+            scores = read_scores_file(file)
+            stored_values(scores.facts, file)
+            if scores.facts.get("data") != self.data_hash or len(scores.table) != n * len(epochs):
+                raise ArtifactError(f"{file}: belongs to another spec")
+            require_keys(file, scores.table, n, epochs)
         return scores
 
     def sample_file(self, planned: PlannedSamples) -> SampleFile:
@@ -115,14 +118,11 @@ class StoredExperiment(Experiment):
         Raises:
             ArtifactError: They are missing, damaged, or from another spec.
         """
-        file = self.sample_file(planned_samples(self)[-1])
-        try:
-            return file.read()
-        except ArtifactError as error:
-            raise ArtifactError(
-                f"{error}; run: memo sample {self.name} (a dvc.yaml without a stage `sample` is of "
-                "an earlier memo: run memo upgrade first)"
-            ) from None
+        upgrade = (
+            "a dvc.yaml without a stage `sample` is of an earlier memo: run memo upgrade first"
+        )
+        with _made_by(f"memo sample {self.name} ({upgrade})"):
+            return self.sample_file(planned_samples(self)[-1]).read()
 
     def neighbor_file(self, samples: NDArray[Any] | None) -> NeighborFile:
         """The file of the tests on these samples."""
@@ -134,6 +134,15 @@ class StoredExperiment(Experiment):
             observations=0 if samples is None else len(self.data),
             samples=0 if samples is None else len(samples),
         )
+
+    def read_neighbors(self, samples: NDArray[Any] | None) -> pl.DataFrame:
+        """Read the results of the tests on these samples.
+
+        Raises:
+            ArtifactError: They are missing, damaged, or from another spec or other tests.
+        """
+        with _made_by(f"memo neighbors {self.name}"):
+            return self.neighbor_file(samples).read()
 
     def illustration_fingerprint(self) -> str:
         """A hash of everything that determines the illustration."""
@@ -150,6 +159,15 @@ class StoredExperiment(Experiment):
 
     def _require_fit(self, weights: dict[str, NDArray[Any]]) -> None:
         load_state(self.blank_model, weights)
+
+
+@contextmanager
+def _made_by(command: str) -> Iterator[None]:
+    """Say in errors about a file which command makes it anew."""
+    try:
+        yield
+    except ArtifactError as error:
+        raise ArtifactError(f"{error}; run: {command}") from None
 
 
 def load_experiment(project: ProjectSpec, layout: Layout, name: str) -> StoredExperiment:

@@ -69,7 +69,7 @@ def _frontier(found: Frontier) -> Figure:
     return Figure(
         "frontier",
         "What less memorization costs",
-        [charts.frontier(found.points, found.baseline, found.statistic)],
+        [charts.frontier(found.points, found.baseline, found.statistic, found.unit)],
         "To the left less is memorized; further up the density is better. Bars are one standard "
         "error either way: of memorization over repeats of the training, of the likelihood over "
         "observations. The dashed line joins the experiments that no other beats in both.",

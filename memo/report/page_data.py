@@ -108,7 +108,7 @@ class ReportData:
     `unreliable_models` (number of models whose log p not to trust); one row for each observation
     and scored epoch. Further columns are ignored."""
     quantiles: pl.DataFrame
-    """`epoch`, `statistic` (mean, q50, q95, q99.9, max), `value`, `std_error` (may be null)."""
+    """`epoch`, `statistic` (of `memo.scores.STATISTICS`), `value`, `std_error` (may be null)."""
     losses: pl.DataFrame
     """`epoch`, `train`, `held_out` (may be null): means over fold models, nats an observation."""
     images: NDArray[np.uint8] | None = None
@@ -207,6 +207,8 @@ class Frontier:
 
     statistic: str
     """Name of a statistic of memorization, in words."""
+    unit: str
+    """Its unit; empty where it has none."""
     baseline: str
     points: list[FrontierPoint]
     movers: list[Movers] = field(default_factory=list)

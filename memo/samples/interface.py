@@ -54,7 +54,7 @@ class SampleTest:
     name: str
     """Name in metrics and files."""
     words: str
-    """Name of its statistic in sentences."""
+    """Title of its results on pages."""
     statistic: str
     """Column whose relation to memorization is reported; null stands for infinity."""
     columns: Mapping[str, pl.DataType]

@@ -49,7 +49,7 @@ class EarlyStoppingSpec(Mitigation):
 
 
 class EarlyStopping:
-    """The best weights of each model so far; fills `memo.mitigations.hooks.Stopping`.
+    """The best weights of each model so far.
 
     A model stops after `patience` epochs without a new lowest loss. Later epochs, which other
     models of its stack may still need, do not count for it: its weights and losses stay those of

@@ -17,10 +17,12 @@ from memo.report.charts.encodings import (
     layered,
     named,
     statistic_label,
+    with_unit,
 )
 from memo.report.charts.themes import BLUE, CATEGORIES, GREY, ORANGE, Chart
 from memo.report.numbers import estimate
 from memo.report.page_data import FrontierPoint
+from memo.scores.statistics import STATISTICS
 
 FloatArray = NDArray[np.float64]
 
@@ -86,7 +88,7 @@ def quantile_curves_by_experiment(
         statistic: A key of `memo.scores.STATISTICS`.
         order: All experiments of the page, so that each keeps its colour.
     """
-    title = f"{statistic_label(statistic)} (nats)"
+    title = with_unit(statistic_label(statistic), STATISTICS[statistic].unit)
     table = pl.concat(
         curve.filter(statistic=statistic).with_columns(experiment=pl.lit(name))
         for name, curve in quantiles.items()
@@ -111,13 +113,13 @@ def agreement(first: tuple[str, FloatArray], second: tuple[str, FloatArray]) -> 
     )
 
 
-def frontier(points: Sequence[FrontierPoint], baseline: str, statistic: str) -> Chart:
+def frontier(points: Sequence[FrontierPoint], baseline: str, statistic: str, unit: str) -> Chart:
     """Draw memorization against held-out likelihood; the points that nothing beats joined."""
     table = pl.DataFrame(
         [_frontier_row(point, baseline) for point in points], infer_schema_length=None
     ).with_columns(labelled=pl.Series(_labelled(points, baseline)))
     base = alt.Chart(table).encode(
-        x=alt.X("memorization:Q", title=f"{statistic} (nats)").scale(zero=False),
+        x=alt.X("memorization:Q", title=with_unit(statistic, unit)).scale(zero=False),
         y=alt.Y("held_out:Q", title="held-out log-likelihood (nats)").scale(zero=False),
     )
     best = base.transform_filter("datum.kind == 'nothing beats it'")
@@ -173,7 +175,7 @@ def _frontier_row(point: FrontierPoint, baseline: str) -> dict[str, str | float]
         error = found.std_error or 0.0
         row[name] = found.value
         row[f"{name}_low"], row[f"{name}_high"] = found.value - error, found.value + error
-        row[f"{name}_text"] = estimate(found.value, found.std_error, "nats")
+        row[f"{name}_text"] = estimate(found.value, found.std_error, found.unit)
     return row
 
 

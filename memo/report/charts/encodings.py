@@ -43,6 +43,11 @@ def statistic_colours() -> dict[str, str]:
     return STATISTIC_COLOURS | dict(zip(others, itertools.cycle(SPARE_COLOURS), strict=False))
 
 
+def with_unit(label: str, unit: str) -> str:
+    """Return the title of an axis: a label, and its unit in parentheses if it has one."""
+    return f"{label} ({unit})" if unit else label
+
+
 def statistic_label(name: str) -> str:
     """Return the label of a statistic within a sentence."""
     label = STATISTICS[name].label
