@@ -1,4 +1,4 @@
-"""What the benchmarks measure on: digits, MNIST from its files, colour images from an archive."""
+"""Data of the benchmarks: digits, MNIST from its files, colour images from an archive."""
 
 import gzip
 import zipfile

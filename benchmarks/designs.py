@@ -47,7 +47,7 @@ class Family(Protocol):
     name: str
 
     def log_p(self, members: NDArray[np.int64], stream: np.random.Generator) -> Array:
-        """Of every observation, after one training: (n,) nats."""
+        """Log-likelihood of every observation after one training, (n,) nats."""
 
     def expected_log_p(self, members: NDArray[np.int64]) -> Array:
         """The log of the mean density over trainings: (n,) nats."""
@@ -92,7 +92,7 @@ class NoisyNormal:
 
 @dataclass(frozen=True)
 class Row:
-    """What studies of one design come to."""
+    """Results of the studies of one design."""
 
     bias: float
     bias_highly: float
@@ -148,7 +148,7 @@ def designs() -> dict[str, list[DesignSpec]]:
 
 
 def trained_share(spec: DesignSpec) -> float:
-    """Of the observations, in each training set."""
+    """Share of the observations in each training set."""
     return spec.fraction if isinstance(spec, SubsetsSpec) else 1 - 1 / spec.folds
 
 

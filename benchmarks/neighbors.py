@@ -73,7 +73,7 @@ def binarized(intensities: Tensor, draws: torch.Generator) -> Tensor:
 
 
 def differing(queries: Tensor, references: Tensor, distance: np.ndarray) -> int:
-    """How many distances differ from those of float64 differences, beyond the last digits."""
+    """Count distances that differ from those of float64 differences, beyond the last digits."""
     b = references.double()
     true = [float((row - b).square().sum(1).min().sqrt()) for row in queries.double()]
     return int((~np.isclose(distance[: len(true)], true, rtol=1e-12, atol=0)).sum())

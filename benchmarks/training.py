@@ -66,7 +66,7 @@ class Timing:
 
     seconds_per_model_epoch: float
     flops: float
-    """Of matrix products, a second."""
+    """Operations of matrix products, a second."""
     peak: float
     """FLOP/s of large matrix products just before and after, on the same core."""
     steps: int
@@ -174,7 +174,7 @@ def train_plainly(setting: Setting, values: Tensor, training_set: TrainingSet) -
 
 
 def flops(spec: VAESpec, batch: Tensor, trained: int, evaluated: int) -> float:
-    """Of matrix products in one epoch of one model: training steps, and losses after it."""
+    """Count operations of matrix products in one epoch of one model, with the losses after it."""
     model = initial_model(spec, tuple(batch.shape[1:]), 0)
     noise = torch.zeros(len(batch), model.noise_features)
     with FlopCounterMode(display=False) as forward:

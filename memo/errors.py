@@ -1,4 +1,4 @@
-"""What can go wrong, by what the user has to do about it."""
+"""Errors, by what the user has to do about them."""
 
 
 class MemoError(Exception):
@@ -8,7 +8,7 @@ class MemoError(Exception):
 
 
 class InputError(MemoError):
-    """What the user gave is wrong: a spec, a data set, an argument."""
+    """An input is wrong: a spec, a data set, an argument."""
 
     exit_code = 2
 

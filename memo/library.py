@@ -58,7 +58,7 @@ Model: TypeAlias = ModelSpec | Settings | Make
 
 NAME = "experiment"
 PLACE = "notebook:model"
-"""Where a model is said to come from that comes from no file."""
+"""Name in messages of the source of a model that comes from no file."""
 
 K_FOLD = {"kind": "k-fold"}
 ADAPTIVE = {"kind": "adaptive"}
@@ -129,7 +129,7 @@ def measure(
 
 
 def compare(first: "Measured", second: "Measured") -> "Compared":
-    """How the second differs from the first, on the same observations.
+    """Compare the second with the first, on the same observations.
 
     Raises:
         InputError: They were measured on different values.
@@ -206,7 +206,7 @@ def _matrix(what: str, given: ArrayLike, shape: tuple[int, ...] | None) -> NDArr
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What each observation owes to its own presence in training."""
+    """Memorization scores of each observation, and what the report shows of them."""
 
     title: str
     _scores: Scores = field(repr=False)
@@ -290,7 +290,7 @@ class Compared:
 
     @cached_property
     def table(self) -> pl.DataFrame:
-        """The same in rows: `what`, `difference` in nats, `std_error`, `meaning`."""
+        """Differences in rows: `what`, `difference` in nats, `std_error`, `meaning`."""
         rows = difference_headlines(self.difference)
         return pl.DataFrame(
             {
@@ -324,11 +324,11 @@ class _Given(Code):
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Name in messages."""
         return getattr(self.make, "__qualname__", repr(self.make))
 
     def load(self) -> Make:
-        """It."""
+        """Return the model."""
         return self.make
 
 

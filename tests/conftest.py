@@ -120,7 +120,7 @@ def make_project(folder: Path) -> Path:
 
 
 def make_repository(folder: Path) -> Path:
-    """The same, as a git and DVC repository."""
+    """A project as a git and DVC repository."""
     make_project(folder)
     command(folder, "git", "init", "-q", "-b", "main")
     command(folder, "git", "config", "user.email", "test@example.org")

@@ -1,4 +1,4 @@
-"""What tests let executors run: in a module of its own, so that workers start without torch."""
+"""Tasks that tests let executors run, in a module that imports no torch."""
 
 import os
 import signal

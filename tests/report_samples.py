@@ -200,7 +200,7 @@ def digits_comparison() -> ComparisonData:
 
 
 def with_neighbors(data: ReportData, infinite: int = 3) -> ReportData:
-    """The same with neighbours whose distance ratio rises a little with the score."""
+    """The report with neighbours whose distance ratio rises a little with the score."""
     last = data.scores.filter(pl.col("epoch") == pl.col("epoch").max())
     n, m = len(last), last["memorization"].to_numpy()
     random = np.random.default_rng(1)

@@ -112,7 +112,7 @@ def test_subsets_of_a_half_are_complementary_and_of_nine_tenths_are_folds() -> N
 
 
 def test_two_observations_are_held_out_together_as_often_as_any_two() -> None:
-    """Of h held out of n, a pair has both with probability h (h - 1) / n (n - 1), were models
+    """With h held out of n, a pair has both with probability h (h - 1) / n (n - 1), were models
     drawn by themselves; that each model's margin is uniform makes it so on average."""
     n, rounds = 12, 400
     models = subset_models(subsets(0.7, rounds), n, seed=1)

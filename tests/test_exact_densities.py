@@ -59,7 +59,7 @@ CLOSED_FORMS = {
 @pytest.mark.parametrize("x", DATA.values(), ids=DATA.keys())
 @pytest.mark.parametrize("spec", CLOSED_FORMS.values(), ids=CLOSED_FORMS.keys())
 def test_leave_one_out_is_the_brute_force_of_n_refits(x, spec):
-    """Which is K-fold with K = n: each fold, in whatever order, holds out one observation."""
+    """Refits are K-fold with K = n: each fold, in whatever order, holds out one observation."""
     model = fitted(x, **spec)
     assert isinstance(model, ClosedForm)
     refits = torch.empty(len(x), dtype=torch.float64)

@@ -42,7 +42,7 @@ class Gaussian(nn.Module):
 
 
 class Fitted(Gaussian):
-    """The same in closed form."""
+    """A normal density in closed form."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         nn.Module.__init__(self)
@@ -199,7 +199,7 @@ def test_integers_are_binary_or_levels() -> None:
 
 
 def test_log_likelihoods_from_elsewhere_give_the_same_scores() -> None:
-    """Of a closed form, refitted by hand to the folds that memo has made."""
+    """A closed form, refitted by hand to the folds that memo has made."""
     found = memo.measure(VALUES, NORMAL, training={"epochs": 1}, design=DESIGN, workers=1, seed=3)
     rows = VALUES.astype(np.float32).astype(np.float64)
     values, inside = [], []

@@ -40,7 +40,7 @@ class Unlayered(nn.Module):
 
 
 class Layered(Unlayered):
-    """The same as an MLP without hidden layers."""
+    """A linear map written as an MLP without hidden layers."""
 
     def __init__(self, linear: LinearGaussian, encoder_scale: float) -> None:
         super().__init__(linear, encoder_scale)
@@ -120,7 +120,7 @@ def test_the_mean_weight_of_few_short_chains_is_p(temperatures):
 
 
 def test_the_mean_of_p_hat_is_p_through_all_stages(monkeypatch):
-    """Of chains, a refined Gaussian and further ones; none can be precise enough here."""
+    """Chains, a refined Gaussian and further ones; none can be precise enough here."""
     stages = [stage._replace(draws=4) for stage in adaptive.DRAWS_THEN_CHAINS[2:]]
     schedule = (*adaptive.DRAWS_THEN_CHAINS[:2], *stages)
     monkeypatch.setattr(adaptive, "DRAWS_THEN_CHAINS", schedule)

@@ -86,7 +86,7 @@ def test_rows_types_and_names_of_models_do_not_matter(tmp_path: Path) -> None:
 
 
 def test_missing_pairs_count_as_models_that_are_not_there(tmp_path: Path) -> None:
-    """Of an observation that only some models know, the score is that of those models."""
+    """The score of an observation that only some models know is that of those models."""
     rows = table().filter((pl.col("index") % 4 > 0) | ~pl.col("model").is_in([1, 5]))
     partial = scored_table(written(tmp_path, rows), "balanced").scores.table
     alone = scored_table(
@@ -264,7 +264,7 @@ entries = st.dictionaries(
 def test_any_scheme_of_training_sets_is_scored_or_refused(
     tmp_path_factory: pytest.TempPathFactory, entries: dict, member: int, method: str
 ) -> None:
-    """Which observations have a score, and which an error, is what counting says."""
+    """Counting says which observations have a score, and which an error."""
     rows = [
         (model, index, epoch, bool(member >> (5 * model + index) & 1), value, error)
         for (model, index, epoch), (value, error) in entries.items()

@@ -1,7 +1,9 @@
 """Each mitigation's mechanism, against mathematics or an independent count."""
 
 import math
+import zlib
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,10 +18,11 @@ from memo.design.k_fold import k_fold_models
 from memo.design.seeds import Stream, seed_sequence, substreams, torch_seed
 from memo.errors import InputError
 from memo.mitigations.data.augmentation import AugmentationSpec
+from memo.mitigations.kinds import KINDS
 from memo.mitigations.loss.dropout import DropoutSpec
 from memo.mitigations.loss.kl_weight import KLWeightSpec
 from memo.mitigations.loss.spectral_norm import SpectralNormSpec, project
-from memo.mitigations.mitigation import Loss, Mitigation
+from memo.mitigations.mitigation import Gradient, Loss, Mitigation, Run
 from memo.mitigations.steps.dp_sgd import DPSGDSpec, PrivateGradient, require_private
 from memo.mitigations.steps.early_stopping import EarlyStopping, EarlyStoppingSpec
 from memo.mitigations.steps.learning_rate import CosineSpec, LearningRateSpec, StepSpec
@@ -490,3 +493,39 @@ def test_streams_of_mitigations_leave_the_others_alone() -> None:
     root = seed_sequence(0, Stream.FOLD_MODEL, 0, 0)
     few, many = substreams(root, 5), substreams(root, 9)
     assert [torch_seed(s) for s in few] == [torch_seed(s) for s in many[:5]]
+
+
+def test_no_two_streams_of_a_model_are_the_same() -> None:
+    """Weights, order, noise and losses have positions 0 to 6; mitigations have those of kinds."""
+    fixed = {kind.fixed_stream for kind in KINDS} - {None}
+    assert fixed == {5, 7, 8}
+    names = [get_args(kind.model_fields["kind"].annotation)[0] for kind in KINDS]
+    named = [zlib.crc32(name.encode()) for name in names]
+    assert len(set(named)) == len(KINDS)
+    assert min(named) > 8
+
+
+class _Frozen(Mitigation):
+    """Gradients of zero; and all weights of the decoder set to a number after each step."""
+
+    kind: str = "frozen"
+
+    def changed_gradient(self, run: Run, gradient: Gradient) -> Gradient:
+        return lambda *batch: [torch.zeros_like(g) for g in gradient(*batch)]
+
+    def after_step(self, stack: Stack) -> None:
+        with torch.no_grad():
+            for matrix in stack.matrices("decoder."):
+                matrix.fill_(0.25)
+
+
+def test_a_kind_of_ones_own_acts_at_each_step(digits: Prepared) -> None:
+    sets = training_sets(len(digits))
+    plan = replace(PLAN, mitigations=(_Frozen(),))
+    for trained, one in zip(train_stack(MODEL, plan, digits, sets, [3], CPU), sets, strict=True):
+        seed = torch_seed(substreams(one.seed, 1)[0])
+        initial = initial_model(MODEL, digits.shape, seed).state_dict()
+        for name, array in trained.weights[3].items():
+            frozen = name.startswith("decoder") and array.ndim == 2
+            expected = np.full_like(array, 0.25) if frozen else initial[name].numpy()
+            assert np.array_equal(array, expected)

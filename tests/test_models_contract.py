@@ -118,7 +118,7 @@ def ready(spec, shape, seed=0):
 
 
 def value(model, x, first=0):
-    """What the model says of each observation: its loss, or its log density."""
+    """The model's loss or log density of each observation."""
     if isinstance(model, Trainable):
         return model.loss(x, NOISE[first : first + len(x), : model.noise_features])
     return model.log_prob(x)
@@ -431,7 +431,7 @@ def test_an_observation_model_is_named_by_a_string_or_an_object():
 
 @pytest.mark.parametrize("pixels", [1, 63, 64, 65, 130, 1024])
 def test_bernoulli_log_probs_are_the_same_without_gradients(pixels):
-    """Where only values are wanted, pixels share logarithms."""
+    """Pixels share logarithms where only values are wanted."""
     generator = torch.Generator().manual_seed(pixels)
     model = Bernoulli((pixels,))
     logits = 20 * torch.randn(3, 5, pixels, generator=generator)

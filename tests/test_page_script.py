@@ -28,7 +28,7 @@ def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
 
 def script() -> str:
-    """As another process gets it."""
+    """The script as another process gets it."""
     page_script.cache_clear()
     try:
         return page_script()

@@ -93,7 +93,7 @@ def kill_one(name: str, killed: list[int]) -> threading.Thread:
 
 
 def scored(folder: Path, one: Executor) -> dict[str, dict[str, bytes]]:
-    """What training and scoring write."""
+    """Files that training and scoring write."""
     folder.mkdir()
     (folder / "params.yaml").write_text(SPEC)
     project, layout = read_project(folder / "params.yaml"), Layout(folder)

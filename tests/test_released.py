@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from memo.mitigations.release import Densities, released_scores
 from memo.mitigations.released.background import (
+    Mixture,
     fitted_weight,
     mixed_log_likelihood,
     mixture_bound,
 )
-from memo.mitigations.released.ensemble import ensemble_scores
+from memo.mitigations.released.ensemble import Ensemble, ensemble_scores
 from memo.models.frequencies import Frequencies
 from memo.scores.aggregate import memorization_scores
 
@@ -141,7 +143,7 @@ def test_frequencies_are_a_density_with_laplaces_rule(levels) -> None:
 
 
 def test_a_mixture_is_scored_like_any_density(design) -> None:
-    """Of a weight near 0 the scores are the model's; near 1, the broad density's."""
+    """With a weight near 0 the scores are the model's; near 1, the broad density's."""
     log_p, inside, block = design
     exact = np.zeros_like(log_p)
     background = broad(design)
@@ -149,3 +151,18 @@ def test_a_mixture_is_scored_like_any_density(design) -> None:
         mixed, _ = mixed_log_likelihood(log_p, exact, background, weight)
         a, b = (memorization_scores(m, exact, inside, block, "paper") for m in (mixed, density))
         assert np.allclose(a.memorization, b.memorization, atol=1e-4)
+
+
+def test_an_ensemble_of_mixtures_is_mixed_first(design) -> None:
+    """And the bound is that of the single mixtures."""
+    log_p, inside, block = design
+    error, background = np.full_like(log_p, 0.1), broad(design)
+    trained = Densities(log_p, error, ~inside, block, "balanced")
+    scores, facts = released_scores([Mixture(0.1, background), Ensemble(FOLDS)], trained)
+    mixed, mixed_error = mixed_log_likelihood(log_p, error, background, 0.1)
+    single = memorization_scores(mixed, mixed_error, inside, block, "balanced")
+    expected = ensemble_scores(single, mixed, inside, FOLDS)
+    assert np.array_equal(scores.memorization, expected.memorization)
+    alone = memorization_scores(background, np.zeros_like(error), inside, block, "balanced")
+    largest = mixture_bound(single, alone, 0.1).max()
+    assert facts == {"weight": 0.1, "largest_bound": largest}

@@ -27,7 +27,7 @@ Rng = np.random.Generator
 
 
 def k_fold(n: int, folds: int, repeats: int, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
-    """Which models saw which observations, (models, n), and the repeat of each model."""
+    """Training sets as marks, (models, n), and the repeat of each model."""
     fold_of = [rng.permutation(np.arange(n) % folds) for _ in range(repeats)]
     in_training = np.stack([of != fold for of in fold_of for fold in range(folds)])
     return in_training, np.repeat(np.arange(repeats), folds)
@@ -99,7 +99,7 @@ def test_no_spread_between_models_gives_the_exact_difference(method: str) -> Non
 def test_simulation_balanced_is_unbiased_where_densities_vary_alike(
     std: float, repeats: int
 ) -> None:
-    """What decides the default: the mean score against the known one, on 4,000 observations."""
+    """The mean that decides the default: the score against the known one, on 4,000 observations."""
     bias = {}
     for method in ("paper", "balanced"):
         scores, truth = simulate(method, std_in=std, std_out=std, repeats=repeats)
@@ -252,7 +252,7 @@ def test_an_observation_without_models_on_one_side_has_no_score() -> None:
 
 
 def test_the_jackknife_of_single_models_is_that_of_two_samples() -> None:
-    """Where densities differ little, U and V are means of log p, of w and of v models:
+    """If densities differ little, U and V are means of log p, of w and of v models:
     the variance is s_w^2 / w + s_v^2 / v, for any two counts of at least two."""
     rng = np.random.default_rng(11)
     n, models = 40, 12

@@ -1,4 +1,4 @@
-"""What params.yaml may say, and what a user is told when it says something else."""
+"""Valid and invalid params.yaml, and what a user is told of the invalid ones."""
 
 import json
 import resource

@@ -11,7 +11,10 @@ from memo.commands.expand import write_expanded
 from memo.datasets.prepared import content_hash
 from memo.datasets.registry import prepare_dataset
 from memo.experiments.experiment import plan_experiment
+from memo.models.build import build_model
+from memo.models.protocols import Fitted
 from memo.project.reading import SpecError, read_project, require_expanded
+from tests.test_models_contract import CASES
 
 VAE = {"kind": "vae", "network": {"kind": "mlp"}}
 CONV = {"kind": "vae", "network": {"kind": "conv"}}
@@ -110,6 +113,12 @@ def test_what_makes_no_sense_is_refused_with_the_reason(
     with pytest.raises(SpecError, match=r"params.yaml:\d+: experiments.x.mitigations.*") as error:
         read_project(file)
     assert re.search(message, str(error.value))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_family_says_whether_gradients_train_it(name):
+    spec, shape = CASES[name]
+    assert spec.by_gradient != isinstance(build_model(spec, shape), Fitted)
 
 
 def test_a_floor_is_a_part_of_the_model_that_is_scored(tmp_path):
@@ -251,7 +260,7 @@ def test_private_gradients_are_not_in_bfloat16(tmp_path):
 
 
 def fingerprints(folder: Path, experiments: dict[str, Any]) -> dict[str, str]:
-    """Of the first fold model of each."""
+    """Fingerprints of the first fold model of each."""
     project = read_project(write(folder, experiments))
     data = prepare_dataset(project.datasets["data"])
     prints = {}

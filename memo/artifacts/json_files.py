@@ -8,7 +8,7 @@ from memo.artifacts.files import ArtifactError
 
 
 def read_facts(file: Path) -> dict[str, Any]:
-    """What a JSON file says.
+    """Read the facts in a JSON file.
 
     Raises:
         ArtifactError: It is missing, damaged, or no JSON object.
@@ -21,7 +21,7 @@ def read_facts(file: Path) -> dict[str, Any]:
 
 
 def parse_facts(content: bytes | str, file: Path) -> dict[str, Any]:
-    """As `read_facts`, from what stands elsewhere; the message names `file`."""
+    """Read facts from text that stands elsewhere; the message names `file`."""
     try:
         facts = json.loads(content)
     except (ValueError, RecursionError) as error:

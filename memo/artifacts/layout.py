@@ -1,4 +1,4 @@
-"""Where each kind of file lies in a project."""
+"""Places of each kind of file in a project."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +40,7 @@ class Layout:
 
     @property
     def all_scores(self) -> list[Path]:
-        """Of every experiment, and of every table of log-likelihoods."""
+        """Files of scores, of every experiment and every table of log-likelihoods."""
         return sorted((self.root / "artifacts" / "scores").glob("*.parquet"))
 
     def neighbors(self, experiment: str) -> Path:

@@ -18,7 +18,7 @@ Weights = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class SavedModel:
-    """What a file has of a trained model."""
+    """The contents of a trained model's file."""
 
     weights: dict[int, Weights]
     """Parameters and buffers by name, for each scored epoch."""
@@ -96,7 +96,7 @@ class ModelFile:
         return None
 
     def at(self, path: Path) -> "ModelFile":
-        """The same model's file in another place."""
+        """Make the file of this model in another place."""
         return replace(self, path=path)
 
     def names_this_model(self) -> bool:

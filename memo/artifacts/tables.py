@@ -97,7 +97,7 @@ def parse_table(
     rows: int | None = None,
     nullable: Collection[str] = NULLABLE,
 ) -> tuple[pl.DataFrame, Facts]:
-    """As `read_table`, from the bytes of a file that lies elsewhere.
+    """Read a table from the bytes of a file that lies elsewhere.
 
     Raises:
         ArtifactError: See `read_table`; the message names `file`.

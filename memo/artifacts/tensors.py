@@ -51,7 +51,7 @@ def read_tensors(file: Path) -> Tensors:
 
 
 def checked_tensors(file: Path, arrays_of: Callable[[Any], dict[str, NDArray[Any]]]) -> Tensors:
-    """What a file holds, its arrays as `arrays_of` takes them from the open file.
+    """Read a file's contents, its arrays as `arrays_of` takes them from the open file.
 
     Raises:
         ArtifactError: The file is missing, truncated, altered, or not memo's.

@@ -1,4 +1,4 @@
-"""How long each model took to train: measured, so never the same twice, and no result."""
+"""Training times of each model: measured, so never the same twice, and no result."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ def read_seconds(file: Path) -> dict[str, float]:
 
 
 def parse_seconds(content: bytes, file: Path) -> dict[str, float]:
-    """As `read_seconds`, from the bytes of a file that lies elsewhere."""
+    """Read training times from the bytes of a file that lies elsewhere."""
     return _checked(parse_facts(content, file), file)
 
 

@@ -17,7 +17,7 @@ from memo.pipeline.stored_experiment import StoredExperiment, exclusive
 
 @dataclass(frozen=True)
 class Adopted:
-    """Which files were taken over, and why others were not."""
+    """Files that were taken over, and why others were not."""
 
     files: list[Path]
     refused: list[str]

@@ -36,7 +36,7 @@ MODELS = 4
 
 TEMPERATURES = 400
 CHAINS = 16
-"""Of annealed importance sampling: 16 x 400 x 5 evaluations of an observation and its gradient."""
+"""Annealed importance sampling: 16 x 400 x 5 evaluations of an observation and its gradient."""
 
 TASK_ROWS = 25
 """Observations in one task, so that there are tasks for every worker."""
@@ -154,7 +154,7 @@ def _sample(
 def _estimates(
     experiment: StoredExperiment, table: pl.DataFrame, rows: IndexArray
 ) -> LogLikelihood:
-    """What `score` wrote, in the space of the values that the model sees."""
+    """Estimates that `score` wrote, in the space of the values that the model sees."""
     diagnostics = ("std_error", "effective_sample_size", "samples", "pareto_k")
     return LogLikelihood(
         experiment.data.to_model(table["log_likelihood"].to_numpy(), rows),

@@ -16,7 +16,7 @@ DIRECTORY = ".dir"
 
 @dataclass(frozen=True)
 class Checked:
-    """How many files the cache has, and which were removed."""
+    """Number of files in the cache, and those that were removed."""
 
     files: int
     removed: list[str]

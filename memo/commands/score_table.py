@@ -40,7 +40,7 @@ NO_LOSSES = pl.DataFrame(schema={"epoch": pl.Int64, "train": pl.Float64, "held_o
 
 @dataclass(frozen=True)
 class Observations:
-    """What the indices of a table mean."""
+    """Observations that the indices of a table stand for."""
 
     table: pl.DataFrame
     """`index`, `id`, `label`, in the order of indices."""
@@ -51,7 +51,7 @@ class Observations:
 
 @dataclass(frozen=True)
 class TableScores:
-    """What a table shows, and what of it not to trust."""
+    """Results of a table, and reasons not to trust some of them."""
 
     summary: Summary
     warnings: list[str]
@@ -122,7 +122,7 @@ def score_table(
 
 
 class Scored(NamedTuple):
-    """What a table comes to."""
+    """A table, and the scores that it gives."""
 
     rows: pl.DataFrame
     known: Observations
@@ -266,14 +266,14 @@ def _places(rows: pl.DataFrame, models: pl.DataFrame) -> pl.DataFrame:
 
 
 def _partitions(rows: pl.DataFrame, models: pl.DataFrame, known: Observations) -> str:
-    """The same for two tables whose models, in their order, had the same training sets."""
+    """A hash that is equal for tables whose models, in order, had the same training sets."""
     pairs = _places(rows, models).unique().sort("place", "index")
     content = hashlib.sha256(pairs.select(pl.all().cast(pl.Int64)).to_numpy().tobytes())
     return fingerprint({"data": known.data_hash, "training sets": content.hexdigest()})
 
 
 def _lacking(few: pl.DataFrame, epoch: int) -> dict[str, int]:
-    """How many observations have too few models at an epoch."""
+    """Count the observations that have too few models at an epoch."""
     at = few.filter(pl.col("epoch") == epoch)
     without = pl.min_horizontal("models_in", "models_out") == 0
     scoreless = len(at.filter(without))
@@ -311,7 +311,7 @@ def _warnings(
 
 
 def _named(table: pl.DataFrame) -> str:
-    """How many observations, and the first of them."""
+    """Count observations, and name the first of them."""
     names = ", ".join(table["id"].head(NAMED).to_list())
     return f"{len(table):,} observations ({names}{', ...' if len(table) > NAMED else ''})"
 

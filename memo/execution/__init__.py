@@ -1,1 +1,1 @@
-"""Where tasks run: in this process, in a worker pool, on a Ray cluster."""
+"""Executors of tasks: this process, a worker pool, a Ray cluster."""

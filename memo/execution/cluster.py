@@ -24,7 +24,7 @@ from memo.execution.payload import Payload, pack, run_packed
 from memo.execution.protocol import Function, Names, Results, WorkerDiedError, stream
 
 Demand: TypeAlias = Mapping[str, float]
-"""What one task takes of each kind of resource: CPU and GPU."""
+"""CPUs and GPUs that one task takes."""
 
 QUEUED = 2
 """Tasks handed over for each that can run at once: one that runs and one that waits."""
@@ -39,7 +39,7 @@ WORKER_DIED = (
     exceptions.ObjectLostError,
     exceptions.TaskUnschedulableError,
 )
-"""What Ray raises where a worker or its node has gone."""
+"""Errors that Ray raises where a worker or its node has gone."""
 
 
 @dataclass(frozen=True)

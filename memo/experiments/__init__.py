@@ -1,1 +1,1 @@
-"""What an experiment computes, without files: models, log-likelihoods, scores, page contents."""
+"""Computations of an experiment, without files: models, log-likelihoods, scores, pages."""

@@ -32,7 +32,7 @@ class ModelPlan:
     name: str
     """Name of its file: `r000-f000` for repeat 0, fold 0; `full` for the model of everything."""
     words: str
-    """What messages call it."""
+    """Name in messages."""
     fold: FoldModel | None
     """Its place in the design; None for the full model."""
     members: IndexArray
@@ -131,7 +131,7 @@ class Experiment:
         return build_model(self.spec.model, self.data.shape)
 
     def partitions_fingerprint(self) -> str:
-        """The same for two experiments whose jackknife blocks hold out the same observations."""
+        """A hash that experiments share whose jackknife blocks hold out the same observations."""
         first = min((model.repeat for model in self.design.fold_models), default=0)
         return fingerprint(
             {
@@ -181,7 +181,7 @@ class Experiment:
 
     @cached_property
     def _mitigation_determinants(self) -> list[dict[str, Any]]:
-        """What determines trained models of the mitigations that change them."""
+        """Parts of mitigations that determine trained models."""
         return [
             mitigation.determinants()
             for mitigation in self.spec.mitigations

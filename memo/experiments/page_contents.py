@@ -1,4 +1,4 @@
-"""What the report of an experiment shows: facts, warnings, headline numbers, tables and metrics."""
+"""The contents of an experiment's report: facts, warnings, headline numbers, tables and metrics."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Results:
     """(epochs, 2) of each fold model, in training and held out; of the full model alone where the
     design trains no others."""
     samples: NDArray[Any] | None
-    """Of the full model, in the space of its values; None where it cannot be sampled from."""
+    """Samples of the full model, in the space of its values; None of a model without `sample`."""
     neighbors: pl.DataFrame
     """Results of the tests on samples, columns as in `memo.samples.registered.SCHEMA`."""
     illustration: Illustration | None
@@ -84,7 +84,7 @@ def page_contents(
 
 
 def _diagnostics(experiment: Experiment, tables: Sequence[pl.DataFrame]) -> dict[str, float]:
-    """How well log p itself was estimated, over observations and models at the last epoch."""
+    """Quality of the estimates of log p, over observations and models at the last epoch."""
     at = pl.concat(tables).filter(pl.col("epoch") == experiment.last_epoch)
     unreliable = at.filter("unreliable")
     return {
@@ -169,7 +169,7 @@ def _facts(experiment: Experiment) -> dict[str, str]:
 
 
 def _own_draws(experiment: Experiment) -> str:
-    """What scores are about where a model has log p(x) as a mean of its own draws."""
+    """Say what scores are about where a model has log p(x) as a mean of its own draws."""
     if not isinstance(experiment.spec.model, CustomSpec):
         return ""
     if not draws_of_its_own(experiment.blank_model):

@@ -1,4 +1,4 @@
-"""How tests on samples go with memorization, for an experiment's report."""
+"""Relations of tests on samples to memorization, for an experiment's report."""
 
 from typing import Any
 

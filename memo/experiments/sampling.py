@@ -48,7 +48,7 @@ Values = NDArray[Any]
 
 @dataclass(frozen=True)
 class PlannedSamples:
-    """What is to be drawn from one model."""
+    """Samples to be drawn from one model."""
 
     model: ModelPlan
     count: int
@@ -78,7 +78,7 @@ def planned_samples(experiment: Experiment) -> list[PlannedSamples]:
 
 
 def tested_samples(experiment: Experiment) -> int:
-    """How many samples each observation is compared with.
+    """Count the samples that each observation is compared with.
 
     Raises:
         InputError: They are more than half as many as there are observations.

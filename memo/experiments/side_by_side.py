@@ -95,7 +95,7 @@ def find_removals(project: ProjectSpec | None) -> list[Removal]:
 
 
 def _difference(first: Trade, second: Trade) -> Comparison | str:
-    """How the second differs from the first, or why that cannot be said."""
+    """Compare the second with the first, or say why that cannot be done."""
     if first.facts.get("data") != second.facts.get("data"):
         return "they were scored on different data sets"
     a, b = _shared(first, second)
@@ -113,7 +113,7 @@ def _shared(first: Trade, second: Trade) -> tuple[Scores, Scores]:
 
 
 def _partly_shared(first: Trade, second: Trade) -> str | None:
-    """What to say where a comparison leaves observations out, since one side has no score."""
+    """Sentences where a comparison leaves observations out, since one side has no score."""
     counts = [len(side.scores.last) for side in (first, second)]
     shared = len(_shared(first, second)[0])
     if shared == max(counts):

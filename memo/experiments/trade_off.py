@@ -126,7 +126,7 @@ def _risen(change: Estimate, *, shown: bool) -> str:
 
 
 def _shown(tests: dict[_Key, tuple[Estimate, int]]) -> set[_Key]:
-    """Which differences are not zero, at one error rate for all of them together (Holm 1979)."""
+    """Find differences that are not zero, at one error rate for all together (Holm 1979)."""
     p_values = {key: p_value(value, max(1, freedom)) for key, (value, freedom) in tests.items()}
     known = {key: p for key, p in p_values.items() if p is not None}
     adjusted = holm(list(known.values()))
@@ -134,7 +134,7 @@ def _shown(tests: dict[_Key, tuple[Estimate, int]]) -> set[_Key]:
 
 
 def _verdicts(trades: Sequence[Trade], statistic: str) -> dict[str, str]:
-    """What each difference from the baseline shows, in words."""
+    """Say in words what each difference from the baseline shows."""
     tests = {}
     for trade in trades:
         found = trade.difference

@@ -14,10 +14,10 @@ CORE_FLOATS = 1 << 17
 """Decoder outputs held at a time on a CPU, in floats: a part of a core's own cache."""
 
 VECTORS = 1024
-"""But so many vectors, which share the reading of a decoder's weights."""
+"""Least number of vectors at once, which share the reading of a decoder's weights."""
 
 CACHE_FLOATS = 1 << 20
-"""As far as they fit a part of the cores' common cache."""
+"""Most outputs that these may have, in floats: a part of the cores' common cache."""
 
 ACCELERATOR_FLOATS = 1 << 26
 """Decoder outputs held at a time on a GPU, in floats."""

@@ -71,7 +71,8 @@ class Stack(Protocol):
 
 
 Gradient: TypeAlias = "Callable[[Tensor, Tensor, Tensor], Sequence[Tensor]]"
-"""Gradients for a stack's parameters, from observations, noise and weights, each (S, B, ...)."""
+"""A function from observations, noise and weights, each (S, B, ...), to gradients for a stack's
+parameters, in the same layout. Those of model s are row s of `gradient.reshape(S, -1)`."""
 
 
 class Draws(Protocol):

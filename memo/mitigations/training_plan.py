@@ -38,7 +38,7 @@ class TrainingPlan:
         return self.learning_rate * factor
 
     def loss(self, model: "nn.Module") -> Loss:
-        """What is minimized: the model's own loss, or what mitigations make of it."""
+        """Make the function that is minimized: the model's own loss, changed by mitigations."""
         loss = Loss(model.loss, int(model.noise_features))  # type: ignore[arg-type]
         for mitigation in self.mitigations:
             loss = mitigation.changed_loss(model, loss)

@@ -1,4 +1,4 @@
-"""What an experiment removes, by the scores of another one."""
+"""Removal of observations by the scores of another experiment."""
 
 from memo.artifacts.files import ArtifactError
 from memo.artifacts.layout import Layout

@@ -132,9 +132,9 @@ class ComparedExperiment:
     title: str
     headlines: list[Headline]
     scores: pl.DataFrame
-    """As in `ReportData`; the last scored epoch is compared."""
+    """Scores, as in `ReportData`; the last scored epoch is compared."""
     quantiles: pl.DataFrame
-    """As in `ReportData`."""
+    """Quantiles of the scores, as in `ReportData`."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ class Frontier:
     points: list[FrontierPoint]
     movers: list[Movers] = field(default_factory=list)
     images: NDArray[np.uint8] | None = None
-    """As in `ReportData`, of the baseline's observations."""
+    """Images of the baseline's observations, as in `ReportData`."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a test on samples is: a function from samples and observations to a table."""
+"""The interface of a test on samples: a function from samples and observations to a table."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Observations:
     """Some observations of a data set, in the space that distances are measured in."""
 
     index: IndexArray
-    """Which ones, (n,)."""
+    """Their indices in the data set, (n,)."""
     rows: Callable[[IndexArray], Tensor]
     """From indices of observations (m,) to their rows of the space, (m, features), on the CPU."""
 
@@ -52,9 +52,9 @@ class SampleTest:
     """A test on samples alone."""
 
     name: str
-    """What metrics and files call it."""
+    """Name in metrics and files."""
     words: str
-    """What people call its statistic."""
+    """Name of its statistic in sentences."""
     statistic: str
     """Column whose relation to memorization is reported; null stands for infinity."""
     columns: Mapping[str, pl.DataType]

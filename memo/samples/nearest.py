@@ -26,7 +26,7 @@ DIFFERENCES = 1 << 20
 """Differences held at a time: 8 MiB."""
 
 UNIT_ROUNDOFF = {"highest": 2.0**-24, "high": 2.0**-11, "medium": 2.0**-8}
-"""Of torch's matrix products in float32, by `torch.get_float32_matmul_precision`."""
+"""Rounding of torch's matrix products in float32, by `torch.get_float32_matmul_precision`."""
 
 UNDERFLOW = 2.0**-100
 """Far above what components that underflow can add up to, where the largest is 1."""

@@ -56,7 +56,7 @@ SpaceSpec: TypeAlias = Annotated[
 
 
 class SamplesSpec(Spec):
-    """How many samples are drawn from trained models, after the last scored epoch."""
+    """Numbers of samples to draw from trained models, after the last scored epoch."""
 
     full_model: Positive | None = Field(
         default=None,

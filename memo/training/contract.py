@@ -1,4 +1,4 @@
-"""What a model of the user's own must offer, tried out before anything is trained."""
+"""The demands on a model of the user's own, tried out before anything is trained."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -178,7 +178,7 @@ class _History:
         return self._stopping is not None and bool(self._stopping.stopped.all())
 
     def add(self, epoch: int, *, keep: bool) -> None:
-        """Take in an epoch, counted from 1.
+        """Add an epoch, counted from 1, with the losses after it.
 
         Raises:
             TrainingError: A loss is not finite.

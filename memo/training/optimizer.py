@@ -36,7 +36,7 @@ class Adam:
 
     @torch.no_grad()
     def update(self, gradients: Sequence[Tensor]) -> None:
-        """Take one step: update each parameter by its gradient, which has the same layout."""
+        """Update each parameter by its gradient, which has the same layout."""
         self._steps += 1
         for decay, positions in self._groups.items():
             parameters, own, first, second = (

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 Program: TypeAlias = GraphModule
-"""Its `forward` takes and gives tensors of the shapes, types and device that were recorded.
+"""A graph whose `forward` takes and gives tensors of the recorded shapes, types and device. The
 `meta["val"]` of a node is a tensor on the meta device with the layout of its value."""
 
 

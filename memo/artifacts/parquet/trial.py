@@ -26,7 +26,7 @@ addresses: whether a whole table was decoded would depend on which thread was fi
 
 
 def problem_on_trial(content: bytes) -> str | None:
-    """Why a Parquet file must not be decoded in this process; None where it may."""
+    """Find a reason not to decode a Parquet file in this process; None where there is none."""
     with _only:
         return _trials.problem(content)
 

@@ -27,7 +27,7 @@ LEAPFROG_STEPS = 2
 
 
 class Stage(NamedTuple):
-    """What is done for every observation that is not precise enough yet."""
+    """One stage of the schedule, for every observation that is not precise enough yet."""
 
     draws: int
     """Draws from the proposal, in two halves that judge each other."""
@@ -36,7 +36,7 @@ class Stage(NamedTuple):
     """1: draws are weighted where they are; more: they become chains that move to the posterior."""
 
     then: Literal["nothing", "refine", "add"]
-    """What is made better for those that are still not precise enough.
+    """Improvements for those that are still not precise enough.
 
     The proposal's first Gaussian is refined by gradients, or one more Gaussian is added, found from
     the draw of the largest weight.
@@ -48,7 +48,7 @@ class Stage(NamedTuple):
         return self.draws * (1 + LEAPFROG_STEPS * (self.temperatures - 1))
 
     def within(self, cost: int) -> "Stage":
-        """The same with as many draws as `cost` allows."""
+        """Cap the draws at as many as `cost` allows."""
         return self._replace(draws=2 * (cost * self.draws // (2 * self.cost)))
 
 

@@ -69,7 +69,7 @@ class AnnealingPath:
     def leap(
         self, start: ChainState, momentum: Tensor, step_size: Tensor, beta: float
     ) -> tuple[ChainState, Tensor]:
-        """Where leapfrog steps lead, and the probability to accept it, (S, n).
+        """Follow leapfrog steps; return their end and the probability to accept it, (S, n).
 
         Neal 2011, MCMC using Hamiltonian dynamics, section 2.3.
 

@@ -30,7 +30,7 @@ class Gaussian:
         return Gaussian(mean, factor)
 
     def widened(self, scale: float) -> "Gaussian":
-        """The same means, with standard deviations `scale` times as large."""
+        """Widen it: the same means, with standard deviations `scale` times as large."""
         return Gaussian(self.mean, scale * self.factor)
 
     def draw(self, noise: Tensor) -> Tensor:

@@ -84,5 +84,5 @@ class RemoveSpec(Mitigation):
         )
 
     def determinants(self) -> dict[str, Any]:
-        """What is removed, and not by whose scores."""
+        """Indices of what is removed, and not by whose scores."""
         return {"kind": self.kind, "removed": list(self._removed)}

@@ -81,14 +81,13 @@ class BackgroundSpec(Mitigation):
 
         data = models.data
         x = torch.from_numpy(np.array(data.scored[:])).to(torch.float32)
-        jacobian = 0.0 if data.log_jacobian is None else data.log_jacobian
         rows = []
         with torch.no_grad():
             for members in models.members:
                 density = self._broad_density(data)
                 density.fit(x[torch.from_numpy(members)])
-                rows.append(density.log_prob(x).numpy() + jacobian)
-        return Mixture(self.weight, np.stack(rows))
+                rows.append(density.log_prob(x).double().numpy())
+        return Mixture(self.weight, data.to_original(np.stack(rows)))
 
     def _broad_density(self, data: "Prepared") -> "Fitted":
         # Imported here: they import torch.
@@ -150,12 +149,7 @@ class Mixture(Release):
 def mixed_log_likelihood(
     log_likelihood: FloatArray, std_error: FloatArray, background: FloatArray, weight: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Compute log((1 - w) p + w b) and its standard error, by the delta method; all of one shape.
-
-    >>> mixed, _ = mixed_log_likelihood(np.log([0.5]), np.zeros(1), np.log([0.1]), 0.25)
-    >>> bool(np.isclose(np.exp(mixed), 0.4).all())
-    True
-    """
+    """Compute log((1 - w) p + w b) and its standard error by the delta method; of one shape."""
     model, broad = np.log1p(-weight) + log_likelihood, np.log(weight) + background
     return np.logaddexp(model, broad), scipy.special.expit(model - broad) * std_error
 

@@ -77,7 +77,7 @@ class EarlyStopping:
     def update(
         self, epoch: int, losses: NDArray[np.float64], weights: Callable[[], list[Any]]
     ) -> None:
-        """Take in the validation losses (S,) after an epoch; weights are read if any is best."""
+        """Add validation losses (S,) after an epoch; weights are read where one is the lowest."""
         better = ~self.stopped & (losses < self._lowest)
         if better.any():
             current = weights()

@@ -24,7 +24,7 @@ MEAN_RATIO = "mean ρ"
 HEIGHT = 240
 MOST_BINS = 32
 EQUAL = pl.DataFrame({"at": [1.0]})
-"""Where both distances are equal."""
+"""The ratio of equal distances."""
 
 
 def ratio_histogram(ratio: NDArray[np.float64], highly: NDArray[np.bool_]) -> Chart:
