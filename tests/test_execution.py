@@ -1,6 +1,7 @@
 """Executors give the same results, and survive their workers."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -109,12 +110,15 @@ def test_a_script_without_a_main_guard_is_run_once(tmp_path: Path) -> None:
     assert found.stdout == "[2, 4]\n"
 
 
-def test_no_worker_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT])
+def test_a_parent_takes_its_busy_workers_with_it(signal_number: int, tmp_path: Path) -> None:
+    """Polars is there, as in a stage, and with it its own handler of SIGINT."""
     temporary, pids = tmp_path / "temporary", tmp_path / "pids"
     for folder in (temporary, pids):
         folder.mkdir()
     code = (
         "import sys\n"
+        "import polars\n"
         "from memo.execution.processes import Processes\n"
         "from tests.execution_tasks import hold\n"
         "list(Processes(2).run(hold, sys.argv[1], [1, 2]))\n"
@@ -126,8 +130,11 @@ def test_no_worker_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
         stderr=subprocess.DEVNULL,
     )
     until(lambda: len(list(pids.iterdir())) == 2)
-    parent.kill()
-    parent.wait()
+    parent.send_signal(signal_number)
+    try:
+        parent.wait(10)
+    finally:
+        parent.kill()
     until(lambda: not any(psutil.pid_exists(int(file.name)) for file in pids.iterdir()), 10)
     assert not list(temporary.iterdir())
 

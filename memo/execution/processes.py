@@ -32,6 +32,10 @@ worker that has grown by 300 MB, which loky takes for a leak and which large mod
 PARENT_INTERVAL = 1.0
 """Seconds between a worker's looks at whether its parent lives."""
 
+INTERRUPT_INTERVAL = 0.1
+"""Seconds after which a wait for tasks lets an interrupt through: once Polars is imported, which
+handles SIGINT with SA_RESTART, Ctrl-C does not end a wait for a lock."""
+
 
 class InProcess:
     """One task after another, in this process."""
@@ -102,7 +106,10 @@ class _Pool:
         return handle
 
     def wait(self, running: Sequence[Handle]) -> Iterable[Handle]:
-        return wait(running, return_when=FIRST_COMPLETED).done
+        while True:
+            done = wait(running, INTERRUPT_INTERVAL, FIRST_COMPLETED).done
+            if done:
+                return done
 
     def result(self, handle: Handle, name: str) -> Any:
         rank = self._busy.pop(handle)
