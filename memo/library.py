@@ -82,8 +82,8 @@ def measure(
     """Train a model with and without each fold of the data, and score every observation.
 
     Args:
-        values: (n, *shape), scored as they are: zeros and ones are binary, other integers from 0 to
-            255 are levels, all else are real numbers.
+        values: (n, *shape), scored as they are: integers that are all 0 or 1 are binary, others from
+            0 to 255 are levels, all else are real numbers.
         model: A spec, as `memo.VAESpec(...)` or `{"kind": "vae", ...}`; or a class or function of
             your own that is called with the shape of an observation and gives a `torch.nn.Module`
             which fills one of the protocols in docs/custom-models.md.
@@ -196,6 +196,8 @@ def scores_from_log_likelihoods(
 
 
 def _matrix(what: str, given: ArrayLike, shape: tuple[int, ...] | None) -> NDArray[np.float64]:
+    if np.ma.is_masked(given):
+        raise InputError(f"{what}: has masked values")
     matrix = np.asarray(given, np.float64)
     if matrix.ndim != 2 or matrix.shape != (shape or matrix.shape):
         raise InputError(f"{what}: has shape {matrix.shape}, not {shape or '(models, n)'}")

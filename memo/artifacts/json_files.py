@@ -25,7 +25,7 @@ def parse_facts(content: bytes | str, file: Path) -> dict[str, Any]:
     try:
         facts = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{file}: cannot be read: {error}") from error
+        raise ArtifactError(f"{file}: is not a whole JSON file: {error}") from error
     if not isinstance(facts, dict):
         raise ArtifactError(f"{file}: was not written by memo")
     return facts

@@ -137,7 +137,7 @@ def _sample(
         for part in (members, density.held_out)
     ]
     rows = np.concatenate(parts)
-    weights = experiment.model_file(density.model).read().weights[epoch]
+    weights = experiment.read_weights(density.model)[epoch]
     table = experiment.read_log_likelihoods(density).filter(pl.col("epoch") == epoch)
     seeds = seed_sequence(experiment.spec.seed, Stream.CHECK, epoch, *density.position)
     pieces = [rows[start : start + TASK_ROWS] for start in range(0, len(rows), TASK_ROWS)]

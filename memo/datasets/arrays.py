@@ -19,8 +19,9 @@ def prepare_array(
     """An array as a data set whose values are scored as they are.
 
     Args:
-        values: (n, *shape). Zeros and ones are binary, other integers from 0 to 255 are levels, and
-            all others are real numbers in float32.
+        values: (n, *shape). Integers or booleans that are all 0 or 1 are binary, other integers
+            from 0 to 255 are levels, and all else are real numbers in float32, also floats that
+            are all 0 or 1.
         ids: Name of each observation; its position when None.
         labels: Label of each observation.
 
@@ -65,6 +66,8 @@ def support_of(prepared: Prepared) -> Support:
 
 
 def _numbers(values: ArrayLike) -> NDArray[Any]:
+    if np.ma.is_masked(values):
+        raise DataError("values: some are masked; leave those observations out, or fill them in")
     try:
         numbers = np.asarray(values)
     except (TypeError, ValueError) as error:  # ragged lists, tensors on another device

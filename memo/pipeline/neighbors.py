@@ -35,8 +35,7 @@ def neighbors(experiment: StoredExperiment) -> pl.DataFrame:
             return file.read()
 
     def weights() -> Weights:
-        saved = experiment.model_file(experiment.full_model).read()
-        return saved.weights[experiment.last_epoch]
+        return experiment.read_weights(experiment.full_model)[experiment.last_epoch]
 
     total = len(TESTS) * len(experiment.data)
     with (

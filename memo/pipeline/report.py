@@ -4,14 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from memo.artifacts.files import ArtifactError, write_whole
-from memo.artifacts.tensors import read_tensors
-from memo.experiments.density_illustration import illustration_of
+from memo.artifacts.files import write_whole
 from memo.experiments.log_likelihoods import scored_densities
 from memo.experiments.page_contents import Results, page_contents
 from memo.pipeline.stored_experiment import StoredExperiment
 from memo.report.experiment_page import render_report
-from memo.report.page_data import Illustration, ReportData
+from memo.report.page_data import ReportData
 
 
 def report(experiment: StoredExperiment) -> None:
@@ -27,12 +25,10 @@ def report(experiment: StoredExperiment) -> None:
         log_likelihoods=[
             experiment.read_log_likelihoods(density) for density in scored_densities(experiment)
         ],
-        losses=[
-            experiment.model_file(model).read_losses() for model in folds or [experiment.full_model]
-        ],
+        losses=[experiment.read_losses(model) for model in folds or [experiment.full_model]],
         samples=samples,
         neighbors=experiment.read_neighbors(samples),
-        illustration=_read_illustration(experiment),
+        illustration=experiment.read_illustration(),
     )
     file = experiment.layout.scores(experiment.name)
     data, numbers = page_contents(experiment, results, str(file))
@@ -54,14 +50,3 @@ def write_report(folder: Path, data: ReportData, numbers: dict[str, Any]) -> Non
     }
     for name, content in files.items():
         write_whole(folder / name, content)
-
-
-def _read_illustration(experiment: StoredExperiment) -> Illustration | None:
-    file = experiment.layout.illustration(experiment.name)
-    tensors = read_tensors(file)
-    if tensors.facts.get("fingerprint") != experiment.illustration_fingerprint():
-        raise ArtifactError(f"{file}: belongs to another spec; run: memo score {experiment.name}")
-    try:
-        return illustration_of(tensors.arrays, tensors.facts)
-    except ValueError as error:
-        raise ArtifactError(f"{file}: {error}") from None

@@ -44,7 +44,7 @@ def _samples(experiment: StoredExperiment, planned: PlannedSamples) -> NDArray[A
     file = experiment.sample_file(planned)
     with suppress(ArtifactError):
         return file.read()
-    weights = experiment.model_file(planned.model).read().weights[experiment.last_epoch]
+    weights = experiment.read_weights(planned.model)[experiment.last_epoch]
     samples = sample_model(experiment, planned, weights)
     file.write(samples)
     return samples

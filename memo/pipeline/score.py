@@ -50,7 +50,7 @@ def score(experiment: StoredExperiment, executor: Executor) -> Scores:
 
     def weights_of(model: ModelPlan) -> dict[int, Weights]:
         try:
-            return experiment.model_file(model).read().weights
+            return experiment.read_weights(model)
         except ArtifactError as error:
             raise ArtifactError(f"{error}; run: memo train {experiment.name}") from None
 

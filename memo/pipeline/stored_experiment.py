@@ -20,6 +20,8 @@ from memo.artifacts.neighbor_files import NeighborFile
 from memo.artifacts.sample_files import SampleFile
 from memo.artifacts.score_tables import read_scores_file
 from memo.artifacts.tables import LOG_LIKELIHOODS, read_table, require_keys, write_table
+from memo.artifacts.tensors import read_tensors
+from memo.experiments.density_illustration import illustration_of
 from memo.experiments.experiment import Experiment, ModelPlan, plan_experiment
 from memo.experiments.log_likelihoods import ScoredDensity
 from memo.experiments.sampling import PlannedSamples, planned_samples, tests_fingerprint
@@ -30,10 +32,12 @@ from memo.pipeline.removal import with_removal
 from memo.project.experiment_spec import ExperimentSpec
 from memo.project.project_spec import ProjectSpec
 from memo.project.reading import select_experiment
+from memo.report.page_data import Illustration
 from memo.samples.registered import NULLABLE, SCHEMA
 from memo.scores.table import Scores
 from memo.spec.model_specs import CustomSpec
 from memo.spec.user_code import read_code
+from memo.training.stack import Weights
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,24 @@ class StoredExperiment(Experiment):
             self.spec.scoring.epochs,
             self._require_fit,
         )
+
+    def read_weights(self, model: ModelPlan) -> dict[int, Weights]:
+        """Read a trained model's weights, by scored epoch.
+
+        Raises:
+            ArtifactError: They are missing, damaged, or from another spec.
+        """
+        with _made_by(f"memo train {self.name}"):
+            return self.model_file(model).read().weights
+
+    def read_losses(self, model: ModelPlan) -> NDArray[np.float64]:
+        """Read a trained model's losses, as `ModelFile.read_losses`.
+
+        Raises:
+            ArtifactError: They are missing, damaged, or from another spec.
+        """
+        with _made_by(f"memo train {self.name}"):
+            return self.model_file(model).read_losses()
 
     def table_file(self, density: ScoredDensity) -> Path:
         """The file of a density's log-likelihoods."""
@@ -143,6 +165,22 @@ class StoredExperiment(Experiment):
         """
         with _made_by(f"memo neighbors {self.name}"):
             return self.neighbor_file(samples).read()
+
+    def read_illustration(self) -> Illustration | None:
+        """Read densities with and without an observation; None where none can be drawn.
+
+        Raises:
+            ArtifactError: They are missing, damaged, or from another spec.
+        """
+        file = self.layout.illustration(self.name)
+        with _made_by(f"memo score {self.name}"):
+            tensors = read_tensors(file)
+            if tensors.facts.get("fingerprint") != self.illustration_fingerprint():
+                raise ArtifactError(f"{file}: belongs to another spec")
+            try:
+                return illustration_of(tensors.arrays, tensors.facts)
+            except ValueError as error:
+                raise ArtifactError(f"{file}: {error}") from None
 
     def illustration_fingerprint(self) -> str:
         """A hash of everything that determines the illustration."""

@@ -282,6 +282,14 @@ def _neighbor_problems(experiment: ExperimentSpec, dataset: Observations) -> Ite
             "'downsampled' needs images of even height and width, but observations of data set "
             f"{experiment.dataset!r} are {_shape(dataset)}",
         )
+    drawn, compared = experiment.scoring.samples.full_model, spec.samples
+    if count is not None:
+        compared = spec.sample_count(count)
+    if drawn is not None and compared is not None and drawn < compared:
+        yield Problem(
+            ("scoring", "samples", "full_model"),
+            f"{drawn} samples are fewer than the {compared} that `neighbors` compares with",
+        )
     if count is not None and 2 * (spec.samples or 0) > count:
         yield Problem(
             (*path, "samples"),

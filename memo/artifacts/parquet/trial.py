@@ -39,17 +39,21 @@ class _Trials:
 
     def problem(self, content: bytes) -> str | None:
         """See `problem_on_trial`."""
-        try:
-            answer = self._answer(content)
-        except OSError:
-            answer = b""
-        except BaseException:  # an interrupt must not leave an answer for the next question
+        while True:
+            used = self._process is not None
+            try:
+                answer = self._answer(content)
+            except OSError:
+                answer = b""
+            except BaseException:  # an interrupt must not leave an answer for the next question
+                self.end()
+                raise
+            if answer.endswith(b"\n"):
+                problem: str | None = json.loads(answer)
+                return problem
             self.end()
-            raise
-        if answer.endswith(b"\n"):
-            problem: str | None = json.loads(answer)
-            return problem
-        self.end()
+            if not used:  # one that waited may have been killed meanwhile; a new one was not
+                break
         return "the decoder breaks on it, or needs far more memory than a table of its size"
 
     def _answer(self, content: bytes) -> bytes:
