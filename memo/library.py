@@ -82,8 +82,8 @@ def measure(
     """Train a model with and without each fold of the data, and score every observation.
 
     Args:
-        values: (n, *shape), scored as they are: integers that are all 0 or 1 are binary, others from
-            0 to 255 are levels, all else are real numbers.
+        values: (n, *shape), scored as they are: integers that are all 0 or 1 are binary, others
+            from 0 to 255 are levels, all else are real numbers.
         model: A spec, as `memo.VAESpec(...)` or `{"kind": "vae", ...}`; or a class or function of
             your own that is called with the shape of an observation and gives a `torch.nn.Module`
             which fills one of the protocols in docs/custom-models.md.

@@ -525,7 +525,7 @@ def test_the_docs_example_runs_alike_in_workers_and_here(tmp_path: Path) -> None
         prepare(project, layout, "digits")
         experiment = load_experiment(project, layout, "own")
         assert train(experiment, executor) == 11
-        scores = score(experiment, executor)
+        scores = score(experiment, executor).table
         results.append((contents(layout.folds("own")), scores))
     (here, scores), (workers, same) = results
     assert here == workers

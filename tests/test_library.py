@@ -144,6 +144,7 @@ def test_results_do_not_depend_on_workers_and_leave_no_files(
         (VALUES[:, 0], r"shape \(60,\), not \(observations, ...\); a single column is"),
         (np.array(3.0), r"shape \(\), not"),
         (np.zeros((3, 0)), "an observation has no numbers"),
+        (np.ma.masked_greater(VALUES, 0), "some are masked"),
         (VALUES[:1], "has 1 observation"),
         (VALUES[:0], "has no observations"),
         (VALUES.astype(object), "of type object, not numbers"),

@@ -91,6 +91,18 @@ def test_a_stack_has_each_models_loss_and_gradient(digits: Prepared) -> None:
             assert torch.allclose(gradient, parameter.grad, rtol=1e-3, atol=1e-5)
 
 
+def test_a_stack_gives_back_each_models_state(digits: Prepared) -> None:
+    models = [initial_model(MODEL, digits.shape, seed) for seed in range(3)]
+    for position, model in enumerate(models):
+        model.register_parameter("scale", torch.nn.Parameter(torch.tensor(float(position))))
+    for model, weights in zip(models, Stack(models, CPU).weights(), strict=True):
+        state = model.state_dict()
+        assert weights.keys() == state.keys()
+        for name, tensor in state.items():
+            assert isinstance(weights[name], np.ndarray)
+            assert torch.equal(torch.from_numpy(weights[name]), tensor)
+
+
 def test_a_stack_trains_each_model_on_its_own_order_and_noise(digits: Prepared) -> None:
     """Rounding is amplified by later steps, so that only the first epoch is close."""
     plan = TrainingPlan(epochs=1, batch_size=16, learning_rate=1e-3)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -158,7 +159,7 @@ class Stack:
         arrays = {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
         return [
             {
-                name: (array if self.size == 1 else array[model]).copy(order="C")
+                name: np.array(array if self.size == 1 else array[model], order="C")
                 for name, array in arrays.items()
             }
             for model in range(self.size)
