@@ -304,6 +304,10 @@ REFUSED = {
         ("points", "kind: kde", "samples: 28"),
         "scoring.neighbors.samples: 28 samples are more than half of the 55 observations",
     ),
+    "fewer drawn than compared": (
+        ("points", "kind: kde", "samples: 10}\n      samples: {full_model: 9"),
+        "scoring.samples.full_model: 9 samples are fewer than the 10 that `neighbors` compares",
+    ),
     "no such space": (
         ("points", "kind: kde", "space: pixel"),
         "scoring.neighbors.space.*'pixel' is not known here; did you mean 'pixels'",

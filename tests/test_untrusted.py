@@ -293,6 +293,22 @@ def test_whole_tables_are_decoded_however_busy_the_machine_is() -> None:
         assert list(pool.map(problem, range(24))) == [None] * 24
 
 
+def test_a_table_is_whole_though_the_process_that_tries_it_was_killed() -> None:
+    content = io.BytesIO()
+    pl.DataFrame({"index": [0]}).write_parquet(content)
+    trials = _Trials()
+    try:
+        assert trials.problem(content.getvalue()) is None
+        assert trials._process is not None
+        trials._process.kill()
+        trials._process.wait()
+        assert trials.problem(content.getvalue()) is None
+        assert trials.problem(b"PAR1") is not None
+        assert trials.problem(content.getvalue()) is None
+    finally:
+        trials.end()
+
+
 def test_names_are_never_paths_and_never_steer_a_terminal(
     own: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
