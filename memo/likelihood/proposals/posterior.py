@@ -17,7 +17,7 @@ __all__ = ["approximate_posterior", "dispersion", "only_gradients_are_known"]
 CLIMB_GRADIENTS = 6
 """Gradients of the climb before the steps, each of which costs far less than a step."""
 
-MOST_STEPS = 8
+MOST_STEPS = 4
 """The most Newton steps before the last one."""
 
 LONGEST_STEP = 1.0
