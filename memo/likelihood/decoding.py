@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from memo.models.networks import MLPDecoder
 from memo.models.protocols import LatentVariableModel
 
-__all__ = ["log_joint", "log_joint_gradient", "pieces", "product", "product_dtype"]
+__all__ = ["log_joint", "log_joint_gradient", "perceptron", "pieces", "product", "product_dtype"]
 
 CORE_FLOATS = 1 << 17
 """Decoder outputs held at a time on a CPU, in floats: a part of a core's own cache."""
 
 VECTORS = 1024
-"""But so many vectors, which share the reading of a decoder's weights."""
+"""Vectors decoded at a time on a CPU, if more: they share the reading of a decoder's weights."""
 
 CACHE_FLOATS = 1 << 20
-"""As far as they fit a part of the cores' common cache."""
+"""The most decoder outputs held at a time on a CPU: a part of the cores' common cache."""
 
 ACCELERATOR_FLOATS = 1 << 26
 """Decoder outputs held at a time on a GPU, in floats."""
@@ -70,6 +70,12 @@ def _bfloat16_is_fast(device: str) -> bool:
     return device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
+def perceptron(model: LatentVariableModel) -> MLPDecoder | None:
+    """The model's decoder, if it is one whose layers are known."""
+    decoder = getattr(model, "decoder", None)
+    return decoder if isinstance(decoder, MLPDecoder) else None
+
+
 def log_joint(model: LatentVariableModel, x: Tensor, z: Tensor) -> Tensor:
     """log p(x | z) + log N(z; 0, I) in nats: x (n, *shape), z (S, n, d) -> (S, n)."""
     decode = _decoder_for(model, z)
@@ -96,10 +102,10 @@ def log_joint_gradient(model: LatentVariableModel, x: Tensor, z: Tensor) -> tupl
 
 def _decoder_for(model: LatentVariableModel, z: Tensor) -> Callable[[Tensor], Tensor]:
     """The model's `decode`, or `_decode_about_mean` where that is faster."""
-    decoder, few = getattr(model, "decoder", None), len(z) < FEWEST_DRAWS
-    if not isinstance(decoder, MLPDecoder) or few or torch.is_grad_enabled():
+    decoder, few = perceptron(model), len(z) < FEWEST_DRAWS
+    if decoder is None or few or torch.is_grad_enabled() or product_dtype(z) == z.dtype:
         return model.decode
-    return model.decode if product_dtype(z) == z.dtype else partial(_decode_about_mean, decoder)
+    return partial(_decode_about_mean, decoder)
 
 
 def _decode_about_mean(decoder: MLPDecoder, z: Tensor) -> Tensor:
