@@ -24,7 +24,7 @@ def importance(samples):
 
 
 def z_scores(estimate, truth):
-    """z-scores of log p, with the delta method's bias taken out."""
+    """Errors of log p over standard errors, with the delta method's bias taken out."""
     error = estimate.value - truth.numpy() + estimate.std_error**2 / 2
     return error / estimate.std_error
 

@@ -120,7 +120,7 @@ def test_the_mean_weight_of_few_short_chains_is_p(temperatures):
 
 
 def test_the_mean_of_p_hat_is_p_through_all_stages(monkeypatch):
-    """Chains, a refined Gaussian and further ones; none can be precise enough here."""
+    """Stages of chains, a refined Gaussian and further ones; none can be precise enough here."""
     stages = [stage._replace(draws=4) for stage in adaptive.DRAWS_THEN_CHAINS[2:]]
     schedule = (*adaptive.DRAWS_THEN_CHAINS[:2], *stages)
     monkeypatch.setattr(adaptive, "DRAWS_THEN_CHAINS", schedule)

@@ -14,10 +14,10 @@ CORE_FLOATS = 1 << 17
 """Decoder outputs held at a time on a CPU, in floats: a part of a core's own cache."""
 
 VECTORS = 1024
-"""Least number of vectors at once, which share the reading of a decoder's weights."""
+"""Vectors decoded at a time on a CPU, if more: they share the reading of a decoder's weights."""
 
 CACHE_FLOATS = 1 << 20
-"""Most outputs that these may have, in floats: a part of the cores' common cache."""
+"""The most decoder outputs held at a time on a CPU: a part of the cores' common cache."""
 
 ACCELERATOR_FLOATS = 1 << 26
 """Decoder outputs held at a time on a GPU, in floats."""
@@ -68,6 +68,12 @@ def _bfloat16_is_fast(device: str) -> bool:
     return device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
+def perceptron(model: LatentVariableModel) -> MLPDecoder | None:
+    """The model's decoder, if it is one whose layers are known."""
+    decoder = getattr(model, "decoder", None)
+    return decoder if isinstance(decoder, MLPDecoder) else None
+
+
 def log_joint(model: LatentVariableModel, x: Tensor, z: Tensor) -> Tensor:
     """log p(x | z) + log N(z; 0, I) in nats: x (n, *shape), z (S, n, d) -> (S, n)."""
     decode = _decoder_for(model, z)
@@ -94,10 +100,10 @@ def log_joint_gradient(model: LatentVariableModel, x: Tensor, z: Tensor) -> tupl
 
 def _decoder_for(model: LatentVariableModel, z: Tensor) -> Callable[[Tensor], Tensor]:
     """The model's `decode`, or `_decode_about_mean` where that is faster."""
-    decoder, few = getattr(model, "decoder", None), len(z) < FEWEST_DRAWS
-    if not isinstance(decoder, MLPDecoder) or few or torch.is_grad_enabled():
+    decoder, few = perceptron(model), len(z) < FEWEST_DRAWS
+    if decoder is None or few or torch.is_grad_enabled() or product_dtype(z) == z.dtype:
         return model.decode
-    return model.decode if product_dtype(z) == z.dtype else partial(_decode_about_mean, decoder)
+    return partial(_decode_about_mean, decoder)
 
 
 def _decode_about_mean(decoder: MLPDecoder, z: Tensor) -> Tensor:

@@ -1,10 +1,8 @@
 """log p(x) by importance sampling from proposals made for each x, until it is precise enough."""
 
-import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Literal, NamedTuple, assert_never
 
 import numpy as np
@@ -27,7 +25,7 @@ LEAPFROG_STEPS = 2
 
 
 class Stage(NamedTuple):
-    """One stage of the schedule, for every observation that is not precise enough yet."""
+    """A round of draws for the observations that are not precise enough yet."""
 
     draws: int
     """Draws from the proposal, in two halves that judge each other."""
@@ -36,10 +34,10 @@ class Stage(NamedTuple):
     """1: draws are weighted where they are; more: they become chains that move to the posterior."""
 
     then: Literal["nothing", "refine", "add"]
-    """Improvements for those that are still not precise enough.
+    """The improvement of the proposal for those that are still not precise enough.
 
-    The proposal's first Gaussian is refined by gradients, or one more Gaussian is added, found from
-    the draw of the largest weight.
+    Its first Gaussian is refined by gradients, or one more Gaussian is added, found from the draw
+    of the largest weight.
     """
 
     @property
@@ -150,15 +148,17 @@ def _schedule(model: LatentVariableModel, proposal: Mixture) -> tuple[Stage, ...
 
 def _affordable(schedule: tuple[Stage, ...], max_samples: int) -> list[Stage]:
     """The stages that `max_samples` allow, of which the last has all the draws that are left."""
-    last = schedule[-1]
-    more = (last._replace(draws=last.draws << doublings) for doublings in itertools.count(1))
-    stages: list[Stage] = []
-    for stage, following in pairwise(itertools.chain(schedule, more)):
-        left = max_samples - sum(earlier.cost for earlier in stages)
-        if stage.cost + following.cost > left:
-            return [*stages, stage.within(left)]
-        stages.append(stage)
-    raise AssertionError("costs grow without end")
+    stages = list(schedule)
+    while _total(stages) <= max_samples:
+        stages.append(stages[-1]._replace(draws=2 * stages[-1].draws))
+    while len(stages) > 1 and _total(stages) > max_samples:
+        stages.pop()
+    *whole, last = stages
+    return [*whole, last.within(max_samples - _total(whole))]
+
+
+def _total(stages: Sequence[Stage]) -> int:
+    return sum(stage.cost for stage in stages)
 
 
 @dataclass(frozen=True)

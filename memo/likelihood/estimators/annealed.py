@@ -17,7 +17,7 @@ STEP_SIZE = 0.2
 """First size of a leapfrog step, in standard deviations of the Gaussian."""
 
 STEERING = 0.1
-"""Rate at which each observation's step size follows the acceptance rate of its chains."""
+"""Rate at which each observation's step size follows its chains' share of accepted moves."""
 
 WIDENING = 1.2
 """Factor on the Gaussian's standard deviations, so that chains start with more spread than they

@@ -110,8 +110,8 @@ def anneal(
         temperatures: Steps from q to the posterior, at least 2.
         step_size: In units of the path, (n,).
         draws: For each temperature, momenta (S, n, d), and uniform draws (S, n) that accept.
-        steering: How fast step sizes follow the share of accepted moves. Above 0 a chain has a say
-            in later steps of the others, and the mean weight is p(x) only nearly.
+        steering: Rate at which step sizes follow the share of accepted moves. Above 0 a chain has a
+            say in later steps of the others, and the mean weight is p(x) only nearly.
 
     Returns:
         (S, n, d), (S, n) and (n,).

@@ -44,17 +44,13 @@ def _block(model: Estimated, x: Tensor, spec: LikelihoodSpec, streams: Streams) 
     if not isinstance(spec, AdaptiveSpec):
         moments.draw(np.full(len(x), spec.samples))
         return moments.estimates(spent=0)
-    most = ROUND * 2 ** int(math.log2(max(spec.max_samples - ROUND, ROUND) / ROUND))
-    wanted = np.full(len(x), ROUND)
-    spent = ROUND if spec.max_samples >= 2 * ROUND else 0
-    if spent:
-        pilot = _Moments(model, x, streams, stage=0)
-        pilot.draw(wanted)
-        wanted = _enough(pilot.variance / spec.tolerance**2, most)
-    moments.draw(wanted)
+    most = ROUND * 2 ** int(math.log2((spec.max_samples - ROUND) / ROUND))
+    pilot = _Moments(model, x, streams, stage=0)
+    pilot.draw(np.full(len(x), ROUND))
+    moments.draw(_enough(pilot.variance / spec.tolerance**2, most))
     while (more := (moments.std_error > spec.tolerance) & (moments.count < most)).any():
         moments.draw(np.where(more, 2 * moments.count, moments.count))
-    return moments.estimates(spent)
+    return moments.estimates(spent=ROUND)
 
 
 def _enough(draws: NDArray[np.float64], most: int) -> NDArray[np.int64]:

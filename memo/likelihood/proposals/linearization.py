@@ -15,9 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from memo.likelihood.decoding import pieces, product, product_dtype
+from memo.likelihood.decoding import perceptron, pieces, product, product_dtype
 from memo.likelihood.proposals.latent_gaussian import Gaussian
-from memo.models.networks import MLPDecoder
 from memo.models.protocols import LatentVariableModel
 
 
@@ -109,10 +108,10 @@ def is_affine(model: LatentVariableModel, like: Tensor) -> bool:
 
 def linearize(model: LatentVariableModel, q: Gaussian) -> Linearization:
     """The model's decoder under each of n Gaussians: through its layers, or by `cubature`."""
-    decoder = getattr(model, "decoder", None)
-    if isinstance(decoder, MLPDecoder):
-        return moment_propagation(decoder.layers, q.mean, q.factor)
-    return cubature(model, q.mean, q.factor)
+    decoder = perceptron(model)
+    if decoder is None:
+        return cubature(model, q.mean, q.factor)
+    return moment_propagation(decoder.layers, q.mean, q.factor)
 
 
 def moment_propagation(layers: nn.Sequential, mean: Tensor, factor: Tensor) -> Linearization:

@@ -5,17 +5,16 @@ import math
 import torch
 from torch import Tensor
 
-from memo.likelihood.decoding import pieces
+from memo.likelihood.decoding import perceptron, pieces
 from memo.likelihood.proposals.gradients import approximate_by_gradients, climb, has_gradient
 from memo.likelihood.proposals.latent_gaussian import Gaussian, clip_length
 from memo.likelihood.proposals.linearization import linearize
-from memo.models.networks import MLPDecoder
 from memo.models.protocols import LatentVariableModel, ObservationModel
 
 CLIMB_GRADIENTS = 6
 """Gradients of the climb before the steps, each of which costs far less than a step."""
 
-MOST_STEPS = 8
+MOST_STEPS = 4
 """The most Newton steps before the last one."""
 
 LONGEST_STEP = 1.0
@@ -49,7 +48,7 @@ def approximate_posterior(model: LatentVariableModel, x: Tensor, start: Gaussian
     """
     if only_gradients_are_known(model, start.mean):
         return approximate_by_gradients(model, x, start)
-    if _has_layers(model):
+    if perceptron(model) is not None:
         start, _ = climb(model, x, start, CLIMB_GRADIENTS)
     q = start
     for rows in pieces(len(x), max(1, model.latent // CACHES), x[0].numel(), x.device):
@@ -59,11 +58,7 @@ def approximate_posterior(model: LatentVariableModel, x: Tensor, start: Gaussian
 
 def only_gradients_are_known(model: LatentVariableModel, z: Tensor) -> bool:
     """True where proposals are found from gradients; z are any latent variables, (n, d)."""
-    return not _has_layers(model) and has_gradient(model, z)
-
-
-def _has_layers(model: LatentVariableModel) -> bool:
-    return isinstance(getattr(model, "decoder", None), MLPDecoder)
+    return perceptron(model) is None and has_gradient(model, z)
 
 
 def dispersion(model: LatentVariableModel, x: Tensor, z: Tensor) -> Tensor:
