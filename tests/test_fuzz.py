@@ -219,7 +219,7 @@ READERS: dict[str, tuple[Reader, Callable[[Any], bool]]] = {
     "safetensors": (read_tensors, equal_tensors),
     "mapped": (map_tensors, equal_tensors),
     "sealed": (lambda file: read_table(file, OBSERVATIONS)[0], TABLE.equals),
-    "scores": (lambda file: read_scores_file(file)[0], SCORED.equals),
+    "scores": (lambda file: read_scores_file(file).table, SCORED.equals),
     "unsealed": (lambda file: read_table(file, OBSERVATIONS)[0], lambda found: len(found) > 0),
     "facts": (read_facts, lambda found: isinstance(found, dict)),
     "seconds": (read_seconds, lambda found: all(map(math.isfinite, found.values()))),

@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 import torch
 
+from memo.experiments import log_likelihoods
 from memo.likelihood.estimate import estimate_log_likelihood
 from memo.likelihood.importance_weights import LogLikelihood
-from memo.pipeline import score
 from memo.report.experiment_page import render_report
 from memo.report.ranked_scores import UNRELIABLE
 from memo.spec.model_specs import NormalSpec
@@ -76,7 +76,7 @@ def test_estimates_do_not_depend_on_how_many_observations_are_in_memory(chunk, m
             return -0.5 * x.square().sum(-1) - 0.5 * x.shape[-1] * math.log(2 * math.pi)
 
     x = np.random.default_rng(0).standard_normal((100, 3)).astype(np.float32)
-    shared = score._Shared(NormalSpec(kind="normal"), AdaptiveSpec(kind="adaptive"), x)
-    monkeypatch.setattr(score, "CHUNK", chunk)
-    found = score._in_chunks(shared, UnitNormal(), 0, torch.device("cpu"))
+    shared = log_likelihoods._Shared(NormalSpec(kind="normal"), AdaptiveSpec(kind="adaptive"), x)
+    monkeypatch.setattr(log_likelihoods, "CHUNK", chunk)
+    found = log_likelihoods._in_chunks(shared, UnitNormal(), 0, torch.device("cpu"))
     assert np.allclose(found.value, UnitNormal().log_prob(torch.from_numpy(x)).numpy())
