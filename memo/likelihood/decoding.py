@@ -48,7 +48,7 @@ def pieces(count: int, vectors: int, width: int, device: torch.device) -> Iterat
 def product_dtype(like: Tensor) -> torch.dtype:
     """bfloat16 in place of float32 where the device multiplies it faster, else the tensor's own.
 
-    It is off by a part in 256, which is enough for what only shapes a proposal, and for small
+    bfloat16 is off by a part in 256: good enough for what only shapes a proposal, and for small
     deviations from something that is computed in full.
     """
     fast = like.dtype == torch.float32 and _bfloat16_is_fast(like.device.type)

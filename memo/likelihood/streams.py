@@ -35,8 +35,14 @@ class Streams:
         positions: NDArray[np.int64],
         purpose: tuple[int, int, int],
     ) -> Tensor:
-        """Draw (S, ...) for each position in the block by `torch.rand` or `torch.randn`: (S, n,
-        ...)."""
+        """Draws by `torch.rand` or `torch.randn` for n positions in the block, (S, n, ...).
+
+        Args:
+            distribution: `torch.rand` or `torch.randn`.
+            shape: Shape of the draws for one position, (S, ...).
+            positions: Positions of the observations in the block, (n,).
+            purpose: Number of the stage, of the use in it, and of the step in that.
+        """
         size, *rest = shape
         parts = []
         for group in np.unique(positions // ROWS):
