@@ -34,7 +34,7 @@ class ModelPlan:
     words: str
     """Name in messages."""
     fold: FoldModel | None
-    """Its place in the design; None for the full model."""
+    """Place in the design; None for the full model."""
     members: IndexArray
     """Indices of the observations that it is trained on."""
     held_out: IndexArray

@@ -208,7 +208,7 @@ class Frontier:
     statistic: str
     """Name of a statistic of memorization, in words."""
     unit: str
-    """Its unit; empty where it has none."""
+    """Unit of the statistic; empty where it has none."""
     baseline: str
     points: list[FrontierPoint]
     movers: list[Movers] = field(default_factory=list)

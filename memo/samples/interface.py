@@ -58,7 +58,7 @@ class SampleTest:
     statistic: str
     """Column whose relation to memorization is reported; null stands for infinity."""
     columns: Mapping[str, pl.DataType]
-    """Its columns with their types, without `index`."""
+    """Columns of its table with their types, without `index`."""
     nullable: frozenset[str]
     """Columns that may be null."""
     run: Run
