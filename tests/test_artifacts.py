@@ -71,6 +71,7 @@ def test_a_table_that_does_not_fit_its_schema_is_refused(tmp_path: Path) -> None
         "no column 'id'": TABLE.drop("id"),
         "column 'index' is String": TABLE.with_columns(pl.col("index").cast(pl.String)),
         "column 'id' has 1 empty": TABLE.with_columns(id=pl.Series(["a", None])),
+        "no rows": TABLE.clear(),
     }
     for message, table in cases.items():
         with pytest.raises(ArtifactError, match=message):
@@ -79,7 +80,9 @@ def test_a_table_that_does_not_fit_its_schema_is_refused(tmp_path: Path) -> None
         with pytest.raises(ArtifactError, match=message):
             read_table(file, OBSERVATIONS)
         file.unlink()
-    write_table(file, TABLE.clear(), OBSERVATIONS)
+    with pytest.raises(ArtifactError, match="has 0 rows, not 2"):
+        write_table(file, TABLE.clear(), OBSERVATIONS, rows=2)
+    write_table(file, TABLE.clear(), OBSERVATIONS, rows=0)
     assert len(read_table(file, OBSERVATIONS, rows=0)[0]) == 0
     with pytest.raises(ArtifactError, match="no rows"):
         read_table(file, OBSERVATIONS)

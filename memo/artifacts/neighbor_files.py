@@ -37,7 +37,7 @@ class NeighborFile:
             ArtifactError: The file cannot be written.
         """
         facts = {"fingerprint": self.fingerprint}
-        write_table(self.path, table, self.schema, facts, self.nullable)
+        write_table(self.path, table, self.schema, facts, self.nullable, self.observations)
 
     def read(self) -> pl.DataFrame:
         """Read the table.

@@ -49,13 +49,15 @@ def write_table(
     schema: Schema,
     facts: Facts | None = None,
     nullable: Collection[str] = NULLABLE,
+    rows: int | None = None,
 ) -> None:
     """Write a table as Parquet, whole or not at all, with facts about it in its footer.
 
     Raises:
-        ArtifactError: The table does not fit the schema, or the file cannot be written.
+        ArtifactError: The table does not fit the schema, or has other than `rows` rows, or none
+            when that is None; or the file cannot be written.
     """
-    _check(file, table, schema, nullable)
+    _check(file, table, schema, nullable, rows)
     buffer = io.BytesIO()
     metadata = {f"{PREFIX}{name}": fact for name, fact in (facts or {}).items()}
     metadata[f"{PREFIX}digest"] = NO_DIGEST
@@ -107,11 +109,7 @@ def parse_table(
         table, metadata = read_parquet(content)
     except ParquetError as error:
         raise ArtifactError(f"{file}: is not a whole Parquet file: {error}") from None
-    _check(file, table, schema, nullable)
-    if rows is not None and len(table) != rows:
-        raise ArtifactError(f"{file}: has {len(table)} rows, not {rows}")
-    if rows is None and not len(table):
-        raise ArtifactError(f"{file}: has no rows")
+    _check(file, table, schema, nullable, rows)
     facts = {
         name.removeprefix(PREFIX): fact
         for name, fact in metadata.items()
@@ -150,7 +148,9 @@ def _check_digest(content: bytes, file: Path) -> None:
         raise ArtifactError(f"{file}: is not a whole Parquet file: its digest does not hold")
 
 
-def _check(file: Path, table: pl.DataFrame, schema: Schema, nullable: Collection[str]) -> None:
+def _check(
+    file: Path, table: pl.DataFrame, schema: Schema, nullable: Collection[str], rows: int | None
+) -> None:
     missing = [name for name in schema if name not in table.columns]
     if missing:
         raise ArtifactError(f"{file}: has no column {', '.join(map(repr, missing))}")
@@ -162,3 +162,7 @@ def _check(file: Path, table: pl.DataFrame, schema: Schema, nullable: Collection
             raise ArtifactError(f"{file}: column {name!r} has {column.null_count()} empty values")
         if dtype == pl.Float64() and not column.drop_nulls().is_finite().all():
             raise ArtifactError(f"{file}: column {name!r} has values that are not finite")
+    if rows is not None and len(table) != rows:
+        raise ArtifactError(f"{file}: has {len(table)} rows, not {rows}")
+    if rows is None and not len(table):
+        raise ArtifactError(f"{file}: has no rows")
