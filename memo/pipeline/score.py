@@ -43,8 +43,10 @@ def score(experiment: StoredExperiment, executor: Executor) -> Scores:
     missing = [density for density in densities if density.name not in tables]
 
     def words_of_kept() -> str:
+        # An interrupt may come between the writing of a file and the next line: files tell.
+        kept = sum(d.name in tables or _holds(experiment, d) for d in densities)
         return (
-            f"{len(tables)} of {len(densities)} tables of log-likelihoods are kept in "
+            f"{kept} of {len(densities)} tables of log-likelihoods are kept in "
             f"{experiment.layout.log_likelihoods(experiment.name)}; the next run estimates the rest"
         )
 
@@ -68,6 +70,14 @@ def score(experiment: StoredExperiment, executor: Executor) -> Scores:
     write_scores_file(experiment.layout.scores(experiment.name), scores)
     _illustrate(experiment, scores, weights_of)
     return scores
+
+
+def _holds(experiment: StoredExperiment, density: ScoredDensity) -> bool:
+    try:
+        experiment.read_log_likelihoods(density)
+    except ArtifactError:
+        return False
+    return True
 
 
 def _found(experiment: StoredExperiment, density: ScoredDensity) -> pl.DataFrame | None:

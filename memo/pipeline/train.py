@@ -39,8 +39,14 @@ def train(experiment: StoredExperiment, executor: Executor) -> int:
         console.print(f"{name}: {words}", soft_wrap=True)
 
     def words_of_kept() -> str:
+        # An interrupt may come between the writing of a file and the next line: files tell.
+        missing = [
+            model
+            for model in experiment.models
+            if model.name in left and experiment.model_file(model).problem() is not None
+        ]
         return (
-            f"{len(experiment.models) - len(left)} of {len(experiment.models)} models are kept in "
+            f"{len(experiment.models) - len(missing)} of {len(experiment.models)} models are kept in "
             f"{layout.folds(name)}; the next run trains the rest"
         )
 
