@@ -7,12 +7,20 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import psutil
 import pytest
 
+from memo.artifacts.model_files import ModelFile
+from memo.execution.processes import InProcess
+from memo.experiments.log_likelihoods import scored_densities
+from memo.pipeline.score import score
+from memo.pipeline.stored_experiment import StoredExperiment
+from memo.pipeline.train import train
 from tests.conftest import BIN, command, contents, edit, files, until, workers_of
+from tests.in_process import load
 
 LONG = ("epochs: 6, batch_size: 16", "epochs: 20, batch_size: 4")
 
@@ -94,6 +102,33 @@ def test_an_interrupt_ends_within_two_seconds_and_says_what_is_kept(
     assert "Traceback" not in stderr
     kept = int(re.search(r"interrupted; (\d+) of 121 models are kept", stderr).group(1))  # type: ignore[union-attr]
     assert kept == len(list((project / "artifacts" / "folds" / "fast").glob("r*.safetensors")))
+
+
+def test_an_interrupt_right_after_a_file_is_written_counts_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(project, "memo", "prepare", "digits")
+    experiment = load(project)
+    models, tables = len(experiment.models), len(scored_densities(experiment))
+    write_model, write_table = ModelFile.write, StoredExperiment.write_log_likelihoods
+
+    def interrupted_model(self: ModelFile, *arguments: Any) -> None:
+        write_model(self, *arguments)
+        raise KeyboardInterrupt
+
+    def interrupted_table(self: StoredExperiment, *arguments: Any) -> None:
+        write_table(self, *arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ModelFile, "write", interrupted_model)
+        train(experiment, InProcess())
+    assert f"fast: interrupted; 1 of {models} models are kept" in capsys.readouterr().err
+    train(experiment, InProcess())
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(StoredExperiment, "write_log_likelihoods", interrupted_table)
+        score(experiment, InProcess())
+    assert f"fast: interrupted; 1 of {tables} tables" in capsys.readouterr().err
 
 
 def test_an_interrupt_while_workers_start_is_quiet(project: Path) -> None:

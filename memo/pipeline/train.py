@@ -40,13 +40,12 @@ def train(experiment: StoredExperiment, executor: Executor) -> int:
 
     def words_of_kept() -> str:
         # An interrupt may come between the writing of a file and the next line: files tell.
-        missing = [
-            model
+        here = sum(
+            model.name not in left or experiment.model_file(model).problem() is None
             for model in experiment.models
-            if model.name in left and experiment.model_file(model).problem() is not None
-        ]
+        )
         return (
-            f"{len(experiment.models) - len(missing)} of {len(experiment.models)} models are kept in "
+            f"{here} of {len(experiment.models)} models are kept in "
             f"{layout.folds(name)}; the next run trains the rest"
         )
 
