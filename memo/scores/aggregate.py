@@ -2,19 +2,18 @@
 
 With w_i models that had observation i in their training set and v_i that did not,
 
-    U_i = log mean_in p(x_i),   V_i = log mean_out p(x_i),   M_i = U_i - V_i
+    U_i = mean_in log p(x_i),   V_i = mean_out log p(x_i),   M_i = U_i - V_i
 
-(van den Burg & Williams 2021, Algorithm 1). The log of a mean of m terms reads low, by
-Var(p) / (2 m E[p]^2) to first order and by far more where log p varies by several nats between
-models. In K-fold cross-validation U has K - 1 times as many terms as V, so V reads lower than U
-and M is inflated. `balanced` compares like with like, as rarefaction does with the number of
-species in samples of unequal size (Hurlbert 1971): both sides are logs of means over groups of
-m = min(w_i, v_i) models, averaged over disjoint groups and several random groupings. Where the
-density varies alike on both sides, the two biases are then equal and cancel in the difference,
-to every order; what is left is half the difference of the two relative variances, over m.
+(`mean-log`, the default): the expected log density with the observation minus that without it.
+Both means are unbiased for any number of models, so that scores do not move with the number of
+repeats, and designs can be compared.
+
+`paper` takes logs of mean densities instead (van den Burg & Williams 2021, Algorithm 1). The log
+of a mean of m terms reads low, by Var(p) / (2 m E[p]^2) to first order and by far more where log p
+varies by several nats between models: a few models with a high density then decide it, and no
+affordable number of trainings estimates it. The two agree where models differ little.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -22,21 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray: TypeAlias = NDArray[np.float64]
-Method: TypeAlias = Literal["paper", "balanced"]
-
-GROUPS = 64
-"""Least number of random groups that a balanced mean is averaged over."""
-
-AT_ONCE = 1 << 20
-"""Terms of such means in memory at a time, roughly."""
+Method: TypeAlias = Literal["mean-log", "paper"]
 
 
 @dataclass(frozen=True)
 class Aggregate:
-    """Scores of n observations, in nats; every array is (n,) but the last, (blocks, n).
+    """Scores of n observations, in nats; every array is (n,) but `without_block`, (blocks, n).
 
     An observation that has no model on one side has NaN everywhere.
     """
+
+    method: Method
 
     log_p_in: FloatArray
     log_p_out: FloatArray
@@ -45,6 +40,8 @@ class Aggregate:
     """NaN where no jackknife can be taken: all models of a side are in one block."""
     estimator_std_error: FloatArray
     """Part of the standard error that comes from the likelihood estimator alone."""
+    memorization_paper: FloatArray
+    """Scores by the method `paper`, whatever `method` is."""
     mean_log_likelihood_in: FloatArray
     mean_log_likelihood_out: FloatArray
     without_block: FloatArray
@@ -75,42 +72,43 @@ def memorization_scores(
         block: Jackknife block of each model, (models,): in K-fold cross-validation its repeat.
             None where no training set and no training was drawn at random: the standard error is
             then the estimator's alone, and 0 where densities are exact.
-        method: Mean of densities over models: `paper` over all of each side, `balanced` over
-            groups of equal size on both sides (see the module's docstring).
+        method: `mean-log` or `paper` (see the module's docstring).
         known: Marks of the log-likelihoods that there are, (models, n); all of them when None.
 
     Example:
         A density of 1/2 at x with x in training and of 1/8 without: x owes log 4 to itself.
 
         >>> log_p, in_training = np.log([[0.5], [0.125]]), np.array([[True], [False]])
-        >>> scores = memorization_scores(log_p, 0 * log_p, in_training, None, "paper")
+        >>> scores = memorization_scores(log_p, 0 * log_p, in_training, None, "mean-log")
         >>> np.exp(scores.memorization).round(12).tolist(), scores.std_error.tolist()
         ([4.0], [0.0])
     """
     known = np.ones_like(in_training) if known is None else known
     sides = np.stack([in_training & known, ~in_training & known])
-    means, variances = _log_mean_densities(log_likelihood, std_error, sides, method)
-    estimator = np.sqrt(variances.sum(0))
+    side_means = _mean_logs if method == "mean-log" else _log_means
+    means, weights = side_means(log_likelihood, sides)
+    estimator = np.sqrt(np.square(weights * std_error).sum((0, 1)))
+    estimator[np.isnan(means).any(0)] = np.nan
     without = np.empty((0, log_likelihood.shape[1]))
     jackknife = estimator if block is None else np.full_like(estimator, np.nan)
     kept = [] if block is None else [block != left_out for left_out in np.unique(block)]
     if len(kept) > 1:
-        replicates = [
-            _log_mean_densities(log_likelihood[k], std_error[k], sides[:, k], method)[0]
-            for k in kept
-        ]
+        replicates = [side_means(log_likelihood[k], sides[:, k])[0] for k in kept]
         inside, outside = (
             _side_without(side, kept, [means[place] for means in replicates])
             for place, side in enumerate(sides)
         )
         without = inside - outside
         jackknife = np.maximum(jackknife_std_error(without), estimator)
+    paper = _log_means(log_likelihood, sides)[0]
     return Aggregate(
+        method=method,
         log_p_in=means[0],
         log_p_out=means[1],
         memorization=means[0] - means[1],
         std_error=jackknife,
         estimator_std_error=estimator,
+        memorization_paper=paper[0] - paper[1],
         mean_log_likelihood_in=_mean_where(log_likelihood, sides[0]),
         mean_log_likelihood_out=_mean_where(log_likelihood, sides[1]),
         without_block=without,
@@ -144,81 +142,41 @@ def jackknife_std_error(without_block: FloatArray) -> FloatArray:
     return np.asarray(np.sqrt((blocks - 1) / blocks * spread))
 
 
-def _log_mean_densities(
-    log_likelihood: FloatArray, std_error: FloatArray, sides: NDArray[np.bool_], method: Method
+def _mean_logs(
+    log_likelihood: FloatArray, sides: NDArray[np.bool_]
 ) -> tuple[FloatArray, FloatArray]:
-    """U and V, and the variances that the estimator's errors give them: (2, n) each.
+    """Mean of log p over the models of each side, and its derivatives.
 
     Args:
         log_likelihood: (models, n).
-        std_error: (models, n).
         sides: Marks of the models with and without each observation, (2, models, n).
-        method: See `memorization_scores`.
-    """
-    counts = sides.sum(1)
-    means, variances = np.full((2, *counts.shape), np.nan)
-    for pair in np.unique(counts, axis=1).T:
-        if not pair.all():
-            continue
-        columns = np.flatnonzero((counts == pair[:, None]).all(0))
-        for side, member in enumerate(sides):
-            values, errors = (_members(a, member, columns) for a in (log_likelihood, std_error))
-            terms = len(values) if method == "paper" else int(pair.min())
-            means[side, columns], weights = _log_mean_over_groups(values, terms)
-            variances[side, columns] = np.square(weights * errors).sum(0)
-    return means, variances
-
-
-def _members(
-    values: FloatArray, member: NDArray[np.bool_], columns: NDArray[np.int64]
-) -> FloatArray:
-    """Values of the member models of some columns, all of equally many: (members, columns)."""
-    chosen = member[:, columns]
-    return values[:, columns].T[chosen.T].reshape(len(columns), -1).T
-
-
-def _log_mean_over_groups(values: FloatArray, size: int) -> tuple[FloatArray, FloatArray]:
-    """Mean over groups of `size` rows of the log of the mean of exp(values), and its gradient.
-
-    Args:
-        values: (N, g).
-        size: Rows in a group, at most N.
 
     Returns:
-        The means, (g,), and their derivatives with respect to the values, (N, g).
+        (2, n), NaN on both sides where one has no model, and (2, models, n).
     """
-    rows, columns = values.shape
-    groups = rows // size
-    stream = np.random.Generator(np.random.PCG64(rows))
-    groupings = 1 if size in (1, rows) else math.ceil(GROUPS / groups)
-    used = rows if size == 1 else groups * size
-    orders = np.stack([stream.permutation(rows)[:used] for _ in range(groupings)])
-    width = max(1, AT_ONCE // orders.size)
-    parts = [
-        _over_groups(values[:, start : start + width], orders, size)
-        for start in range(0, columns, width)
-    ]
-    mean, gradient = (np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True))
-    return mean, gradient
+    counts = _counts(sides)
+    sums = np.where(sides, log_likelihood, 0.0).sum(1)
+    return np.asarray(sums / counts), np.asarray(sides / counts[:, None])
 
 
-def _over_groups(
-    values: FloatArray, orders: NDArray[np.int64], size: int
+def _log_means(
+    log_likelihood: FloatArray, sides: NDArray[np.bool_]
 ) -> tuple[FloatArray, FloatArray]:
-    """`_log_mean_over_groups` for given groups: every `size` rows of each order are one."""
-    groupings, used = orders.shape
-    groups = used // size
-    grouped = values[orders].reshape(groupings, groups, size, -1)
-    top = grouped.max(2, keepdims=True)
-    parts = np.exp(grouped - np.where(np.isfinite(top), top, 0))
-    total = parts.sum(2, keepdims=True)
-    with np.errstate(divide="ignore", invalid="ignore"):  # of log p = -inf under all of a group
-        mean = (np.log(total / size) + top).mean((1, 2)).sum(0) / groupings
-        shares = (parts / total).reshape(groupings, used, -1) / groups
-    gradient = np.zeros_like(values)
-    for order, share in zip(orders, shares, strict=True):
-        gradient[order] += share
-    return mean, gradient / groupings
+    """Log of the mean of p over the models of each side, and its derivatives; as `_mean_logs`."""
+    counts = _counts(sides)
+    values = np.where(sides, log_likelihood, -np.inf)
+    top = values.max(1, keepdims=True)
+    parts = np.exp(values - np.where(np.isfinite(top), top, 0.0))
+    total = parts.sum(1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):  # of log p = -inf under all of a side
+        return (np.log(total) + top)[:, 0] - np.log(counts), parts / total
+
+
+def _counts(sides: NDArray[np.bool_]) -> FloatArray:
+    """Models of each side, (2, n); NaN on both where one has none."""
+    counts = sides.sum(1).astype(np.float64)
+    counts[:, ~counts.all(0)] = np.nan
+    return counts
 
 
 def _mean_where(values: FloatArray, member: NDArray[np.bool_]) -> FloatArray:

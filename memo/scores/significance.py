@@ -1,10 +1,18 @@
 """Tests of single scores against zero."""
 
+import math
+
 import numpy as np
 import scipy
 from numpy.typing import NDArray
 
 from memo.scores.aggregate import FloatArray
+
+FEWEST_FOR_A_TREND = 50
+"""Fewest observations for which the common level of standard errors may be a function."""
+
+KNOTS = (0.02, 0.25, 0.5, 0.75, 0.9, 0.98)
+"""Knots of that function, as quantiles."""
 
 PRECISION = 1e-9
 """Relative size of Newton's last step; the error that is left is about its square."""
@@ -36,16 +44,20 @@ def significantly_positive(
     return np.asarray(scipy.stats.false_discovery_control(p_values, method="bh") <= rate)
 
 
-def moderated_std_error(std_error: FloatArray, freedom: int) -> tuple[FloatArray, float]:
+def moderated_std_error(
+    std_error: FloatArray, freedom: int, along: FloatArray | None = None
+) -> tuple[FloatArray, float]:
     """Standard errors drawn towards their common level (Smyth 2004, sections 4 and 6.2).
 
     Variances are taken to be s0^2 d0 / chi^2(d0) across observations; d0 and s0 are fitted to the
-    mean and the variance of log s^2.
+    mean and the variance of log s^2. With `along`, s0 is a smooth function of it, as the noise of
+    what is memorized most is larger than that of the rest (Law et al. 2014, "limma-trend").
 
     Args:
         std_error: (n,), each with `freedom` degrees of freedom; zeros are raised to the smallest
             positive one.
         freedom: Degrees of freedom of each.
+        along: What the level may depend on, (n,); needs at least `FEWEST_FOR_A_TREND`.
 
     Returns:
         The moderated standard errors, (n,), and their degrees of freedom.
@@ -56,16 +68,57 @@ def moderated_std_error(std_error: FloatArray, freedom: int) -> tuple[FloatArray
     variance = np.square(np.maximum(std_error, positive.min()))
     half = freedom / 2
     centred = np.log(variance) - scipy.special.digamma(half) + np.log(half)
-    spread = centred.var(ddof=1) - scipy.special.polygamma(1, half) if len(centred) > 1 else 0.0
+    expected, parameters = _trend(centred, along)
+    if len(centred) <= parameters:
+        return np.exp(expected / 2), float(freedom * len(variance))
+    squares = np.square(centred - expected).sum() / (len(centred) - parameters)
+    prior, offset = prior_freedom(float(squares), freedom)
+    if math.isinf(prior):
+        return np.exp(expected / 2), float(freedom * len(variance))
+    level = np.exp(expected + offset)
+    total = prior + freedom
+    return np.sqrt((prior * level + freedom * variance) / total), float(total)
+
+
+def prior_freedom(squares: float, freedom: float) -> tuple[float, float]:
+    """Degrees of freedom d0 of the distribution of variances over observations.
+
+    Args:
+        squares: Variance of log s^2 around its mean.
+        freedom: Degrees of freedom of each s^2.
+
+    Returns:
+        d0, infinite where estimating s^2 explains all of `squares`; and log s0^2 minus the mean of
+        log s^2, which is corrected for its own bias.
+    """
+    spread = squares - float(scipy.special.polygamma(1, freedom / 2))
     if spread <= 0:
-        common = np.full_like(variance, np.exp(centred.mean()))
-        return np.sqrt(common), float(freedom * len(variance))
-    prior_freedom = 2 * _inverse_trigamma(float(spread))
-    level = np.exp(
-        centred.mean() + scipy.special.digamma(prior_freedom / 2) - np.log(prior_freedom / 2)
-    )
-    total = prior_freedom + freedom
-    return np.sqrt((prior_freedom * level + freedom * variance) / total), float(total)
+        return math.inf, 0.0
+    half = _inverse_trigamma(spread)
+    return 2 * half, float(scipy.special.digamma(half) - np.log(half))
+
+
+def _trend(values: FloatArray, along: FloatArray | None) -> tuple[FloatArray, int]:
+    """A smooth function of `along` fitted to values, (n,), and its number of parameters.
+
+    A natural cubic spline in the inverse hyperbolic sine of `along`, with knots at its quantiles.
+    """
+    if along is None or len(values) < FEWEST_FOR_A_TREND or np.ptp(along) == 0:
+        return np.full_like(values, values.mean()), 1
+    middle = np.median(along)
+    scale = np.median(np.abs(along - middle)) or np.ptp(along)
+    place = np.arcsinh((along - middle) / scale)
+    knots = np.unique(np.quantile(place, KNOTS))
+    basis = natural_spline(place, knots)
+    return basis @ np.linalg.lstsq(basis, values, rcond=None)[0], basis.shape[1]
+
+
+def natural_spline(place: FloatArray, knots: FloatArray) -> FloatArray:
+    """Values at (n,) places of natural cubic splines that are 1 at one of the knots: (n, knots)."""
+    spline = scipy.interpolate.CubicSpline(knots, np.eye(len(knots)), bc_type="natural")
+    inside = np.clip(place, knots[0], knots[-1])
+    ends = spline(inside, 1) * (place - inside)[:, None]  # straight lines beyond the knots
+    return np.asarray(spline(inside) + ends)
 
 
 def _inverse_trigamma(value: float) -> float:
