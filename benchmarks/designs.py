@@ -184,7 +184,7 @@ def study(family: Family, n: int, spec: DesignSpec, seed: int) -> Array:
     log_p = np.stack([family.log_p(own, stream) for own in members])
     in_training = np.stack([np.isin(everything, own) for own in members])
     exact = np.zeros_like(log_p)
-    return memorization_scores(log_p, exact, in_training, None, "balanced").memorization
+    return memorization_scores(log_p, exact, in_training, None, "mean-log").memorization
 
 
 def print_coverage() -> None:
@@ -207,7 +207,7 @@ def coverage(models: int, spread: float, count: int, n: int = 2000) -> tuple[flo
     in_training = np.stack([pairs, ~pairs], axis=1).reshape(models, n)
     log_p = np.where(in_training, -20.0, -22.0) + spread * stream.normal(size=(models, n))
     block = np.arange(models) // 2 * count // (models // 2)
-    scores = memorization_scores(log_p, np.zeros_like(log_p), in_training, block, "balanced")
+    scores = memorization_scores(log_p, np.zeros_like(log_p), in_training, block, "mean-log")
     half = stats.t.ppf(0.975, count - 1) * scores.std_error
     held = np.abs(scores.memorization - 2.0) < half
     return float(held.mean()), float(2 * half.mean()), float(half.std() / half.mean())

@@ -255,7 +255,7 @@ def score(
     ] = None,
     aggregate: Annotated[
         str | None,
-        typer.Option(help="With --from: paper or balanced [default], as scoring.aggregate."),
+        typer.Option(help="With --from: mean-log [default] or paper, as scoring.aggregate."),
     ] = None,
 ) -> None:
     """Estimate log-likelihoods under each model, or take a table of them; and score them."""
@@ -446,14 +446,14 @@ def _score_table(file: Path, name: str | None, dataset: str | None, aggregate: s
     name = file.stem if name is None else name
     project = _project.read() if dataset is not None or _project.spec.exists() else None
     require_free_name(name, project)
-    _require_among(aggregate, ["balanced", "paper"], "--aggregate")
+    _require_among(aggregate, ["mean-log", "paper"], "--aggregate")
     if project is not None and dataset is not None:
         select_dataset(project, dataset)
     from memo.commands import score_table as stage
     from memo.commands import terminal
     from memo.report.headlines import summary_headlines
 
-    method: Method = "paper" if aggregate == "paper" else "balanced"
+    method: Method = "paper" if aggregate == "paper" else "mean-log"
     found = stage.score_table(file, _project.layout, name, method, dataset)
     terminal.print_headlines(name, summary_headlines(found.summary))
     for words in found.warnings:

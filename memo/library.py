@@ -153,7 +153,7 @@ def scores_from_log_likelihoods(
     *,
     std_error: ArrayLike | None = None,
     block: ArrayLike | None = None,
-    aggregate: Method = "balanced",
+    aggregate: Method = "mean-log",
     ids: Sequence[object] | None = None,
     labels: Sequence[object] | None = None,
 ) -> pl.DataFrame:

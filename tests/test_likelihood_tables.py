@@ -58,11 +58,11 @@ def run(folder: Path, *arguments: str) -> tuple[int, str]:
 
 def test_a_table_is_scored_as_its_matrix_is(tmp_path: Path) -> None:
     rows = table(std_error=pl.lit(0.1))
-    scores = scored_table(written(tmp_path, rows), "balanced").scores.table
+    scores = scored_table(written(tmp_path, rows), "mean-log").scores.table
     log_p = rows["log_likelihood"].to_numpy().reshape(MODELS, N)
     in_training = rows["in_training"].to_numpy().reshape(MODELS, N)
     errors = np.full_like(log_p, 0.1)
-    expected = memorization_scores(log_p, errors, in_training, np.arange(MODELS), "balanced")
+    expected = memorization_scores(log_p, errors, in_training, np.arange(MODELS), "mean-log")
     assert np.array_equal(scores["memorization"], expected.memorization)
     assert np.array_equal(scores["std_error"], expected.std_error)
     assert scores["id"].to_list() == [str(i) for i in range(N)]
@@ -70,7 +70,7 @@ def test_a_table_is_scored_as_its_matrix_is(tmp_path: Path) -> None:
 
 def test_rows_types_and_names_of_models_do_not_matter(tmp_path: Path) -> None:
     rows = table()
-    truth = scored_table(written(tmp_path, rows), "balanced").scores.table
+    truth = scored_table(written(tmp_path, rows), "mean-log").scores.table
     shuffled = rows.sample(fraction=1, shuffle=True, seed=1)
     for name, variant in {
         "typed.parquet": shuffled,
@@ -81,21 +81,21 @@ def test_rows_types_and_names_of_models_do_not_matter(tmp_path: Path) -> None:
             pl.col("in_training").cast(pl.String).str.to_uppercase()
         ),
     }.items():
-        found = scored_table(written(tmp_path, variant, name), "balanced").scores.table
+        found = scored_table(written(tmp_path, variant, name), "mean-log").scores.table
         assert found.equals(truth), name
 
 
 def test_missing_pairs_count_as_models_that_are_not_there(tmp_path: Path) -> None:
     """The score of an observation that only some models know is that of those models."""
     rows = table().filter((pl.col("index") % 4 > 0) | ~pl.col("model").is_in([1, 5]))
-    partial = scored_table(written(tmp_path, rows), "balanced").scores.table
+    partial = scored_table(written(tmp_path, rows), "mean-log").scores.table
     alone = scored_table(
-        written(tmp_path, table().filter(~pl.col("model").is_in([1, 5]))), "balanced"
+        written(tmp_path, table().filter(~pl.col("model").is_in([1, 5]))), "mean-log"
     ).scores.table
     of_some = pl.col("index") % 4 == 0
     a, b = partial.filter(of_some), alone.filter(of_some)
     assert np.allclose(a["memorization"], b["memorization"], atol=1e-12)
-    whole = scored_table(written(tmp_path, table()), "balanced").scores.table
+    whole = scored_table(written(tmp_path, table()), "mean-log").scores.table
     assert partial.filter(~of_some).equals(whole.filter(~of_some))
 
 
@@ -110,11 +110,11 @@ def test_too_few_models_are_counted_and_named(tmp_path: Path) -> None:
         .then(pl.col("model") > 0)
         .otherwise(pl.col("in_training"))
     )
-    found = score_table(written(tmp_path, rows), Layout(tmp_path), "mine", "balanced")
+    found = score_table(written(tmp_path, rows), Layout(tmp_path), "mine", "mean-log")
     scores = pl.read_parquet(found.scores)
     assert scores["index"].to_list() == list(range(2, N))
     assert scores.filter(pl.col("std_error").is_null())["index"].to_list() == [2]
-    before = scored_table(written(tmp_path, table()), "balanced").scores.table
+    before = scored_table(written(tmp_path, table()), "mean-log").scores.table
     same = pl.col("index") > 2
     assert scores.filter(same)["std_error"].equals(before.filter(same)["std_error"])
     without, with_, single = found.warnings
@@ -189,7 +189,7 @@ def test_what_is_asked_for_wrongly(tmp_path: Path) -> None:
         (("--from", str(tmp_path)), "is neither .csv nor .parquet"),
         (("../up", "--from", good), "'../up' is not a valid name"),
         (("compare", "--from", good), "'compare' has other results already"),
-        (("--from", good, "--aggregate", "mean"), "'mean' is not one of balanced, paper"),
+        (("--from", good, "--aggregate", "mean"), "'mean' is not one of mean-log, paper"),
         (("--from", good, "--dataset", "digits"), "params.yaml: no such file"),
         (("x", "--dataset", "digits"), "--dataset and --aggregate go with --from"),
         ((), "name an experiment, or a table by --from"),
@@ -243,7 +243,7 @@ def test_no_bytes_end_in_a_traceback(
     file = tmp_path_factory.getbasetemp() / "any.csv"
     file.write_bytes(content)
     with pytest.raises(InputError, match=r"^[^\n]*any\.csv: [^\n]+$"):
-        scored_table(file, "balanced")
+        scored_table(file, "mean-log")
 
 
 values = st.one_of(
@@ -259,7 +259,7 @@ entries = st.dictionaries(
 
 @settings(max_examples=200)
 @given(
-    entries=entries, member=st.integers(0, 2**30 - 1), method=st.sampled_from(["paper", "balanced"])
+    entries=entries, member=st.integers(0, 2**30 - 1), method=st.sampled_from(["paper", "mean-log"])
 )
 def test_any_scheme_of_training_sets_is_scored_or_refused(
     tmp_path_factory: pytest.TempPathFactory, entries: dict, member: int, method: str

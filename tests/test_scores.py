@@ -43,15 +43,18 @@ def simulate(
     n: int = 4000,
     seed: int = 0,
 ) -> tuple[np.ndarray, float]:
-    """Scores where log p is normal over models, and the score that infinitely many would give."""
+    """Scores where log p is normal over models, and the score that infinitely many would give.
+
+    E log p = m; log E p = m + s^2 / 2.
+    """
     rng = np.random.default_rng(seed)
     in_training, repeat = k_fold(n, folds, repeats, rng)
     mean_in, mean_out = -20.0, -25.0
     noise = rng.normal(size=in_training.shape)
     log_p = np.where(in_training, mean_in + std_in * noise, mean_out + std_out * noise)
     scores = memorization_scores(log_p, np.zeros_like(log_p), in_training, repeat, method)
-    # E[exp(N(m, s^2))] = exp(m + s^2 / 2)
-    truth = mean_in - mean_out + (std_in**2 - std_out**2) / 2
+    of_mean_densities = (std_in**2 - std_out**2) / 2
+    truth = mean_in - mean_out + (of_mean_densities if method == "paper" else 0.0)
     return scores.memorization, truth
 
 
@@ -67,70 +70,63 @@ def test_formulas_of_the_paper_by_hand() -> None:
     assert np.allclose(scores.mean_log_likelihood_in, np.log([0.05, 0.12]) / 2)
 
 
+@pytest.mark.parametrize("repeats", [1, 3])
 @pytest.mark.parametrize("folds", [2, 5, 10])
-def test_balanced_with_one_repeat_is_the_difference_of_mean_logs(folds: int) -> None:
+def test_scores_are_differences_of_mean_logs(folds: int, repeats: int) -> None:
     rng = np.random.default_rng(1)
-    in_training, repeat = k_fold(60, folds, 1, rng)
+    in_training, repeat = k_fold(60, folds, repeats, rng)
     log_p = rng.normal(-10, 3, in_training.shape)
-    scores = memorization_scores(log_p, np.zeros_like(log_p), in_training, repeat, "balanced")
+    scores = memorization_scores(log_p, np.zeros_like(log_p), in_training, repeat, "mean-log")
     expected = [log_p[m, i].mean() - log_p[~m, i].mean() for i, m in enumerate(in_training.T)]
     assert np.allclose(scores.memorization, expected)
+    logs = special.logsumexp
+    paper = [
+        logs(log_p[m, i]) - np.log(m.sum()) - logs(log_p[~m, i]) + np.log((~m).sum())
+        for i, m in enumerate(in_training.T)
+    ]
+    assert np.allclose(scores.memorization_paper, paper)
 
 
-def test_methods_agree_where_both_sides_have_equally_many_models() -> None:
+def test_methods_agree_where_models_differ_little() -> None:
+    """log E p - E log p = s^2 / 2, which is nothing for small s."""
     rng = np.random.default_rng(2)
     in_training, repeat = k_fold(40, 2, 3, rng)
-    log_p = rng.normal(-10, 3, in_training.shape)
-    paper, balanced = (
-        memorization_scores(log_p, np.zeros_like(log_p), in_training, repeat, method).memorization
-        for method in ("paper", "balanced")
-    )
-    assert np.allclose(paper, balanced)
+    log_p = np.where(in_training, -10, -12) + 1e-3 * rng.normal(size=in_training.shape)
+    scores = memorization_scores(log_p, np.zeros_like(log_p), in_training, repeat, "mean-log")
+    assert np.allclose(scores.memorization, scores.memorization_paper, rtol=0, atol=1e-5)
+    assert not np.allclose(scores.memorization, scores.memorization_paper, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("method", ["paper", "balanced"])
+@pytest.mark.parametrize("method", ["paper", "mean-log"])
 def test_no_spread_between_models_gives_the_exact_difference(method: str) -> None:
     scores, truth = simulate(method, std_in=0.0, std_out=0.0)
     assert np.allclose(scores, truth)
 
 
-@pytest.mark.parametrize("repeats", [1, 3, 10])
-@pytest.mark.parametrize("std", [1.0, 3.0, 6.0])
-def test_simulation_balanced_is_unbiased_where_densities_vary_alike(
-    std: float, repeats: int
+@pytest.mark.parametrize("repeats", [1, 2, 3, 10])
+@pytest.mark.parametrize(("std_in", "std_out"), [(1.0, 1.0), (2.0, 4.0), (4.0, 2.0), (6.5, 9.9)])
+def test_scores_do_not_move_with_the_number_of_repeats(
+    std_in: float, std_out: float, repeats: int
 ) -> None:
-    """The mean that decides the default: the score against the known one, on 4,000 observations."""
-    bias = {}
-    for method in ("paper", "balanced"):
-        scores, truth = simulate(method, std_in=std, std_out=std, repeats=repeats)
-        bias[method] = scores.mean() - truth
-        error = scores.std() / math.sqrt(len(scores))
-    assert abs(bias["balanced"]) < 4 * error
-    assert bias["paper"] > 0
-    assert abs(bias["balanced"]) < bias["paper"] / 3
+    """The simulation that decides the default: 4,000 observations with a known score."""
+    scores, truth = simulate("mean-log", std_in=std_in, std_out=std_out, repeats=repeats)
+    assert abs(scores.mean() - truth) < 4 * scores.std() / math.sqrt(len(scores))
 
 
-@pytest.mark.parametrize(("std_in", "std_out"), [(1.0, 2.0), (2.0, 3.0), (2.0, 1.0), (3.0, 2.0)])
-def test_simulation_where_densities_vary_differently(std_in: float, std_out: float) -> None:
-    """Held-out log-likelihoods usually vary more; then balanced is the less biased one still."""
-    bias = {
-        method: np.subtract(*simulate(method, std_in=std_in, std_out=std_out)).mean()
-        for method in ("paper", "balanced")
-    }
-    if std_out >= std_in:
-        assert abs(bias["balanced"]) < abs(bias["paper"])
-    # First order (density's relative variance e^{s^2} - 1): only where that is small is the rest
-    # of the bias, half the difference of the relative variances over L, a good description.
-    assert np.sign(bias["balanced"]) == np.sign(std_out - std_in)
+@pytest.mark.parametrize("std", [2.0, 4.0])
+def test_the_score_of_the_paper_moves_with_the_number_of_repeats(std: float) -> None:
+    few, truth = simulate("paper", std_in=std, std_out=std, repeats=1)
+    many, _ = simulate("paper", std_in=std, std_out=std, repeats=20)
+    assert few.mean() - truth > 2 * (many.mean() - truth) > 0
 
 
 def test_simulation_of_a_normal_density_whose_score_is_known_exactly() -> None:
-    """A fits N(mean of the training set + noise, 1); the score integrates the noise out."""
+    """A fits N(mean of the training set + noise, 1); both scores have a closed form."""
     rng = np.random.default_rng(3)
     n, folds, repeats, noise = 30, 10, 3, 0.8
     x = rng.normal(size=n)
     kept = n - n // folds
-    bias = {"paper": [], "balanced": []}
+    bias = {"paper": [], "mean-log": []}
     for _ in range(60):
         in_training, repeat = k_fold(n, folds, repeats, rng)
         means = np.array([x[members].mean() for members in in_training])
@@ -142,13 +138,13 @@ def test_simulation_of_a_normal_density_whose_score_is_known_exactly() -> None:
             ).memorization
             found.append(scores.mean())
     exact = np.mean([_exact_normal_score(x, i, kept, noise) for i in range(n)])
-    error = np.std(bias["balanced"]) / math.sqrt(60)
-    assert abs(np.mean(bias["balanced"]) - exact) < abs(np.mean(bias["paper"]) - exact)
-    assert abs(np.mean(bias["balanced"]) - exact) < 4 * error + 0.02
+    error = np.std(bias["mean-log"]) / math.sqrt(60)
+    assert abs(np.mean(bias["mean-log"]) - exact) < 4 * error + 0.002
+    assert np.mean(bias["paper"]) - exact > 4 * error
 
 
 def _exact_normal_score(x: np.ndarray, i: int, kept: int, noise: float) -> float:
-    """log E[p | i in the training set] - log E[p | i out of it], over training sets and noise.
+    """E[log p | i in the training set] - E[log p | i out of it], over training sets and noise.
 
     A training set is `kept` of n drawn without replacement: its mean is close to normal, with the
     hypergeometric variance.
@@ -156,12 +152,12 @@ def _exact_normal_score(x: np.ndarray, i: int, kept: int, noise: float) -> float
     others = np.delete(x, i)
     n = len(others)
 
-    def density(fixed: float, drawn: int) -> float:
+    def log_density(fixed: float, drawn: int) -> float:
         mean = (fixed + drawn * others.mean()) / kept
         sampling = others.var(ddof=1) * drawn * (1 - drawn / n) / kept**2
-        return float(stats.norm.logpdf(x[i], mean, math.sqrt(1 + noise**2 + sampling)))
+        return float(stats.norm.logpdf(x[i], mean)) - (noise**2 + sampling) / 2
 
-    return density(x[i], kept - 1) - density(0.0, kept)
+    return log_density(x[i], kept - 1) - log_density(0.0, kept)
 
 
 def test_standard_errors_match_the_spread_over_studies() -> None:
@@ -171,7 +167,7 @@ def test_standard_errors_match_the_spread_over_studies() -> None:
     for _ in range(300):
         in_training, repeat = k_fold(20, 5, 6, rng)
         log_p = np.where(in_training, -20.0, -22.0) + 0.7 * rng.normal(size=in_training.shape)
-        scores = memorization_scores(log_p, np.zeros_like(log_p), in_training, repeat, "balanced")
+        scores = memorization_scores(log_p, np.zeros_like(log_p), in_training, repeat, "mean-log")
         values.append(scores.memorization)
         errors.append(scores.std_error)
     scatter = np.std(values, axis=0).mean()
@@ -186,7 +182,7 @@ def test_estimator_error_is_the_delta_methods() -> None:
     error = rng.uniform(0.01, 0.1, in_training.shape)
     runs = [
         memorization_scores(
-            truth + error * rng.normal(size=truth.shape), error, in_training, repeat, "balanced"
+            truth + error * rng.normal(size=truth.shape), error, in_training, repeat, "mean-log"
         )
         for _ in range(400)
     ]
@@ -198,14 +194,14 @@ def test_the_standard_error_is_never_below_the_estimators() -> None:
     rng = np.random.default_rng(6)
     in_training, repeat = k_fold(12, 3, 2, rng)
     log_p = np.zeros(in_training.shape)
-    scores = memorization_scores(log_p, np.ones_like(log_p), in_training, repeat, "balanced")
+    scores = memorization_scores(log_p, np.ones_like(log_p), in_training, repeat, "mean-log")
     assert (scores.std_error == scores.estimator_std_error).all()
 
 
 def test_one_repeat_has_no_standard_error() -> None:
     in_training, repeat = k_fold(12, 3, 1, np.random.default_rng(0))
     log_p = np.zeros(in_training.shape)
-    scores = memorization_scores(log_p, log_p, in_training, repeat, "balanced")
+    scores = memorization_scores(log_p, log_p, in_training, repeat, "mean-log")
     assert np.isnan(scores.std_error).all()
     assert scores.without_block.shape == (0, 12)
 
@@ -216,7 +212,7 @@ def test_scores_do_not_depend_on_units_of_density(shift: float, seed: int) -> No
     in_training, repeat = k_fold(9, 3, 2, rng)
     log_p = rng.normal(size=in_training.shape)
     zero = np.zeros_like(log_p)
-    for method in ("paper", "balanced"):
+    for method in ("paper", "mean-log"):
         before, after = (
             memorization_scores(values, zero, in_training, repeat, method).memorization
             for values in (log_p, log_p + shift)
@@ -233,7 +229,7 @@ def test_scores_do_not_depend_on_the_order_of_observations(seed: int) -> None:
     order = rng.permutation(7)
     block = np.zeros(9, np.int64)
     zero = np.zeros_like(log_p)
-    for method in ("paper", "balanced"):
+    for method in ("paper", "mean-log"):
         scores = memorization_scores(log_p, zero, in_training, block, method).memorization
         shuffled = memorization_scores(
             log_p[:, order], zero, in_training[:, order], block, method
@@ -244,7 +240,7 @@ def test_scores_do_not_depend_on_the_order_of_observations(seed: int) -> None:
 def test_an_observation_without_models_on_one_side_has_no_score() -> None:
     in_training = np.array([[True, True, False], [True, False, False]])
     log_p = np.array([[0.0, 1.0, 2.0], [0.0, 0.5, 2.0]])
-    for method in ("paper", "balanced"):
+    for method in ("paper", "mean-log"):
         scores = memorization_scores(log_p, 0 * log_p, in_training, np.arange(2), method)
         assert np.isnan(scores.memorization).tolist() == [True, False, True]
         assert scores.memorization[1] == 0.5
@@ -268,7 +264,7 @@ def test_the_jackknife_of_single_models_is_that_of_two_samples() -> None:
         for i, m in enumerate(in_training.T)
     ]
     assert np.allclose(scores.std_error, np.sqrt(expected), rtol=1e-2)
-    balanced = memorization_scores(log_p, zero, in_training, np.arange(models), "balanced")
+    balanced = memorization_scores(log_p, zero, in_training, np.arange(models), "mean-log")
     assert np.allclose(balanced.std_error, np.sqrt(expected), rtol=0.2)
 
 
@@ -280,7 +276,7 @@ def test_errors_of_random_training_sets_hold_what_they_should() -> None:
     known = rng.random((models, n)) < 0.9
     log_p = np.where(in_training, -20.0, -22.0) + 0.7 * rng.normal(size=(models, n))
     block = np.arange(models) * blocks // models
-    scores = memorization_scores(log_p, 0 * log_p, in_training, block, "balanced", known)
+    scores = memorization_scores(log_p, 0 * log_p, in_training, block, "mean-log", known)
     half = stats.t.ppf(0.975, blocks - 1) * scores.std_error
     held = np.abs(scores.memorization - 2) < half
     assert 0.93 < held.mean() < 0.97
@@ -293,7 +289,7 @@ def test_what_is_not_known_is_as_if_it_were_not_there(seed: int) -> None:
     in_training, known = rng.random((2, 12, 5)) < 0.6
     log_p, errors = rng.normal(size=(12, 5)), rng.random((12, 5))
     block = np.arange(12) // 2
-    for method in ("paper", "balanced"):
+    for method in ("paper", "mean-log"):
         together = memorization_scores(log_p, errors, in_training, block, method, known)
         for i, rows in enumerate(known.T):
             alone = memorization_scores(
@@ -413,21 +409,20 @@ def test_different_observations_cannot_be_compared() -> None:
         compare_scores(Scores(a), Scores(b), same_partitions=True)
 
 
-def test_group_means_have_the_right_gradient() -> None:
-    from memo.scores.aggregate import _log_mean_over_groups
-
+@pytest.mark.parametrize("method", ["paper", "mean-log"])
+def test_errors_go_through_scores_by_their_derivatives(method: str) -> None:
+    """One log-likelihood with a small error: that of the score is the change that it makes."""
     rng = np.random.default_rng(10)
-    values = rng.normal(size=(7, 2))
-    _, gradient = _log_mean_over_groups(values, 3)
-    for row, column in np.ndindex(values.shape):
-        nudge = np.zeros_like(values)
-        nudge[row, column] = 1e-6
-        up, down = (_log_mean_over_groups(values + s * nudge, 3)[0][column] for s in (1, -1))
-        assert gradient[row, column] == pytest.approx((up - down) / 2e-6, abs=1e-7)
-    assert np.allclose(gradient.sum(0), 1)
-    assert np.isclose(
-        special.logsumexp(values[:, 0]) - np.log(7), _log_mean_over_groups(values, 7)[0][0]
-    )
+    log_p = rng.normal(size=(7, 1))
+    in_training = np.arange(7)[:, None] < 4
+    for model in range(7):
+        error = np.where(np.arange(7) == model, 1e-6, 0.0)[:, None]
+        up, down = (
+            memorization_scores(log_p + sign * error, error, in_training, None, method)
+            for sign in (1, -1)
+        )
+        change = abs(up.memorization[0] - down.memorization[0]) / 2
+        assert up.estimator_std_error[0] == pytest.approx(change, rel=1e-5)
 
 
 @pytest.mark.parametrize("value", [1e-12, 1e-5, 0.01, 0.7, 1.0, 1.6449, 9.0, 1e4, 1e9, 0.9e12])

@@ -135,7 +135,7 @@ def test_scores_with_stacking_and_without_agree_within_their_error(digits: Prepa
         ]
         estimates = [_log_likelihood(t, x, size, digits.shape) for t in trained]
         log_p, error = (np.stack(rows) for rows in zip(*estimates, strict=True))
-        found.append(memorization_scores(log_p, error, in_training, repeat, "balanced"))
+        found.append(memorization_scores(log_p, error, in_training, repeat, "mean-log"))
     alone, stacked = found
     z = (alone.memorization - stacked.memorization) / np.hypot(alone.std_error, stacked.std_error)
     assert abs(z.mean()) < 4 * z.std() / math.sqrt(n)

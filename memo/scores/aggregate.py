@@ -169,7 +169,8 @@ def _log_means(
     parts = np.exp(values - np.where(np.isfinite(top), top, 0.0))
     total = parts.sum(1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):  # of log p = -inf under all of a side
-        return (np.log(total) + top)[:, 0] - np.log(counts), parts / total
+        means, shares = (np.log(total) + top)[:, 0] - np.log(counts), parts / total
+    return np.asarray(means), np.asarray(shares)
 
 
 def _counts(sides: NDArray[np.bool_]) -> FloatArray:

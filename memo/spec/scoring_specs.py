@@ -142,13 +142,12 @@ class ScoringSpec(Spec):
         default=AdaptiveSpec(kind="adaptive"),
         description="Estimator of log p(x) where it has no closed form.",
     )
-    aggregate: Literal["paper", "balanced"] = Field(
-        default="balanced",
-        description="Aggregation of log-likelihoods under many models into one score. paper: the "
-        "log of the mean density over all models trained with the observation, minus that over "
-        "all models trained without it. balanced: the same with equally many models on both "
-        "sides, averaged over groups of models, so that the bias of the log of a mean of few "
-        "terms cancels in the difference.",
+    aggregate: Literal["mean-log", "paper"] = Field(
+        default="mean-log",
+        description="Aggregation of log-likelihoods under many models into one score. mean-log: "
+        "the mean log density over all models trained with the observation, minus that over all "
+        "models trained without it; unbiased for any number of models. paper: logs of mean "
+        "densities in place of means of logs, which a few models with a high density decide.",
     )
     samples: SamplesSpec = Field(
         default=SamplesSpec(), description="Samples that are drawn, for tests on samples."
