@@ -1,6 +1,7 @@
 """Scores against closed forms and simulations with a known answer."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -20,7 +21,7 @@ from memo.scores.significance import (
     significantly_positive,
 )
 from memo.scores.statistics import STATISTICS, Statistic
-from memo.scores.summaries import quantile_curve, summarize
+from memo.scores.summaries import jackknifed, quantile_curve, summarize
 from memo.scores.table import Scores
 
 Rng = np.random.Generator
@@ -315,12 +316,13 @@ def test_statistics_take_their_error_from_observations_that_have_one() -> None:
     )
     whole, part = summarize(table), summarize(partial)
     assert part.repeats == whole.repeats == 3
-    for name, estimate in whole.memorization.items():
-        assert part.memorization[name].value == estimate.value
-        assert part.memorization[name].std_error == pytest.approx(estimate.std_error, rel=1e-9)
+    for statistic in STATISTICS.values():
+        found = [jackknifed(statistic, Scores(each)) for each in (table, partial)]
+        assert found[0].value == found[1].value
+        assert found[0].std_error == pytest.approx(found[1].std_error, rel=1e-9)
     assert part.significant is not None
     paired = compare_scores(Scores(table), Scores(partial), same_partitions=True)
-    assert paired.statistics["q95"].std_error == pytest.approx(0, abs=1e-9)
+    assert paired.statistics["mean"].std_error == pytest.approx(0, abs=1e-9)
 
 
 def test_moderated_variances_recover_their_prior() -> None:
@@ -361,6 +363,9 @@ def scores_table(memorization: np.ndarray, without: np.ndarray, out: np.ndarray)
             "log_p_in": memorization + out,
             "log_p_out": out,
             "memorization": memorization,
+            "low": memorization - 2,
+            "high": memorization + 2,
+            "memorization_shrunk": memorization / 2,
             "std_error": np.ones(n),
             "estimator_std_error": np.zeros(n),
             "mean_log_likelihood_in": memorization + out,
@@ -374,12 +379,20 @@ def scores_table(memorization: np.ndarray, without: np.ndarray, out: np.ndarray)
 def test_summary_of_a_known_distribution() -> None:
     m = np.linspace(0, 1, 1001)
     replicates = np.stack([m - 0.1, m, m + 0.1])
-    summary = summarize(scores_table(m, replicates, np.full(1001, -3.0)))
+    table = scores_table(m, replicates, np.full(1001, -3.0))
+    summary = summarize(table.with_columns(std_error=pl.lit(0.0)))
     assert summary.memorization["q95"].value == pytest.approx(0.95)
     assert summary.memorization["q99.9"].value == pytest.approx(0.999)
+    assert all(e.low == e.value == e.high for e in summary.memorization.values())
+    assert summary.above_threshold.value == 0
+    noisy = Scores(table)
     # Jackknife of -0.1, 0, 0.1 by hand: sqrt(2/3 * 0.02)
-    for estimate in summary.memorization.values():
-        assert estimate.std_error == pytest.approx(math.sqrt(2 / 3 * 0.02))
+    error = math.sqrt(2 / 3 * 0.02)
+    for statistic in STATISTICS.values():
+        assert jackknifed(statistic, noisy).std_error == pytest.approx(error)
+    mean = summarize(noisy).memorization["mean"]
+    half = stats.t.ppf(0.975, 2) * error
+    assert (mean.low, mean.high) == pytest.approx((0.5 - half, 0.5 + half))
     assert summary.held_out_log_likelihood.value == -3.0
     assert summary.gap.value == pytest.approx(0.5)
 
@@ -394,11 +407,19 @@ def test_comparison_pairs_observations_and_repeats() -> None:
     paired = compare_scores(Scores(a), Scores(b), same_partitions=True)
     assert paired.mean_memorization.value == pytest.approx(-1)
     assert paired.mean_memorization.std_error == pytest.approx(0, abs=1e-9)
-    assert paired.statistics["q95"].std_error == pytest.approx(0, abs=1e-9)
+    assert paired.statistics["mean"].std_error == pytest.approx(0, abs=1e-9)
     assert paired.held_out_log_likelihood.value == pytest.approx(0.5)
     assert paired.rank_correlation == pytest.approx(1)
     apart = compare_scores(Scores(a), Scores(b), same_partitions=False)
-    assert apart.statistics["q95"].std_error > 0.1
+    assert apart.statistics["mean"].std_error > 0.1
+    # Intervals of both sides, combined as if they were independent.
+    before, after = (summarize(side).memorization["q95"] for side in (a, b))
+    assert before.low < before.value < before.high
+    found = apart.statistics["q95"]
+    assert found.value == after.value - before.value
+    assert found.value - found.low == pytest.approx(
+        math.hypot(after.value - after.low, before.high - before.value)
+    )
 
 
 def test_different_observations_cannot_be_compared() -> None:
@@ -495,7 +516,7 @@ def test_a_statistic_that_is_registered_is_shown_everywhere(monkeypatch) -> None
     share = Statistic("Share above 1", "Many.", lambda m: (m > 1).mean(), unit="")
     monkeypatch.setitem(STATISTICS, "q75", quartile)
     monkeypatch.setitem(STATISTICS, "above", share)
-    scores = two_epochs()
+    scores = replace(two_epochs(), table=two_epochs().table.with_columns(std_error=pl.lit(0.0)))
     summary = summarize(scores)
     assert metrics(summary)["memorization"]["q75"] == 3
     assert metrics(summary)["memorization"]["above"] == 0.6

@@ -21,23 +21,24 @@ def score_intervals(
     Args:
         memorization: (n,), nats.
         std_error: Jackknife standard errors, (n,); NaN where there is none, 0 where exact.
-        blocks: Blocks that the jackknife left out in turn.
+        blocks: Blocks that the jackknife left out in turn; 0 where standard errors are the
+            likelihood estimator's alone, and known.
 
     Returns:
         Lower and upper ends, (n,) each; NaN where there is no standard error.
 
     Example:
-        >>> low, high = score_intervals(np.zeros(3), np.array([0.0, 0.0, 0.0]), blocks=1)
+        >>> low, high = score_intervals(np.zeros(3), np.array([0.0, 0.0, 0.0]), blocks=0)
         >>> low.tolist() == high.tolist() == [0.0, 0.0, 0.0]
         True
     """
     half = np.full_like(memorization, np.nan)
     half[std_error == 0] = 0.0
     known = std_error >= 0
-    if (std_error[known] > 0).any():
-        moderated, freedom = moderated_std_error(
-            std_error[known], max(blocks - 1, 1), memorization[known]
-        )
+    if not blocks:
+        half[known] = scipy.stats.norm.ppf((1 + LEVEL) / 2) * std_error[known]
+    elif (std_error[known] > 0).any():
+        moderated, freedom = moderated_std_error(std_error[known], blocks - 1, memorization[known])
         half[known] = scipy.stats.t.ppf((1 + LEVEL) / 2, freedom) * moderated
     return memorization - half, memorization + half
 

@@ -85,7 +85,8 @@ def posterior(memorization: FloatArray, std_error: FloatArray, blocks: int) -> P
         memorization: Scores, (n,), nats.
         std_error: Jackknife standard errors, (n,); zeros where scores are exact, which are then
             the true ones. Where an observation has none (NaN), it gets the median one.
-        blocks: Blocks that the jackknife left out in turn; `blocks` - 1 degrees of freedom.
+        blocks: Blocks that the jackknife left out in turn, at least two; `blocks` - 1 degrees of
+            freedom.
 
     Returns:
         The same draws for the same arguments.
@@ -113,7 +114,7 @@ def posterior(memorization: FloatArray, std_error: FloatArray, blocks: int) -> P
     noise = fit_noise(
         memorization[some],
         errors[some],
-        max(blocks - 1, 1),
+        blocks - 1,
         (edges[1:] + edges[:-1]) / 2,
         _shares(edges, 0.0, narrowest),
     )

@@ -25,6 +25,10 @@ class Statistic:
     """From memorization, (n,) nats, to a number."""
     unit: str = "nats"
     """Unit of that number, empty where it has none. Those in nats share one chart over epochs."""
+    linear: bool = False
+    """True for a mean: noise leaves it where it is, and it is taken of the scores as they stand.
+    All others are taken of the true scores, as far as these are known (`memo.scores.shrinkage`):
+    of noisy ones, a high quantile is too high."""
 
     def __call__(self, memorization: FloatArray) -> float:
         """Value for the scores (n,) in nats."""
@@ -37,7 +41,10 @@ def _quantile(level: float) -> Callable[[FloatArray], np.floating]:
 
 STATISTICS = {
     "mean": Statistic(
-        "Mean", "What an average observation owes to its own presence in training.", np.mean
+        "Mean",
+        "What an average observation owes to its own presence in training.",
+        np.mean,
+        linear=True,
     ),
     "q50": Statistic(
         "Median", "Half of the observations are memorized less than this.", _quantile(0.5)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from memo.errors import InputError
 from memo.scores.aggregate import Aggregate, FloatArray
+from memo.scores.intervals import score_intervals
 
 SCORES: dict[str, pl.DataType] = {
     "index": pl.Int64(),
@@ -19,8 +20,15 @@ SCORES: dict[str, pl.DataType] = {
     "log_p_in": pl.Float64(),
     "log_p_out": pl.Float64(),
     "memorization": pl.Float64(),
+    "low": pl.Float64(),
+    "high": pl.Float64(),
     "std_error": pl.Float64(),
     "estimator_std_error": pl.Float64(),
+    "memorization_shrunk": pl.Float64(),
+    "shrunk_low": pl.Float64(),
+    "shrunk_high": pl.Float64(),
+    "above_threshold": pl.Float64(),
+    "memorization_paper": pl.Float64(),
     "unreliable_models": pl.Int64(),
     "mean_log_likelihood_in": pl.Float64(),
     "mean_log_likelihood_out": pl.Float64(),
@@ -28,7 +36,11 @@ SCORES: dict[str, pl.DataType] = {
 }
 """Columns of the table; all but the keys and counts are in nats.
 
-`std_error` is null where one block gives no jackknife, 0 where scores are exact.
+`low` and `high` are the ends of a 95% interval of the score, `std_error` its standard error: null
+where one block gives no jackknife, `std_error` 0 where scores are exact. `memorization_shrunk` is
+what the score is expected to be, given the scores of all observations, with its own 95% interval;
+`above_threshold` is the probability that the true score is above `scoring.threshold`.
+`memorization_paper` is the score by the method `paper`.
 `unreliable_models` counts the models under which the observation's log p(x) is marked unreliable:
 above 0, trust the score less. `mean_log_likelihood_in` and `_out` are means of log p over models
 with and without the observation, which overfitting is read from. `memorization_without_repeat`
@@ -36,15 +48,35 @@ holds the score recomputed without each jackknife block, so that the jackknife o
 the scores can be taken from it.
 """
 
-ESTIMATES = [name for name, dtype in SCORES.items() if dtype == pl.Float64()]
+ESTIMATES = (
+    "log_p_in",
+    "log_p_out",
+    "memorization",
+    "std_error",
+    "estimator_std_error",
+    "memorization_paper",
+    "mean_log_likelihood_in",
+    "mean_log_likelihood_out",
+)
 """Columns that an `Aggregate` has under the same names."""
+
+SHRUNK = ("memorization_shrunk", "shrunk_low", "shrunk_high", "above_threshold")
+"""Columns that `with_true_scores` fills; null before, and where there are no standard errors."""
+
+THRESHOLD = 1.0
+"""Score, in nats, above which an observation counts as memorized, where a spec names none."""
+
+STATISTICS_FACT = "statistics"
+"""The fact that holds the statistics of all observations' scores at each epoch, as JSON."""
 
 SHOWN = (
     "index",
     "id",
     "label",
     "memorization",
-    "std_error",
+    "low",
+    "high",
+    "memorization_shrunk",
     "log_p_in",
     "log_p_out",
     "unreliable_models",
@@ -84,13 +116,21 @@ class Scores:
             unreliable: (n,), under how many models each one's log-likelihood is unreliable.
         """
         without = [row.tolist() for row in aggregate.without_block.T]
+        low, high = np.full((2, len(aggregate.memorization)), np.nan)
+        if aggregate.method == "mean-log":
+            low, high = score_intervals(
+                aggregate.memorization, aggregate.std_error, len(aggregate.without_block)
+            )
         table = observations.with_columns(
             pl.lit(epoch, pl.Int64).alias("epoch"),
             *(pl.Series(name, getattr(aggregate, name), nan_to_null=True) for name in ESTIMATES),
+            low=pl.Series(low, nan_to_null=True),
+            high=pl.Series(high, nan_to_null=True),
+            **dict.fromkeys(SHRUNK, pl.lit(None, pl.Float64)),
             unreliable_models=unreliable,
             memorization_without_repeat=pl.Series(without, dtype=pl.List(pl.Float64)),
         )
-        return cls(table.select(*SCORES))
+        return cls(table.select(*SCORES), {"aggregate": aggregate.method})
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -121,7 +161,11 @@ class Scores:
 
     def among(self, index: ArrayLike) -> "Scores":
         """Scores of the observations that have these indices."""
-        return self._rows(self.table.filter(pl.col("index").is_in(np.asarray(index).tolist())))
+        chosen = self.table.filter(pl.col("index").is_in(np.asarray(index).tolist()))
+        if len(chosen) == len(self):
+            return self
+        facts = {name: fact for name, fact in self.facts.items() if name != STATISTICS_FACT}
+        return Scores(chosen, facts)
 
     @cached_property
     def ranked(self) -> pl.DataFrame:
@@ -176,6 +220,16 @@ class Scores:
         """Number of jackknife blocks; 0 where there was one, or none was needed."""
         lengths = self.table["memorization_without_repeat"].list.len()
         return int(lengths[0]) if len(lengths) else 0
+
+    @property
+    def by_mean_logs(self) -> bool:
+        """True where scores are differences of mean logs, whose intervals hold."""
+        return self.facts.get("aggregate", "mean-log") == "mean-log"
+
+    @property
+    def threshold(self) -> float:
+        """Score above which an observation counts as memorized, nats."""
+        return float(self.facts.get("threshold", THRESHOLD))
 
     @property
     def exact(self) -> bool:

@@ -1,0 +1,208 @@
+"""Intervals of scores, and what noisy scores say of the true ones."""
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from benchmarks.coverage import SHAPES, Setting, coverage, simulated
+from memo.scores.aggregate import memorization_scores
+from memo.scores.intervals import score_intervals
+from memo.scores.noise import fit_noise
+from memo.scores.shrinkage import fitted_weights, posterior
+from memo.scores.significance import moderated_std_error, natural_spline
+from memo.scores.statistics import STATISTICS
+from memo.scores.summaries import summarize, with_true_scores
+from memo.scores.table import Scores
+from memo.spec.scoring_specs import KFoldSpec, SubsetsSpec
+
+TEN = KFoldSpec(kind="k-fold", folds=10, repeats=3)
+
+
+@pytest.mark.parametrize("noise", ["normal", "t4"])
+@pytest.mark.parametrize(
+    "design",
+    [
+        KFoldSpec(kind="k-fold", folds=5, repeats=2),
+        TEN,
+        SubsetsSpec(kind="subsets", models=20, fraction=0.7),
+    ],
+    ids=str,
+)
+def test_intervals_hold_the_known_scores(design: KFoldSpec | SubsetsSpec, noise: str) -> None:
+    found = coverage(Setting(design, 500, (2.0, 4.0), noise), studies=6)
+    assert 0.93 < found["scores"] < 0.98
+    assert 0.90 < found["shrunk"] < 0.98
+
+
+def test_intervals_hold_where_noise_grows_with_the_score() -> None:
+    """Over all observations, and over the twentieth with the largest scores."""
+    held, highest = [], []
+    for seed in range(10):
+        stream = np.random.default_rng(seed)
+        true = SHAPES["exponential"](stream, 500)
+        scores = simulated(Setting(TEN, 500, (2.0, 4.0), growth=15), true, stream, seed)
+        low, high = score_intervals(scores.memorization, scores.std_error, 3)
+        inside = (low <= true) & (true <= high)
+        held.append(inside.mean())
+        highest.append(inside[np.argsort(scores.memorization)[-25:]].mean())
+    assert 0.93 < np.mean(held) < 0.97
+    assert np.mean(highest) > 0.9
+
+
+def test_the_largest_score_is_shrunk_to_the_largest_true_one() -> None:
+    raw, shrunk, held = [], [], []
+    for seed in range(20):
+        stream = np.random.default_rng(seed)
+        true = stream.exponential(5, 500)
+        scores = simulated(Setting(TEN, 500, (6.5, 9.9)), true, stream, seed)
+        draws = posterior(scores.memorization, scores.std_error, 3).statistic(STATISTICS["q95"])
+        low, high = np.quantile(draws, [0.025, 0.975])
+        known = np.quantile(true, 0.95)
+        raw.append(np.quantile(scores.memorization, 0.95) - known)
+        shrunk.append(np.median(draws) - known)
+        held.append(low <= known <= high)
+    assert np.mean(raw) > 2
+    assert abs(np.mean(shrunk)) < 0.2 * np.mean(raw)
+    assert np.mean(held) >= 0.85
+
+
+def test_shrunk_scores_of_a_normal_prior_are_those_of_its_formula() -> None:
+    """True scores N(3, 2^2) with noise of 1: the posterior mean is 3 + 4/5 (x - 3)."""
+    stream = np.random.default_rng(0)
+    x = stream.normal(3, 2, 3000) + stream.normal(size=3000)
+    errors = np.sqrt(stream.chisquare(9, 3000) / 9)
+    found = posterior(x, errors, 10)
+    expected = 3 + 0.8 * (x - 3)
+    assert np.sqrt(np.square(found.mean - expected).mean()) < 0.15
+    width = (found.interval[1] - found.interval[0]).mean()
+    assert width == pytest.approx(2 * 1.96 * np.sqrt(0.8), rel=0.1)
+    above = stats.norm.sf(2, expected, np.sqrt(0.8))
+    assert np.abs(found.exceeding(2) - above).mean() < 0.03
+
+
+def test_exact_scores_are_the_true_ones() -> None:
+    x = np.array([3.0, -1.0, 0.5])
+    found = posterior(x, np.zeros(3), 0)
+    assert found.mean.tolist() == x.tolist()
+    assert [end.tolist() for end in found.interval] == [x.tolist()] * 2
+
+
+def test_true_scores_are_the_same_for_the_same_scores() -> None:
+    x = np.random.default_rng(0).normal(size=50)
+    first, second = (posterior(x, np.ones(50), 3) for _ in range(2))
+    assert (first.draws == second.draws).all()
+    assert not (first.draws[0] == first.draws[1]).all()
+
+
+def test_a_score_without_an_error_gets_the_typical_one() -> None:
+    x, errors = np.random.default_rng(0).normal(size=(2, 80))
+    errors = np.abs(errors)
+    errors[7] = np.nan
+    typical = np.where(np.isnan(errors), np.nanmedian(errors), errors)
+    assert (posterior(x, errors, 3).draws == posterior(x, typical, 3).draws).all()
+    assert np.isnan(score_intervals(x, errors, 3)[0]).nonzero()[0].tolist() == [7]
+    with pytest.raises(ValueError, match="no score has a standard error"):
+        posterior(x, np.full(80, np.nan), 3)
+
+
+def test_intervals_of_known_errors_are_normal() -> None:
+    low, high = score_intervals(np.zeros(2), np.array([1.0, 2.0]), blocks=0)
+    assert high.tolist() == pytest.approx([1.95996, 3.91993], abs=1e-4)
+    assert (low == -high).all()
+
+
+def test_weights_of_a_mixture_are_those_of_highest_likelihood() -> None:
+    """Two components that do not overlap: the weights are the counts."""
+    likelihood = np.repeat(np.eye(2), [30, 70], axis=0)
+    assert fitted_weights(likelihood).tolist() == pytest.approx([0.3, 0.7])
+    rows = np.r_[np.full(30, 2.0), np.full(70, 1.0)]
+    assert fitted_weights(likelihood, rows / rows.sum()).tolist() == pytest.approx(
+        [60 / 130, 70 / 130]
+    )
+
+
+@pytest.mark.parametrize("growth", [np.inf, 10.0])
+def test_the_level_of_the_noise_is_found(growth: float) -> None:
+    """Noise of 1 + M / growth at a true score of M."""
+    stream = np.random.default_rng(1)
+    true = stream.exponential(5, 4000)
+    scale = 1 + true / growth
+    x = true + scale * stream.normal(size=4000)
+    errors = scale * np.sqrt(stream.chisquare(2, 4000) / 2)
+    cells = np.linspace(-5, 50, 111)
+    shares = np.eye(len(cells))
+    noise = fit_noise(x, errors, 2, cells, shares)
+    for at in (0.0, 5.0, 15.0):
+        found = np.exp(np.interp(at, cells, noise.log_level) / 2)
+        assert found == pytest.approx(1 + at / growth, rel=0.15)
+    assert noise.prior_freedom > 15
+
+
+def test_the_density_of_a_score_and_its_error_integrates_alike() -> None:
+    """The likelihood of a true score is that of a t-distributed score with a moderated error."""
+    x, errors, cells = np.array([1.0, -2.0]), np.array([0.5, 2.0]), np.linspace(-9, 9, 37)
+    noise = fit_noise(np.r_[x, 0, 0], np.r_[errors, 1, 0.1], 2, cells, np.eye(len(cells)))
+    flat = type(noise)(cells, np.zeros(len(cells)), 2, 6.0)
+    moderated = np.sqrt((6 * 1 + 2 * np.square(errors)) / 8)
+    expected = stats.t.pdf((x[:, None] - cells) / moderated[:, None], 8)
+    found = flat.likelihood(x, errors)
+    assert np.allclose(
+        found / found.max(1, keepdims=True), expected / expected.max(1, keepdims=True)
+    )
+
+
+def test_natural_splines_go_through_their_knots_and_on_straight() -> None:
+    knots = np.array([0.0, 1.0, 3.0, 4.0])
+    at_knots = natural_spline(knots, knots)
+    assert np.allclose(at_knots, np.eye(4))
+    beyond = natural_spline(np.array([5.0, 6.0, 7.0]), knots)
+    assert np.allclose(beyond[0] - beyond[1], beyond[1] - beyond[2])
+    assert np.allclose(natural_spline(np.linspace(-2, 6, 9), knots).sum(1), 1)
+
+
+def test_standard_errors_follow_a_trend() -> None:
+    stream = np.random.default_rng(2)
+    along = stream.exponential(5, 5000)
+    truth = 1 + along / 5
+    errors = truth * np.sqrt(stream.chisquare(1, 5000))
+    moderated, freedom = moderated_std_error(errors, 1, along)
+    assert freedom > 20
+    assert np.abs(np.log(moderated / truth)).mean() < 0.1
+    flat, _ = moderated_std_error(errors, 1)
+    assert np.abs(np.log(flat / truth)).mean() > 0.3
+
+
+def test_tables_hold_what_is_known_of_true_scores() -> None:
+    stream = np.random.default_rng(3)
+    n, models = 60, 20
+    rank = np.argsort(stream.random((2, 10, n)), axis=1).reshape(models, n)
+    in_training = rank > 0
+    log_p = np.where(in_training, 0, -stream.exponential(5, n)) + stream.normal(size=(models, n))
+    aggregate = memorization_scores(
+        log_p, 0 * log_p, in_training, np.repeat([0, 1], 10), "mean-log"
+    )
+    names = pl.DataFrame({"index": range(n), "id": [f"r{i}" for i in range(n)], "label": "u"})
+    scores = with_true_scores(
+        Scores.from_aggregate(names, 1, aggregate, np.zeros(n, np.int64)), threshold=2.0
+    )
+    draws = posterior(aggregate.memorization, aggregate.std_error, 2)
+    assert scores.column("memorization_shrunk").tolist() == draws.mean.tolist()
+    assert scores.column("above_threshold").tolist() == draws.exceeding(2.0).tolist()
+    stored, computed = summarize(scores), summarize(Scores(scores.table, {"threshold": "2.0"}))
+    assert stored == computed
+    assert stored.threshold == 2.0
+    assert stored.above_threshold.low < stored.above_threshold.value < stored.above_threshold.high
+
+
+def test_scores_of_the_paper_have_no_intervals() -> None:
+    log_p = np.random.default_rng(0).normal(size=(4, 30))
+    in_training = np.repeat([[True], [False], [True], [False]], 30, axis=1)
+    found = memorization_scores(log_p, 0 * log_p, in_training, np.array([0, 0, 1, 1]), "paper")
+    names = pl.DataFrame({"index": range(30), "id": [f"r{i}" for i in range(30)], "label": "u"})
+    scores = with_true_scores(Scores.from_aggregate(names, 1, found, np.zeros(30, np.int64)), 1.0)
+    assert (
+        scores.table["low"].null_count() == scores.table["memorization_shrunk"].null_count() == 30
+    )
+    assert all(e.low is None for e in summarize(scores).memorization.values())
+    assert (scores.column("memorization") == scores.column("memorization_paper")).all()
