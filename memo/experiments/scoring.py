@@ -13,6 +13,7 @@ from memo.experiments.log_likelihoods import ScoredDensity
 from memo.mitigations.kinds import in_order
 from memo.mitigations.release import Densities, released_scores
 from memo.scores.aggregate import Method
+from memo.scores.summaries import with_true_scores
 from memo.scores.table import Scores
 from memo.training.device import one_thread
 
@@ -39,17 +40,19 @@ def score_experiment(
     facts: dict[str, Any] = {}
     for epoch in experiment.spec.scoring.epochs:
         trained, unreliable = _at(epoch, tables, block, experiment.spec.scoring.aggregate)
-        scores, facts = released_scores([step for step in steps if step is not None], trained)
+        aggregate, facts = released_scores([step for step in steps if step is not None], trained)
         parts.append(
-            Scores.from_aggregate(experiment.data.observations, epoch, scores, unreliable).table
+            Scores.from_aggregate(experiment.data.observations, epoch, aggregate, unreliable)
         )
     for mitigation in experiment.spec.mitigations:
         facts |= mitigation.facts(models)
-    return Scores(
-        pl.concat(parts),
-        {"data": experiment.data_hash, "partitions": experiment.partitions_fingerprint()}
+    scores = Scores(
+        pl.concat(part.table for part in parts),
+        parts[0].facts
+        | {"data": experiment.data_hash, "partitions": experiment.partitions_fingerprint()}
         | {name: json.dumps(fact) for name, fact in facts.items()},
     )
+    return with_true_scores(scores, experiment.spec.scoring.threshold)
 
 
 def _at(

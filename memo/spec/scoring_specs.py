@@ -149,6 +149,12 @@ class ScoringSpec(Spec):
         "models trained without it; unbiased for any number of models. paper: logs of mean "
         "densities in place of means of logs, which a few models with a high density decide.",
     )
+    threshold: float = Field(
+        default=1.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Score, in nats, above which an observation counts as memorized.",
+    )
     samples: SamplesSpec = Field(
         default=SamplesSpec(), description="Samples that are drawn, for tests on samples."
     )

@@ -178,6 +178,10 @@ def fitted_weight(
 def mixture_bound(scores: "Aggregate", background: "Aggregate", weight: float) -> FloatArray:
     """Compute what no score of the mixture exceeds: U(r) - log w - V(b), (n,) nats.
 
+    Under each model trained without the observation the mixture r = (1 - w) p + w b is at least
+    w b, so that log r >= log w + log b: means over models of both sides of either inequality give
+    V(r) >= log w + V(b), with means of logs as well as with logs of means.
+
     Args:
         scores: Scores of the mixture.
         background: Scores of the broad density by itself, aggregated in the same way.

@@ -7,7 +7,9 @@ densities of models with and without i, in the mean over training,
 
     log e(x_i | D) = log((1 - 1/K) exp U_i + 1/K exp V_i),    log e(x_i | D without i) = V_i,
 
-so that M_i = log(1/K + (1 - 1/K) exp(U_i - V_i)), never below -log K.
+so that M_i = log(1/K + (1 - 1/K) exp(U_i - V_i)), never below -log K. Where scores are by
+`mean-log`, typical (geometric mean) densities stand in for mean ones: an ensemble of K models
+without i is not among those that are trained.
 """
 
 from collections.abc import Iterator
@@ -98,6 +100,7 @@ def ensemble_scores(
         memorization=memorization,
         std_error=std_error,
         estimator_std_error=estimator,
+        memorization_paper=_diluted(scores.memorization_paper, share),
         mean_log_likelihood_in=(scipy.special.logsumexp(repeats, axis=1) - np.log(members)).mean(0),
         mean_log_likelihood_out=scipy.special.logsumexp(held_out, axis=0)
         - np.log((~in_training).sum(0)),

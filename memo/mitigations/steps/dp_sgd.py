@@ -125,13 +125,15 @@ class DPSGDSpec(Mitigation):
     ) -> tuple[str, str]:
         """Say which bound holds, and which one is only suggestive, and why."""
         epsilon, delta = values["epsilon"], values["delta"]
-        memorization = scores["memorization"].to_numpy()
+        memorization = scores["memorization_paper"].to_numpy()  # of mean densities: see below
         words = (
             f"Holds: each training is ({epsilon:.3g}, {delta:.2g})-differentially private about "
             "one observation more or less, by Opacus' Rényi accountant. That is a bound on what "
             "any attacker can tell, whatever the scores are. "
-            "Only suggestive: with delta = 0, no leave-one-out score could be above epsilon; "
-            f"{int((memorization > epsilon).sum()):,} of {len(scores):,} scores are, and the "
+            "Only suggestive: with delta = 0, no leave-one-out score of mean densities (`aggregate: "
+            "paper`) could be above epsilon; the promise is about the mean density over trainings "
+            "and says nothing of the mean of its logarithm. "
+            f"{int((memorization > epsilon).sum()):,} of {len(scores):,} such scores are, and the "
             f"largest is {memorization.max():.3g} nats. But delta is not 0, "
         )
         if density:
