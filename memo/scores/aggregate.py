@@ -175,7 +175,7 @@ def _log_means(
 
 def _counts(sides: NDArray[np.bool_]) -> FloatArray:
     """Models of each side, (2, n); NaN on both where one has none."""
-    counts = sides.sum(1).astype(np.float64)
+    counts: FloatArray = sides.sum(1).astype(np.float64)
     counts[:, ~counts.all(0)] = np.nan
     return counts
 
