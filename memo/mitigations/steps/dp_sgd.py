@@ -131,8 +131,8 @@ class DPSGDSpec(Mitigation):
             "one observation more or less, by Opacus' Rényi accountant. That is a bound on what "
             "any attacker can tell, whatever the scores are. "
             "Only suggestive: with delta = 0, no leave-one-out score of mean densities "
-            "(`aggregate: paper`) could be above epsilon; the promise is about the mean density over trainings "
-            "and says nothing of the mean of its logarithm. "
+            "(`aggregate: paper`) could be above epsilon; the promise is about the mean density "
+            "over trainings and says nothing of the mean of its logarithm. "
             f"{int((memorization > epsilon).sum()):,} of {len(scores):,} such scores are, and the "
             f"largest is {memorization.max():.3g} nats. But delta is not 0, "
         )
