@@ -322,7 +322,7 @@ class _Given(Code):
 
     @classmethod
     def of(cls, make: Make) -> "_Given":
-        return cls(PLACE, {}, "", make)
+        return cls(PLACE, {}, "", "", make)
 
     @property
     def name(self) -> str:
