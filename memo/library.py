@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
@@ -22,12 +23,17 @@ from memo.execution.choice import executor as chosen_executor
 from memo.execution.protocol import Executor
 from memo.experiments.density_illustration import illustrate
 from memo.experiments.experiment import Experiment, plan_experiment
-from memo.experiments.log_likelihoods import estimate_log_likelihoods, scored_densities
+from memo.experiments.log_likelihoods import (
+    coarsest,
+    estimate_log_likelihoods,
+    scored_densities,
+)
 from memo.experiments.model_training import train_models
 from memo.experiments.page_contents import Results, page_contents
 from memo.experiments.sampling import planned_samples, run_tests, sample_model
 from memo.experiments.scoring import score_experiment
 from memo.mitigations.kinds import MitigationSpec
+from memo.models.resolution import ResolutionError, precision_of, require_resolved
 from memo.pipeline.report import write_report
 from memo.project.experiment_spec import ExperimentSpec
 from memo.project.project_spec import experiment_on_array
@@ -43,7 +49,7 @@ from memo.scores.summaries import Summary, summarize
 from memo.scores.table import Scores
 from memo.spec.dataset_specs import ArraySpec
 from memo.spec.model_specs import CustomSpec, ModelSpec
-from memo.spec.scoring_specs import DesignSpec, LikelihoodSpec
+from memo.spec.scoring_specs import AdaptiveSpec, DesignSpec, LikelihoodSpec
 from memo.spec.training_specs import TrainingSpec
 from memo.spec.user_code import Code
 from memo.training.device import visible_gpus
@@ -198,11 +204,25 @@ def scores_from_log_likelihoods(
 def _matrix(what: str, given: ArrayLike, shape: tuple[int, ...] | None) -> NDArray[np.float64]:
     if np.ma.is_masked(given):
         raise InputError(f"{what}: has masked values")
-    matrix = np.asarray(given, np.float64)
+    if isinstance(given, torch.Tensor):
+        tensor = given.detach().cpu()
+    else:
+        array = np.asarray(given)
+        if array.dtype.kind not in "fiub":
+            raise InputError(f"{what}: is an array of {array.dtype}, not of numbers")
+        kept = array.dtype if array.dtype in (np.float16, np.float32) else np.float64
+        tensor = torch.from_numpy(array.astype(kept))
+    matrix = tensor.double().numpy()
     if matrix.ndim != 2 or matrix.shape != (shape or matrix.shape):
         raise InputError(f"{what}: has shape {matrix.shape}, not {shape or '(models, n)'}")
     if not np.isfinite(matrix).all():
         raise InputError(f"{what}: has values that are not finite")
+    floats = tensor if tensor.is_floating_point() else tensor.double()
+    dtype = precision_of(floats, among=[torch.float32])
+    try:
+        require_resolved(matrix, dtype, coarsest(AdaptiveSpec(kind="adaptive")))
+    except ResolutionError as error:
+        raise InputError(f"{what}: {error}") from None
     return matrix
 
 

@@ -1,9 +1,11 @@
 """log p of every observation under every density that enters an experiment's scores."""
 
+import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import polars as pl
@@ -24,9 +26,10 @@ from memo.likelihood.estimate import (
 )
 from memo.likelihood.importance_weights import LogLikelihood, concatenate
 from memo.models.protocols import FitError
+from memo.models.resolution import ResolutionError, require_resolved
 from memo.models.state import loaded_model
 from memo.spec.model_specs import ModelSpec, source_of
-from memo.spec.scoring_specs import LikelihoodSpec
+from memo.spec.scoring_specs import AdaptiveSpec, LikelihoodSpec
 from memo.spec.user_code import errors_of
 from memo.training.device import default_device, one_thread
 from memo.training.stack import Weights
@@ -102,7 +105,7 @@ def estimate_log_likelihoods(
         values.
 
     Raises:
-        WorkError: There is no density without one of the observations.
+        WorkError: There is no density without one of the observations, or log p has too few digits.
     """
     if not densities:
         return
@@ -113,9 +116,11 @@ def estimate_log_likelihoods(
     shared = _Shared(experiment.spec.model, scoring.likelihood, data.scored)
     with closing(executor.run(_estimate, shared, tasks, names)) as results:
         for position, estimates in results:
+            density = densities[position]
             if isinstance(estimates, FitError):
                 raise WorkError(f"experiment {experiment.name}: {estimates}")
-            density = densities[position]
+            if isinstance(estimates, ResolutionError):
+                raise _unresolved(experiment, density, estimates)
             yield density, _table(experiment, density, estimates)
 
 
@@ -159,24 +164,43 @@ def _task(
     return _Task(weights, seeds, density.left_out)
 
 
-def _estimate(shared: _Shared, task: _Task) -> dict[int, LogLikelihood] | FitError:
+Outcome: TypeAlias = dict[int, LogLikelihood] | FitError | ResolutionError
+
+
+def _estimate(shared: _Shared, task: _Task) -> Outcome:
     device = default_device()
     everything = np.arange(len(shared.scored))
     estimates = {}
     for epoch, weights in task.weights.items():
         model = loaded_model(weights, shared.model, shared.scored.shape[1:]).to(device)
         try:
-            with one_thread(), errors_of(source_of(shared.model)):
+            with one_thread(), errors_of(source_of(shared.model), "what gives log p(x)"):
                 estimates[epoch] = (
                     left_out_log_likelihood(
-                        model, observations_at(shared.scored, everything, device)
+                        model,
+                        observations_at(shared.scored, everything, device),
+                        coarsest(shared.likelihood),
                     )
                     if task.left_out
                     else _in_chunks(shared, model, task.seeds[epoch], device)
                 )
         except FitError as error:
             return error
+        except ResolutionError as error:
+            return ResolutionError(f"epoch {epoch}: {error}")
     return estimates
+
+
+def coarsest(likelihood: LikelihoodSpec) -> float:
+    """Nats that neighbouring numbers may lie apart: the tolerance, or its default where none is."""
+    tolerance = likelihood.tolerance
+    return tolerance if math.isfinite(tolerance) else AdaptiveSpec(kind="adaptive").tolerance
+
+
+def _unresolved(
+    experiment: Experiment, density: ScoredDensity, error: ResolutionError
+) -> ResolutionError:
+    return ResolutionError(f"experiment {experiment.name}, {density.model.words}, {error}")
 
 
 def _in_chunks(shared: _Shared, model: nn.Module, seed: int, device: torch.device) -> LogLikelihood:
@@ -190,6 +214,7 @@ def _in_chunks(shared: _Shared, model: nn.Module, seed: int, device: torch.devic
                 observations_at(shared.scored, rows, device),
                 shared.likelihood,
                 torch_seed(own),
+                coarsest(shared.likelihood),
             )
             for rows, own in zip(chunks, seeds, strict=True)
         ]
@@ -200,14 +225,23 @@ def _table(
     experiment: Experiment, density: ScoredDensity, estimates: dict[int, LogLikelihood]
 ) -> pl.DataFrame:
     index = np.arange(len(experiment.data))
-    tolerance = experiment.spec.scoring.likelihood.tolerance
+    likelihood = experiment.spec.scoring.likelihood
+    tolerance = likelihood.tolerance
+    original = {e: experiment.data.to_original(own.value) for e, own in estimates.items()}
+    for epoch, values in original.items():
+        try:
+            require_resolved(values, torch.float64, coarsest(likelihood))
+        except ResolutionError as error:
+            raise _unresolved(
+                experiment, density, ResolutionError(f"epoch {epoch}: {error}")
+            ) from None
     return pl.concat(
         pl.DataFrame(
             {
                 "index": index,
                 "epoch": np.full(len(index), epoch),
                 "held_out": np.isin(index, density.held_out),
-                "log_likelihood": experiment.data.to_original(estimate.value),
+                "log_likelihood": original[epoch],
                 "std_error": estimate.std_error,
                 "effective_sample_size": estimate.effective_sample_size,
                 "samples": estimate.samples,

@@ -13,12 +13,16 @@ from torch import Tensor, nn
 
 from memo.mitigations.mitigation import Mitigation
 from memo.models.build import initial_model
+from memo.models.resolution import is_short, precision_of
 from memo.spec.model_specs import CustomSpec
 from memo.training.contract_state import changes, whole_state
 
 Problems: TypeAlias = Iterator[str]
 Value: TypeAlias = Callable[[Any, Tensor], Any]
 """From a model and indices of observations to a number, or several, for each of them."""
+
+LOG_DENSITIES = ("log_prob", "log_prob_draw", "leave_one_out_log_prob", "observation.log_prob")
+"""Functions whose values are log p, of which differences are taken."""
 
 EVAL, BOTH = (False,), (True, False)
 """Modes to try a function in, as `nn.Module.training` says them."""
@@ -156,6 +160,11 @@ class Trial:
             yield f"{name} returned shape {tuple(value.shape)}, must be {wanted}"
         elif value.dtype not in (torch.float32, torch.float64):
             yield f"{name} returned {value.dtype}, must be torch.float32 or torch.float64"
+        elif name in LOG_DENSITIES and is_short(precision_of(value)):
+            yield (
+                f"{name}: has no more digits than bfloat16 or float16, although it returns "
+                f"{value.dtype}: compute log p in float32 or float64, outside of autocast"
+            )
         elif not value.isfinite().all():
             wrong = int((~value.isfinite()).sum())
             yield f"{name}: {wrong} of {value.numel()} numbers are not finite"

@@ -67,7 +67,7 @@ SETS_ITSELF = {
         if not hasattr(Own, "centre"):
             Own.centre = x.detach().mean(0)
         x = x - Own.centre""",
-        "('Own.centre')",
+        "('Own.centre'",
     ),
     "global": (
         """\
