@@ -103,9 +103,14 @@ def pareto_k(log_weights: Tensor) -> NDArray[np.float64]:
     if rows.shape[1] < TAIL_DRAWS:
         return np.ones(len(rows))
     shape = np.zeros(len(rows))
+    draws = rows.shape[1]
+    tail = math.ceil(min(draws / 5, 3 * math.sqrt(draws)))  # as ArviZ has it
     unequal = ~(np.ptp(rows, axis=1) < EQUAL)  # as weights that are no numbers are
+    # ties at the top, as of numbers that lie far apart, are no tail to fit
+    unequal &= ~(np.ptp(np.partition(rows, -tail, axis=1)[:, -tail:], axis=1) == 0)
     if unequal.any():
-        _, shape[unequal] = array_stats.psislw(-rows[unequal])  # type: ignore[no-untyped-call]
+        with np.errstate(divide="ignore", invalid="ignore"):  # by ties: no finite shape, see below
+            _, shape[unequal] = array_stats.psislw(-rows[unequal])  # type: ignore[no-untyped-call]
     return np.where(np.isfinite(shape), shape, 1.0)
 
 

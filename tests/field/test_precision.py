@@ -181,7 +181,6 @@ class FarDraws(nn.Module):
         return -(x - noise).square().sum(1) - self.far
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of weights that are equal to rounding
 @pytest.mark.parametrize("model", [FarLatent, FarDraws])
 @pytest.mark.parametrize(
     "spec",
