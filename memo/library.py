@@ -30,6 +30,7 @@ from memo.experiments.log_likelihoods import (
 )
 from memo.experiments.model_training import train_models
 from memo.experiments.page_contents import Results, page_contents
+from memo.experiments.readiness import require_ready
 from memo.experiments.sampling import planned_samples, run_tests, sample_model
 from memo.experiments.scoring import score_experiment
 from memo.mitigations.kinds import MitigationSpec
@@ -389,6 +390,7 @@ def _spec(settings: dict[str, Any], data: Prepared, make: Make | None) -> Experi
 
 def _measured(experiment: Experiment, executor: Executor) -> Measured:
     """Train all models, score all observations, and keep what a report is made of."""
+    require_ready(experiment)
     wanted = [model.name for model in experiment.models]
     models = {
         model.name: trained

@@ -10,6 +10,9 @@ from pydantic_core import ErrorDetails
 from memo.project.document import Document, KeyPath
 from memo.project.project_spec import ProjectSpec
 
+_EMPTY = {"training": "{}", "epochs": "[]"}
+"""Keys that must be there, with what will do where nothing is to be said."""
+
 MOST_MESSAGES = 20
 """More would not help: such a file is no spec at all."""
 
@@ -63,6 +66,11 @@ def _message(detail: ErrorDetails, context: dict[str, Any], location: KeyPath) -
         case "extra_forbidden":
             keys = sorted(_keys_allowed_at(location[:-1]))
             return f"unknown key{near_miss(str(location[-1]), keys)}"
+        case "missing" if location[-1] in _EMPTY:
+            return (
+                "is required, but missing: DVC watches it; a density that is fitted without epochs "
+                f"has `{location[-1]}: {_EMPTY[location[-1]]}`"
+            )
         case "missing" | "union_tag_not_found":
             return "is required, but missing"
         case "union_tag_invalid" | "literal_error" | "enum":

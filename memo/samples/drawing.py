@@ -13,8 +13,9 @@ BATCH = 512
 """Samples drawn at a time."""
 
 
+@torch.no_grad()
 def draw_samples(model: Generative, count: int, seed: int) -> NDArray[Any]:
-    """Draw from a model, in the space of its values.
+    """Draw from a model, in the space of its values, with autograd off.
 
     Args:
         model: On any device; in the mode that it is evaluated in.
