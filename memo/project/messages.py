@@ -10,8 +10,11 @@ from pydantic_core import ErrorDetails
 from memo.project.document import Document, KeyPath
 from memo.project.project_spec import ProjectSpec
 
-_EMPTY = {"training": "{}", "epochs": "[]"}
-"""Keys that must be there, with what will do where nothing is to be said."""
+_EMPTY: dict[str | int, str] = {
+    key: f": DVC watches it; a density that is fitted without epochs has `{key}: {empty}`"
+    for key, empty in (("training", "{}"), ("epochs", "[]"))
+}
+"""Keys that must be there, with what is said of those that need not say anything."""
 
 MOST_MESSAGES = 20
 """More would not help: such a file is no spec at all."""
@@ -66,13 +69,8 @@ def _message(detail: ErrorDetails, context: dict[str, Any], location: KeyPath) -
         case "extra_forbidden":
             keys = sorted(_keys_allowed_at(location[:-1]))
             return f"unknown key{near_miss(str(location[-1]), keys)}"
-        case "missing" if location[-1] in _EMPTY:
-            return (
-                "is required, but missing: DVC watches it; a density that is fitted without epochs "
-                f"has `{location[-1]}: {_EMPTY[location[-1]]}`"
-            )
         case "missing" | "union_tag_not_found":
-            return "is required, but missing"
+            return f"is required, but missing{_EMPTY.get(location[-1], '')}"
         case "union_tag_invalid" | "literal_error" | "enum":
             expected = str(context.get("expected_tags", context.get("expected")))
             choices = [choice.strip(" '") for choice in expected.replace(" or ", ",").split(",")]
