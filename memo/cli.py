@@ -147,9 +147,13 @@ def validate(as_json: AsJson = False) -> None:
     a step of its training, and what later stages will ask of it.
     """
     project = _project.read()
-    from memo.commands.validate import try_experiments
+    from memo.commands.data_at_hand import data_at_hand, not_prepared
 
-    waiting = try_experiments(project, _project.layout)
+    waiting = [not_prepared(name) for name in project.datasets]
+    if data_at_hand(project, _project.layout):
+        from memo.commands.validate import try_experiments
+
+        waiting = try_experiments(project, _project.layout)
     names = {"datasets": list(project.datasets), "experiments": list(project.experiments)}
     if as_json:
         typer.echo(json.dumps(names))

@@ -1,10 +1,10 @@
-"""validate: each experiment is tried on its data, as far as these can be had."""
+"""validate: each experiment is tried on its data, where these can be had."""
 
 import json
-from pathlib import Path
 
 from memo.artifacts.files import ArtifactError
 from memo.artifacts.layout import Layout
+from memo.commands.data_at_hand import is_small_table, not_prepared
 from memo.datasets.prepared import Prepared, content_hash
 from memo.datasets.registry import prepare_dataset
 from memo.experiments.experiment import plan_experiment
@@ -14,10 +14,6 @@ from memo.pipeline.prepare import read_prepared
 from memo.pipeline.removal import with_removal
 from memo.pipeline.stored_experiment import with_source
 from memo.project.project_spec import ProjectSpec
-from memo.spec.dataset_specs import TableSpec
-
-LOOKED_AT = 20 << 20
-"""Bytes of a table that is not prepared yet and is read all the same, at most."""
 
 
 def try_experiments(project: ProjectSpec, layout: Layout) -> list[str]:
@@ -35,22 +31,21 @@ def try_experiments(project: ProjectSpec, layout: Layout) -> list[str]:
         dataset = experiment.dataset
         if dataset not in data:
             data[dataset] = _data(project, layout, dataset)
-            if data[dataset] is None:
-                waiting.append(
-                    f"{dataset} is not prepared: its experiments are tried on it once it is"
-                )
         found = data[dataset]
         if found is None:
+            waiting.append(not_prepared(dataset))
             continue
         prepared, digest = found
         try:
             spec = with_removal(with_source(project, layout, experiment), layout, digest)
         except ArtifactError:
-            waiting.append(f"{name}: is tried once {experiment.removal.of} is scored")  # type: ignore[union-attr]
+            removal = experiment.removal
+            of = "another" if removal is None else removal.of
+            waiting.append(f"{name}: is tried once {of} is scored")
             continue
         with importable(layout.root):
             require_trainable(plan_experiment(name, spec, prepared, digest))
-    return waiting
+    return list(dict.fromkeys(waiting))
 
 
 def _data(project: ProjectSpec, layout: Layout, name: str) -> tuple[Prepared, str] | None:
@@ -60,9 +55,7 @@ def _data(project: ProjectSpec, layout: Layout, name: str) -> tuple[Prepared, st
         prepared, digest = read_prepared(layout, name)
         if prepared.facts.get("spec") == json.loads(spec.model_dump_json()):
             return prepared, digest
-    if isinstance(spec, TableSpec):
-        file = Path(spec.path)
-        if file.is_file() and file.stat().st_size <= LOOKED_AT:
-            prepared = prepare_dataset(spec)
-            return prepared, content_hash(prepared)
+    if is_small_table(spec):
+        prepared = prepare_dataset(spec)
+        return prepared, content_hash(prepared)
     return None
