@@ -36,11 +36,20 @@ def copy_problems(trial: Trial) -> Problems:
     for name, value in model.state_dict().items():
         if not isinstance(value, Tensor):
             yield f"`state_dict` has a {type(value).__name__} {name!r}: all must be tensors"
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    for tied in names.values():
+        if len(tied) > 1:
+            yield (
+                f"parameters {' and '.join(map(repr, tied))} are one tensor under several names: "
+                "keep it under one, and use it from there, as in functional.linear(x, weight)"
+            )
     for name in untrained_tensors(model):
         yield (
             f"{name!r} is a tensor that requires a gradient and no parameter, so that it would "
-            "never be trained: make it an nn.Parameter, a buffer without a gradient, or compute "
-            "it where it is used"
+            "never be trained: make it an nn.Parameter (of layers in a list: an nn.ModuleList), a "
+            "buffer without a gradient, or compute it where it is used"
         )
     try:
         copy.deepcopy(model)

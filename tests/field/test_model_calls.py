@@ -107,6 +107,31 @@ SIGNATURES = {
         "net = self.net = nn.Linear(shape[0], 2)\n        self.call = lambda x: net(x)",
         "",
     ),
+    "object with a parameter": (
+        LINEAR,
+        LINEAR + "\n        self.bias = nn.Parameter(torch.zeros(2))\n"
+        "        self.base = torch.distributions.Normal(self.bias, 1.0)\n"
+        "        self.call = lambda x: self.base.log_prob(self.net(x))",
+        "",
+    ),
+    "layers in a list": (
+        LINEAR,
+        LINEAR + "\n        self.more = [nn.Linear(2, 2)]",
+        "'more[0].weight' is a tensor that requires a gradient and no parameter, so that it would "
+        "never be trained: make it an nn.Parameter (of layers in a list: an nn.ModuleList)",
+    ),
+    "tied": (
+        LINEAR,
+        LINEAR + "\n        self.again = nn.Linear(3, 2)\n"
+        "        self.again.weight = self.net.weight",
+        "parameters 'net.weight' and 'again.weight' are one tensor under several names",
+    ),
+    "autocast": (
+        "return -self.net(x * self.scale).square().sum(1)",
+        "\n        with torch.autocast('cpu', dtype=torch.bfloat16):\n"
+        "            z = self.net(x * self.scale)\n        return -z.square().sum(1).float()",
+        "log_prob: has no more digits than bfloat16 or float16",
+    ),
     "samples of another count": (
         SAMPLE,
         "return torch.randn(3, *self.shape, generator=generator)",
@@ -138,10 +163,31 @@ def test_what_memo_cannot_call_is_said(
     source = GOOD.replace(before, after)
     if not message:
         source = source.replace("self.net(x * self.scale)", "self.call(x * self.scale)")
-        message = "loss: does not depend on parameter 'net.weight' as it should once the model is"
+        message = "as it should once the model is copied: it reads this parameter past the model's"
     with pytest.raises(ContractError) as error:
         check_contract(custom(tmp_path, source), normal_values(), [], samples=100)
     assert message in str(error.value)
+
+
+ACCEPTED = {
+    "normalizing flow of zuko": "import zuko\n        self.net = zuko.flows.MAF(3, transforms=1)",
+    "parametrized": "self.net = nn.utils.parametrizations.orthogonal(nn.Linear(3, 3))",
+    "in float64": "self.net = nn.Sequential(Double(), nn.Linear(3, 2).double())",
+    "layer normalization": "self.net = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))",
+    "mask outside of files": "self.net = nn.Linear(3, 2)\n"
+    "        self.register_buffer('mask', torch.ones(3), persistent=False)",
+}
+
+
+@pytest.mark.parametrize("built", ACCEPTED.values(), ids=ACCEPTED)
+def test_what_models_are_usually_made_of_is_accepted(tmp_path: Path, built: str) -> None:
+    source = GOOD.replace(LINEAR, built)
+    if "zuko" in built:
+        source = source.replace(
+            "-self.net(x * self.scale).square().sum(1)", "self.net().log_prob(x * self.scale)"
+        ).replace("self.net(x * self.scale).square().sum(1)", "-self.log_prob(x)")
+    double = "class Double(nn.Module):\n    def forward(self, x):\n        return x.double()\n\n\n"
+    check_contract(custom(tmp_path, double + source), normal_values(), [], samples=100)
 
 
 def test_a_good_model_is_accepted(tmp_path: Path) -> None:
