@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from memo.artifacts.fingerprints import SCORING_VERSION, fingerprint
@@ -221,6 +222,23 @@ def _in_chunks(shared: _Shared, model: nn.Module, seed: int, device: torch.devic
     )
 
 
+def _require_finite(
+    experiment: Experiment, density: ScoredDensity, epoch: int, values: NDArray[np.float64]
+) -> None:
+    """See that each observation has a log p, without which it has no score."""
+    wrong = np.flatnonzero(~np.isfinite(values))
+    if not len(wrong):
+        return
+    first = wrong[0]
+    side = "held out" if first in density.held_out else "in training"
+    raise WorkError(
+        f"experiment {experiment.name}, {density.model.words}, epoch {epoch}: log p of "
+        f"{len(wrong)} of {len(values)} observations is no finite number, as {values[first]:g} of observation "
+        f"{first}, {side}: a density must be positive wherever a record may lie (wider support, a "
+        "floor of its variance, a broad component)"
+    )
+
+
 def _table(
     experiment: Experiment, density: ScoredDensity, estimates: dict[int, LogLikelihood]
 ) -> pl.DataFrame:
@@ -229,12 +247,12 @@ def _table(
     tolerance = likelihood.tolerance
     original = {e: experiment.data.to_original(own.value) for e, own in estimates.items()}
     for epoch, values in original.items():
+        _require_finite(experiment, density, epoch, values)
         try:
             require_resolved(values, torch.float64, coarsest(likelihood))
         except ResolutionError as error:
-            raise _unresolved(
-                experiment, density, ResolutionError(f"epoch {epoch}: {error}")
-            ) from None
+            where = ResolutionError(f"epoch {epoch}: {error}")
+            raise _unresolved(experiment, density, where) from None
     return pl.concat(
         pl.DataFrame(
             {

@@ -20,12 +20,12 @@ class ResolutionError(WorkError):
 
 
 def spacing(values: NDArray[np.float64], dtype: torch.dtype) -> float:
-    """Distance between neighbouring numbers of a type, at the largest of the values.
+    """Distance between neighbouring numbers of a type, at the largest of the finite values.
 
     >>> spacing(np.array([1.0, -5e13]), torch.float32)
     4194304.0
     """
-    largest = float(np.abs(values).max(initial=0))
+    largest = float(np.abs(values[np.isfinite(values)]).max(initial=0))
     if largest == 0:
         return 0.0
     return float(torch.finfo(dtype).eps * 2.0 ** np.floor(np.log2(largest)))
@@ -81,7 +81,8 @@ def require_resolved(values: NDArray[np.float64], dtype: torch.dtype, coarsest: 
         )
     apart = spacing(values, dtype)
     if apart > coarsest:
-        worst = values.flat[np.abs(values).argmax()]
+        finite = values[np.isfinite(values)]
+        worst = finite[np.abs(finite).argmax()]
         cure = (
             "compute it in float64 (x.double() and weights alike)"
             if dtype == torch.float32

@@ -1,6 +1,7 @@
 """State that a model changes itself: refused with the cure, or set once by `initialize`."""
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import memo
 from memo.mitigations.steps.dp_sgd import DPSGDSpec
 from memo.training.contract import ContractError, check_contract
 from memo.training.contract_state import changes, whole_state
+from tests.conftest import ROOT
 from tests.field.own_models import custom, normal_values
 
 torch.set_num_threads(1)
@@ -297,6 +299,20 @@ def test_initialized_weights_are_trained_like_a_plain_loop_does() -> None:
     assert math.isclose(
         row["memorization"], np.mean(log_p[False]) - np.mean(log_p[True]), rel_tol=1e-3
     )
+
+
+def test_the_documents_example_is_accepted_and_starts_from_the_data(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "custom-models.md").read_text()
+    (block,) = re.findall(r"```python\n(class ActNorm.*?)```", text, re.S)
+    spec = custom(tmp_path, block.replace("ActNorm", "Own"))
+    check_contract(spec, normal_values(), [])
+    model = spec.source.load()((3,))
+    x = normal_values()
+    with torch.no_grad():
+        model.initialize(x)
+        found = model.log_prob(x[:1])
+    expected = plain_log_p(x.double().numpy(), x[0].double().numpy())
+    assert math.isclose(float(found), expected, rel_tol=1e-5)
 
 
 INITIALIZED = """\

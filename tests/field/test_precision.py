@@ -1,6 +1,7 @@
 """Digits of log p: too few of them are an error, from the model to the score."""
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -266,3 +267,36 @@ def test_a_closed_form_has_digits_too() -> None:
     assert math.isfinite(float(model.log_prob(x).sum()))
     found = measured({"kind": "normal"})
     assert found.last["memorization"][0] > 10
+
+
+class Box(Far):
+    """Uniform between the extremes of its training set: no density for what lies outside."""
+
+    outside = -math.inf
+
+    def __init__(self, shape):
+        super().__init__(shape)
+        self.register_buffer("width", torch.ones(shape, dtype=torch.float64))
+
+    def fit(self, x):
+        x = x.double()
+        self.mean, self.width = (x.amax(0) + x.amin(0)) / 2, x.amax(0) - x.amin(0)
+
+    def log_prob(self, x):
+        inside = ((x.double() - self.mean).abs() <= self.width / 2).all(1)
+        return torch.where(inside, -self.width.log().sum(), self.outside)
+
+
+class Undefined(Box):
+    outside = math.nan
+
+
+@pytest.mark.parametrize(("model", "value"), [(Box, "-inf"), (Undefined, "nan")])
+def test_an_observation_without_a_density_is_an_error(model, value: str) -> None:
+    with pytest.raises(WorkError) as error:
+        measured(model)
+    assert re.search(
+        r"repeat 0, fold \d, epoch 1: log p of \d+ of 120 observations is no finite number, as "
+        rf"{value} of observation \d+, held out: a density must be positive wherever",
+        str(error.value),
+    )
