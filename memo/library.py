@@ -27,8 +27,8 @@ from memo.execution.protocol import Executor
 from memo.experiments.density_illustration import illustrate
 from memo.experiments.experiment import Experiment, plan_experiment
 from memo.experiments.log_likelihoods import (
-    coarsest,
     estimate_log_likelihoods,
+    require_digits,
     scored_densities,
 )
 from memo.experiments.model_training import train_models
@@ -37,7 +37,6 @@ from memo.experiments.readiness import require_ready
 from memo.experiments.sampling import planned_samples, run_tests, sample_model
 from memo.experiments.scoring import score_experiment
 from memo.mitigations.kinds import MitigationSpec
-from memo.models.resolution import ResolutionError, precision_of, require_resolved
 from memo.pipeline.report import write_report
 from memo.project.experiment_spec import ExperimentSpec
 from memo.project.messages import near_miss, setting_lines
@@ -54,7 +53,7 @@ from memo.scores.summaries import Summary, summarize
 from memo.scores.table import Scores
 from memo.spec.dataset_specs import ArraySpec
 from memo.spec.model_specs import CustomSpec, ModelSpec
-from memo.spec.scoring_specs import AdaptiveSpec, DesignSpec, LikelihoodSpec
+from memo.spec.scoring_specs import DesignSpec, LikelihoodSpec
 from memo.spec.training_specs import TrainingSpec
 from memo.spec.user_code import Code
 from memo.training.device import visible_gpus
@@ -221,12 +220,7 @@ def _matrix(what: str, given: ArrayLike, shape: tuple[int, ...] | None) -> NDArr
         raise InputError(f"{what}: has shape {matrix.shape}, not {shape or '(models, n)'}")
     if not np.isfinite(matrix).all():
         raise InputError(f"{what}: has values that are not finite")
-    floats = tensor if tensor.is_floating_point() else tensor.double()
-    dtype = precision_of(floats, among=[torch.float32])
-    try:
-        require_resolved(matrix, dtype, coarsest(AdaptiveSpec(kind="adaptive")))
-    except ResolutionError as error:
-        raise InputError(f"{what}: {error}") from None
+    require_digits(what, tensor)
     return matrix
 
 

@@ -17,7 +17,7 @@ from memo.artifacts.fingerprints import SCORING_VERSION, fingerprint
 from memo.datasets.rows import Rows
 from memo.design.k_fold import IndexArray
 from memo.design.seeds import Stream, seed_sequence, torch_seed
-from memo.errors import WorkError
+from memo.errors import InputError, WorkError
 from memo.execution.protocol import Executor, Lazy
 from memo.experiments.experiment import Experiment, ModelPlan
 from memo.likelihood.estimate import (
@@ -27,7 +27,7 @@ from memo.likelihood.estimate import (
 )
 from memo.likelihood.importance_weights import LogLikelihood, concatenate
 from memo.models.protocols import FitError
-from memo.models.resolution import ResolutionError, require_resolved
+from memo.models.resolution import ResolutionError, precision_of, require_resolved
 from memo.models.state import loaded_model
 from memo.spec.model_specs import ModelSpec, source_of
 from memo.spec.scoring_specs import AdaptiveSpec, LikelihoodSpec
@@ -198,6 +198,25 @@ def coarsest(likelihood: LikelihoodSpec) -> float:
     return tolerance if math.isfinite(tolerance) else AdaptiveSpec(kind="adaptive").tolerance
 
 
+def require_digits(what: str, log_p: torch.Tensor) -> None:
+    """See that log-likelihoods of models that were trained elsewhere have digits enough.
+
+    Args:
+        what: Name in messages.
+        log_p: Nats, as they were given, or in float64.
+
+    Raises:
+        InputError: They have fewer than 32 bits, or numbers of that size lie too far apart.
+    """
+    floats = log_p if log_p.is_floating_point() else log_p.double()
+    values = floats.double().numpy()
+    try:
+        dtype = precision_of(floats, among=[torch.float32])
+        require_resolved(values, dtype, coarsest(AdaptiveSpec(kind="adaptive")))
+    except ResolutionError as error:
+        raise InputError(f"{what}: {error}") from None
+
+
 def _unresolved(
     experiment: Experiment, density: ScoredDensity, error: ResolutionError
 ) -> ResolutionError:
@@ -233,8 +252,8 @@ def _require_finite(
     side = "held out" if first in density.held_out else "in training"
     raise WorkError(
         f"experiment {experiment.name}, {density.model.words}, epoch {epoch}: log p of "
-        f"{len(wrong)} of {len(values)} observations is no finite number, as {values[first]:g} of observation "
-        f"{first}, {side}: a density must be positive wherever a record may lie (wider support, a "
+        f"{len(wrong)} of {len(values)} observations is no finite number, as {values[first]:g} of "
+        f"observation {first}, {side}: a density must be positive wherever a record may lie (wider support, a "
         "floor of its variance, a broad component)"
     )
 

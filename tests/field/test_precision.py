@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from torch import nn
@@ -22,6 +23,7 @@ from memo.spec.model_specs import NormalSpec
 from memo.spec.scoring_specs import AdaptiveSpec, ImportanceSpec
 from memo.training.contract import ContractError, check_contract
 from tests.field.own_models import custom, normal_values
+from tests.field.test_readiness import run
 
 torch.set_num_threads(1)
 
@@ -248,6 +250,24 @@ def test_log_likelihoods_of_others_have_digits_too(given, message) -> None:
         memo.scores_from_log_likelihoods(given, inside)
     assert "log_likelihood: " in str(error.value)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", [pl.Float32, pl.Float64])
+@pytest.mark.parametrize("far", [5e13, 5e8, 1e3])
+def test_tables_of_log_likelihoods_have_digits_too(tmp_path: Path, dtype, far: float) -> None:
+    draws = np.random.default_rng(0).standard_normal((10, 20))
+    rows = [
+        {"model": model, "index": index, "log_likelihood": draws[model, index] - far,
+         "in_training": (model + index) % 2 == 0}
+        for model in range(10)
+        for index in range(20)
+    ]  # fmt: skip
+    table = pl.DataFrame(rows).with_columns(pl.col("log_likelihood").cast(dtype))
+    table.write_parquet(tmp_path / "mine.parquet")
+    code, said = run(tmp_path, "score", "mine", "--from", "mine.parquet")
+    wide = far > 1e7 and dtype == pl.Float32
+    assert code == (2 if wide else 0)
+    assert ("nats apart, more than the tolerance of 0.4" in said) == wide
 
 
 def test_log_likelihoods_of_others_may_be_integers_or_tensors() -> None:
