@@ -253,8 +253,8 @@ def _require_finite(
     raise WorkError(
         f"experiment {experiment.name}, {density.model.words}, epoch {epoch}: log p of "
         f"{len(wrong)} of {len(values)} observations is no finite number, as {values[first]:g} of "
-        f"observation {first}, {side}: a density must be positive wherever a record may lie (wider support, a "
-        "floor of its variance, a broad component)"
+        f"observation {first}, {side}: a density must be positive wherever a record may lie (wider "
+        "support, a floor of its variance, a broad component)"
     )
 
 
