@@ -16,6 +16,10 @@ from memo.pipeline.stored_experiment import with_source
 from memo.project.project_spec import ProjectSpec
 
 
+QUICK = 5000
+"""Observations of which mitigations choose training sets in seconds."""
+
+
 def try_experiments(project: ProjectSpec, layout: Layout) -> list[str]:
     """Try what training and later stages will do with the experiments, in a small way.
 
@@ -42,6 +46,9 @@ def try_experiments(project: ProjectSpec, layout: Layout) -> list[str]:
             removal = experiment.removal
             of = "another" if removal is None else removal.of
             waiting.append(f"{name}: is tried once {of} is scored")
+            continue
+        if len(prepared) > QUICK and any(m.by_training_sets for m in spec.mitigations):
+            waiting.append(f"{name}: is tried when it is trained, {dataset} being large")
             continue
         with importable(layout.root):
             require_trainable(plan_experiment(name, spec, prepared, digest))

@@ -27,7 +27,12 @@ from memo.likelihood.estimate import (
 )
 from memo.likelihood.importance_weights import LogLikelihood, concatenate
 from memo.models.protocols import FitError
-from memo.models.resolution import ResolutionError, precision_of, require_resolved
+from memo.models.resolution import (
+    LogDensityError,
+    ResolutionError,
+    precision_of,
+    require_resolved,
+)
 from memo.models.state import loaded_model
 from memo.spec.model_specs import ModelSpec, source_of
 from memo.spec.scoring_specs import AdaptiveSpec, LikelihoodSpec
@@ -120,8 +125,8 @@ def estimate_log_likelihoods(
             density = densities[position]
             if isinstance(estimates, FitError):
                 raise WorkError(f"experiment {experiment.name}: {estimates}")
-            if isinstance(estimates, ResolutionError):
-                raise _unresolved(experiment, density, estimates)
+            if isinstance(estimates, LogDensityError):
+                raise _named(experiment, density, estimates)
             yield density, _table(experiment, density, estimates)
 
 
@@ -165,7 +170,7 @@ def _task(
     return _Task(weights, seeds, density.left_out)
 
 
-Outcome: TypeAlias = dict[int, LogLikelihood] | FitError | ResolutionError
+Outcome: TypeAlias = dict[int, LogLikelihood] | FitError | LogDensityError
 
 
 def _estimate(shared: _Shared, task: _Task) -> Outcome:
@@ -187,8 +192,8 @@ def _estimate(shared: _Shared, task: _Task) -> Outcome:
                 )
         except FitError as error:
             return error
-        except ResolutionError as error:
-            return ResolutionError(f"epoch {epoch}: {error}")
+        except LogDensityError as error:
+            return LogDensityError(f"epoch {epoch}: {error}")
     return estimates
 
 
@@ -217,10 +222,10 @@ def require_digits(what: str, log_p: torch.Tensor) -> None:
         raise InputError(f"{what}: {error}") from None
 
 
-def _unresolved(
-    experiment: Experiment, density: ScoredDensity, error: ResolutionError
-) -> ResolutionError:
-    return ResolutionError(f"experiment {experiment.name}, {density.model.words}, {error}")
+def _named(
+    experiment: Experiment, density: ScoredDensity, error: LogDensityError
+) -> LogDensityError:
+    return LogDensityError(f"experiment {experiment.name}, {density.model.words}, {error}")
 
 
 def _in_chunks(shared: _Shared, model: nn.Module, seed: int, device: torch.device) -> LogLikelihood:
@@ -270,8 +275,8 @@ def _table(
         try:
             require_resolved(values, torch.float64, coarsest(likelihood))
         except ResolutionError as error:
-            where = ResolutionError(f"epoch {epoch}: {error}")
-            raise _unresolved(experiment, density, where) from None
+            where = LogDensityError(f"epoch {epoch}: {error}")
+            raise _named(experiment, density, where) from None
     return pl.concat(
         pl.DataFrame(
             {

@@ -12,7 +12,7 @@ from memo.likelihood.estimators.importance import importance_log_likelihood
 from memo.likelihood.estimators.own_draws import drawn_log_likelihood
 from memo.likelihood.importance_weights import LogLikelihood
 from memo.models.protocols import ClosedForm, Density, Estimated, is_latent_variable_model
-from memo.models.resolution import precision_of, require_resolved
+from memo.models.resolution import DependenceError, precision_of, require_resolved
 from memo.spec.scoring_specs import AdaptiveSpec, ImportanceSpec, LikelihoodSpec
 
 
@@ -33,6 +33,7 @@ def estimate_log_likelihood(
     Raises:
         TypeError: The model fills none of the protocols.
         ResolutionError: They lie farther apart.
+        DependenceError: log p of an observation by itself is another one than among the others.
 
     For x = z + noise, both standard normal, p(x) = N(x; 0, 2):
 
@@ -56,11 +57,26 @@ def estimate_log_likelihood(
     if isinstance(model, Density):
         with torch.no_grad():
             log_prob = model.log_prob(x)
+            if math.isfinite(coarsest):
+                _require_own(model, x, log_prob)
         return _exact(log_prob, coarsest)
     estimate = _estimated(model, x, spec, seed)
     if math.isfinite(coarsest):
         require_resolved(estimate.value, _type_of_terms(model, x[:1]), coarsest)
     return estimate
+
+
+def _require_own(model: Density, x: Tensor, log_prob: Tensor) -> None:
+    """See that a few observations have the same log p by themselves as among all."""
+    for row in {0, len(x) // 2, len(x) - 1}:
+        alone = model.log_prob(x[row : row + 1])[0].double()
+        among = log_prob[row].double()
+        if not torch.isclose(alone, among, rtol=1e-4, atol=0.01, equal_nan=True):
+            raise DependenceError(
+                f"log p of an observation is {float(alone):.6g} by itself and {float(among):.6g} "
+                f"among {len(x)}: it must not depend on what stands beside it, nor on what was "
+                "seen before"
+            )
 
 
 def _estimated(model: nn.Module, x: Tensor, spec: LikelihoodSpec, seed: int) -> LogLikelihood:

@@ -15,7 +15,15 @@ DISTINCT = 16
 _SHORT = (torch.bfloat16, torch.float16)
 
 
-class ResolutionError(WorkError):
+class LogDensityError(WorkError):
+    """log p(x) is nothing that scores can be made of; the message says why."""
+
+
+class DependenceError(LogDensityError):
+    """log p(x) of an observation is not its own."""
+
+
+class ResolutionError(LogDensityError):
     """log p(x) has too few digits for differences of it to mean anything; the message says why."""
 
 

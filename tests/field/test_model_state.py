@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 import memo
+from memo.errors import WorkError
 from memo.mitigations.steps.dp_sgd import DPSGDSpec
 from memo.training.contract import ContractError, check_contract
 from memo.training.contract_state import changes, whole_state
@@ -383,6 +385,44 @@ def test_privacy_does_not_go_with_what_reads_the_data(tmp_path: Path) -> None:
         check_contract(
             custom(tmp_path, INITIALIZED.format(initialize=hook)), normal_values(), [private]
         )
+
+
+class LargeBatches(nn.Module):
+    """A model that the trial, of few observations, cannot see through."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(shape))
+
+    def fit(self, x):
+        self.mean = x.mean(0)
+
+    def log_prob(self, x):
+        if len(x) > 100:
+            x = x - x.mean(0)
+        return -(x - self.mean).square().sum(1)
+
+
+class ByProcess(LargeBatches):
+    """A model with state in a place that belongs to no model."""
+
+    def log_prob(self, x):
+        seen = sys.modules["math"].__dict__.setdefault("_seen", x[0].clone())
+        return -(x - self.mean).square().sum(1) - (0 if len(x) < 100 else float(seen.sum()))
+
+
+@pytest.mark.parametrize("model", [LargeBatches, ByProcess])
+def test_scoring_sees_what_the_trial_cannot(model) -> None:
+    with pytest.raises(WorkError) as error:
+        memo.measure(
+            normal_values().numpy(),
+            model,
+            design={"kind": "k-fold", "folds": 2, "repeats": 1},
+            workers=1,
+        )
+    assert "repeat 0, fold 0, epoch 100: log p of an observation is " in str(error.value)
+    assert " among 120: it must not depend on what stands beside it" in str(error.value)
+    math.__dict__.pop("_seen", None)
 
 
 SWITCHED = """\
