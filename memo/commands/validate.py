@@ -15,7 +15,6 @@ from memo.pipeline.removal import with_removal
 from memo.pipeline.stored_experiment import with_source
 from memo.project.project_spec import ProjectSpec
 
-
 QUICK = 5000
 """Observations of which mitigations choose training sets in seconds."""
 

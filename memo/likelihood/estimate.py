@@ -56,7 +56,7 @@ def estimate_log_likelihood(
     """
     if isinstance(model, Density):
         with torch.no_grad():
-            log_prob = model.log_prob(x)
+            log_prob = model.log_prob(x).detach()
             if math.isfinite(coarsest):
                 _require_own(model, x, log_prob)
         return _exact(log_prob, coarsest)
@@ -154,7 +154,7 @@ def left_out_log_likelihood(
 
 
 def _exact(log_prob: Tensor, coarsest: float) -> LogLikelihood:
-    value = log_prob.to("cpu", torch.float64).numpy()
+    value = log_prob.detach().to("cpu", torch.float64).numpy()
     require_resolved(value, precision_of(log_prob), coarsest)
     zeros = np.zeros_like(value)
     return LogLikelihood(value, zeros, zeros + 1, np.zeros(len(value), dtype=np.int64), zeros)

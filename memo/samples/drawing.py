@@ -30,7 +30,8 @@ def draw_samples(model: Generative, count: int, seed: int) -> NDArray[Any]:
     """
     generator = torch.Generator().manual_seed(seed)
     batches = [
-        model.sample(min(BATCH, count - start), generator).cpu() for start in range(0, count, BATCH)
+        model.sample(min(BATCH, count - start), generator).detach().cpu()
+        for start in range(0, count, BATCH)
     ]
     samples: NDArray[Any] = torch.cat(batches).numpy()
     wrong = int((~np.isfinite(samples.reshape(count, -1)).all(1)).sum())

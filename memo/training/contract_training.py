@@ -94,6 +94,8 @@ def initialize_problems(trial: Trial) -> Problems:
                 f"initialize: sets {name!r}, which files of weights do not keep: make it a "
                 "persistent buffer (self.register_buffer) or a parameter in `__init__`"
             )
+    for name in untrained_tensors(model):
+        yield f"initialize: leaves {name!r} with a gradient: assign its .detach()"
     one, same = model.state_dict(), again.state_dict()
     for name, (shape, dtype) in kept.items():
         tensor = one[name]
@@ -122,6 +124,8 @@ def _fit(trial: Trial) -> Problems:
     except FitError as error:
         yield f"fit: {error}"
         return
+    for name in untrained_tensors(model):
+        yield f"fit: leaves {name!r} with a gradient: assign its .detach()"
     one, same = model.state_dict(), again.state_dict()
     if not one:
         yield "fit: leaves nothing in `state_dict`: what it learns must lie in buffers"

@@ -1,5 +1,6 @@
 """What memo calls in a model of one's own: tried before training, and named where it fails."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -350,6 +351,86 @@ def test_files_beside_a_model_are_found_from_anywhere(
         2,
         "nowhere: is no folder; -C names that of params.yaml",
     )
+
+
+class WithGradients(torch.nn.Module):
+    """A normal mean fitted by an optimizer of its own; all that it gives requires a gradient."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.mean = torch.nn.Parameter(torch.zeros(shape))
+
+    @torch.enable_grad()
+    def fit(self, x):
+        optimizer = torch.optim.LBFGS([self.mean], lr=0.5, max_iter=100)
+
+        def loss():
+            optimizer.zero_grad()
+            value = -self.log_prob(x).mean()
+            value.backward()
+            return value
+
+        optimizer.step(loss)
+
+    @torch.enable_grad()
+    def log_prob(self, x):
+        return -0.5 * (x - self.mean).square().sum(1) - 1.5 * math.log(2 * math.pi)
+
+    @torch.enable_grad()
+    def sample(self, count, generator):
+        return self.mean + torch.randn(count, *self.mean.shape, generator=generator)
+
+
+class DrawsWithGradients(WithGradients):
+    noise_features = 1
+    fit, log_prob = property(), property()  # neither is there
+
+    def loss(self, x, noise):
+        return 0.5 * (x - self.mean).square().sum(1) + noise[:, 0]
+
+    @torch.enable_grad()
+    def log_prob_draw(self, x, noise):
+        return -self.loss(x, noise)
+
+
+def test_what_requires_a_gradient_is_scored_and_drawn(tmp_path: Path) -> None:
+    x = normal_values()
+    design = {"kind": "k-fold", "folds": 4, "repeats": 1}
+    found = memo.measure(x.numpy(), WithGradients, design=design, workers=1)
+    models = zip(found._experiment.design.fold_models, found._log_likelihoods, strict=True)
+    for fold, table in models:
+        mean = np.delete(x.double().numpy(), fold.held_out, 0).mean(0)
+        expected = -0.5 * ((x.double().numpy() - mean) ** 2).sum(1) - 1.5 * math.log(2 * math.pi)
+        assert np.abs(table["log_likelihood"].to_numpy() - expected).max() < 0.02
+    assert found.report(tmp_path / "report").is_file()
+    drawn = memo.measure(
+        x.numpy(), DrawsWithGradients, design=design, training={"epochs": 1}, workers=1
+    )
+    assert drawn.last["memorization"].is_finite().all()
+
+
+def test_fits_that_leave_gradients_are_refused(tmp_path: Path) -> None:
+    source = """\
+class Own(nn.Module):
+    def __init__(self, shape):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(shape))
+
+    def {name}(self, x):
+        with torch.enable_grad():
+            self.mean = x.requires_grad_().mean(0)
+
+    def log_prob(self, x):
+        return -(x - self.mean).square().sum(1)
+"""
+    trained = "        self.log_std = nn.Parameter(torch.zeros(()))\n"
+    for name, more in (("fit", ""), ("initialize", trained)):
+        own = source.format(name=name)
+        if more:
+            own = own.replace("torch.zeros(shape))\n", "torch.zeros(shape))\n" + more)
+            own = own.replace("(x - self.mean)", "((x - self.mean) * self.log_std)")
+        with pytest.raises(ContractError, match=f"{name}: leaves 'mean' with a gradient: assign"):
+            check_contract(custom(tmp_path, own), normal_values(), [])
 
 
 def test_a_library_call_with_a_wrong_model_is_refused_at_once() -> None:
