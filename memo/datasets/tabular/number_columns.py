@@ -7,7 +7,7 @@ import polars as pl
 
 from memo.datasets.lost_digits import Merged
 from memo.datasets.prepared import DataError
-from memo.datasets.tabular.source_columns import BLANK, SourceColumn, in_words, short
+from memo.datasets.tabular.source_columns import BLANK, KEPT_DIGITS, SourceColumn, in_words, short
 from memo.datasets.tabular.written_dates import (
     dated_share,
     days_of_parquet,
@@ -15,9 +15,6 @@ from memo.datasets.tabular.written_dates import (
     likely_formats,
 )
 from memo.datasets.tabular.written_numbers import is_absence, numbers_of, plainly, reading_of
-
-KEPT_DIGITS = 15
-"""Decimal digits that float64 keeps of any number."""
 
 OR_CATEGORIES = "or name the column under `categorical` if these are categories, or under `drop`"
 
@@ -50,7 +47,10 @@ def as_numbers(column: SourceColumn) -> pl.Series | None:
 
 
 def _of_text(column: SourceColumn) -> pl.Series | None:
-    texts, different, typed = column.texts, column.different, column.file.typed
+    texts, typed = column.texts, column.file.typed
+    if column.name in column.table.plain:
+        return column.table.numbers[column.name]
+    different = column.different
     numbers = numbers_of(texts, column.spec.decimal, column.spec.thousands)
     wrong = (numbers.is_null() & texts.is_not_null()).arg_true()
     if not len(different):

@@ -85,7 +85,7 @@ def numbers_of(
         >>> numbers_of(pl.Series(["1.234,5", "−7", "1.5"]), ",", ".").to_list()
         [1234.5, -7.0, None]
     """
-    return plainly(texts, decimal, thousands).cast(pl.Float64, strict=False)
+    return plainly(texts, decimal, thousands).cast(pl.Float64, strict=False).fill_nan(None)
 
 
 def plainly(texts: pl.Series, decimal: Decimal, thousands: Thousands | None) -> pl.Series:
