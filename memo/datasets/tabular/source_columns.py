@@ -203,7 +203,7 @@ class SourceColumn:
 
 def short(value: Any) -> str:
     """A value in an error message."""
-    text = repr(value) if isinstance(value, str) else f"{value:.6g}"
+    text = repr(value) if isinstance(value, str | int) else f"{value:.6g}"
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
