@@ -208,7 +208,7 @@ def _widths(text: str, separator: str, before: int, width: int) -> list[int]:
     for line, fields in _lines(text, separator, before):
         widths.append(len(fields))
         if fields and len(fields) != width:
-            hint = _other_separator(text, separator)
+            hint = _other_separator(text, separator) or _other_first_line(text, separator, width)
             raise CSVError(
                 f":{line}: has {len(fields)} field{'s' * (len(fields) != 1)}, but the first line "
                 f"names {width} column{'s' * (width != 1)}{', ' * bool(hint)}{hint}"
@@ -242,6 +242,17 @@ def _other_separator(text: str, separator: str) -> str:
     split = {len(line.split()) for line in _start(text)}
     if len(split) == 1 and split.pop() > 1 and separator != " ":
         return "but has runs of spaces between words: save it with commas, if these are columns"
+    return ""
+
+
+def _other_first_line(text: str, separator: str, width: int) -> str:
+    """Words about a first line that does not go with the others; none where it does."""
+    below = "\n".join(_start(text)[1:])
+    others = _common_width(below, separator)
+    if others == width + 1 > 2:
+        return "as all have: R writes names of rows so unless `row.names = FALSE`"
+    if others is not None:
+        return f"and the next have {others}, too: delete what stands above the names of the columns"
     return ""
 
 

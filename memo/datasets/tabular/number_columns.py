@@ -186,7 +186,9 @@ def _days(column: SourceColumn, form: str | None) -> pl.Series:
                 f"has Parquet's own type {series.dtype}; write `dates: {{{column.name}: null}}`"
             )
         _count_missing(column, series)
-        return days_of_parquet(series)
+        days = days_of_parquet(series)
+        _check_kept(column, series.drop_nulls().n_unique(), days.drop_nulls().n_unique())
+        return days
     if form is None:
         raise column.error(
             f"has {series.dtype}, not dates of Parquet's own; `dates` needs their format, such as "

@@ -14,7 +14,7 @@ from memo.datasets.lost_digits import merged
 from memo.datasets.prepared import DataError, Prepared, named_observations
 from memo.datasets.tabular.columns import Column, encoded, log_jacobian
 from memo.datasets.tabular.number_columns import as_numbers
-from memo.datasets.tabular.row_numbers import row_numbers
+from memo.datasets.tabular.row_numbers import has_name_of_ids, row_numbers
 from memo.datasets.tabular.source_columns import SourceColumn, SourceTable, in_words, short
 from memo.datasets.tabular.table_files import RECORD, TableFile, read_table_file
 from memo.datasets.tabular.table_summary import ColumnCounts, summary
@@ -187,7 +187,11 @@ def _number(source: SourceColumn, series: pl.Series) -> _Read:
         values = _dequantized(source, values, step)
     mean, scale = _moments(values) if source.spec.standardize else (0.0, 1.0)
     missing = series.null_count()
-    return _Read(source, Column(source.name, None, mean, scale, step), values, missing, missing)
+    column = Column(source.name, None, mean, scale, step)
+    remarks = []
+    if has_name_of_ids(source.name) and not source.is_named():
+        remarks = [f"{source.name}: has the name of an id, but is modelled as a number"]
+    return _Read(source, column, values, missing, missing, remarks)
 
 
 def _category(source: SourceColumn) -> _Read:
@@ -217,7 +221,7 @@ def _category(source: SourceColumn) -> _Read:
     position = {category: position for position, category in enumerate(names)}
     values = np.array([position[text] for text in full], np.int64)
     column = Column(name, tuple(names))
-    return _Read(source, column, values, missing, imputed, _remarks(name, counts[name]))
+    return _Read(source, column, values, missing, imputed, _remarks(source, counts[name]))
 
 
 def _unused(name: str, taken: pl.Series) -> str:
@@ -226,13 +230,14 @@ def _unused(name: str, taken: pl.Series) -> str:
     return name
 
 
-def _remarks(name: str, categories: pl.Series) -> list[str]:
+def _remarks(source: SourceColumn, categories: pl.Series) -> list[str]:
     """What a reader may not expect of a column's categories."""
+    name, stated = source.name, "missing_values" in source.spec.model_fields_set
     found = [
         f"{name}: {short(text)} is a category; if it says that nothing is known, name it under "
         "`missing_values`"
         for text in categories
-        if is_absence(text)
+        if is_absence(text) and not stated
     ]
     alike: dict[str, list[str]] = {}
     for text in categories:

@@ -175,8 +175,8 @@ class SourceColumn:
                 others = [t for t in self.different.head(100) if _shape(t) == _shape(word)]
                 raise self.error(
                     f"{word!r} counts as missing, but looks like other values of the column "
-                    f"({in_words(others)}); write `missing_values`, with {word!r} if it says that "
-                    "nothing is known, without it if it is one of the values",
+                    f'({in_words(others)}); write `missing_values: ["", "{word}"]` if it says that '
+                    'nothing is known, `missing_values: [""]` if it is one of the values',
                     int((row & texts.is_null()).arg_true()[0]),
                 )
 
