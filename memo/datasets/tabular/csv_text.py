@@ -63,13 +63,14 @@ def text_of(content: bytes) -> str:
     return text
 
 
-def parsed(text: str, separator: str, header: bool | None) -> CSVTable:
+def parsed(text: str, separator: str, header: bool | None, sure: bool = True) -> CSVTable:
     """Names and fields of CSV.
 
     Args:
         text: Content of the file.
         separator: Character between the fields of a line.
         header: As in `TableSpec`.
+        sure: True where the user named the separator: others that fit as well are no objection.
 
     Raises:
         CSVError: It is empty, has no header or another separator, or a line has more or fewer
@@ -83,6 +84,8 @@ def parsed(text: str, separator: str, header: bool | None) -> CSVTable:
         hint = _other_separator(body, separator)
         if hint:
             raise CSVError(f": its first line is one field with `separator: {separator!r}`, {hint}")
+    if not sure:
+        _check_only_separator(body, separator)
     names = _names(first, header)
     rows = _fast(body, separator, len(first))
     blank: list[int] = []
@@ -231,6 +234,21 @@ def _stream(text: str) -> io.StringIO:
     """Text to read fields of any length from."""
     csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
     return io.StringIO(text, newline="")
+
+
+def _check_only_separator(text: str, separator: str) -> None:
+    """See that no other separator cuts all of the first lines into as many fields, more than one.
+
+    Raises:
+        CSVError: One does.
+    """
+    for mark in SEPARATORS:
+        width = None if mark == separator else _common_width(text, mark)
+        if width is not None and width > 1:
+            raise CSVError(
+                f": its lines can be cut by {mark!r} (into {width} fields) as well as by "
+                f"{separator!r}; set `separator` to the one that is meant"
+            )
 
 
 def _other_separator(text: str, separator: str) -> str:

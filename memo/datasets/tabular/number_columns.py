@@ -7,7 +7,14 @@ import polars as pl
 
 from memo.datasets.lost_digits import Merged
 from memo.datasets.prepared import DataError
-from memo.datasets.tabular.source_columns import BLANK, KEPT_DIGITS, SourceColumn, in_words, short
+from memo.datasets.tabular.source_columns import (
+    BLANK,
+    KEPT_DIGITS,
+    SourceColumn,
+    in_words,
+    known_numbers,
+    short,
+)
 from memo.datasets.tabular.written_dates import (
     compact_format,
     dated_share,
@@ -93,7 +100,7 @@ def _of_text(column: SourceColumn) -> pl.Series | None:
 
 def _check_compact(column: SourceColumn, numbers: pl.Series) -> None:
     """See that whole numbers are no dates without marks between year, month and day."""
-    form = None if column.is_named() else compact_format(numbers.drop_nulls().to_numpy())
+    form = None if column.is_named() else compact_format(known_numbers(numbers))
     if form is not None:
         raise column.error(
             f"seems to have dates, as {short(int(numbers.drop_nulls()[0]))}; "

@@ -15,7 +15,13 @@ from memo.datasets.prepared import DataError, Prepared, named_observations
 from memo.datasets.tabular.columns import Column, encoded, log_jacobian
 from memo.datasets.tabular.number_columns import as_numbers
 from memo.datasets.tabular.row_numbers import has_name_of_ids, row_numbers
-from memo.datasets.tabular.source_columns import SourceColumn, SourceTable, in_words, short
+from memo.datasets.tabular.source_columns import (
+    SourceColumn,
+    SourceTable,
+    in_words,
+    known_numbers,
+    short,
+)
 from memo.datasets.tabular.table_files import RECORD, TableFile, read_table_file
 from memo.datasets.tabular.table_summary import ColumnCounts, summary
 from memo.datasets.tabular.table_summary import in_words as column_in_words
@@ -50,7 +56,8 @@ def read_records(spec: TableSpec) -> Prepared:
         DataError: The file is not a table, a column is not what the spec says, or a value is
             missing, infinite, or of another type than the rest of its column.
     """
-    file = read_table_file(spec.path, spec.separator, spec.header)
+    sure = "separator" in spec.model_fields_set
+    file = read_table_file(spec.path, spec.separator, spec.header, sure)
     modelled = _modelled(spec, file.records.columns)
     file, notes = _kept(spec, file)
     table = file.records
@@ -160,7 +167,7 @@ def _column(source: SourceColumn) -> _Read:
 
 def _number(source: SourceColumn, series: pl.Series) -> _Read:
     source.check_missing(series)
-    known = series.drop_nulls().to_numpy()
+    known = known_numbers(series)
     if np.abs(known).max() > LARGEST:
         beyond = (series.abs() > LARGEST).fill_null(False).arg_true()
         found = series[beyond[0]]

@@ -34,7 +34,8 @@ def row_numbers(name: str, numbers: pl.Series) -> str | None:
         name: Of the column.
         numbers: (n,) its values, null where they are missing.
     """
-    values = numbers.drop_nulls().cast(pl.Float64).to_numpy()
+    known = numbers.drop_nulls() if numbers.null_count() else numbers
+    values = known.cast(pl.Float64).to_numpy()
     n = len(values)
     if n < 2 or (values != np.floor(values)).any() or len(np.unique(values)) < n:
         return None
