@@ -110,6 +110,7 @@ def test_a_format_that_is_none_is_refused(form, said) -> None:
 def test_days_are_rounded_numbers_like_others() -> None:
     content = csv_of([f"{moment:%Y-%m-%d}" for moment in MOMENTS])
     data = prepared(content, dates={"x": "%Y-%m-%d"}, dequantize={"x": 1.0})
+    assert data.facts["columns"]["x"].startswith("number of days, mean ")
     noise = numbers_of(data) - DAYS
     assert 0.1 < np.abs(noise).max() < 0.5
 

@@ -184,7 +184,7 @@ def test_numbers_as_text_in_parquet_are_no_categories() -> None:
     content = Path("t.parquet").read_bytes()
     assert "is text in the file, but all its values are numbers" in refusal(content, "t.parquet")
     np.testing.assert_allclose(
-        read_numbers(prepared(content, "t.parquet", dequantize={"x": 0.01})), VALUES, atol=1
+        read_numbers(prepared(content, "t.parquet", columns=["x", "y"])), VALUES, atol=1
     )
 
 
@@ -271,3 +271,16 @@ def test_a_reading_names_the_marks_where_only_one_fits() -> None:
     assert reading_of(pl.Series(["1,234"])).marks is None
     assert reading_of(pl.Series(["red", "blue"])) is None
     assert form_of(["12 kg"], 1).seen == "numbers with a unit, as '12 kg'"
+
+
+def test_noise_that_float32_does_not_hold_is_refused_or_counted() -> None:
+    wide = [f"{k * 7_654_321}.25" for k in range(N)]
+    assert "no noise within the step of 0.01" in refusal(csv_of(wide), dequantize={"x": 0.01})
+    assert len(prepared(csv_of(wide))) == N
+    narrow = [f"{k * 2_345}.25" for k in range(60)]
+    data = prepared(csv_of(narrow), dequantize={"x": 0.01})
+    found = np.rint(read_numbers(data) / 0.01)
+    moved = int((found != np.rint(np.array(narrow, float) / 0.01)).sum())
+    assert moved > 0
+    said = [note for note in data.facts["notes"] if "carries the noise" in note]
+    assert said[0].startswith(f"x: float32 carries the noise of {moved} records")

@@ -55,8 +55,8 @@ def as_numbers(column: SourceColumn) -> pl.Series | None:
         numbers = series.cast(pl.Float64)
         _count_missing(column, numbers)
         numbers = numbers.fill_nan(None)
-        known = series.filter(numbers.is_not_null())
-        _check_kept(column, known.n_unique(), numbers.drop_nulls().n_unique())
+        if not series.dtype.is_float():
+            _check_kept(column, series.n_unique(), numbers.n_unique())
         _check_compact(column, numbers)
         return numbers
     return _of_text(column)
@@ -79,7 +79,8 @@ def _of_text(column: SourceColumn) -> pl.Series | None:
                 return None
             raise column.error(
                 f"has leading zeros, as codes have ({short(codes[0])}); name it under "
-                "`categorical`, `id`, `label` or `drop`, or, if it has numbers, under `dequantize`"
+                "`categorical`, `id`, `label` or `drop`, or, if it has numbers, under `columns` or "
+                "`dequantize`"
             )
         if typed and not column.is_named():
             raise column.error(

@@ -100,11 +100,17 @@ class _Read:
     missing: int
     imputed: int
     remarks: list[str] = field(default_factory=list)
+    unit: str | None = None
 
     def counts(self) -> ColumnCounts:
         """The column without its values."""
         return ColumnCounts(
-            self.column, self.missing, self.imputed, self.source.absent, self.remarks
+            self.column,
+            self.missing,
+            self.imputed,
+            self.source.absent,
+            self.remarks,
+            self.unit,
         )
 
 
@@ -195,10 +201,11 @@ def _number(source: SourceColumn, series: pl.Series) -> _Read:
     mean, scale = _moments(values) if source.spec.standardize else (0.0, 1.0)
     missing = series.null_count()
     column = Column(source.name, None, mean, scale, step)
+    unit = "days" if source.name in source.spec.dates else None
     remarks = []
     if has_name_of_ids(source.name) and not source.is_named():
         remarks = [f"{source.name}: has the name of an id, but is modelled as a number"]
-    return _Read(source, column, values, missing, missing, remarks)
+    return _Read(source, column, values, missing, missing, remarks, unit)
 
 
 def _category(source: SourceColumn) -> _Read:
@@ -306,7 +313,31 @@ def _check_digits(spec: TableSpec, read: Sequence[_Read], scored: NDArray[np.flo
             raise _lost(one, f"{found} in float32")
         if found is not None:
             said.append(f"{one.column.name}: {found} in float32")
+        if one.column.step is not None:
+            said += _check_steps(one, one.column.step, kept)
     return said
+
+
+def _check_steps(one: _Read, step: float, kept: NDArray[np.float32]) -> list[str]:
+    """See that float32 keeps the noise within the steps of rounded numbers.
+
+    Returns:
+        Words about records whose noise it carries into the next step.
+    """
+    resolution = one.column.scale * float(np.spacing(np.abs(kept).max()))
+    if resolution >= step:
+        raise one.source.error(
+            f"float32 keeps these numbers to {resolution:.2g}, and no noise within the step of "
+            f"{step:.6g} under `dequantize`; take it from there, or another unit"
+        )
+    own = one.column.in_own_units(kept.astype(np.float64))
+    moved = int((np.rint(own / step) != np.rint(one.values / step)).sum())
+    if not moved:
+        return []
+    return [
+        f"{one.column.name}: float32 carries the noise of {moved:,} records into the next step of "
+        f"{step:.6g}, since it keeps these numbers to {resolution:.2g}"
+    ]
 
 
 def _lost(one: _Read, lost: str) -> DataError:
