@@ -178,6 +178,14 @@ def test_a_first_line_of_numbers_is_left_to_the_user(kind) -> None:
     assert without.observations["id"].to_list()[0] == "record 1"
 
 
+def test_years_are_names_where_they_follow_each_other() -> None:
+    lines = "".join(f"{'abc'[k % 3]},{v},{k * k % 11},{k}.5\n" for k, v in enumerate(MEASURED))
+    names = [column.name for column in prepared("land,1990,1991,1992\n" + lines).columns]
+    assert names == ["land", "1990", "1991", "1992"]
+    for other in ("land,1990,1991,1993\n", "land,1,2,3\n", "1989,1990,1991,1992\n"):
+        assert "`header: true`" in refusal(other + lines)
+
+
 def test_columns_without_a_name_get_one_as_in_pandas() -> None:
     numbered = "".join(f"{k},{value},\n" for k, value in enumerate(MEASURED))
     message = refusal(",x,\n" + numbered)
@@ -199,6 +207,10 @@ LINES = {
     "names of rows": (
         "a,b\n" + "".join(f"r{k},{v},{k % 5}\n" for k, v in enumerate(MEASURED)),
         "R writes names of rows so unless `row.names = FALSE`",
+    ),
+    "quotes and spaces": (
+        '"a" "b"\n' + "".join(f'"{v}" {k * k}\n' for k, v in enumerate(MEASURED)),
+        "but 2 with `separator: ' '`: set that",
     ),
     "open quote": (BASE + '"a,3\n', ":26: is not CSV"),
     "text behind a quote": (BASE + '"a"b,3\n', ":26: is not CSV"),

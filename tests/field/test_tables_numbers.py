@@ -210,6 +210,12 @@ def test_numbers_that_float32_would_make_equal_are_refused(far) -> None:
     assert "`drop` or `categorical`" in message
 
 
+def test_a_pair_that_differs_in_its_last_digits_is_no_loss() -> None:
+    values = [k * k / 7 for k in range(76)]
+    data = prepared("x\n" + "\n".join(map(repr, [*values, values[3] + 1e-9])))
+    assert "x: 77 different numbers become 76 in float32" in data.facts["notes"]
+
+
 def test_last_digits_that_float32_loses_are_counted_and_said() -> None:
     values = np.append(np.linspace(0, 1, 4000) ** 3, 1.0 + 2**-30)
     before, after = reference_distinct(values)
