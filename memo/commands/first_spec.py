@@ -1,17 +1,14 @@
 """A first spec for given data: sensible for their shape, and done within minutes."""
 
-import io
 import re
-import textwrap
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel
-from ruamel.yaml import YAML
 
+from memo.commands.spec_text import is_plain, rendered
 from memo.datasets.sources.image_folder import FolderSurvey, survey_image_folder
 from memo.datasets.tabular.table_survey import survey_table
 from memo.project.experiment_spec import ExperimentSpec
@@ -35,7 +32,6 @@ DESIGNS = ((10, 3), (5, 3), (5, 2))
 
 LARGEST_SIDE = 32
 FEW_COLUMNS = 100
-WIDTH = 98
 
 
 class Option(NamedTuple):
@@ -187,16 +183,8 @@ def table_spec(path: str, file: Path) -> FirstSpec:
 
 def spec_text(first: FirstSpec) -> str:
     """params.yaml with comments."""
-    environment = Environment(
-        loader=PackageLoader("memo.commands"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"comment": _comment, "described": _described, "yaml": _yaml}
-    template = environment.get_template("params.yaml.j2")
-    return template.render(guess=first, effort=_affordable(first))
+    descriptions = {path: _of(*key) for path, key in DESCRIBED.items()}
+    return rendered("params.yaml.j2", descriptions, guess=first, effort=_affordable(first))
 
 
 def _affordable(first: FirstSpec) -> Effort:
@@ -252,7 +240,7 @@ def _path_comment(path: str) -> str:
 def _name(path: Path) -> str:
     """Name of a data set, from the name of its file or folder; text in YAML without quotes."""
     name = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower()).strip("-")[:40].strip("-")
-    return name if _yaml(name) == name else f"data-{name}".strip("-")
+    return name if is_plain(name) else f"data-{name}".strip("-")
 
 
 def _of(spec: type[BaseModel], name: str) -> str:
@@ -268,23 +256,3 @@ DESCRIBED: dict[str, tuple[type[BaseModel], str]] = {
     "scoring.likelihood.tolerance": (AdaptiveSpec, "tolerance"),
     "seed": (ExperimentSpec, "seed"),
 }
-
-
-def _described(path: str, indent: int) -> str:
-    """The description of a key in the spec, as a comment."""
-    return _comment(_of(*DESCRIBED[path]), indent)
-
-
-def _yaml(value: Any) -> str:
-    """A scalar, list or mapping on one line, quoted where YAML needs it."""
-    yaml: Any = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = True
-    yaml.width = 1 << 16
-    text = io.StringIO()
-    yaml.dump(value, text)
-    return text.getvalue().removesuffix("...\n").rstrip()
-
-
-def _comment(text: str, indent: int) -> str:
-    prefix = " " * indent + "# "
-    return textwrap.fill(text, WIDTH, initial_indent=prefix, subsequent_indent=prefix)

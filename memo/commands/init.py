@@ -21,6 +21,8 @@ KINDS = ("digits", "image-folder", "table")
 """Kinds of data that a new project can have."""
 
 DVC = (".dvc", ".dvcignore")
+DVC_UNTRACKED = b"/config.local\n/tmp\n/cache\n"
+"""What `dvc init` has git leave out of its folder."""
 
 
 def init(folder: Path, kind: str, source: Path | None) -> FirstSpec:
@@ -110,7 +112,10 @@ def _require_new(folder: Path, names: list[str]) -> None:
 
 
 def _init_dvc(folder: Path) -> None:
-    """`dvc init`, with git where the folder is in a git repository."""
+    """`dvc init`, with git where the folder is in a git repository.
+
+    Elsewhere it leaves out what git should not track, but a repository may be made there later.
+    """
     from dvc.exceptions import DvcException  # noqa: PLC0415 -- it takes a second to import
     from dvc.repo import Repo  # noqa: PLC0415
 
@@ -122,6 +127,16 @@ def _init_dvc(folder: Path) -> None:
             pass
     except DvcException as error:
         raise InputError(f"{folder}: cannot be a DVC project: {error}") from error
+    leave_untracked(folder)
+
+
+def leave_untracked(folder: Path) -> Path | None:
+    """Have git leave out DVC's cache, where DVC has not; return the file that was written."""
+    file = folder / ".dvc" / ".gitignore"
+    if file.exists():
+        return None
+    write_whole(file, DVC_UNTRACKED)
+    return file
 
 
 def shipped(name: str) -> bytes:
