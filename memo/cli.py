@@ -180,8 +180,8 @@ def prepare(
 
     facts = stage.prepare(project, _project.layout, dataset)
     typer.echo(f"{dataset}: {facts['observations']} observations of {facts['shape']}")
-    for column, words in facts.get("columns", {}).items():
-        typer.echo(f"  {column}: {words}")
+    for line in facts.get("notes", []):
+        typer.echo(f"  {line}")
 
 
 @app.command()
