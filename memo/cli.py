@@ -112,7 +112,10 @@ def init(
     from memo.commands import init as stage
 
     _require_among(data, list(stage.KINDS), "--data")
-    name = stage.init(folder, data, source).name
+    made = stage.init(folder, data, source)
+    for line in made.said:
+        typer.echo(printable(line))
+    name = made.name
     typer.echo(
         f"{folder} is a project: read {folder / 'params.yaml'}, run dvc repro there, and open "
         f"reports/{name}-vae/index.html"

@@ -1,16 +1,18 @@
 """A first spec for given data: sensible for their shape, and done within minutes."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from memo.commands.first_words import limit_line, listed, table_lines
 from memo.commands.spec_text import is_plain, rendered
 from memo.datasets.sources.image_folder import FolderSurvey, survey_image_folder
-from memo.datasets.tabular.table_survey import survey_table
+from memo.datasets.tabular.survey.table_survey import survey_table
 from memo.project.experiment_spec import ExperimentSpec
 from memo.spec.dataset_specs import DigitsSpec, ImageFolderSpec, TableSpec
 from memo.spec.model_specs import VAESpec
@@ -57,9 +59,11 @@ class FirstSpec:
     columns: int
     """Numbers in one observation."""
     count: int
-    """Number of observations."""
+    """Number of observations in the source."""
     latent: int = 8
     batch_size: int = 64
+    said: tuple[str, ...] = ()
+    """What was found and chosen, in lines for the terminal."""
 
     @property
     def few_columns(self) -> bool:
@@ -145,27 +149,35 @@ def image_folder_spec(path: str, folder: Path) -> FirstSpec:
     )
 
 
-def table_spec(path: str, file: Path) -> FirstSpec:
+def skipping_broken(first: FirstSpec) -> FirstSpec:
+    """The same without images that cannot be read."""
+    option = Option("unreadable", "skip", _of(ImageFolderSpec, "unreadable"))
+    return replace(first, options=[*first.options, option])
+
+
+def saying_broken(first: FirstSpec, broken: Mapping[str, str]) -> FirstSpec:
+    """The same with words about the images that cannot be read."""
+    some = listed(f"{name} ({reason})" for name, reason in broken.items())
+    words = f"{len(broken):,} images cannot be read, and are left out (`unreadable: skip`): {some}"
+    return replace(first, said=(*first.said, words))
+
+
+def table_spec(path: str, file: Path, refused: Mapping[str, str]) -> FirstSpec:
     """Look at a table.
 
     Args:
         path: The file, as the spec names it.
         file: The same file, as it is found from here.
+        refused: Columns that cannot be modelled, and why, beside those that a look finds.
 
     Raises:
         DataError: The file cannot be read, or no column can be modelled.
     """
-    survey = survey_table(file)
-    settings = {
-        "separator": survey.separator if survey.separator != "," else None,
-        "id": survey.id,
-        "label": survey.label,
-        "drop": survey.drop,
-        "categorical": survey.categorical,
-        "missing": "impute" if survey.missing else None,
-        "dequantize": survey.dequantize,
-    }
-    chosen = [Option(key, value, _of(TableSpec, key)) for key, value in settings.items() if value]
+    survey = survey_table(str(file), refused)
+    chosen = [
+        Option(key, value, " ".join([_of(TableSpec, key), survey.reasons.get(key, "")]).strip())
+        for key, value in survey.settings.items()
+    ]
     return FirstSpec(
         section="files",
         name=_name(file),
@@ -178,6 +190,7 @@ def table_spec(path: str, file: Path) -> FirstSpec:
         count=survey.count,
         latent=max(2, min(8, survey.width // 3)),
         batch_size=32,
+        said=tuple(table_lines(str(file), survey)),
     )
 
 
@@ -187,6 +200,16 @@ def spec_text(first: FirstSpec) -> str:
     return rendered("params.yaml.j2", descriptions, guess=first, effort=_affordable(first))
 
 
+def limit_words(first: FirstSpec) -> tuple[str, ...]:
+    """A line about the limit, where the time asks for one."""
+    effort = _affordable(first)
+    if effort.limit is None:
+        return ()
+    what = "records" if first.kind == "table" else "images"
+    seconds = _training_seconds(first, effort, first.count) + _scoring_seconds(first, effort)
+    return (limit_line(effort.limit, first.count, what, seconds / 60),)
+
+
 def _affordable(first: FirstSpec) -> Effort:
     """The best design, epochs and, of many observations, the limit that the time allows."""
     folds, repeats = next((d for d in DESIGNS if _most(first, *d) >= first.count), DESIGNS[-1])
@@ -194,10 +217,20 @@ def _affordable(first: FirstSpec) -> Effort:
     limit = _round_down(most) if most < first.count else None
     count = limit or first.count
     folds = min(folds, count)
-    passes = ((folds - 1) * repeats + 1) * count
-    seconds = 6 * first.parameters * passes / FLOPS
+    one = Effort(folds, repeats, 1, limit)
+    seconds = _training_seconds(first, one, count)
     epochs = next((e for e in EPOCHS if e * seconds <= TRAINING_SECONDS), EPOCHS[-1])
-    return Effort(folds, repeats, epochs, limit)
+    return one._replace(epochs=epochs)
+
+
+def _training_seconds(first: FirstSpec, effort: Effort, count: int) -> float:
+    passes = ((effort.folds - 1) * effort.repeats + 1) * count * effort.epochs
+    return 6 * first.parameters * passes / FLOPS
+
+
+def _scoring_seconds(first: FirstSpec, effort: Effort) -> float:
+    """Seconds that all observations take, each scored at two epochs under each model."""
+    return 2 * effort.folds * effort.repeats * first.count * SECONDS_A_PIXEL * first.columns
 
 
 def _most(first: FirstSpec, folds: int, repeats: int) -> int:

@@ -15,6 +15,15 @@ BLANK = "nothing"
 """Word in counts for cells without any text."""
 
 
+class ColumnError(DataError):
+    """A column is not what the spec says."""
+
+    def __init__(self, path: str, column: str, problem: str) -> None:
+        super().__init__(f"{path}: column {column!r}{problem}")
+        self.column = column
+        self.problem = problem.lstrip(",: ")
+
+
 @dataclass(frozen=True)
 class SourceColumn:
     """A column of a table, as the file has it."""
@@ -57,10 +66,10 @@ class SourceColumn:
         """Number in the file of the record in a row."""
         return self.file.records[RECORD][int(row)]
 
-    def error(self, message: str, row: int | None = None) -> DataError:
+    def error(self, message: str, row: int | None = None) -> ColumnError:
         """An error about the column, or about its value in a row."""
         record = "" if row is None else f", record {self.record(row)}"
-        return DataError(f"{self.spec.path}: column {self.name!r}{record}: {message}")
+        return ColumnError(self.spec.path, self.name, f"{record}: {message}")
 
     def unusable(self) -> DataError:
         """An error about the type of the column."""
