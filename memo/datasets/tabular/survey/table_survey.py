@@ -88,20 +88,26 @@ def _read(path: str) -> tuple[TableFile, str, bool | None]:
     """
     separator = guess_separator(path)
     try:
-        return read_table_file(path, separator), separator, None
-    except DataError as error:
-        for mark in dict.fromkeys([separator, " "]):
-            with suppress(DataError):
-                return read_table_file(path, mark), mark, None
-            with suppress(DataError):
-                file = read_table_file(path, mark, header=False)
-                if file.records.width == 2 and mark == " ":
-                    continue
-                first = [str(text or "") for text in file.records.row(0)[1:]]
-                if not _are_names(file.records.drop(RECORD), first):
-                    return file, mark, False
-                return read_table_file(path, mark, header=True), mark, True
-        raise error
+        file, header = _with_header(path, separator)
+    except DataError:
+        with suppress(DataError):
+            file, header = _with_header(path, " ")
+            if file.records.width > 2:
+                return file, " ", header
+        raise
+    return file, separator, header
+
+
+def _with_header(path: str, separator: str) -> tuple[TableFile, bool | None]:
+    """Read a table, and tell names from a record where its first line has numbers."""
+    try:
+        return read_table_file(path, separator), None
+    except DataError:
+        file = read_table_file(path, separator, header=False)
+        first = [str(text or "") for text in file.records.row(0)[1:]]
+        if any(map(is_number, first)) and not _are_names(file.records.drop(RECORD), first):
+            return file, False
+        return read_table_file(path, separator, header=True), True
 
 
 def _are_names(records: pl.DataFrame, first: list[str]) -> bool:
