@@ -35,10 +35,9 @@ def row_numbers(name: str, numbers: pl.Series) -> str | None:
         numbers: (n,) its values.
     """
     n = len(numbers)
-    if numbers.null_count() or n < 2 or numbers.n_unique() < n:
-        return None
     values = numbers.cast(pl.Float64).to_numpy()
-    if not (values == np.floor(values)).all():
+    whole = n > 1 and not numbers.null_count() and bool((values == np.floor(values)).all())
+    if not whole or len(np.unique(values)) < n:
         return None
     if has_name_of_ids(name):
         return f"has another whole number in each of the {n:,} records, and the name of an id"

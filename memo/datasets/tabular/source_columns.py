@@ -11,6 +11,9 @@ from memo.datasets.prepared import DataError
 from memo.datasets.tabular.table_files import RECORD, TableFile
 from memo.spec.dataset_specs import TableSpec
 
+KEPT_DIGITS = 15
+"""Decimal digits that float64 keeps of any number."""
+
 BLANK = "nothing"
 """Word in counts for cells without any text."""
 
@@ -25,14 +28,80 @@ class ColumnError(DataError):
 
 
 @dataclass(frozen=True)
-class SourceColumn:
-    """A column of a table, as the file has it."""
+class SourceTable:
+    """A table as its file has it, and what the spec says of it.
+
+    What is asked of every column of text is computed for all at once: a column of its own costs
+    Polars as much as ten thousand values, and tables of genes have tens of thousands.
+    """
 
     spec: TableSpec
     file: TableFile
+
+    @cached_property
+    def texts(self) -> pl.DataFrame:
+        """Columns of text, null where a value is missing."""
+        stripped = pl.col(pl.String).str.strip_chars()
+        known = ~stripped.is_in([*self.spec.missing_values, ""])
+        return self._columns.select(pl.when(known).then(stripped).name.keep())
+
+    @cached_property
+    def with_words(self) -> frozenset[str]:
+        """Columns of text in which a text stands for a missing value."""
+        stripped = pl.col(pl.String).str.strip_chars()
+        words = [word for word in self.spec.missing_values if word]
+        return _true(self._columns.select((stripped.is_in(words)).any()))
+
+    @cached_property
+    def numbers(self) -> pl.DataFrame:
+        """Texts as numbers with a decimal point and no marks, null where they are none."""
+        return self.texts.select(pl.all().cast(pl.Float64, strict=False).fill_nan(None))
+
+    @cached_property
+    def plain(self) -> frozenset[str]:
+        """Columns of CSV that have numbers with a decimal point, and nothing else to look at."""
+        spec, texts = self.spec, self.texts
+        if self.file.typed or (spec.decimal, spec.thousands) != (".", None) or not texts.width:
+            return frozenset()
+        point, every = pl.all().str.contains(".", literal=True), pl.all()
+        odd = (
+            every.str.contains(r"^0[0-9]+$").any(),
+            every.str.contains(r"^[+-]?[1-9][0-9]{0,2}\.[0-9]{3}$").any() & ~point.all(),
+            every.str.len_chars().max() > KEPT_DIGITS,
+        )
+        codes, grouped, long = (_true(texts.select(flag)) for flag in odd)
+        known, read = texts.count().row(0), self.numbers.count().row(0)
+        apart = texts.select(every.n_unique()).row(0), self.numbers.select(every.n_unique()).row(0)
+        found = zip(texts.columns, known, read, *apart, strict=True)
+        return frozenset(
+            name
+            for name, texts_of, numbers_of, different, kept in found
+            if 0 < texts_of == numbers_of and (different == kept or name not in long)
+        ) - (codes | grouped)
+
+    @property
+    def _columns(self) -> pl.DataFrame:
+        return self.file.records.drop(RECORD).select(pl.col(pl.String))
+
+
+@dataclass(frozen=True)
+class SourceColumn:
+    """A column of a table, as the file has it."""
+
+    table: SourceTable
     name: str
     absent: dict[str, int] = field(default_factory=dict)
     """Number of cells that were taken as missing, by the text that stands in them."""
+
+    @property
+    def spec(self) -> TableSpec:
+        """Spec of the table."""
+        return self.table.spec
+
+    @property
+    def file(self) -> TableFile:
+        """File of the table."""
+        return self.table.file
 
     @property
     def series(self) -> pl.Series:
@@ -47,6 +116,10 @@ class SourceColumn:
             DataError: The column has values of another type.
         """
         series = self.series
+        if series.dtype == pl.String and self.name not in self.table.with_words:
+            known: pl.Series = self.table.texts[self.name]
+            self.absent.update({BLANK: known.null_count()} if known.null_count() else {})
+            return known
         if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
             raise self.unusable()
         texts = series.cast(pl.String).str.strip_chars()
@@ -88,7 +161,11 @@ class SourceColumn:
     def is_named(self) -> bool:
         """True where the spec says that the column is to be modelled."""
         spec = self.spec
-        return self.name in {*(spec.columns or []), *spec.dequantize, *spec.dates}
+        return (
+            self.name in spec.dequantize
+            or self.name in spec.dates
+            or (spec.columns is not None and self.name in spec.columns)
+        )
 
     def check_words(self) -> None:
         """See that no text that stands for a missing value looks like one of the categories.
@@ -118,10 +195,10 @@ class SourceColumn:
         Raises:
             DataError: There are none, or some are missing under `missing: refuse`.
         """
-        missing = series.is_null().arg_true()
-        if len(missing) == len(series):
+        if series.null_count() == len(series):
             raise self.error("has no values; name it under `drop`")
-        if len(missing) and self.spec.missing == "refuse":
+        if series.null_count() and self.spec.missing == "refuse":
+            missing = series.is_null().arg_true()
             others = f", nor have {len(missing) - 1:,} others" if len(missing) > 1 else ""
             words = [word for word in self.absent if word != BLANK]
             said = f" ({in_words(words)} counts as missing)" if words else ""
@@ -135,7 +212,7 @@ class SourceColumn:
 
 def short(value: Any) -> str:
     """A value in an error message."""
-    text = repr(value) if isinstance(value, str) else f"{value:.6g}"
+    text = repr(value) if isinstance(value, str | int) else f"{value:.6g}"
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
@@ -149,3 +226,10 @@ def _shape(text: str) -> str:
     """A text's pattern of capitals, small letters, digits and signs."""
     kinds = ((str.isupper, "A"), (str.isalpha, "a"), (str.isdigit, "9"), (str.isspace, " "))
     return "".join(next((mark for kind, mark in kinds if kind(sign)), ".") for sign in text)
+
+
+def _true(flags: pl.DataFrame) -> frozenset[str]:
+    """Names of the columns whose only value is true."""
+    if not flags.width:
+        return frozenset()
+    return frozenset(name for name, flag in zip(flags.columns, flags.row(0), strict=True) if flag)
