@@ -196,10 +196,11 @@ def _category(source: SourceColumn) -> _Read:
         raise source.error("is under `dequantize`, but has categories and no numbers")
     source.check_words()
     source.check_missing(texts)
-    counts = texts.drop_nulls().value_counts().sort(["count", name], descending=[True, False])
-    filled, imputed = counts[name][0], missing
+    counts = texts.drop_nulls().rename("text").value_counts(name="n")
+    counts = counts.sort(["n", "text"], descending=[True, False])
+    filled, imputed = counts["text"][0], missing
     if missing and source.spec.missing == "category":
-        filled, imputed = _unused(ABSENT, counts[name]), 0
+        filled, imputed = _unused(ABSENT, counts["text"]), 0
     full = texts.fill_null(filled)
     names = sorted(full.unique())
     if len(names) == 1:
@@ -217,7 +218,7 @@ def _category(source: SourceColumn) -> _Read:
     position = {category: position for position, category in enumerate(names)}
     values = np.array([position[text] for text in full], np.int64)
     column = Column(name, tuple(names))
-    return _Read(source, column, values, missing, imputed, _remarks(name, counts[name]))
+    return _Read(source, column, values, missing, imputed, _remarks(name, counts["text"]))
 
 
 def _unused(name: str, taken: pl.Series) -> str:

@@ -126,7 +126,7 @@ class SourceColumn:
         missing = texts.is_in([*self.spec.missing_values, ""]).fill_null(True)
         if series.dtype.is_float():
             missing |= series.is_nan().fill_null(False)
-        words = texts.filter(missing).fill_null("").value_counts(name="n")
+        words = texts.filter(missing).fill_null("").rename("text").value_counts(name="n")
         self.absent.update({word or BLANK: n for word, n in words.sort("n").rows()})
         return texts.zip_with(~missing, pl.Series([None], dtype=pl.String))
 

@@ -123,9 +123,8 @@ def _part(one: Looked) -> Choice:
 
 def _has_numbers(one: Looked) -> bool:
     """True for a column of numbers or dates, rather than of categories."""
-    return one.kind == "date" or (
-        one.kind == "number" and one.different > 2 and not _names_things(one)
-    )
+    coded = _names_things(one) or one.different <= min(2, (len(one.known) - one.missing) // 2)
+    return one.kind == "date" or (one.kind == "number" and not coded)
 
 
 def _why_dropped(one: Looked) -> str:

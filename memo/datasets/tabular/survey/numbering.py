@@ -5,7 +5,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-FEWEST = 5
+FEWEST = 10
 """Fewest records that numbers in a row may be more than chance for."""
 
 DENSE = 0.5
@@ -67,9 +67,9 @@ def numbering(numbers: NDArray[np.float64]) -> str | None:
         numbers: (n,) in the order of the records, finite.
 
     Example:
-        >>> numbering(np.array([3.0, 1.0, 2.0, 5.0, 4.0]))
-        'has each number from 1 to 5 once'
-        >>> numbering(np.array([3.0, 1.0, 2.0, 5.0, 5.0])) is None
+        >>> numbering(np.arange(10)[::-1] + 1.0)
+        'has each number from 1 to 10 once'
+        >>> numbering(np.minimum(np.arange(10), 8.0)) is None
         True
     """
     n = len(numbers)
@@ -84,7 +84,7 @@ def numbering(numbers: NDArray[np.float64]) -> str | None:
     if (steps == step).all() and (step == 1 or in_order):
         by = "" if step == 1 else f" in steps of {step:.0f}"
         return f"has each number from {first:.0f} to {last:.0f}{by} once"
-    if in_order and n >= DENSE * (last - first + 1) and n >= 4 * FEWEST:
+    if in_order and n >= DENSE * (last - first + 1) and n >= 2 * FEWEST:
         return f"counts the records from {first:.0f} to {last:.0f}, with gaps"
     return None
 
