@@ -51,7 +51,7 @@ def init(folder: Path, kind: str, source: Path | None) -> FirstSpec:
             be prepared.
         ArtifactError: A file cannot be written.
     """
-    first, text = _tried_spec(folder, kind, source)
+    first, text = tried_spec(folder, kind, source)
     files = {
         "dvc.yaml": shipped("dvc.yaml"),
         "expanded.yaml": expanded_text({}).encode(),
@@ -82,7 +82,7 @@ def _git_words(folder: Path, source: Path | None) -> Iterator[str]:
         )
 
 
-def _tried_spec(folder: Path, kind: str, source: Path | None) -> tuple[FirstSpec, str]:
+def tried_spec(folder: Path, kind: str, source: Path | None) -> tuple[FirstSpec, str]:
     """A first spec that memo can prepare, and params.yaml.
 
     What cannot be prepared is left out, and said: columns of a table, images that are broken.

@@ -43,10 +43,15 @@ class FileWriting:
     """Why they are so, by their keys in `TableSpec`, where that must be said."""
 
     @property
+    def doubtful_points(self) -> bool:
+        """True where points are decimal, but could mark thousands; the spec must then say so."""
+        return self.thousands is None and "decimal" in self.reasons
+
+    @property
     def settings(self) -> dict[str, Any]:
         """Values of keys of `TableSpec` that are to be written."""
         marks = {
-            "decimal": self.decimal if "decimal" in self.reasons else None,
+            "decimal": self.decimal if self.decimal == "," or self.doubtful_points else None,
             "thousands": self.thousands,
             "missing_values": list(self.absent) if "missing_values" in self.reasons else None,
         }
