@@ -182,6 +182,8 @@ def prepare(
     typer.echo(f"{dataset}: {facts['observations']} observations of {facts['shape']}")
     for column, words in facts.get("columns", {}).items():
         typer.echo(f"  {column}: {words}")
+    for note in facts.get("notes", []):
+        typer.echo(f"  {printable(note)}")
 
 
 @app.command()

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from memo.datasets.copies import with_copies
 from memo.datasets.prepared import DataError, Prepared, check_prepared, named_observations
 from memo.spec.base import Support
 
@@ -33,9 +34,8 @@ def prepare_array(
     scored = _typed(numbers)
     observations = observation_table(len(scored), ids, labels)
     white = int(scored.max(initial=1)) if scored.dtype == np.uint8 else 1
-    return check_prepared(
-        Prepared(scored, observations, white=white, facts={"source": "an array"}), "values"
-    )
+    prepared = Prepared(scored, observations, white=white, facts={"source": "an array"})
+    return with_copies(check_prepared(prepared, "values"))
 
 
 def observation_table(

@@ -48,6 +48,7 @@ def read_records(spec: TableSpec) -> Prepared:
     columns = [one.column for one in read]
     with np.errstate(all="ignore"):
         scored = encoded(columns, [one.values for one in read])
+        given = encoded(columns, [one.given for one in read]) if spec.dequantize else None
         _check_resolution(spec, table, columns, scored)
     ids = _ids(spec, table).to_list()
     labels = [None] * len(table)
@@ -56,6 +57,7 @@ def read_records(spec: TableSpec) -> Prepared:
     return Prepared(
         scored=scored,
         observations=named_observations(ids, labels),
+        given=given,
         log_jacobian=np.full(len(table), log_jacobian(columns)) if spec.standardize else None,
         columns=columns,
         facts={
@@ -121,6 +123,8 @@ class _Read:
     column: Column
     values: Values
     """(n,): numbers, or positions in the column's categories."""
+    given: Values
+    """(n,): the same before noise was added to rounded numbers."""
     imputed: int
 
 
@@ -180,11 +184,11 @@ def _number(source: _Source, series: pl.Series) -> _Read:
     values = series.fill_null(float(np.median(series.drop_nulls()))).to_numpy()
     if values.min() == values.max():
         raise source.constant(values[0])
-    step = source.spec.dequantize.get(source.name)
+    given, step = values, source.spec.dequantize.get(source.name)
     if step is not None:
         values = _dequantized(source, values, step)
     mean, scale = _moments(values) if source.spec.standardize else (0.0, 1.0)
-    return _Read(Column(source.name, None, mean, scale, step), values, series.null_count())
+    return _Read(Column(source.name, None, mean, scale, step), values, given, series.null_count())
 
 
 def _category(source: _Source, texts: pl.Series) -> _Read:
@@ -209,7 +213,7 @@ def _category(source: _Source, texts: pl.Series) -> _Read:
     position = {category: position for position, category in enumerate(names)}
     full = texts.fill_null(counts[name][0])
     values = np.array([position[text] for text in full], np.int64)
-    return _Read(Column(name, tuple(names)), values, texts.null_count())
+    return _Read(Column(name, tuple(names)), values, values, texts.null_count())
 
 
 def _check_missing(source: _Source, series: pl.Series) -> None:
