@@ -24,10 +24,10 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Formats that are opened, as Pillow names them; never those that other programs decode."""
 
 RULES = {
-    "turned": "turned upright, as their EXIF orientation says",
+    "turned": "turned upright, as EXIF says",
     "flattened": "transparent, laid on {background}",
-    "first": "with a second picture behind the first (MPO), which alone is read",
-    "profile": "with a colour profile, which is not applied",
+    "first": "MPO of several pictures, of which the first is read",
+    "profile": "with a colour profile that is not applied",
     "coloured": "grey, in a data set of colours",
     "greyed": "coloured, turned to grey",
     "reduced": "large JPEG, decoded at a reduced scale",
@@ -158,9 +158,10 @@ def opened(path: Path) -> Iterator[Image.Image]:
         most = Image.MAX_IMAGE_PIXELS or 0
         raise RefusedError(f"has more than {most:,} pixels; make it smaller") from None
     except BROKEN as error:
-        raise RefusedError(
-            f"{type(error).__name__}: {error}".replace(str(path), path.name)
-        ) from None
+        if isinstance(error, OSError) and error.errno:
+            raise RefusedError(f"cannot be opened ({error.strerror})") from None
+        reason = f"{type(error).__name__}: {error}".replace(str(path), path.name)
+        raise RefusedError(f"is damaged ({reason})") from None
 
 
 def decode(path: Path, spec: ImagesSpec, channels: int, background: str, most: int) -> Decoded:
@@ -179,6 +180,9 @@ def decode(path: Path, spec: ImagesSpec, channels: int, background: str, most: i
     """
     with opened(path) as image:
         side = spec.size or spec.crop
+        if spec.crop is not None and spec.crop > min(image.size):
+            size = f"{image.height} x {image.width}"
+            raise RefusedError(f"is too small: crop {spec.crop} is larger than {size}")
         if channels * (image.width * image.height if side is None else side**2) > most:
             raise TooLargeError(f"{image.height} x {image.width}")
         reduced = _drafted(image, spec)

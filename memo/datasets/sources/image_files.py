@@ -75,19 +75,13 @@ class ImageFiles:
         if self.unreadable:
             name, reason = next(iter(self.unreadable.items()))
             more = ", ..." * (len(self.unreadable) > 1)
-            notes.append(
-                f"skipped: {_images(len(self.unreadable))} unreadable ({name} {reason}{more})"
-            )
+            notes.append(f"skipped as unreadable: {len(self.unreadable):,} ({name} {reason}{more})")
         notes += [
-            f"{_images(self.rules[rule])} {words.format(background=background)}"
+            f"images {words.format(background=background)}: {self.rules[rule]:,}"
             for rule, words in RULES.items()
             if rule in self.rules
         ]
         return {"unreadable": self.unreadable, "rules": self.rules, "notes": notes}
-
-
-def _images(count: int) -> str:
-    return "1 image is" if count == 1 else f"{count:,} images are"
 
 
 def reshape_arrays(levels: NDArray[np.uint8], spec: ImagesSpec) -> NDArray[np.uint8]:

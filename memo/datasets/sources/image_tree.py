@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,20 +33,20 @@ class ImageTree:
 
     def notes(self) -> list[str]:
         """Say what was followed and what was left out; nothing about what is not there."""
-        linked, links = self.linked_files, self.linked_folders
+        others = sorted(self.others.items(), key=lambda item: (-item[1], item[0]))
+        kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in others[:NAMED])
         found = {
-            f"links: {linked:,} images are symbolic links": linked,
-            f"links: {_some(links)} lead to folders, whose images are read too": len(links),
-            f"links: {_some(self.repeated_folders)} not followed: they lead to folders that are "
-            "read under other names": len(self.repeated_folders),
-            f"links: {_some(self.broken_links)} lead nowhere": len(self.broken_links),
-            f"not read: {self.others.total():,} other files "
-            f"({', '.join(f'{n:,} {suffix}' for suffix, n in self.others.most_common(NAMED))})": (
-                self.others.total()
+            f"links to images, which are read: {self.linked_files:,}": self.linked_files,
+            f"links to folders, whose images are read: {_some(self.linked_folders)}": (
+                self.linked_folders
             ),
-            f"not read: {self.hidden:,} hidden files": self.hidden,
+            "links to folders that are read under other names, not followed: "
+            f"{_some(self.repeated_folders)}": self.repeated_folders,
+            f"links that lead nowhere: {_some(self.broken_links)}": self.broken_links,
+            f"other files, not read: {self.others.total():,} ({kinds}{_more(others)})": others,
+            f"hidden files, not read: {self.hidden:,}": self.hidden,
         }
-        return [words for words, count in found.items() if count]
+        return [words for words, there in found.items() if there]
 
 
 def image_tree(root: Path) -> ImageTree:
@@ -119,7 +120,9 @@ def _sort_file(path: Path, root: Path, tree: ImageTree) -> None:
         tree.hidden += 1
     elif path.is_symlink() and not path.exists():
         tree.broken_links.append(_name(path, root))
-    elif suffix not in SUFFIXES or not path.is_file():
+    elif not path.is_file():
+        tree.others["neither file nor folder"] += 1
+    elif suffix not in SUFFIXES:
         tree.others[suffix or "without a suffix"] += 1
     else:
         tree.linked_files += path.is_symlink()
@@ -141,5 +144,8 @@ def _name(path: Path, root: Path) -> str:
 
 def _some(names: list[str]) -> str:
     """How many there are, and the first few names."""
-    more = ", ..." * (len(names) > NAMED)
-    return f"{len(names):,} ({', '.join(names[:NAMED])}{more})"
+    return f"{len(names):,} ({', '.join(sorted(names)[:NAMED])}{_more(names)})"
+
+
+def _more(items: Sequence[object]) -> str:
+    return ", ..." * (len(items) > NAMED)
