@@ -180,10 +180,8 @@ def prepare(
 
     facts = stage.prepare(project, _project.layout, dataset)
     typer.echo(f"{dataset}: {facts['observations']} observations of {facts['shape']}")
-    for column, words in facts.get("columns", {}).items():
-        typer.echo(f"  {column}: {words}")
-    for note in facts.get("notes", []):
-        typer.echo(f"  {printable(note)}")
+    for line in facts.get("notes", []):
+        typer.echo(f"  {printable(line)}")
 
 
 @app.command()

@@ -180,7 +180,7 @@ def test_a_limit_keeps_some_of_the_source_as_they_were_given(case):
     assert few.observations["label"].equals(all_of_them.observations["label"][places])
     more = prepare_dataset(case(limit=7)).observations["id"]
     assert set(names) < set(more) < set(all_names)
-    assert f"limit: 5 of {len(all_of_them):,} observations" in few.facts["notes"][-2]
+    assert f"limit: 5 of {len(all_of_them):,}, drawn" in few.facts["notes"][-2]
 
 
 def test_a_data_set_is_what_its_files_hold(case, tmp_path):

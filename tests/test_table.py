@@ -219,7 +219,7 @@ def test_parquet_has_types_of_its_own() -> None:
     assert values["yes"].to_list() == ["true", "false", "true", "true"]
     assert values["zip"].to_list() == ["01", "02", "02", "01"]
     np.testing.assert_allclose(values["price"], [1.5, 2.25, 3, 9.75], rtol=1e-6)
-    with pytest.raises(DataError, match="column 'day': is of type Date, but only numbers"):
+    with pytest.raises(DataError, match="column 'day': has dates or times"):
         table(Path("typed.parquet").read_bytes(), "typed.parquet", missing="impute")
 
 
@@ -239,8 +239,8 @@ REFUSED = {
     "short row": ("a,b\n1,2\n3\n4,5\n", {}, "table.csv:3: has 1 field, but the first line names 2"),
     "long row": ("a,b\n1,2\n3,4,5\n", {}, "table.csv:3: has 3 fields, but the first line names 2"),
     "open quote": ('a,b\n"1,2\n3,4\n', {}, "table.csv:3: is not CSV"),
-    "no header": ("1,2\n3,4\n", {}, "its first line has numbers"),
-    "nameless column": (",a\n1,2\n2,3\n", {}, "column 1 of 2 has no name"),
+    "no header": ("1,2\n3,4\n", {}, "its first line has numbers .1, 2.: set `header: true` if"),
+    "nameless column": (",a\n1,2\n2,3\n", {}, "column 'Unnamed: 0': has another whole number"),
     "two of a name": ("a, a\n1,2\n2,3\n", {}, "two columns are named 'a'"),
     "mixed": ("a,b\n1,x\n2,y\nlots,x\n", {}, "column 'a', record 3: 'lots' is not a number, but"),
     "infinite": ("a,b\n1,x\n-inf,y\n3,x\n", {}, "column 'a', record 2: is infinite"),
@@ -252,7 +252,7 @@ REFUSED = {
     "identifier": ("a,b\n1,x\n2,y\n3,z\n", {}, "column 'b': has another text in each of the 3"),
     "many categories": (
         f"a,b\n{MANY}\n",
-        {},
+        {"id": "a"},
         "column 'b': has 300 different texts, more than the 256",
     ),
     "no such column": (GOOD, {"drop": ["bb"]}, "has no column 'bb'; did you mean 'b'"),

@@ -1,7 +1,6 @@
 """Random draws of some of a source's observations, in the proportions of their labels."""
 
-from collections.abc import Sequence, Sized
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,20 +52,15 @@ def drawn(labels: Sequence[str | None], limit: int | None, seed: int) -> NDArray
     return np.sort(drawn_order(labels, seed)[:limit])
 
 
-def limit_facts(chosen: Sized, labels: Sequence[str | None], seed: int) -> dict[str, Any]:
-    """Facts about a draw, for readers: a line in `notes`; empty where all were kept.
-
-    Args:
-        chosen: What was drawn.
-        labels: Of each observation of the source.
-        seed: Seed of the data set.
-    """
-    if len(chosen) >= len(labels):
-        return {}
+def limit_in_words(kept: int, of: int, labels: Sequence[str | None], seed: int) -> str | None:
+    """Say how many observations of a source were kept; None where all were."""
+    if kept >= of:
+        return None
     shares = ", in the proportions of their labels" if len(set(labels)) > 1 else ""
-    return {
-        "notes": [
-            f"limit: {len(chosen):,} of {len(labels):,} observations, drawn at random from seed "
-            f"{seed}{shares}"
-        ]
-    }
+    return f"limit: {kept:,} of {of:,}, drawn at random from seed {seed}{shares}"
+
+
+def limit_notes(kept: int, labels: Sequence[str | None], seed: int) -> list[str]:
+    """The same of a source with these labels, for the `notes` of a data set."""
+    words = limit_in_words(kept, len(labels), labels, seed)
+    return [] if words is None else [words]

@@ -401,4 +401,4 @@ def test_a_limit_on_folders_of_classes_has_all_of_them(tmp_path: Path) -> None:
     assert len(set(names)) == 50
     levels = [int(re.findall(r"\d+", name)[0]) for name in names]
     np.testing.assert_array_equal(data.scored[:, 0, 0, 0], levels)
-    assert said(data.facts["notes"], "limit: 50 of 100 observations, drawn at random from seed 3")
+    assert said(data.facts["notes"], "limit: 50 of 100, drawn at random from seed 3")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from memo.datasets.draws import drawn, limit_facts
+from memo.datasets.draws import drawn, limit_notes
 from memo.datasets.prepared import DataError
 from memo.datasets.sources.download import find_or_download
 from memo.datasets.sources.image_files import Images, reshape_arrays
@@ -56,7 +56,7 @@ def read_cifar10(spec: CIFAR10Spec) -> Images:
         ids=[f"cifar10-{index:05d}" for index in chosen],
         labels=[names[index] for index in chosen],
         facts={
-            **limit_facts(chosen, names, spec.seed),
+            "notes": limit_notes(len(chosen), names, spec.seed),
             "source": "CIFAR-10 training images (Krizhevsky 2009)",
         },
     )

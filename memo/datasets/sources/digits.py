@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from memo.datasets.draws import drawn, limit_facts
+from memo.datasets.draws import drawn, limit_notes
 from memo.datasets.sources.image_files import Images, reshape_arrays
 from memo.spec.dataset_specs import DigitsSpec
 
@@ -19,7 +19,7 @@ def read_digits(spec: DigitsSpec) -> Images:
         ids=[f"digits-{index:04d}" for index in chosen],
         labels=[classes[index] for index in chosen],
         facts={
-            **limit_facts(chosen, classes, spec.seed),
+            "notes": limit_notes(len(chosen), classes, spec.seed),
             "source": "scikit-learn's load_digits: the test set of the UCI optical recognition of "
             "handwritten digits data set (Alpaydin & Kaynak 1998), CC BY 4.0",
         },

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from memo.datasets.draws import drawn_order, limit_facts
+from memo.datasets.draws import drawn_order, limit_notes
 from memo.datasets.prepared import DataError
 from memo.datasets.sources.image_decoding import (
     RULES,
@@ -71,7 +71,7 @@ class ImageFiles:
         """
         notes: list[str] = []
         if spec.limit is not None and spec.limit < len(labels):
-            notes += limit_facts(self.kept, labels, spec.seed)["notes"]
+            notes += limit_notes(len(self.kept), labels, spec.seed)
         if self.unreadable:
             name, reason = next(iter(self.unreadable.items()))
             more = ", ..." * (len(self.unreadable) > 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from memo.datasets.draws import drawn, limit_facts
+from memo.datasets.draws import drawn, limit_notes
 from memo.datasets.prepared import DataError
 from memo.datasets.sources.download import find_or_download
 from memo.datasets.sources.image_files import Images, reshape_arrays
@@ -63,7 +63,7 @@ def read_mnist(spec: MNISTSpec | FashionMNISTSpec) -> Images:
         ids=[f"{spec.kind}-{index:05d}" for index in chosen],
         labels=[names[index] for index in chosen],
         facts={
-            **limit_facts(chosen, names, spec.seed),
+            "notes": limit_notes(len(chosen), names, spec.seed),
             "source": "Fashion-MNIST training images (Xiao et al. 2017), MIT licence"
             if fashion
             else "MNIST training images (LeCun, Cortes & Burges), CC BY-SA 3.0",

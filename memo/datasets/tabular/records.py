@@ -1,16 +1,25 @@
 """Tables of records: which columns are numbers, which are categories, and what is missing."""
 
 import difflib
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from memo.datasets.draws import drawn, limit_in_words
+from memo.datasets.lost_digits import merged
 from memo.datasets.prepared import DataError, Prepared, named_observations
 from memo.datasets.tabular.columns import Column, encoded, log_jacobian
-from memo.datasets.tabular.table_files import RECORD, is_parquet, read_table_file
+from memo.datasets.tabular.number_columns import as_numbers
+from memo.datasets.tabular.row_numbers import row_numbers
+from memo.datasets.tabular.source_columns import SourceColumn, in_words, short
+from memo.datasets.tabular.table_files import RECORD, TableFile, read_table_file
+from memo.datasets.tabular.table_summary import ColumnCounts, summary
+from memo.datasets.tabular.table_summary import in_words as column_in_words
+from memo.datasets.tabular.written_numbers import is_absence
 from memo.spec.dataset_specs import TableSpec
 
 MOST_CATEGORIES = 256
@@ -28,6 +37,9 @@ LARGEST = 1e100
 PLACES = 1024
 """Positions within a step at which noise may fall."""
 
+ABSENT = "(missing)"
+"""Name of the category of records without one, under `missing: category`."""
+
 Values: TypeAlias = NDArray[np.float64] | NDArray[np.int64]
 
 
@@ -38,22 +50,23 @@ def read_records(spec: TableSpec) -> Prepared:
         DataError: The file is not a table, a column is not what the spec says, or a value is
             missing, infinite, or of another type than the rest of its column.
     """
-    table = read_table_file(spec.path, spec.separator)
+    file = read_table_file(spec.path, spec.separator, spec.header)
+    modelled = _modelled(spec, file.records.columns)
+    file, notes = _kept(spec, file)
+    table = file.records
     if len(table) < 2:
         raise DataError(
             f"{spec.path}: has {len(table) or 'no'} record{'s' * (not len(table))}; memorization "
             "is measured on two or more"
         )
-    read = [_column(_Source(spec, table, name)) for name in _modelled(spec, table.columns)]
+    read = [_column(SourceColumn(spec, file, name)) for name in modelled]
     columns = [one.column for one in read]
     with np.errstate(all="ignore"):
         scored = encoded(columns, [one.values for one in read])
         given = encoded(columns, [one.given for one in read]) if spec.dequantize else None
-        _check_resolution(spec, table, columns, scored)
-    ids = _ids(spec, table).to_list()
-    labels = [None] * len(table)
-    if spec.label is not None:
-        labels = _Source(spec, table, spec.label).texts().to_list()
+        remarks = _check_digits(spec, read, scored)
+    ids, labels, aside = _names(spec, file)
+    counts = [one.counts() for one in read]
     return Prepared(
         scored=scored,
         observations=named_observations(ids, labels),
@@ -62,70 +75,33 @@ def read_records(spec: TableSpec) -> Prepared:
         columns=columns,
         facts={
             "source": f"table {spec.path}",
-            "columns": {one.column.name: _in_words(one.column, one.imputed) for one in read},
-            "imputed": {one.column.name: one.imputed for one in read if one.imputed},
+            "columns": {one.column.name: column_in_words(one) for one in counts},
+            "imputed": {one.column.name: one.imputed for one in counts if one.imputed},
+            "missing": {one.column.name: one.absent for one in counts if one.absent} | aside,
+            "notes": [*notes, *summary(counts, aside, len(table)), *remarks],
         },
     )
-
-
-@dataclass(frozen=True)
-class _Source:
-    """A column as the file has it."""
-
-    spec: TableSpec
-    table: pl.DataFrame
-    name: str
-
-    @property
-    def series(self) -> pl.Series:
-        """Values of the column."""
-        return self.table[self.name]
-
-    def texts(self) -> pl.Series:
-        """Values as text, null where they are missing; booleans as `true` and `false`.
-
-        Raises:
-            DataError: The column has values of another type.
-        """
-        series = self.series
-        if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
-            raise self.unusable()
-        texts = series.cast(pl.String).str.strip_chars()
-        missing = texts.is_in([*self.spec.missing_values, ""])
-        if series.dtype.is_float():
-            missing |= series.is_nan()
-        return texts.zip_with(~missing.fill_null(True), pl.Series([None], dtype=pl.String))
-
-    def error(self, message: str, row: int | None = None) -> DataError:
-        """An error about the column, or about its value in a row."""
-        record = "" if row is None else f", record {self.table[RECORD][int(row)]}"
-        return DataError(f"{self.spec.path}: column {self.name!r}{record}: {message}")
-
-    def unusable(self) -> DataError:
-        """An error about the type of the column."""
-        return self.error(
-            f"is of type {self.series.dtype}, but only numbers, text and booleans can be used; "
-            "name it under `drop`"
-        )
-
-    def constant(self, value: Any) -> DataError:
-        """An error about a column with a single value."""
-        return self.error(
-            f"is {_short(value)} in all {len(self.table):,} records, and says nothing about any; "
-            "name it under `drop`"
-        )
 
 
 @dataclass(frozen=True)
 class _Read:
     """A column, and its value in each record."""
 
+    source: SourceColumn
     column: Column
     values: Values
     """(n,): numbers, or positions in the column's categories."""
     given: Values
     """(n,): the same before noise was added to rounded numbers."""
+    missing: int
     imputed: int
+    remarks: list[str] = field(default_factory=list)
+
+    def counts(self) -> ColumnCounts:
+        """The column without its values."""
+        return ColumnCounts(
+            self.column, self.missing, self.imputed, self.source.absent, self.remarks
+        )
 
 
 def _modelled(spec: TableSpec, names: list[str]) -> list[str]:
@@ -134,10 +110,11 @@ def _modelled(spec: TableSpec, names: list[str]) -> list[str]:
     Raises:
         DataError: The spec names a column that is not there, or leaves none.
     """
-    known = [name for name in names if name != RECORD]
-    aside = [name for name in (spec.id, spec.label) if name is not None]
+    known = dict.fromkeys(name for name in names if name != RECORD)
+    aside = {name: None for name in (spec.id, spec.label) if name is not None}
     chosen = spec.columns or []
-    for name in (*aside, *chosen, *spec.drop, *spec.categorical, *spec.dequantize):
+    named = (*aside, *chosen, *spec.drop, *spec.categorical, *spec.dequantize, *spec.dates)
+    for name in named:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -145,59 +122,91 @@ def _modelled(spec: TableSpec, names: list[str]) -> list[str]:
                 f"{spec.path}: has no column {name!r}{hint} (columns: "
                 f"{', '.join(map(repr, known)):.300})"
             )
-    modelled = chosen or [name for name in known if name not in (*aside, *spec.drop)]
+    left_out = {*aside, *spec.drop}
+    modelled = chosen or [name for name in known if name not in left_out]
     if not modelled:
         raise DataError(f"{spec.path}: no column is left to be modelled")
     return modelled
 
 
-def _column(source: _Source) -> _Read:
-    spec, series = source.spec, source.series
-    numeric = series.dtype.is_numeric()
-    categorical = source.name in spec.categorical
-    if numeric and not categorical:
-        return _number(source, series.cast(pl.Float64).fill_nan(None))
-    texts = source.texts()
-    if not categorical and not is_parquet(spec.path):
-        numbers = texts.cast(pl.Float64, strict=False)
-        wrong = (numbers.is_null() & texts.is_not_null()).arg_true()
-        if len(texts) > texts.null_count() and not len(wrong):
-            return _number(source, numbers)
-        if numbers.null_count() < len(numbers):
-            raise source.error(
-                f"{_short(texts[wrong[0]])} is not a number, but other values of the column are; "
-                "name the column under `categorical`, or the text under `missing_values`",
-                wrong[0],
-            )
-    if series.dtype.is_temporal():
-        raise source.unusable()
-    return _category(source, texts)
+def _kept(spec: TableSpec, file: TableFile) -> tuple[TableFile, list[str]]:
+    """Records that are modelled, and words about those that are not."""
+    table, notes = file.records, []
+    if file.blank:
+        notes.append(f"{file.blank:,} blank line{'s' * (file.blank > 1)} left out")
+    if spec.missing != "refuse" and table.width > 2:
+        filled = table.filter(~pl.all_horizontal(pl.exclude(RECORD).is_null()))
+        if len(filled) < len(table):
+            notes.append(f"{len(table) - len(filled):,} of {len(table):,} records left out: empty")
+        table = filled
+    file = replace(file, records=table)
+    if spec.limit is not None:
+        labels: Sequence[str | None] = [None] * len(table)
+        if spec.label is not None:
+            labels = SourceColumn(spec, file, spec.label).texts.to_list()
+        file = replace(file, records=table[drawn(labels, spec.limit, spec.seed)])
+        said = limit_in_words(len(file.records), len(table), labels, spec.seed)
+        notes += [said] if said else []
+    return file, notes
 
 
-def _number(source: _Source, series: pl.Series) -> _Read:
-    _check_missing(source, series)
+def _column(source: SourceColumn) -> _Read:
+    spec, name = source.spec, source.name
+    if name in source.file.index and not source.is_named() and name not in spec.categorical:
+        raise source.error(
+            "is the index of a pandas data frame; name it under `id` or `drop`, or, if it is a "
+            "measurement, under `columns`, `dates` or `dequantize`"
+        )
+    numbers = as_numbers(source)
+    return _category(source) if numbers is None else _number(source, numbers)
+
+
+def _number(source: SourceColumn, series: pl.Series) -> _Read:
+    source.check_missing(series)
     beyond = (series.abs() > LARGEST).fill_null(False).arg_true()
     if len(beyond):
         found = series[beyond[0]]
         size = "infinite" if np.isinf(found) else f"{found:.6g}, beyond {LARGEST:.0e}"
-        raise source.error(f"is {size}", beyond[0])
-    values = series.fill_null(float(np.median(series.drop_nulls()))).to_numpy()
+        raise source.error(
+            f"is {size}; if nothing is known there, leave the cell empty or name its text under "
+            "`missing_values`",
+            beyond[0],
+        )
+    why = None if source.is_named() else row_numbers(source.name, series)
+    if why is not None:
+        raise source.error(
+            f"{why}, as row numbers and ids do; name it under `id` or `drop`, or, if it is a "
+            "measurement, under `columns` or `dequantize`"
+        )
+    step = source.spec.dequantize.get(source.name)
+    median = float(np.median(series.drop_nulls().to_numpy()))
+    if step is not None:
+        median = float(step * np.rint(median / step))
+    values = series.fill_null(median).to_numpy()
     if values.min() == values.max():
         raise source.constant(values[0])
-    given, step = values, source.spec.dequantize.get(source.name)
+    given = values
     if step is not None:
         values = _dequantized(source, values, step)
     mean, scale = _moments(values) if source.spec.standardize else (0.0, 1.0)
-    return _Read(Column(source.name, None, mean, scale, step), values, given, series.null_count())
+    missing = series.null_count()
+    return _Read(
+        source, Column(source.name, None, mean, scale, step), values, given, missing, missing
+    )
 
 
-def _category(source: _Source, texts: pl.Series) -> _Read:
-    name = source.name
+def _category(source: SourceColumn) -> _Read:
+    name, texts, missing = source.name, source.texts, source.texts.null_count()
     if name in source.spec.dequantize:
         raise source.error("is under `dequantize`, but has categories and no numbers")
-    _check_missing(source, texts)
+    source.check_words()
+    source.check_missing(texts)
     counts = texts.drop_nulls().value_counts().sort(["count", name], descending=[True, False])
-    names = sorted(counts[name])
+    filled, imputed = counts[name][0], missing
+    if missing and source.spec.missing == "category":
+        filled, imputed = _unused(ABSENT, counts[name]), 0
+    full = texts.fill_null(filled)
+    names = sorted(full.unique())
     if len(names) == 1:
         raise source.constant(names[0])
     if len(names) == len(texts):
@@ -211,25 +220,38 @@ def _category(source: _Source, texts: pl.Series) -> _Read:
             "of categories may have; name it under `id`, `label` or `drop`"
         )
     position = {category: position for position, category in enumerate(names)}
-    full = texts.fill_null(counts[name][0])
     values = np.array([position[text] for text in full], np.int64)
-    return _Read(Column(name, tuple(names)), values, values, texts.null_count())
+    column = Column(name, tuple(names))
+    return _Read(source, column, values, values, missing, imputed, _remarks(name, counts[name]))
 
 
-def _check_missing(source: _Source, series: pl.Series) -> None:
-    missing = series.is_null().arg_true()
-    if len(missing) == len(series):
-        raise source.error("has no values")
-    if len(missing) and source.spec.missing == "refuse":
-        others = f", nor have {len(missing) - 1:,} others" if len(missing) > 1 else ""
-        raise source.error(
-            f"has no value{others}; `missing: impute` fills {'them' if others else 'it'} in, "
-            "`drop` leaves the column out",
-            missing[0],
-        )
+def _unused(name: str, taken: pl.Series) -> str:
+    while name in taken:
+        name = f"({name})"
+    return name
 
 
-def _dequantized(source: _Source, values: NDArray[np.float64], step: float) -> NDArray[np.float64]:
+def _remarks(name: str, categories: pl.Series) -> list[str]:
+    """What a reader may not expect of a column's categories."""
+    found = [
+        f"{name}: {short(text)} is a category; if it says that nothing is known, name it under "
+        "`missing_values`"
+        for text in categories
+        if is_absence(text)
+    ]
+    alike: dict[str, list[str]] = {}
+    for text in categories:
+        alike.setdefault(" ".join(text.casefold().split()), []).append(text)
+    return found + [
+        f"{name}: {in_words(sorted(texts))} are different categories"
+        for texts in alike.values()
+        if len(texts) > 1
+    ]
+
+
+def _dequantized(
+    source: SourceColumn, values: NDArray[np.float64], step: float
+) -> NDArray[np.float64]:
     """Add uniform noise as wide as the step, from a stream of the column's own.
 
     The noise falls on the middles of `PLACES` parts of the step, so that rounding to float32
@@ -242,7 +264,7 @@ def _dequantized(source: _Source, values: NDArray[np.float64], step: float) -> N
         raise source.error(
             f"{values[beside[0]]:.6g} is not a multiple of {step:.6g}, which `dequantize` says "
             "that it was rounded to",
-            beside[0],
+            int(beside[0]),
         )
     seed = np.random.SeedSequence(source.spec.seed, spawn_key=(*source.name.encode(),))
     noise = (np.random.default_rng(seed).integers(PLACES, size=len(values)) + 0.5) / PLACES - 0.5
@@ -257,50 +279,70 @@ def _moments(values: NDArray[np.float64]) -> tuple[float, float]:
     return float(mean), float(largest * np.sqrt(np.square(offsets / largest).mean()))
 
 
-def _check_resolution(
-    spec: TableSpec, table: pl.DataFrame, columns: list[Column], scored: NDArray[np.float32]
-) -> None:
-    """See that float32 keeps the digits in which a column's numbers differ."""
-    numbers = [column for column in columns if column.categories is None]
-    for column, values in zip(numbers, scored.T, strict=False):
-        spread = _moments(values.astype(np.float64))[1]
-        if not np.spacing(np.abs(values).max()) <= RESOLUTION * spread:
-            raise _Source(spec, table, column.name).error(
+def _check_digits(spec: TableSpec, read: Sequence[_Read], scored: NDArray[np.float32]) -> list[str]:
+    """See that float32 keeps the digits in which a column's numbers differ.
+
+    Returns:
+        Words about columns of which some of the last digits are lost.
+    """
+    said = []
+    numbers = [one for one in read if one.column.categories is None]
+    for one, kept in zip(numbers, scored.T, strict=False):
+        spread = _moments(kept.astype(np.float64))[1]
+        if not np.spacing(np.abs(kept).max()) <= RESOLUTION * spread:
+            raise one.source.error(
                 "its numbers differ by too little for their size; `standardize: true`, or another "
                 "unit, keeps their digits"
             )
+        found = merged(one.values, kept)
+        if found is not None and found.too_many:
+            raise _lost(one, f"{found} in float32")
+        if found is not None:
+            said.append(f"{one.column.name}: {found} in float32")
+    return said
 
 
-def _ids(spec: TableSpec, table: pl.DataFrame) -> pl.Series:
-    record = table[RECORD]
+def _lost(one: _Read, lost: str) -> DataError:
+    source, values = one.source, one.values
+    if not source.spec.standardize:
+        return source.error(f"{lost}; `standardize: true`, or another unit, may keep their digits")
+    far = int(np.abs(values - np.median(values)).argmax())
+    return source.error(
+        f"{lost}, since {values[far]:.6g} in record {source.record(far)} is far from the others; "
+        "if that is no value, name its text under `missing_values`; else take another unit (the "
+        "logarithm), or name the column under `drop` or `categorical`"
+    )
+
+
+def _names(
+    spec: TableSpec, file: TableFile
+) -> tuple[list[str], list[str | None], dict[str, dict[str, int]]]:
+    """Ids and labels of the records, and labels' cells that were taken as missing."""
+    labels: list[str | None] = [None] * len(file.records)
+    aside = {}
+    if spec.label is not None:
+        source = SourceColumn(spec, file, spec.label)
+        labels = source.texts.to_list()
+        source.check_words()
+        aside = {spec.label: source.absent} if source.absent else {}
+    return _ids(spec, file).to_list(), labels, aside
+
+
+def _ids(spec: TableSpec, file: TableFile) -> pl.Series:
+    record = file.records[RECORD]
     if spec.id is None:
         return "record " + record.cast(pl.String)
-    source = _Source(spec, table, spec.id)
-    ids = source.texts()
+    source = SourceColumn(spec, file, spec.id)
+    ids = source.texts
     missing = ids.is_null().arg_true()
     if len(missing):
-        raise source.error("has no id", missing[0])
+        source.check_words()
+        text = source.series.cast(pl.String)[int(missing[0])]
+        words = f" ({short(text)} counts as missing: see `missing_values`)" if text else ""
+        raise source.error(f"has no id{words}", missing[0])
     again = ids.is_first_distinct().not_().arg_true()
     if len(again):
         name = ids[again[0]]
         first = record[(ids == name).arg_true()[0]]
-        raise source.error(
-            f"records {first} and {record[again[0]]} have the same id {_short(name)}"
-        )
+        raise source.error(f"records {first} and {record[again[0]]} have the same id {short(name)}")
     return ids
-
-
-def _short(value: Any) -> str:
-    text = repr(value) if isinstance(value, str) else f"{value:.6g}"
-    return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def _in_words(column: Column, imputed: int) -> str:
-    if column.categories is not None:
-        words = f"{len(column.categories)} categories"
-    elif (column.mean, column.scale) == (0, 1):
-        words = "number, as it is"
-    else:
-        words = f"number, mean {column.mean:.6g}, standard deviation {column.scale:.6g}"
-    rounded = "" if column.step is None else f", rounded to {column.step:.6g}"
-    return words + rounded + (f", {imputed:,} imputed" if imputed else "")

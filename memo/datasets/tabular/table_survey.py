@@ -1,6 +1,5 @@
 """A look at a table, for a first spec: what its columns seem to be."""
 
-import csv
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,10 +8,9 @@ import polars as pl
 
 from memo.datasets.prepared import DataError
 from memo.datasets.tabular.records import MOST_CATEGORIES
-from memo.datasets.tabular.table_files import RECORD, is_parquet, read_table_file
+from memo.datasets.tabular.table_files import RECORD, guess_separator, read_table_file
 from memo.spec.dataset_specs import TableSpec
 
-SEPARATORS = ",;\t|"
 IDS = frozenset({"id", "index", "record", "name", "key"})
 LABELS = frozenset({"label", "class", "target", "species", "diagnosis"})
 MOST_LABELS = 20
@@ -47,8 +45,8 @@ def survey_table(path: Path) -> TableSurvey:
     Raises:
         DataError: The table cannot be read, or no column can be modelled.
     """
-    separator = "," if is_parquet(str(path)) else _separator(path)
-    table = read_table_file(str(path), separator)
+    separator = guess_separator(str(path))
+    table = read_table_file(str(path), separator).records
     found = TableSurvey(len(table), separator)
     for name in table.columns:
         if name != RECORD:
@@ -56,16 +54,6 @@ def survey_table(path: Path) -> TableSurvey:
     if not found.width:
         raise DataError(f"{path}: has no column that can be modelled")
     return found
-
-
-def _separator(path: Path) -> str:
-    """The likeliest separator: the one that cuts the first line into most fields."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-    except (OSError, UnicodeDecodeError):
-        return ","  # what is wrong with the file is said where it is read
-    return max(SEPARATORS, key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
 
 
 def _place(found: TableSurvey, name: str, series: pl.Series) -> None:

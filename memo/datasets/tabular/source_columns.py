@@ -1,0 +1,142 @@
+"""A column as its file has it: its texts or numbers, what is missing, and errors about it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from memo.datasets.prepared import DataError
+from memo.datasets.tabular.table_files import RECORD, TableFile
+from memo.spec.dataset_specs import TableSpec
+
+BLANK = "nothing"
+"""Word in counts for cells without any text."""
+
+
+@dataclass(frozen=True)
+class SourceColumn:
+    """A column of a table, as the file has it."""
+
+    spec: TableSpec
+    file: TableFile
+    name: str
+    absent: dict[str, int] = field(default_factory=dict)
+    """Number of cells that were taken as missing, by the text that stands in them."""
+
+    @property
+    def series(self) -> pl.Series:
+        """Values of the column."""
+        return self.file.records[self.name]
+
+    @cached_property
+    def texts(self) -> pl.Series:
+        """Values as text, null where they are missing; booleans as `true` and `false`.
+
+        Raises:
+            DataError: The column has values of another type.
+        """
+        series = self.series
+        if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
+            raise self.unusable()
+        texts = series.cast(pl.String).str.strip_chars()
+        missing = texts.is_in([*self.spec.missing_values, ""]).fill_null(True)
+        if series.dtype.is_float():
+            missing |= series.is_nan().fill_null(False)
+        words = texts.filter(missing).fill_null("").value_counts(name="n")
+        self.absent.update({word or BLANK: n for word, n in words.sort("n").rows()})
+        return texts.zip_with(~missing, pl.Series([None], dtype=pl.String))
+
+    @cached_property
+    def different(self) -> pl.Series:
+        """Different texts of the column, in the order in which they come."""
+        return self.texts.drop_nulls().unique(maintain_order=True)
+
+    def record(self, row: int) -> Any:
+        """Number in the file of the record in a row."""
+        return self.file.records[RECORD][int(row)]
+
+    def error(self, message: str, row: int | None = None) -> DataError:
+        """An error about the column, or about its value in a row."""
+        record = "" if row is None else f", record {self.record(row)}"
+        return DataError(f"{self.spec.path}: column {self.name!r}{record}: {message}")
+
+    def unusable(self) -> DataError:
+        """An error about the type of the column."""
+        return self.error(
+            f"is of type {self.series.dtype!s:.40}, but only numbers, text and booleans can be "
+            "used; name it under `drop`"
+        )
+
+    def constant(self, value: Any) -> DataError:
+        """An error about a column with a single value."""
+        return self.error(
+            f"is {short(value)} in all {len(self.series):,} records, and says nothing about any; "
+            "name it under `drop`"
+        )
+
+    def is_named(self) -> bool:
+        """True where the spec says that the column is to be modelled."""
+        spec = self.spec
+        return self.name in {*(spec.columns or []), *spec.dequantize, *spec.dates}
+
+    def check_words(self) -> None:
+        """See that no text that stands for a missing value looks like one of the categories.
+
+        Raises:
+            DataError: One does, and the spec does not have `missing_values` of its own.
+        """
+        texts, words = self.texts, [word for word in self.absent if word != BLANK]
+        if not words or "missing_values" in self.spec.model_fields_set:
+            return
+        shapes = [_shape(text) for text in self.different.head(10_000)]
+        for word in words:
+            alike = shapes.count(_shape(word))
+            if alike and 2 * alike >= len(shapes):
+                row = self.series.cast(pl.String).str.strip_chars() == word
+                others = [t for t in self.different.head(100) if _shape(t) == _shape(word)]
+                raise self.error(
+                    f"{word!r} counts as missing, but looks like other values of the column "
+                    f"({in_words(others)}); write `missing_values`, with {word!r} if it says that "
+                    "nothing is known, without it if it is one of the values",
+                    int((row & texts.is_null()).arg_true()[0]),
+                )
+
+    def check_missing(self, series: pl.Series) -> None:
+        """See that there are values, and that those which are missing may be.
+
+        Raises:
+            DataError: There are none, or some are missing under `missing: refuse`.
+        """
+        missing = series.is_null().arg_true()
+        if len(missing) == len(series):
+            raise self.error("has no values; name it under `drop`")
+        if len(missing) and self.spec.missing == "refuse":
+            others = f", nor have {len(missing) - 1:,} others" if len(missing) > 1 else ""
+            words = [word for word in self.absent if word != BLANK]
+            said = f" ({in_words(words)} counts as missing)" if words else ""
+            raise self.error(
+                f"has no value{others}{said}; `missing: impute` fills {'them' if others else 'it'} "
+                "in, `missing: category` does so with numbers and makes absence a category of its "
+                "own, `drop` leaves the column out",
+                missing[0],
+            )
+
+
+def short(value: Any) -> str:
+    """A value in an error message."""
+    text = repr(value) if isinstance(value, str) else f"{value:.6g}"
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def in_words(texts: Sequence[str], most: int = 5) -> str:
+    """Some of several texts, quoted."""
+    listed = ", ".join(short(text) for text in texts[:most])
+    return listed + f" and {len(texts) - most:,} more" * (len(texts) > most)
+
+
+def _shape(text: str) -> str:
+    """A text's pattern of capitals, small letters, digits and signs."""
+    kinds = ((str.isupper, "A"), (str.isalpha, "a"), (str.isdigit, "9"), (str.isspace, " "))
+    return "".join(next((mark for kind, mark in kinds if kind(sign)), ".") for sign in text)

@@ -1,0 +1,172 @@
+"""Numbers as text writes them, and what a text seems to be that is no number."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import polars as pl
+
+Decimal: TypeAlias = Literal[".", ","]
+Thousands: TypeAlias = Literal[",", ".", " ", "'"]
+
+MARKS: list[tuple[Decimal, Thousands | None]] = [
+    (".", None),
+    (",", None),
+    (".", ","),
+    (",", "."),
+    (".", " "),
+    (",", " "),
+    (".", "'"),
+    (",", "'"),
+]
+"""Ways to write numbers, the first of which needs no key of the spec."""
+
+_SPELLINGS: dict[Thousands, str] = {",": ",", ".": ".", " ": " \u00a0\u202f\u2009", "'": "'’"}
+"""Characters that a mark of thousands stands for: spaces and apostrophes come in several."""
+
+_MINUS = "−"
+_NUMBER = r"[+-]?(?:\d+(?:[.,'’ \u00a0\u202f\u2009]\d+)*|[.,]\d+)(?:[eE][+-]?\d+)?"
+
+_ABSENCE = re.compile(
+    r"[-–—_.*#/\\~x]+|\?+|\(?(?:n/?a|n\.a\.?|none|null|nil|nan|missing|unknown|unk|undefined|blank"
+    r"|empty|n/?d|n\.d\.?|tbd|tba|not (?:available|applicable|known|recorded)|no data|"
+    r"#?<?n/?a>?|#(?:n/a|value!|div/0!|ref!|name\?|num!|null!))\)?",
+    re.IGNORECASE,
+)
+_CURRENCY = r"[$€£¥₹₽₩₪฿₺]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK|kr|Rs\.?|R\$|US\$)"
+_FORMS = {
+    "a percent sign": re.compile(rf"{_NUMBER}\s*[%‰]"),
+    "a currency sign": re.compile(
+        rf"[+-]?(?:{_CURRENCY})\s*{_NUMBER}|{_NUMBER}\s*(?:{_CURRENCY})", re.IGNORECASE
+    ),
+    "parentheses for a minus": re.compile(rf"\((?:{_CURRENCY})?\s*{_NUMBER}\)"),
+    "its minus behind": re.compile(rf"{_NUMBER}-"),
+    "hexadecimal digits": re.compile(r"[+-]?0[xX][0-9a-fA-F]+"),
+    "underscores between digits": re.compile(r"[+-]?\d+(?:_\d+)+"),
+    "the exponent of Fortran": re.compile(r"[+-]?\d*\.?\d+[dD][+-]?\d+"),
+    "hours and minutes": re.compile(r"\d+:\d{2}(?::\d{2}(?:\.\d+)?)?"),
+    "a slash": re.compile(r"\d+(?:\.\d+)?\s*/\s*\d+(?:\.\d+)?"),
+    "a bound": re.compile(rf"[<>≤≥~≈]=?\s*{_NUMBER}"),
+    "a unit": re.compile(
+        rf"{_NUMBER}\s*(?!(?:st|nd|rd|th)\b)[^\W\d_][^\d]{{0,15}}|{_NUMBER}\s*[°\"'*]+"
+    ),
+}
+"""Ways of writing numbers that no key of the spec reads, the first that fits first."""
+
+_OFTEN = ("a unit", "a bound", "a slash")
+"""Ways that categories have, too: only those of many values are taken for numbers."""
+
+FEWEST = 3
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a column of text that is not read as numbers seems to be."""
+
+    seen: str
+    """In words, with an example."""
+    cure: str
+    """What to do about it."""
+    marks: tuple[Decimal, Thousands | None] | None = None
+    """`decimal` and `thousands` with which the column is one of numbers; None where it is not, or
+    where several fit."""
+
+
+def numbers_of(
+    texts: pl.Series, decimal: Decimal = ".", thousands: Thousands | None = None
+) -> pl.Series:
+    """Numbers that texts write, (n,) float64; null where a text is no number.
+
+    Marks of thousands stand between groups of three digits, or the text is no number: with
+    `thousands: ","`, `1,234` is one and `1,2` is not.
+
+    Example:
+        >>> numbers_of(pl.Series(["1.234,5", "−7", "1.5"]), ",", ".").to_list()
+        [1234.5, -7.0, None]
+    """
+    return plainly(texts, decimal, thousands).cast(pl.Float64, strict=False)
+
+
+def plainly(texts: pl.Series, decimal: Decimal, thousands: Thousands | None) -> pl.Series:
+    """Texts of numbers (n,) with a decimal point and no marks; others become no numbers."""
+    plain = texts.str.replace(rf"^{_MINUS}", "-")
+    if thousands is not None:
+        mark = f"[{re.escape(_SPELLINGS[thousands])}]"
+        grouped = plain.str.contains(
+            rf"^[+-]?[0-9]{{1,3}}(?:{mark}[0-9]{{3}})+(?:[{decimal}][0-9]*)?$"
+        )
+        plain = plain.str.replace_all(mark, "").zip_with(grouped, plain)
+    if decimal == ",":
+        plain = plain.str.replace(r"^.*\..*$", "?").str.replace(",", ".", literal=True)
+    return plain
+
+
+def is_absence(text: str) -> bool:
+    """True for what people write where there is no value: `-`, `n/a`, `unknown`, `#DIV/0!`."""
+    return _ABSENCE.fullmatch(text) is not None
+
+
+def marks_that_read(texts: pl.Series) -> list[tuple[Decimal, Thousands | None]]:
+    """Values of `decimal` and `thousands` with which all texts are numbers, the simplest first."""
+    found: list[tuple[Decimal, Thousands | None]] = []
+    for decimal, thousands in MARKS:
+        used = thousands is None or texts.str.contains(f"[{_SPELLINGS[thousands]}]").any()
+        comma = decimal == "." or texts.str.contains(",", literal=True).any()
+        if used and comma and not numbers_of(texts, decimal, thousands).null_count():
+            found.append((decimal, thousands))
+    return found
+
+
+def reading_of(texts: pl.Series) -> Reading | None:
+    """Say what different texts of one column are, if they are numbers in a way not asked for.
+
+    Args:
+        texts: Different texts of the column, without those that stand for a missing value.
+
+    Returns:
+        None where they are categories.
+    """
+    some = pl.Series(texts.head(10_000))
+    words = [text for text in some if is_absence(text)]
+    known = some.filter(~some.is_in(words))
+    if not len(known):
+        return None
+    ways = marks_that_read(known)
+    if ways:
+        return _by_marks(known, ways, words)
+    return _by_form(known.to_list())
+
+
+def _by_marks(
+    known: pl.Series, ways: Sequence[tuple[Decimal, Thousands | None]], words: list[str]
+) -> Reading:
+    example = next((text for text in known if not text.strip("+-").isdecimal()), known[0])
+    cures = [
+        f"{_keys(way)} reads it as {numbers_of(pl.Series([example]), *way)[0]:.10g}" for way in ways
+    ]
+    if words:
+        cures.append(f"{words[0]!r} belongs under `missing_values`")
+    return Reading(
+        f"numbers, as {example!r}", "; ".join(cures), ways[0] if len(ways) == 1 else None
+    )
+
+
+def _by_form(known: list[str]) -> Reading | None:
+    for form, pattern in _FORMS.items():
+        fitting = [text for text in known if pattern.fullmatch(text)]
+        enough = len(known) if form in _OFTEN else (len(known) + 1) // 2
+        if len(fitting) >= enough and not (form in _OFTEN and len(known) < FEWEST):
+            return Reading(
+                f"numbers with {form}, as {fitting[0]!r}",
+                "write the numbers alone in the file",
+            )
+    return None
+
+
+def _keys(way: tuple[Decimal, Thousands | None]) -> str:
+    decimal, thousands = way
+    keys = [f'`decimal: "{decimal}"`'] if decimal == "," else []
+    if thousands is not None:
+        keys.append(f'`thousands: "{thousands}"`')
+    return " and ".join(keys) or '`decimal: "."`'
