@@ -1,6 +1,7 @@
 """The registry of data sets: from a spec to prepared observations."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from memo.datasets.copies import with_copies
@@ -35,6 +36,16 @@ def prepare_dataset(spec: specs.DatasetSpec) -> Prepared:
         assert isinstance(spec, specs.ImagesSpec)
         read = prepare_images(read, spec)
     return with_copies(check_prepared(read, _name(spec)))
+
+
+def look_at_source(spec: specs.DatasetSpec) -> None:
+    """See cheaply that a source is what its reader reads: of a folder of images, from headers.
+
+    Raises:
+        DataError: `prepare_dataset` would refuse it.
+    """
+    if isinstance(spec, specs.ImageFolderSpec) and Path(spec.path).is_dir():
+        image_folder.look_at_image_folder(spec)
 
 
 def _name(spec: specs.DatasetSpec) -> str:

@@ -13,10 +13,11 @@ import pytest
 from PIL import Image, ImageCms
 
 from memo.datasets.prepared import DataError
-from memo.datasets.registry import prepare_dataset
+from memo.datasets.registry import look_at_source, prepare_dataset
 from memo.datasets.sources import image_decoding
 from memo.datasets.sources.image_folder import survey_image_folder
 from memo.spec.dataset_specs import ImageFolderSpec
+from tests.conftest import command
 
 STREAM = np.random.default_rng(0)
 GREY = STREAM.integers(0, 256, (6, 9), np.uint8)
@@ -181,6 +182,9 @@ def test_more_than_8_bits_are_refused_by_every_command(tmp_path: Path, kind: str
         prepare_dataset(spec(tmp_path))
     with pytest.raises(DataError, match="has more than 8 bits a channel"):
         survey_image_folder(tmp_path)
+    with pytest.raises(DataError, match="`unreadable: skip` leaves such images out"):
+        look_at_source(spec(tmp_path))
+    look_at_source(spec(tmp_path, unreadable="skip"))
 
 
 @pytest.mark.parametrize("form", ["gif", "png", "tiff", "webp"])
@@ -189,6 +193,8 @@ def test_several_pictures_in_a_file_are_refused(tmp_path: Path, form: str) -> No
     frames[0].save(tmp_path / f"a.{form}", save_all=True, append_images=frames[1:])
     with pytest.raises(DataError, match="has 3 pictures in one file; save those that are meant"):
         prepare_dataset(spec(tmp_path))
+    with pytest.raises(DataError, match="has 3 pictures in one file; save those that are meant"):
+        look_at_source(spec(tmp_path))
 
 
 def test_of_a_cameras_mpo_file_the_first_picture_is_read_and_that_is_said(tmp_path: Path) -> None:
@@ -402,3 +408,47 @@ def test_a_limit_on_folders_of_classes_has_all_of_them(tmp_path: Path) -> None:
     levels = [int(re.findall(r"\d+", name)[0]) for name in names]
     np.testing.assert_array_equal(data.scored[:, 0, 0, 0], levels)
     assert said(data.facts["notes"], "limit: 50 of 100, drawn at random from seed 3")
+
+
+VALIDATED = """\
+datasets:
+  pictures: {{kind: image-folder, path: {path}{more}}}
+experiments:
+  one:
+    dataset: pictures
+    model: {{kind: vae, network: {{kind: mlp, hidden: [8]}}, latent: 2, observation: bernoulli}}
+    training: {{epochs: 1}}
+    mitigations: []
+    scoring: {{design: {{kind: k-fold, folds: 2}}, epochs: [1]}}
+    seed: 0
+"""
+
+
+def test_validate_says_what_prepare_would_refuse_and_prepare_what_it_did(tmp_path: Path) -> None:
+    project, folder = tmp_path / "project", tmp_path / "images"
+    project.mkdir()
+    folder.mkdir()
+    for index in range(4):
+        Image.fromarray(np.roll(COLOUR, index)).save(folder / f"{index}.png")
+    deep(folder, "colour 16 png")
+
+    def run(name: str, *more: str, check: bool = True, **options: object):  # noqa: ANN202
+        text = "".join(f", {key}: {value}" for key, value in options.items())
+        (project / "params.yaml").write_text(VALIDATED.format(path=folder, more=text))
+        command(project, "memo", "expand")
+        return command(project, "memo", name, *more, check=check)
+
+    refused = run("validate", check=False)
+    assert refused.returncode == 2
+    assert "a.png has more than 8 bits a channel; save it with 8" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert run("validate", unreadable="skip").returncode == 0
+    said = run("prepare", "pictures", unreadable="skip", limit=3).stdout
+    assert "read: 3 of 5 image files, with 0 labels" in said
+    assert "limit: 3 of 5, drawn at random from seed 0" in said
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(folder / "small.png")
+    (folder / "a.png").unlink()
+    refused = run("validate", check=False)
+    assert refused.returncode == 2
+    assert "small.png is of 4 x 4 pixels, but 0.png of 6 x 9; give a `size`" in refused.stderr
+    assert run("validate", size=4).returncode == 0

@@ -180,9 +180,7 @@ def decode(path: Path, spec: ImagesSpec, channels: int, background: str, most: i
     """
     with opened(path) as image:
         side = spec.size or spec.crop
-        if spec.crop is not None and spec.crop > min(image.size):
-            size = f"{image.height} x {image.width}"
-            raise RefusedError(f"is too small: crop {spec.crop} is larger than {size}")
+        require_cropped(image, spec)
         if channels * (image.width * image.height if side is None else side**2) > most:
             raise TooLargeError(f"{image.height} x {image.width}")
         reduced = _drafted(image, spec)
@@ -193,6 +191,17 @@ def decode(path: Path, spec: ImagesSpec, channels: int, background: str, most: i
             rules += ["flattened"] * (flat is not upright)
             shaped = reshaped(flat.convert("L" if channels == 1 else "RGB"), spec)
             return Decoded(as_levels(shaped), rules)
+
+
+def require_cropped(image: Image.Image, spec: ImagesSpec) -> None:
+    """See that an image is as large as the crop.
+
+    Raises:
+        RefusedError: It is smaller.
+    """
+    if spec.crop is not None and spec.crop > min(image.size):
+        size = f"{image.height} x {image.width}"
+        raise RefusedError(f"is too small: crop {spec.crop} is larger than {size}")
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:

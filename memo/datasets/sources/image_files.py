@@ -157,7 +157,7 @@ def read_files(
             if len(read.kept) == wanted:
                 break
     if read.unreadable and not skip:
-        raise DataError(_complaint(read.unreadable))
+        raise DataError(complaint(read.unreadable))
     _put_in_order(read)
     return read
 
@@ -190,7 +190,8 @@ def _size(levels: NDArray[np.uint8]) -> str:
     return f"{levels.shape[1]} x {levels.shape[2]}"
 
 
-def _complaint(unreadable: dict[str, str]) -> str:
+def complaint(unreadable: dict[str, str]) -> str:
+    """Say which images cannot be read and why, and how to go on without them."""
     lines = [f"  {name} {reason}" for name, reason in list(unreadable.items())[:LISTED]]
     if len(unreadable) > LISTED:
         lines.append(f"  and {len(unreadable) - LISTED} more")

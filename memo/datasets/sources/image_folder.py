@@ -11,9 +11,10 @@ from memo.datasets.sources.image_decoding import (
     bombs_refused,
     is_grey,
     opened,
+    require_cropped,
     upright_size,
 )
-from memo.datasets.sources.image_files import Images, read_files
+from memo.datasets.sources.image_files import Images, complaint, read_files
 from memo.datasets.sources.image_tree import image_tree
 from memo.spec.dataset_specs import ImageFolderSpec
 
@@ -117,6 +118,39 @@ def survey_image_folder(root: Path) -> FolderSurvey:
     return FolderSurvey(
         len(tree.images), sizes, channels, two_tone, len(chosen), tree.notes(), refused
     )
+
+
+LOOKED_AT = 5000
+"""Most images whose headers are read to see what `read_image_folder` would refuse."""
+
+
+def look_at_image_folder(spec: ImageFolderSpec) -> None:
+    """See from the headers of its images that a folder can be read; of many, those of some.
+
+    Raises:
+        DataError: The folder is missing or has no images, or images that are refused.
+    """
+    root = Path(spec.path)
+    images = image_tree(root).images
+    sizes: dict[tuple[int, ...], str] = {}
+    refused: dict[str, str] = {}
+    with bombs_refused():
+        for name, path in images[:: -(-len(images) // LOOKED_AT)]:
+            try:
+                with opened(path) as image:
+                    require_cropped(image, spec)
+                    # by the sides alone: which is the height, EXIF says, perhaps after the pixels
+                    sizes.setdefault(tuple(sorted(image.size)), name)
+            except RefusedError as problem:
+                refused[name] = str(problem)
+    if refused and spec.unreadable == "error":
+        raise DataError(f"{root}: {complaint(refused)}")
+    if len(sizes) > 1 and spec.size is None and spec.crop is None:
+        (first, name), (second, other) = list(sizes.items())[:2]
+        raise DataError(
+            f"{root}: {other} is of {second[0]} x {second[1]} pixels, but {name} of {first[0]} x "
+            f"{first[1]}; give a `size` or `crop` that makes them alike"
+        )
 
 
 def _label(name: str) -> str | None:
