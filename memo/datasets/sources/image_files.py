@@ -197,7 +197,8 @@ def complaint(unreadable: dict[str, str]) -> str:
         lines.append(f"  and {len(unreadable) - LISTED} more")
     return "\n".join(
         [
-            f"{len(unreadable)} images cannot be read; `unreadable: skip` leaves such images out:",
+            f"{len(unreadable):,} image{'s' * (len(unreadable) > 1)} cannot be read; "
+            "`unreadable: skip` leaves such images out:",
             *lines,
         ]
     )
