@@ -106,13 +106,13 @@ COPIES = "copies: "
 
 
 def _in_words(facts: dict[str, Any], n: int, fraction: float) -> str:
-    exact = f"{facts['exact']:,} of {n:,} observations repeat an earlier one exactly"
+    exact = f"{facts['exact']:,} of {n:,} observations are exact copies of earlier ones"
     if facts["examples"]:
         copy, original = facts["examples"][0]
-        exact += f" ({copy} repeats {original}{', ...' * (facts['exact'] > 1)})"
+        exact += f" ({copy} of {original}{', ...' * (facts['exact'] > 1)})"
     if facts["with_another_label"]:
         exact += f", {facts['with_another_label']:,} of them under another label"
-    near = f"{'' if facts['all_compared'] else 'at least '}{facts['near']:,} more nearly do"
+    near = f"{'' if facts['all_compared'] else 'at least '}{facts['near']:,} more nearly are"
     return f"{COPIES}{exact}; {near} (within {100 * fraction:g}% of the median distance)"
 
 

@@ -44,8 +44,8 @@ def test_images_that_repeat_others_are_counted_whatever_noise_is_added(folder, v
     assert data.facts["copies"]["all_compared"]
     assert data.facts["copies"]["examples"][0] == ["b00.bmp", "a00.png"]
     assert data.facts["notes"][-1] == (
-        "copies: 10 of 55 observations repeat an earlier one exactly (b00.bmp repeats a00.png, "
-        "...); 5 more nearly do (within 5% of the median distance)"
+        "copies: 10 of 55 observations are exact copies of earlier ones (b00.bmp of a00.png, ...); "
+        "5 more nearly are (within 5% of the median distance)"
     )
     kept = Duplicates(data.given_values, 0.0).without(np.arange(55))
     assert kept.tolist() == [*range(40), *range(50, 55)]
@@ -145,7 +145,7 @@ def test_data_that_an_earlier_memo_prepared_are_refused_with_the_cure(
     )
     command(project, "memo", "expand")
     said = command(project, "memo", "prepare", "pictures").stdout
-    assert "10 of 55 observations repeat an earlier one exactly" in said
+    assert "10 of 55 observations are exact copies of earlier ones" in said
     facts = project / "data" / "prepared" / "pictures" / "dataset.json"
     facts.write_text(facts.read_text().replace('"copies"', '"other"'))
     load(project, "plain")

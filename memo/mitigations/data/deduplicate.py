@@ -50,7 +50,7 @@ class DeduplicateSpec(Mitigation):
         return Duplicates(data.given_values, self.distance).without
 
     def facts(self, models: ScoredModels) -> dict[str, Any]:
-        """Numbers of observations that repeat others, and that training on all leaves out."""
+        """Numbers of observations that are copies of others, and that training on all leaves out."""
         everything = np.arange(len(models.data))
         duplicates = Duplicates(models.data.given_values, self.distance)
         return {
@@ -73,7 +73,7 @@ class DeduplicateSpec(Mitigation):
             )
         return (
             "Duplicates",
-            f"Of {n:,} observations {exact:,} repeat an earlier one exactly. The full model is "
+            f"Of {n:,} observations {exact:,} are exact copies of earlier ones. The full model is "
             f"trained on {n - left_out:,}, without {left_out:,} duplicates; each other model on "
             "one of each group in its training set. All observations are scored.",
         )
