@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memo.datasets.prepared import Prepared
-from memo.datasets.rows import Rows, chunks
+from memo.datasets.rows import Rows, Shares, chunks
 
 NEAR_IMAGES, NEAR_OTHERS = 0.05, 0.01
 """Fraction of the median distance of two observations up to which they are near copies. An image
@@ -20,7 +20,7 @@ TRIED_PAIRS = 1000
 SAMPLED, DIRECTIONS = 500, 12
 """Observations of which principal directions are taken, and how many of these screen pairs."""
 
-MOST_PAIRS, MOST_NUMBERS = 2_000_000, 2_000_000_000
+MOST_PAIRS, MOST_NUMBERS = 2_000_000, 500_000_000
 """Most pairs that are compared after the screening, and most numbers in them."""
 
 NEAREST = 6
@@ -51,6 +51,7 @@ def first_copies(rows: Rows) -> NDArray[np.int64]:
     """Index of the first observation that has the same values, (n,)."""
     found: dict[bytes, int] = {}
     first = np.empty(len(rows), np.int64)
+    rows = rows.levels if isinstance(rows, Shares) else rows
     for part in chunks(len(rows)):
         values = np.ascontiguousarray(rows[part]).reshape(part.stop - part.start, -1)
         if values.dtype.kind == "f":

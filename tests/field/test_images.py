@@ -381,6 +381,22 @@ def test_a_root_that_is_a_link_and_links_between_linked_folders(tree: Path) -> N
     assert "dogs/deeper/m.png" in prepare_dataset(spec(tree)).observations["id"].to_list()
 
 
+def test_a_link_to_a_folder_above_is_not_followed(tree: Path) -> None:
+    (tree / "up").symlink_to(tree.parent)
+    (tree / "cats" / "top").symlink_to("/")
+    data = prepare_dataset(spec(tree))
+    assert len(data) == 9
+    assert said(data.facts["notes"], "not followed: 4 (again, cats/loop, cats/top, up)")
+
+
+def test_of_two_links_to_a_folder_the_first_name_is_read(tree: Path) -> None:
+    for name in ("d2", "d1"):
+        (tree / name).symlink_to(tree.parent / "elsewhere" / "dogs")
+    names = prepare_dataset(spec(tree)).observations["id"].to_list()
+    assert "d1/0.png" in names
+    assert not any(name.startswith(("d2/", "dogs/")) for name in names)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="everything may be listed")
 def test_a_folder_that_cannot_be_listed_is_an_error(tree: Path) -> None:
     (tree / "cats").chmod(0)

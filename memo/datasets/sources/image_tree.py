@@ -57,17 +57,26 @@ def image_tree(root: Path) -> ImageTree:
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
+    try:
+        tree = _listed(root)
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be listed: {error.strerror}") from None
+    if not tree.images:
+        told = "".join(f"; {note}" for note in tree.notes())
+        raise DataError(f"{root}: has no images ({', '.join(sorted(SUFFIXES))}){told}")
+    return tree
+
+
+def _listed(root: Path) -> ImageTree:
     tree = ImageTree()
     seen: set[tuple[int, int]] = set()
-    _mark(root, seen)
+    for folder in (root, *root.resolve().parents):  # a link to one above leads in circles too
+        _mark(folder, seen)
     linked = [root]
     while linked:
         linked = sorted(_walk(linked, root, tree, seen))
         linked = [link for link in linked if _followed(link, root, tree, seen)]
     tree.images.sort()
-    if not tree.images:
-        told = "".join(f"; {note}" for note in tree.notes())
-        raise DataError(f"{root}: has no images ({', '.join(sorted(SUFFIXES))}){told}")
     return tree
 
 
@@ -130,7 +139,7 @@ def _sort_file(path: Path, root: Path, tree: ImageTree) -> None:
 
 
 def _unlisted(error: OSError) -> None:
-    raise DataError(f"{error.filename}: cannot be listed: {error.strerror}") from None
+    raise error
 
 
 def _is_hidden(path: Path, root: Path) -> bool:
