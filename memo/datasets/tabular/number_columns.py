@@ -7,17 +7,29 @@ import polars as pl
 
 from memo.datasets.lost_digits import Merged
 from memo.datasets.prepared import DataError
-from memo.datasets.tabular.source_columns import BLANK, SourceColumn, in_words, short
+from memo.datasets.tabular.source_columns import (
+    BLANK,
+    KEPT_DIGITS,
+    SourceColumn,
+    in_words,
+    known_numbers,
+    short,
+)
 from memo.datasets.tabular.written_dates import (
+    compact_format,
     dated_share,
     days_of_parquet,
     days_of_text,
     likely_formats,
+    looks_dated,
 )
-from memo.datasets.tabular.written_numbers import is_absence, numbers_of, plainly, reading_of
-
-KEPT_DIGITS = 15
-"""Decimal digits that float64 keeps of any number."""
+from memo.datasets.tabular.written_numbers import (
+    form_of,
+    is_absence,
+    numbers_of,
+    plainly,
+    reading_of,
+)
 
 OR_CATEGORIES = "or name the column under `categorical` if these are categories, or under `drop`"
 
@@ -45,12 +57,17 @@ def as_numbers(column: SourceColumn) -> pl.Series | None:
         numbers = numbers.fill_nan(None)
         known = series.filter(numbers.is_not_null())
         _check_kept(column, known.n_unique(), numbers.drop_nulls().n_unique())
+        _check_compact(column, numbers)
         return numbers
     return _of_text(column)
 
 
 def _of_text(column: SourceColumn) -> pl.Series | None:
-    texts, different, typed = column.texts, column.different, column.file.typed
+    texts, typed = column.texts, column.file.typed
+    if column.name in column.table.plain:
+        _check_compact(column, column.table.numbers[column.name])
+        return column.table.numbers[column.name]
+    different = column.different
     numbers = numbers_of(texts, column.spec.decimal, column.spec.thousands)
     wrong = (numbers.is_null() & texts.is_not_null()).arg_true()
     if not len(different):
@@ -79,6 +96,17 @@ def _of_text(column: SourceColumn) -> pl.Series | None:
     if typed and not all(map(is_absence, others)):
         return None
     raise _mixed(column, others, int(wrong[0]))
+
+
+def _check_compact(column: SourceColumn, numbers: pl.Series) -> None:
+    """See that whole numbers are no dates without marks between year, month and day."""
+    form = None if column.is_named() else compact_format(known_numbers(numbers))
+    if form is not None:
+        raise column.error(
+            f"seems to have dates, as {short(int(numbers.drop_nulls()[0]))}; "
+            f'`dates: {{{column.name}: "{form}"}}` makes them numbers of days; if they are plain '
+            "numbers, name it under `dequantize`"
+        )
 
 
 def _check_points(column: SourceColumn) -> None:
@@ -119,7 +147,17 @@ def _refuse_hidden(column: SourceColumn) -> None:
             f"has dates or times in more than one format, as {in_words(known.to_list(), 3)}; write "
             f"them alike and name the format under `dates`, {OR_CATEGORIES}"
         )
+    if dated_share(known, looks_dated) >= 0.5:
+        raise column.error(
+            f"seems to have dates or times, as {short(known[0])}; name their format under `dates`, "
+            f"{OR_CATEGORIES}"
+        )
     reading = reading_of(different)
+    if reading is not None and reading.marks == (".", None):
+        raise column.error(
+            f"has {reading.seen}, without the marks that `decimal` and `thousands` say; write all "
+            f"columns of the file alike, {OR_CATEGORIES}"
+        )
     if reading is not None:
         raise column.error(f"has {reading.seen}: {reading.cure}, {OR_CATEGORIES}")
 
@@ -135,7 +173,7 @@ def _mixed(column: SourceColumn, others: list[str], row: int) -> DataError:
             f"{OR_CATEGORIES}",
             row,
         )
-    reading = reading_of(column.different)
+    reading = form_of(others, 1) or reading_of(column.different)
     if reading is not None:
         return column.error(
             f"{start}; the column seems to have {reading.seen}: {reading.cure}, {OR_CATEGORIES}",
@@ -155,13 +193,17 @@ def _days(column: SourceColumn, form: str | None) -> pl.Series:
                 f"has Parquet's own type {series.dtype}; write `dates: {{{column.name}: null}}`"
             )
         _count_missing(column, series)
-        return days_of_parquet(series)
+        days = days_of_parquet(series)
+        _check_kept(column, series.drop_nulls().n_unique(), days.drop_nulls().n_unique())
+        return days
     if form is None:
         raise column.error(
             f"has {series.dtype}, not dates of Parquet's own; `dates` needs their format, such as "
             f'`{{{column.name}: "%Y-%m-%d"}}`'
         )
     texts = column.texts
+    if series.dtype.is_float():  # whole numbers beside missing ones
+        texts = texts.str.replace(r"\.0+$", "")
     try:
         days = days_of_text(texts, form)
     except (ValueError, DeprecationWarning) as error:

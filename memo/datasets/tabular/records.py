@@ -14,8 +14,14 @@ from memo.datasets.lost_digits import merged
 from memo.datasets.prepared import DataError, Prepared, named_observations
 from memo.datasets.tabular.columns import Column, encoded, log_jacobian
 from memo.datasets.tabular.number_columns import as_numbers
-from memo.datasets.tabular.row_numbers import row_numbers
-from memo.datasets.tabular.source_columns import SourceColumn, in_words, short
+from memo.datasets.tabular.row_numbers import has_name_of_ids, row_numbers
+from memo.datasets.tabular.source_columns import (
+    SourceColumn,
+    SourceTable,
+    in_words,
+    known_numbers,
+    short,
+)
 from memo.datasets.tabular.table_files import RECORD, TableFile, read_table_file
 from memo.datasets.tabular.table_summary import ColumnCounts, summary
 from memo.datasets.tabular.table_summary import in_words as column_in_words
@@ -50,7 +56,8 @@ def read_records(spec: TableSpec) -> Prepared:
         DataError: The file is not a table, a column is not what the spec says, or a value is
             missing, infinite, or of another type than the rest of its column.
     """
-    file = read_table_file(spec.path, spec.separator, spec.header)
+    sure = "separator" in spec.model_fields_set
+    file = read_table_file(spec.path, spec.separator, spec.header, sure)
     modelled = _modelled(spec, file.records.columns)
     file, notes = _kept(spec, file)
     table = file.records
@@ -59,13 +66,14 @@ def read_records(spec: TableSpec) -> Prepared:
             f"{spec.path}: has {len(table) or 'no'} record{'s' * (not len(table))}; memorization "
             "is measured on two or more"
         )
-    read = [_column(SourceColumn(spec, file, name)) for name in modelled]
+    source = SourceTable(spec, file)
+    read = [_column(SourceColumn(source, name)) for name in modelled]
     columns = [one.column for one in read]
     with np.errstate(all="ignore"):
         scored = encoded(columns, [one.values for one in read])
         given = encoded(columns, [one.given for one in read]) if spec.dequantize else None
         remarks = _check_digits(spec, read, scored)
-    ids, labels, aside = _names(spec, file)
+    ids, labels, aside = _names(source)
     counts = [one.counts() for one in read]
     return Prepared(
         scored=scored,
@@ -143,7 +151,7 @@ def _kept(spec: TableSpec, file: TableFile) -> tuple[TableFile, list[str]]:
     if spec.limit is not None:
         labels: Sequence[str | None] = [None] * len(table)
         if spec.label is not None:
-            labels = SourceColumn(spec, file, spec.label).texts.to_list()
+            labels = SourceColumn(SourceTable(spec, file), spec.label).texts.to_list()
         file = replace(file, records=table[drawn(labels, spec.limit, spec.seed)])
         said = limit_in_words(len(file.records), len(table), labels, spec.seed)
         notes += [said] if said else []
@@ -163,8 +171,9 @@ def _column(source: SourceColumn) -> _Read:
 
 def _number(source: SourceColumn, series: pl.Series) -> _Read:
     source.check_missing(series)
-    beyond = (series.abs() > LARGEST).fill_null(False).arg_true()
-    if len(beyond):
+    known = known_numbers(series)
+    if np.abs(known).max() > LARGEST:
+        beyond = (series.abs() > LARGEST).fill_null(False).arg_true()
         found = series[beyond[0]]
         size = "infinite" if np.isinf(found) else f"{found:.6g}, beyond {LARGEST:.0e}"
         raise source.error(
@@ -179,10 +188,10 @@ def _number(source: SourceColumn, series: pl.Series) -> _Read:
             "measurement, under `columns` or `dequantize`"
         )
     step = source.spec.dequantize.get(source.name)
-    median = float(np.median(series.drop_nulls().to_numpy()))
+    median = float(np.median(known))
     if step is not None:
         median = float(step * np.rint(median / step))
-    values = series.fill_null(median).to_numpy()
+    values = known if len(known) == len(series) else series.fill_null(median).to_numpy()
     if values.min() == values.max():
         raise source.constant(values[0])
     given = values
@@ -190,9 +199,11 @@ def _number(source: SourceColumn, series: pl.Series) -> _Read:
         values = _dequantized(source, values, step)
     mean, scale = _moments(values) if source.spec.standardize else (0.0, 1.0)
     missing = series.null_count()
-    return _Read(
-        source, Column(source.name, None, mean, scale, step), values, given, missing, missing
-    )
+    column = Column(source.name, None, mean, scale, step)
+    remarks = []
+    if has_name_of_ids(source.name) and not source.is_named():
+        remarks = [f"{source.name}: has the name of an id, but is modelled as a number"]
+    return _Read(source, column, values, given, missing, missing, remarks)
 
 
 def _category(source: SourceColumn) -> _Read:
@@ -222,7 +233,7 @@ def _category(source: SourceColumn) -> _Read:
     position = {category: position for position, category in enumerate(names)}
     values = np.array([position[text] for text in full], np.int64)
     column = Column(name, tuple(names))
-    return _Read(source, column, values, values, missing, imputed, _remarks(name, counts[name]))
+    return _Read(source, column, values, values, missing, imputed, _remarks(source, counts[name]))
 
 
 def _unused(name: str, taken: pl.Series) -> str:
@@ -231,13 +242,14 @@ def _unused(name: str, taken: pl.Series) -> str:
     return name
 
 
-def _remarks(name: str, categories: pl.Series) -> list[str]:
+def _remarks(source: SourceColumn, categories: pl.Series) -> list[str]:
     """What a reader may not expect of a column's categories."""
+    name, stated = source.name, "missing_values" in source.spec.model_fields_set
     found = [
         f"{name}: {short(text)} is a category; if it says that nothing is known, name it under "
         "`missing_values`"
         for text in categories
-        if is_absence(text)
+        if is_absence(text) and not stated
     ]
     alike: dict[str, list[str]] = {}
     for text in categories:
@@ -315,24 +327,24 @@ def _lost(one: _Read, lost: str) -> DataError:
 
 
 def _names(
-    spec: TableSpec, file: TableFile
+    table: SourceTable,
 ) -> tuple[list[str], list[str | None], dict[str, dict[str, int]]]:
     """Ids and labels of the records, and labels' cells that were taken as missing."""
-    labels: list[str | None] = [None] * len(file.records)
-    aside = {}
-    if spec.label is not None:
-        source = SourceColumn(spec, file, spec.label)
+    labels: list[str | None] = [None] * len(table.file.records)
+    aside, label = {}, table.spec.label
+    if label is not None:
+        source = SourceColumn(table, label)
         labels = source.texts.to_list()
         source.check_words()
-        aside = {spec.label: source.absent} if source.absent else {}
-    return _ids(spec, file).to_list(), labels, aside
+        aside = {label: source.absent} if source.absent else {}
+    return _ids(table).to_list(), labels, aside
 
 
-def _ids(spec: TableSpec, file: TableFile) -> pl.Series:
-    record = file.records[RECORD]
+def _ids(table: SourceTable) -> pl.Series:
+    spec, record = table.spec, table.file.records[RECORD]
     if spec.id is None:
         return "record " + record.cast(pl.String)
-    source = SourceColumn(spec, file, spec.id)
+    source = SourceColumn(table, spec.id)
     ids = source.texts
     missing = ids.is_null().arg_true()
     if len(missing):

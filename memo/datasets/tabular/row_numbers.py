@@ -32,13 +32,12 @@ def row_numbers(name: str, numbers: pl.Series) -> str | None:
 
     Args:
         name: Of the column.
-        numbers: (n,) its values.
+        numbers: (n,) its values, null where they are missing.
     """
-    n = len(numbers)
-    if numbers.null_count() or n < 2 or numbers.n_unique() < n:
-        return None
-    values = numbers.cast(pl.Float64).to_numpy()
-    if not (values == np.floor(values)).all():
+    known = numbers.drop_nulls() if numbers.null_count() else numbers
+    values = known.cast(pl.Float64).to_numpy()
+    n = len(values)
+    if n < 2 or (values != np.floor(values)).any() or len(np.unique(values)) < n:
         return None
     if has_name_of_ids(name):
         return f"has another whole number in each of the {n:,} records, and the name of an id"

@@ -1,9 +1,13 @@
 """Dates and times as text writes them or as Parquet has them, as numbers of days."""
 
+import re
 import warnings
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FORMATS = (
@@ -56,6 +60,15 @@ FORMATS = (
     "%Y-%m",
     "%Y/%m",
     "%m/%Y",
+    "%a %b %d %Y",
+    "%a, %d %b %Y",
+    "%A, %B %d, %Y",
+    "%a %b %d %H:%M:%S %Y",
+    "%a, %d %b %Y %H:%M:%S %z",
+    "%a, %d %b %Y %H:%M:%S %Z",
+    "%d/%b/%Y:%H:%M:%S %z",
+    "%Y%m%dT%H%M%S",
+    "%Y%m%dT%H%M%SZ",
     "%H:%M",
     "%H:%M:%S",
     "%H:%M:%S.%f",
@@ -64,9 +77,22 @@ FORMATS = (
 )
 """Formats that are looked for."""
 
+COMPACT = (("%Y%m%d", 19_000_101, 21_001_231), ("%Y%m", 190_001, 210_012))
+"""Formats of dates that are whole numbers, each with the first and the last that is looked for."""
+
+FEWEST = 5
+"""Whole numbers that may be dates by chance are taken for dates where so many differ."""
+
 MOST_TEXTS = 200
 """Different texts that a guess looks at."""
 
+_LOOKS = re.compile(
+    r".*\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b.*\d.*"
+    r"|\d{1,2}\.?\s+[^\W\d]{3,}\.?,?\s+(?:19|20)\d\d\b.*"
+    r"|(?:19|20)\d\d([-/.])\d{1,2}\1\d{1,2}\b.*|\d{1,2}([-/.])\d{1,2}\2(?:19|20)\d\d\b.*"
+    r"|\d{1,2}/\d{1,2}/\d{2}\b.*|\d{4}年.*",
+    re.IGNORECASE,
+)
 _YEARS = ("%Y", "%y", "%G", "%c", "%x")
 
 
@@ -80,11 +106,38 @@ def likely_formats(texts: pl.Series) -> list[str]:
     return [form for form in FORMATS if some and all(_parsed(text, form) for text in some)]
 
 
-def dated_share(texts: pl.Series) -> float:
-    """Share of texts that are dates or times by some format."""
+def is_dated(text: str) -> bool:
+    """True for a date or time of a format that is looked for."""
+    return any(_parsed(text, form) for form in FORMATS)
+
+
+def looks_dated(text: str) -> bool:
+    """True for what seems to be a date, also of other formats."""
+    return _LOOKS.fullmatch(text) is not None
+
+
+def dated_share(texts: pl.Series, dated: Callable[[str], bool] = is_dated) -> float:
+    """Share of texts that are dates or times."""
     some = texts.head(MOST_TEXTS).to_list()
-    dated = [text for text in some if any(_parsed(text, form) for form in FORMATS)]
-    return len(dated) / max(1, len(some))
+    return sum(map(dated, some)) / max(1, len(some))
+
+
+def compact_format(numbers: NDArray[np.float64]) -> str | None:
+    """Format of dates without marks between their parts, as 20240131 or 202401; else None.
+
+    Args:
+        numbers: (n,) finite.
+    """
+    if not len(numbers) or numbers.min() < COMPACT[-1][1]:
+        return None
+    whole = np.unique(numbers)
+    if len(whole) < FEWEST:
+        return None
+    for form, first, last in COMPACT:
+        texts = (f"{number:.15g}" for number in whole)
+        if first <= whole[0] and whole[-1] <= last and all(_parsed(t, form) for t in texts):
+            return form
+    return None
 
 
 def days_of_text(texts: pl.Series, form: str) -> pl.Series:

@@ -29,7 +29,7 @@ _MINUS = "−"
 _NUMBER = r"[+-]?(?:\d+(?:[.,'’ \u00a0\u202f\u2009]\d+)*|[.,]\d+)(?:[eE][+-]?\d+)?"
 
 _ABSENCE = re.compile(
-    r"[-–—_.*#/\\~x]+|\?+|\(?(?:n/?a|n\.a\.?|none|null|nil|nan|missing|unknown|unk|undefined|blank"
+    r"[-–—_.*#/\\~]+|\?+|\(?(?:n/?a|n\.a\.?|none|null|nil|nan|missing|unknown|unk|undefined|blank"
     r"|empty|n/?d|n\.d\.?|tbd|tba|not (?:available|applicable|known|recorded)|no data|"
     r"#?<?n/?a>?|#(?:n/a|value!|div/0!|ref!|name\?|num!|null!))\)?",
     re.IGNORECASE,
@@ -48,13 +48,18 @@ _FORMS = {
     "hours and minutes": re.compile(r"\d+:\d{2}(?::\d{2}(?:\.\d+)?)?"),
     "a slash": re.compile(r"\d+(?:\.\d+)?\s*/\s*\d+(?:\.\d+)?"),
     "a bound": re.compile(rf"[<>≤≥~≈]=?\s*{_NUMBER}"),
+    "feet and inches": re.compile(r"\d+\s*['′’]\s*\d+(?:\.\d+)?\s*(?:[\"″”]|'')?"),
+    "digits of another script": re.compile(r"(?=.*[^\x00-\x7f])[+-]?\d+(?:[.,٫٬]\d+)*"),
+    "a quarter or a week": re.compile(
+        r"(?:19|20)\d\d[- ]?[QqWw]\d{1,2}|[Qq][1-4][- /]?(?:19|20)\d\d"
+    ),
     "a unit": re.compile(
-        rf"{_NUMBER}\s*(?!(?:st|nd|rd|th)\b)[^\W\d_][^\d]{{0,15}}|{_NUMBER}\s*[°\"'*]+"
+        rf"{_NUMBER}\s*(?!(?:st|nd|rd|th)\b)[^\d\s.,'’+\-–/:][^\d]{{0,15}}", re.IGNORECASE
     ),
 }
 """Ways of writing numbers that no key of the spec reads, the first that fits first."""
 
-_OFTEN = ("a unit", "a bound", "a slash")
+_OFTEN = ("a unit", "a bound", "a slash", "a quarter or a week")
 """Ways that categories have, too: only those of many values are taken for numbers."""
 
 FEWEST = 3
@@ -85,7 +90,7 @@ def numbers_of(
         >>> numbers_of(pl.Series(["1.234,5", "−7", "1.5"]), ",", ".").to_list()
         [1234.5, -7.0, None]
     """
-    return plainly(texts, decimal, thousands).cast(pl.Float64, strict=False)
+    return plainly(texts, decimal, thousands).cast(pl.Float64, strict=False).fill_nan(None)
 
 
 def plainly(texts: pl.Series, decimal: Decimal, thousands: Thousands | None) -> pl.Series:
@@ -135,7 +140,7 @@ def reading_of(texts: pl.Series) -> Reading | None:
     ways = marks_that_read(known)
     if ways:
         return _by_marks(known, ways, words)
-    return _by_form(known.to_list())
+    return form_of(known.to_list())
 
 
 def _by_marks(
@@ -152,11 +157,17 @@ def _by_marks(
     )
 
 
-def _by_form(known: list[str]) -> Reading | None:
+def form_of(known: Sequence[str], fewest: int = FEWEST) -> Reading | None:
+    """Say in which way texts write numbers that no key reads; None where they do not.
+
+    Args:
+        known: Different texts, none of which is a number as it is.
+        fewest: Number of texts below which forms that categories have, too, are none.
+    """
     for form, pattern in _FORMS.items():
         fitting = [text for text in known if pattern.fullmatch(text)]
         enough = len(known) if form in _OFTEN else (len(known) + 1) // 2
-        if len(fitting) >= enough and not (form in _OFTEN and len(known) < FEWEST):
+        if len(fitting) >= enough and not (form in _OFTEN and len(known) < fewest):
             return Reading(
                 f"numbers with {form}, as {fitting[0]!r}",
                 "write the numbers alone in the file",
