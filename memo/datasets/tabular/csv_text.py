@@ -63,13 +63,14 @@ def text_of(content: bytes) -> str:
     return text
 
 
-def parsed(text: str, separator: str, header: bool | None) -> CSVTable:
+def parsed(text: str, separator: str, header: bool | None, sure: bool = True) -> CSVTable:
     """Names and fields of CSV.
 
     Args:
         text: Content of the file.
         separator: Character between the fields of a line.
         header: As in `TableSpec`.
+        sure: True where the user named the separator: others that fit as well are no objection.
 
     Raises:
         CSVError: It is empty, has no header or another separator, or a line has more or fewer
@@ -83,6 +84,8 @@ def parsed(text: str, separator: str, header: bool | None) -> CSVTable:
         hint = _other_separator(body, separator)
         if hint:
             raise CSVError(f": its first line is one field with `separator: {separator!r}`, {hint}")
+    if not sure:
+        _check_only_separator(body, separator)
     names = _names(first, header)
     rows = _fast(body, separator, len(first))
     blank: list[int] = []
@@ -208,7 +211,7 @@ def _widths(text: str, separator: str, before: int, width: int) -> list[int]:
     for line, fields in _lines(text, separator, before):
         widths.append(len(fields))
         if fields and len(fields) != width:
-            hint = _other_separator(text, separator)
+            hint = _other_separator(text, separator) or _other_first_line(text, separator, width)
             raise CSVError(
                 f":{line}: has {len(fields)} field{'s' * (len(fields) != 1)}, but the first line "
                 f"names {width} column{'s' * (width != 1)}{', ' * bool(hint)}{hint}"
@@ -233,6 +236,21 @@ def _stream(text: str) -> io.StringIO:
     return io.StringIO(text, newline="")
 
 
+def _check_only_separator(text: str, separator: str) -> None:
+    """See that no other separator cuts all of the first lines into as many fields, more than one.
+
+    Raises:
+        CSVError: One does.
+    """
+    for mark in SEPARATORS:
+        width = None if mark == separator else _common_width(text, mark)
+        if width is not None and width > 1:
+            raise CSVError(
+                f": its lines can be cut by {mark!r} (into {width} fields) as well as by "
+                f"{separator!r}; set `separator` to the one that is meant"
+            )
+
+
 def _other_separator(text: str, separator: str) -> str:
     """Words about a separator that fits better; none where none does."""
     for mark in (*SEPARATORS, " "):
@@ -242,6 +260,17 @@ def _other_separator(text: str, separator: str) -> str:
     split = {len(line.split()) for line in _start(text)}
     if len(split) == 1 and split.pop() > 1 and separator != " ":
         return "but has runs of spaces between words: save it with commas, if these are columns"
+    return ""
+
+
+def _other_first_line(text: str, separator: str, width: int) -> str:
+    """Words about a first line that does not go with the others; none where it does."""
+    below = "\n".join(_start(text)[1:])
+    others = _common_width(below, separator)
+    if others == width + 1 > 2:
+        return "as all have: R writes names of rows so unless `row.names = FALSE`"
+    if others is not None:
+        return f"and the next have {others}, too: delete what stands above the names of the columns"
     return ""
 
 

@@ -8,6 +8,9 @@ import zlib
 from collections.abc import Callable
 
 PARQUET = b"PAR1"
+_ENCRYPTED = b"PARE"
+
+_AFTER_A_NAME = bytes(range(32, 127)) + b"\t\r\n\0"
 
 SPARE = 256 << 20
 """Bytes that any file may take when decompressed, beside a multiple of its size."""
@@ -17,10 +20,12 @@ LARGEST_RATIO = 200
 
 _OPENERS: dict[bytes, Callable[[io.BytesIO], io.BufferedIOBase]] = {
     b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
-    b"BZh": bz2.BZ2File,
+    **{b"BZh%d1AY&SY" % level: bz2.BZ2File for level in range(1, 10)},
     b"\xfd7zXZ\0": lzma.LZMAFile,
 }
 
+_JSON = "JSON; save it as CSV or Parquet"
+_OF_R = "a file of R; save its table as CSV (`write.csv`)"
 _PICKLE = "a Python pickle, which can run code when it is read; save it as CSV or Parquet"
 
 _OTHERS = {
@@ -28,22 +33,20 @@ _OTHERS = {
     b"\x28\xb5\x2f\xfd": "compressed by Zstandard; unpack it",
     b"\x04\x22\x4d\x18": "compressed by LZ4; unpack it",
     b"7z\xbc\xaf\x27\x1c": "an archive of 7-Zip; unpack it",
-    b"Rar!": "a RAR archive; unpack it",
-    b"ARROW1": "an Arrow (Feather) file; save it as Parquet",
+    b"Rar!\x1a\x07": "a RAR archive; unpack it",
+    b"ARROW1\0\0": "an Arrow (Feather) file; save it as Parquet",
     b"FEA1": "an old Feather file; save it as Parquet",
-    b"ORC": "an ORC file; save it as Parquet",
     b"Obj\x01": "an Avro file; save it as Parquet",
-    b"PAR1E": "an encrypted Parquet file; save it without encryption",
-    b"PARE": "an encrypted Parquet file; save it without encryption",
     b"\x89HDF": "an HDF5 file; save its table as CSV or Parquet",
     b"SQLite format 3\0": "an SQLite database; save its table as CSV or Parquet",
     b"\x93NUMPY": "a NumPy array; save it as CSV with names of columns, or call `memo.measure`",
-    b"RDX": "a file of R; save its table as CSV (`write.csv`)",
-    b"RDA": "a file of R; save its table as CSV (`write.csv`)",
-    b"X\n\0\0\0": "a file of R (`saveRDS`); save its table as CSV (`write.csv`)",
+    b"RDX2\n": _OF_R,
+    b"RDX3\n": _OF_R,
+    b"RDA3\n": _OF_R,
+    b"X\n\0\0\0": _OF_R,
     b"<stata_dta>": "a Stata file; save it as CSV",
     b"$FL2": "an SPSS file; save it as CSV",
-    b"MATLAB ": "a MATLAB file; save its table as CSV",
+    b"MATLAB 5.0 MAT-file": "a MATLAB file; save its table as CSV",
     b"%PDF": "a PDF document; a table must be CSV or Parquet",
     b"\x89PNG": "a PNG picture; a table must be CSV or Parquet",
     b"\xff\xd8\xff": "a JPEG picture; a table must be CSV or Parquet",
@@ -53,11 +56,12 @@ _OTHERS = {
 }
 
 _TEXTS = {
-    b"<!doctype html": "a web page; download the file itself (on GitHub: Raw)",
+    b"<!doctypehtml": "a web page; download the file itself (on GitHub: Raw)",
     b"<html": "a web page; download the file itself (on GitHub: Raw)",
     b"<?xml": "an XML document; save its table as CSV",
-    b"{": "JSON; save it as CSV or Parquet",
-    b"[": "JSON; save it as CSV or Parquet",
+    b'{"': _JSON,
+    b"[{": _JSON,
+    b"[[": _JSON,
     b"@relation": "an ARFF file; save its table as CSV",
 }
 
@@ -90,8 +94,13 @@ def unpacked(content: bytes) -> bytes:
 
 
 def is_parquet_content(content: bytes) -> bool:
-    """True for Parquet, whatever its name."""
-    return content.startswith(PARQUET)
+    """True for Parquet, whatever its name.
+
+    Its mark may also begin a name in the first line of CSV; after it, Parquet has no text.
+    """
+    return content.startswith(PARQUET) and (
+        content.endswith(PARQUET) or content[4:5] not in _AFTER_A_NAME
+    )
 
 
 def refuse_other_kinds(content: bytes) -> None:
@@ -104,6 +113,9 @@ def refuse_other_kinds(content: bytes) -> None:
         raise WrongKindError(_of_zip(content))
     found = next((said for mark, said in _OTHERS.items() if content.startswith(mark)), None)
     start = content[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if content.startswith(_ENCRYPTED) and content.endswith(_ENCRYPTED):
+        found = "an encrypted Parquet file; save it without encryption"
+    start = b"".join(start.split())
     found = found or next((said for mark, said in _TEXTS.items() if start.startswith(mark)), None)
     if found:
         raise WrongKindError(f"is {found}")

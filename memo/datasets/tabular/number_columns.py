@@ -7,7 +7,14 @@ import polars as pl
 
 from memo.datasets.lost_digits import Merged
 from memo.datasets.prepared import DataError
-from memo.datasets.tabular.source_columns import BLANK, KEPT_DIGITS, SourceColumn, in_words, short
+from memo.datasets.tabular.source_columns import (
+    BLANK,
+    KEPT_DIGITS,
+    SourceColumn,
+    in_words,
+    known_numbers,
+    short,
+)
 from memo.datasets.tabular.written_dates import (
     compact_format,
     dated_share,
@@ -93,7 +100,7 @@ def _of_text(column: SourceColumn) -> pl.Series | None:
 
 def _check_compact(column: SourceColumn, numbers: pl.Series) -> None:
     """See that whole numbers are no dates without marks between year, month and day."""
-    form = None if column.is_named() else compact_format(numbers.drop_nulls().to_numpy())
+    form = None if column.is_named() else compact_format(known_numbers(numbers))
     if form is not None:
         raise column.error(
             f"seems to have dates, as {short(int(numbers.drop_nulls()[0]))}; "
@@ -186,7 +193,9 @@ def _days(column: SourceColumn, form: str | None) -> pl.Series:
                 f"has Parquet's own type {series.dtype}; write `dates: {{{column.name}: null}}`"
             )
         _count_missing(column, series)
-        return days_of_parquet(series)
+        days = days_of_parquet(series)
+        _check_kept(column, series.drop_nulls().n_unique(), days.drop_nulls().n_unique())
+        return days
     if form is None:
         raise column.error(
             f"has {series.dtype}, not dates of Parquet's own; `dates` needs their format, such as "

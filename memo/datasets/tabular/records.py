@@ -14,8 +14,14 @@ from memo.datasets.lost_digits import merged
 from memo.datasets.prepared import DataError, Prepared, named_observations
 from memo.datasets.tabular.columns import Column, encoded, log_jacobian
 from memo.datasets.tabular.number_columns import as_numbers
-from memo.datasets.tabular.row_numbers import row_numbers
-from memo.datasets.tabular.source_columns import SourceColumn, SourceTable, in_words, short
+from memo.datasets.tabular.row_numbers import has_name_of_ids, row_numbers
+from memo.datasets.tabular.source_columns import (
+    SourceColumn,
+    SourceTable,
+    in_words,
+    known_numbers,
+    short,
+)
 from memo.datasets.tabular.table_files import RECORD, TableFile, read_table_file
 from memo.datasets.tabular.table_summary import ColumnCounts, summary
 from memo.datasets.tabular.table_summary import in_words as column_in_words
@@ -50,7 +56,8 @@ def read_records(spec: TableSpec) -> Prepared:
         DataError: The file is not a table, a column is not what the spec says, or a value is
             missing, infinite, or of another type than the rest of its column.
     """
-    file = read_table_file(spec.path, spec.separator, spec.header)
+    sure = "separator" in spec.model_fields_set
+    file = read_table_file(spec.path, spec.separator, spec.header, sure)
     modelled = _modelled(spec, file.records.columns)
     file, notes = _kept(spec, file)
     table = file.records
@@ -64,12 +71,14 @@ def read_records(spec: TableSpec) -> Prepared:
     columns = [one.column for one in read]
     with np.errstate(all="ignore"):
         scored = encoded(columns, [one.values for one in read])
+        given = encoded(columns, [one.given for one in read]) if spec.dequantize else None
         remarks = _check_digits(spec, read, scored)
     ids, labels, aside = _names(source)
     counts = [one.counts() for one in read]
     return Prepared(
         scored=scored,
         observations=named_observations(ids, labels),
+        given=given,
         log_jacobian=np.full(len(table), log_jacobian(columns)) if spec.standardize else None,
         columns=columns,
         facts={
@@ -90,6 +99,8 @@ class _Read:
     column: Column
     values: Values
     """(n,): numbers, or positions in the column's categories."""
+    given: Values
+    """(n,): the same before noise was added to rounded numbers."""
     missing: int
     imputed: int
     remarks: list[str] = field(default_factory=list)
@@ -160,7 +171,7 @@ def _column(source: SourceColumn) -> _Read:
 
 def _number(source: SourceColumn, series: pl.Series) -> _Read:
     source.check_missing(series)
-    known = series.drop_nulls().to_numpy()
+    known = known_numbers(series)
     if np.abs(known).max() > LARGEST:
         beyond = (series.abs() > LARGEST).fill_null(False).arg_true()
         found = series[beyond[0]]
@@ -183,11 +194,16 @@ def _number(source: SourceColumn, series: pl.Series) -> _Read:
     values = known if len(known) == len(series) else series.fill_null(median).to_numpy()
     if values.min() == values.max():
         raise source.constant(values[0])
+    given = values
     if step is not None:
         values = _dequantized(source, values, step)
     mean, scale = _moments(values) if source.spec.standardize else (0.0, 1.0)
     missing = series.null_count()
-    return _Read(source, Column(source.name, None, mean, scale, step), values, missing, missing)
+    column = Column(source.name, None, mean, scale, step)
+    remarks = []
+    if has_name_of_ids(source.name) and not source.is_named():
+        remarks = [f"{source.name}: has the name of an id, but is modelled as a number"]
+    return _Read(source, column, values, given, missing, missing, remarks)
 
 
 def _category(source: SourceColumn) -> _Read:
@@ -218,7 +234,7 @@ def _category(source: SourceColumn) -> _Read:
     position = {category: position for position, category in enumerate(names)}
     values = np.array([position[text] for text in full], np.int64)
     column = Column(name, tuple(names))
-    return _Read(source, column, values, missing, imputed, _remarks(name, counts["text"]))
+    return _Read(source, column, values, values, missing, imputed, _remarks(source, counts["text"]))
 
 
 def _unused(name: str, taken: pl.Series) -> str:
@@ -227,13 +243,14 @@ def _unused(name: str, taken: pl.Series) -> str:
     return name
 
 
-def _remarks(name: str, categories: pl.Series) -> list[str]:
+def _remarks(source: SourceColumn, categories: pl.Series) -> list[str]:
     """What a reader may not expect of a column's categories."""
+    name, stated = source.name, "missing_values" in source.spec.model_fields_set
     found = [
         f"{name}: {short(text)} is a category; if it says that nothing is known, name it under "
         "`missing_values`"
         for text in categories
-        if is_absence(text)
+        if is_absence(text) and not stated
     ]
     alike: dict[str, list[str]] = {}
     for text in categories:

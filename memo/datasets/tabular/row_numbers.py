@@ -32,12 +32,12 @@ def row_numbers(name: str, numbers: pl.Series) -> str | None:
 
     Args:
         name: Of the column.
-        numbers: (n,) its values.
+        numbers: (n,) its values, null where they are missing.
     """
-    n = len(numbers)
-    values = numbers.cast(pl.Float64).to_numpy()
-    whole = n > 1 and not numbers.null_count() and bool((values == np.floor(values)).all())
-    if not whole or len(np.unique(values)) < n:
+    known = numbers.drop_nulls() if numbers.null_count() else numbers
+    values = known.cast(pl.Float64).to_numpy()
+    n = len(values)
+    if n < 2 or (values != np.floor(values)).any() or len(np.unique(values)) < n:
         return None
     if has_name_of_ids(name):
         return f"has another whole number in each of the {n:,} records, and the name of an id"

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from memo.datasets.prepared import DataError
 from memo.datasets.tabular.table_files import RECORD, TableFile
@@ -46,11 +48,17 @@ class SourceTable:
         return self._columns.select(pl.when(known).then(stripped).name.keep())
 
     @cached_property
+    def named(self) -> frozenset[str]:
+        """Columns that the spec says are to be modelled, as what they are."""
+        return frozenset([*(self.spec.columns or []), *self.spec.dequantize, *self.spec.dates])
+
+    @cached_property
     def with_words(self) -> frozenset[str]:
         """Columns of text in which a text stands for a missing value."""
         stripped = pl.col(pl.String).str.strip_chars()
-        words = [word for word in self.spec.missing_values if word]
-        return _true(self._columns.select((stripped.is_in(words)).any()))
+        blank = self._columns.select((stripped.is_null() | (stripped == "")).sum()).row(0)
+        found = zip(self.texts.columns, self.texts.null_count().row(0), blank, strict=True)
+        return frozenset(name for name, missing, empty in found if missing > empty)
 
     @cached_property
     def numbers(self) -> pl.DataFrame:
@@ -160,12 +168,7 @@ class SourceColumn:
 
     def is_named(self) -> bool:
         """True where the spec says that the column is to be modelled."""
-        spec = self.spec
-        return (
-            self.name in spec.dequantize
-            or self.name in spec.dates
-            or (spec.columns is not None and self.name in spec.columns)
-        )
+        return self.name in self.table.named
 
     def check_words(self) -> None:
         """See that no text that stands for a missing value looks like one of the categories.
@@ -184,8 +187,8 @@ class SourceColumn:
                 others = [t for t in self.different.head(100) if _shape(t) == _shape(word)]
                 raise self.error(
                     f"{word!r} counts as missing, but looks like other values of the column "
-                    f"({in_words(others)}); write `missing_values`, with {word!r} if it says that "
-                    "nothing is known, without it if it is one of the values",
+                    f'({in_words(others)}); write `missing_values: ["", "{word}"]` if it says that '
+                    'nothing is known, `missing_values: [""]` if it is one of the values',
                     int((row & texts.is_null()).arg_true()[0]),
                 )
 
@@ -208,6 +211,12 @@ class SourceColumn:
                 "own, `drop` leaves the column out",
                 missing[0],
             )
+
+
+def known_numbers(series: pl.Series) -> NDArray[np.float64]:
+    """Numbers of a column that are not null, in order."""
+    known = series.drop_nulls() if series.null_count() else series
+    return known.cast(pl.Float64).to_numpy()
 
 
 def short(value: Any) -> str:

@@ -35,7 +35,9 @@ class TableFile:
     """Columns that pandas wrote for the index of its data frame."""
 
 
-def read_table_file(path: str, separator: str, header: bool | None = None) -> TableFile:
+def read_table_file(
+    path: str, separator: str, header: bool | None = None, sure: bool = True
+) -> TableFile:
     """Read the columns of a file.
 
     Args:
@@ -43,6 +45,7 @@ def read_table_file(path: str, separator: str, header: bool | None = None) -> Ta
         separator: Character between the fields of a line of CSV.
         header: True where the first line of CSV has names, False where it is a record, None where
             it has names and one that is a number is a mistake.
+        sure: True where the user named the separator: others that fit as well are no objection.
 
     Raises:
         DataError: The file is missing, is no table, or has no header.
@@ -51,11 +54,12 @@ def read_table_file(path: str, separator: str, header: bool | None = None) -> Ta
     if is_parquet_content(content):
         return _parquet(path, content)
     try:
-        found = parsed(text_of(content), separator, header)
+        found = parsed(text_of(content), separator, header, sure)
     except CSVError as error:
         raise DataError(f"{path}{error}") from None
-    numbered = found.fields.insert_column(0, found.numbers.cast(pl.UInt32).alias(RECORD))
-    return TableFile(numbered, typed=False, blank=found.blank)
+    numbered = found.fields.clone().insert_column(0, found.numbers.cast(pl.UInt32).alias(RECORD))
+    index = _pandas_index({}, found.fields)
+    return TableFile(numbered, typed=False, blank=found.blank, index=index)
 
 
 def guess_separator(path: str) -> str:

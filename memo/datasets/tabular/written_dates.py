@@ -128,6 +128,8 @@ def compact_format(numbers: NDArray[np.float64]) -> str | None:
     Args:
         numbers: (n,) finite.
     """
+    if not len(numbers) or numbers.min() < COMPACT[-1][1]:
+        return None
     whole = np.unique(numbers)
     if len(whole) < FEWEST:
         return None

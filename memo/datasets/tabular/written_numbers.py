@@ -29,7 +29,7 @@ _MINUS = "−"
 _NUMBER = r"[+-]?(?:\d+(?:[.,'’ \u00a0\u202f\u2009]\d+)*|[.,]\d+)(?:[eE][+-]?\d+)?"
 
 _ABSENCE = re.compile(
-    r"[-–—_.*#/\\~x]+|\?+|\(?(?:n/?a|n\.a\.?|none|null|nil|nan|missing|unknown|unk|undefined|blank"
+    r"[-–—_.*#/\\~]+|\?+|\(?(?:n/?a|n\.a\.?|none|null|nil|nan|missing|unknown|unk|undefined|blank"
     r"|empty|n/?d|n\.d\.?|tbd|tba|not (?:available|applicable|known|recorded)|no data|"
     r"#?<?n/?a>?|#(?:n/a|value!|div/0!|ref!|name\?|num!|null!))\)?",
     re.IGNORECASE,
