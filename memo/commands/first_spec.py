@@ -1,7 +1,7 @@
 """A first spec for given data: sensible for their shape, and done within minutes."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from memo.commands.first_words import limit_line, listed, table_lines
+from memo.commands.first_words import limit_line, table_lines
 from memo.commands.spec_text import is_plain, rendered
 from memo.datasets.sources.image_folder import FolderSurvey, survey_image_folder
 from memo.datasets.tabular.survey.table_survey import survey_table
@@ -155,11 +155,9 @@ def skipping_broken(first: FirstSpec) -> FirstSpec:
     return replace(first, options=[*first.options, option])
 
 
-def saying_broken(first: FirstSpec, broken: Mapping[str, str]) -> FirstSpec:
-    """The same with words about the images that cannot be read."""
-    some = listed(f"{name} ({reason})" for name, reason in broken.items())
-    words = f"{len(broken):,} images cannot be read, and are left out (`unreadable: skip`): {some}"
-    return replace(first, said=(*first.said, words))
+def saying(first: FirstSpec, lines: Sequence[str]) -> FirstSpec:
+    """The same with further lines for the terminal."""
+    return replace(first, said=(*first.said, *lines))
 
 
 def table_spec(path: str, file: Path, refused: Mapping[str, str]) -> FirstSpec:

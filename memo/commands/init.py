@@ -15,11 +15,12 @@ from memo.commands.first_spec import (
     digits_spec,
     image_folder_spec,
     limit_words,
-    saying_broken,
+    saying,
     skipping_broken,
     spec_text,
     table_spec,
 )
+from memo.datasets.copies import copies_in_words
 from memo.datasets.prepared import DataError
 from memo.datasets.tabular.source_columns import ColumnError
 from memo.errors import InputError
@@ -30,6 +31,9 @@ KINDS = ("digits", "image-folder", "table")
 
 MOST_REFUSED = 50
 """Most columns that are left out because `prepare` refuses them."""
+
+MOST_BROKEN = 0.1
+"""Largest share of images that are left out because they cannot be read."""
 
 DVC = (".dvc", ".dvcignore")
 DVC_UNTRACKED = b"/config.local\n/tmp\n/cache\n"
@@ -105,28 +109,30 @@ def _tried_table(path: str, source: Path) -> tuple[FirstSpec, str]:
         first = table_spec(path, source, refused)
         text = spec_text(first)
         try:
-            tried(text, source)
+            facts = tried(text, source).facts
         except ColumnError as error:
             if error.column in refused or len(refused) == MOST_REFUSED:
                 raise
             refused[error.column] = error.problem
         else:
-            return first, text
+            copies = copies_in_words(facts) if facts["copies"]["exact"] else None
+            return saying(first, [copies] if copies else []), text
 
 
 def _tried_images(path: str, source: Path) -> tuple[FirstSpec, str]:
     first = image_folder_spec(path, source)
     text = spec_text(first)
     try:
-        tried(text, source)
+        facts = tried(text, source).facts
     except DataError as error:
-        skipping = skipping_broken(first)
-        text = spec_text(skipping)
-        broken = tried(text, source).facts["unreadable"]
-        if not broken:
+        first = skipping_broken(first)
+        text = spec_text(first)
+        prepared = tried(text, source)
+        facts, broken = prepared.facts, prepared.facts["unreadable"]
+        if not 0 < len(broken) <= MOST_BROKEN * (len(prepared) + len(broken)):
             raise error from None
-        return saying_broken(skipping, broken), text
-    return first, text
+    notes = [note for note in facts["notes"] if not note.startswith("limit:")]  # said with minutes
+    return saying(first, [f"{source}: {first.count:,} images", *notes]), text
 
 
 def _path_in_spec(folder: Path, source: Path) -> str:

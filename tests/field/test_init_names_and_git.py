@@ -130,3 +130,20 @@ def test_upgrade_has_git_leave_out_dvc_s_cache(tmp_path: Path) -> None:
     assert upgrade(tmp_path) == [f"{tmp_path / '.dvc' / '.gitignore'} is new"]
     assert (tmp_path / ".dvc" / ".gitignore").read_bytes() == b"/config.local\n/tmp\n/cache\n"
     assert upgrade(tmp_path) == []
+
+
+def test_what_git_would_track_is_said(tmp_path: Path) -> None:
+    study, stream = tmp_path / "study", np.random.default_rng(1)
+    study.mkdir()
+    pl.DataFrame({"a": stream.standard_normal(60)}).write_csv(study / "t.csv")
+    said = "\n".join(init(study, "table", study / "t.csv").said)
+    assert f"git would track {study / 't.csv'}; if it is private, run `dvc add` on it first" in said
+    assert (
+        "is in no git repository; once it is in one, run `dvc config --unset core.no_scm`" in said
+    )
+    command(study, "dvc", "add", "t.csv")
+    command(study, "git", "init", "-q")
+    command(study, "dvc", "config", "--unset", "core.no_scm")
+    command(study, "dvc", "status")
+    pl.DataFrame({"a": stream.standard_normal(60)}).write_csv(tmp_path / "out.csv")
+    assert init(study / "other", "table", tmp_path / "out.csv").said[2:] == ()

@@ -36,6 +36,8 @@ class TableSurvey:
     """Why they have these values, by key, for some of them."""
     choices: list[Choice]
     """In the order of the columns."""
+    empty: int
+    """Lines or records without any value, which are left out."""
 
 
 def survey_table(path: str, refused: Mapping[str, str]) -> TableSurvey:
@@ -52,6 +54,7 @@ def survey_table(path: str, refused: Mapping[str, str]) -> TableSurvey:
     table = file.records
     if table.width > 2:  # as `prepare` does where values may be missing
         table = table.filter(~pl.all_horizontal(pl.exclude(RECORD).is_null()))
+    empty = len(file.records) - len(table) + file.blank
     if len(table) < 2:
         number = f"{len(table) or 'no'} record{'s' * (not len(table))}"
         raise DataError(f"{path}: has {number}; memorization is measured on two or more")
@@ -74,6 +77,7 @@ def survey_table(path: str, refused: Mapping[str, str]) -> TableSurvey:
         settings={**marks, **writing.settings, **_settings(looked, choices, file.index)},
         reasons={**writing.reasons, **_reasons(looked, choices)},
         choices=list(choices.values()),
+        empty=empty,
     )
 
 
