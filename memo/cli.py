@@ -112,7 +112,10 @@ def init(
     from memo.commands import init as stage
 
     _require_among(data, list(stage.KINDS), "--data")
-    name = stage.init(folder, data, source).name
+    made = stage.init(folder, data, source)
+    for line in made.said:
+        typer.echo(printable(line))
+    name = made.name
     typer.echo(
         f"{folder} is a project: read {folder / 'params.yaml'}, run dvc repro there, and open "
         f"reports/{name}-vae/index.html"
@@ -134,9 +137,14 @@ def upgrade() -> None:
 def validate(as_json: AsJson = False) -> None:
     """Check params.yaml; exit code 2 and one line for each thing that is wrong.
 
-    A model of your own is tried on its data set, once that is prepared.
+    A model of your own is tried on its data set, once that is prepared. Headers of image files are
+    read, where these are there.
     """
     project = _project.read()
+    from memo.datasets.registry import look_at_source
+
+    for source in project.datasets.values():
+        look_at_source(source)
     untried = _try_custom(project)
     names = {"datasets": list(project.datasets), "experiments": list(project.experiments)}
     if as_json:
@@ -181,7 +189,7 @@ def prepare(
     facts = stage.prepare(project, _project.layout, dataset)
     typer.echo(f"{dataset}: {facts['observations']} observations of {facts['shape']}")
     for line in facts.get("notes", []):
-        typer.echo(f"  {line}")
+        typer.echo(f"  {printable(line)}")
 
 
 @app.command()

@@ -58,3 +58,9 @@ def limit_in_words(kept: int, of: int, labels: Sequence[str | None], seed: int) 
         return None
     shares = ", in the proportions of their labels" if len(set(labels)) > 1 else ""
     return f"limit: {kept:,} of {of:,}, drawn at random from seed {seed}{shares}"
+
+
+def limit_notes(kept: int, labels: Sequence[str | None], seed: int) -> list[str]:
+    """The same of a source with these labels, for the `notes` of a data set."""
+    words = limit_in_words(kept, len(labels), labels, seed)
+    return [] if words is None else [words]

@@ -12,7 +12,10 @@ class _SourceSpec(Spec):
 
     kind: str
     seed: int = Field(
-        default=0, ge=0, lt=2**63, description="Seed of the fixed draw of the scored values."
+        default=0,
+        ge=0,
+        lt=2**63,
+        description="Seed of the fixed draw of the scored values, and of which a `limit` keeps.",
     )
 
 
@@ -61,7 +64,9 @@ class ImagesSpec(_SourceSpec):
         "Scored values are never mirrored.",
     )
     limit: Positive | None = Field(
-        default=None, description="Keep only so many observations, the first; default: all."
+        default=None,
+        description="Keep only so many observations, drawn at random from the seed, with as large "
+        "a share of each label as the source has; default: all.",
     )
 
     @property
@@ -138,11 +143,18 @@ class CelebASpec(DownloadedSpec):
 
 
 class ImageFolderSpec(ImagesSpec):
-    """A folder or tree of image files; the label of an image is the name of its folder."""
+    """A folder or tree of image files; the label of an image is the name of its folder.
+
+    BMP, GIF, JPEG, PNG, PPM, TIFF and WebP files of at most 8 bits a channel are read, with one
+    picture each. They are turned as their EXIF orientation says.
+    """
 
     kind: Literal["image-folder"]
     path: str = Field(description="The folder, absolute or relative to the project's.")
     channels: Literal[1, 3] = Field(default=3, description="1: grey. 3: red, green, blue.")
+    background: Literal["white", "black"] = Field(
+        default="white", description="Colour on which transparent images are laid."
+    )
     unreadable: Literal["error", "skip"] = Field(
         default="error",
         description="Treatment of images that cannot be read. error: stop, and list all of them. "

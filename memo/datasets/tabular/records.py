@@ -71,12 +71,14 @@ def read_records(spec: TableSpec) -> Prepared:
     columns = [one.column for one in read]
     with np.errstate(all="ignore"):
         scored = encoded(columns, [one.values for one in read])
+        given = encoded(columns, [one.given for one in read]) if spec.dequantize else None
         remarks = _check_digits(spec, read, scored)
     ids, labels, aside = _names(source)
     counts = [one.counts() for one in read]
     return Prepared(
         scored=scored,
         observations=named_observations(ids, labels),
+        given=given,
         log_jacobian=np.full(len(table), log_jacobian(columns)) if spec.standardize else None,
         columns=columns,
         facts={
@@ -97,6 +99,8 @@ class _Read:
     column: Column
     values: Values
     """(n,): numbers, or positions in the column's categories."""
+    given: Values
+    """(n,): the same before noise was added to rounded numbers."""
     missing: int
     imputed: int
     remarks: list[str] = field(default_factory=list)
@@ -196,6 +200,7 @@ def _number(source: SourceColumn, series: pl.Series) -> _Read:
     values = known if len(known) == len(series) else series.fill_null(median).to_numpy()
     if values.min() == values.max():
         raise source.constant(values[0])
+    given = values
     if step is not None:
         values = _dequantized(source, values, step)
     mean, scale = _moments(values) if source.spec.standardize else (0.0, 1.0)
@@ -205,7 +210,7 @@ def _number(source: SourceColumn, series: pl.Series) -> _Read:
     remarks = []
     if has_name_of_ids(source.name) and not source.is_named():
         remarks = [f"{source.name}: has the name of an id, but is modelled as a number"]
-    return _Read(source, column, values, missing, missing, remarks, unit)
+    return _Read(source, column, values, given, missing, missing, remarks, unit)
 
 
 def _category(source: SourceColumn) -> _Read:
@@ -214,10 +219,11 @@ def _category(source: SourceColumn) -> _Read:
         raise source.error("is under `dequantize`, but has categories and no numbers")
     source.check_words()
     source.check_missing(texts)
-    counts = texts.drop_nulls().value_counts().sort(["count", name], descending=[True, False])
-    filled, imputed = counts[name][0], missing
+    counts = texts.drop_nulls().rename("text").value_counts(name="n")
+    counts = counts.sort(["n", "text"], descending=[True, False])
+    filled, imputed = counts["text"][0], missing
     if missing and source.spec.missing == "category":
-        filled, imputed = _unused(ABSENT, counts[name]), 0
+        filled, imputed = _unused(ABSENT, counts["text"]), 0
     full = texts.fill_null(filled)
     names = sorted(full.unique())
     if len(names) == 1:
@@ -235,7 +241,7 @@ def _category(source: SourceColumn) -> _Read:
     position = {category: position for position, category in enumerate(names)}
     values = np.array([position[text] for text in full], np.int64)
     column = Column(name, tuple(names))
-    return _Read(source, column, values, missing, imputed, _remarks(source, counts[name]))
+    return _Read(source, column, values, values, missing, imputed, _remarks(source, counts["text"]))
 
 
 def _unused(name: str, taken: pl.Series) -> str:

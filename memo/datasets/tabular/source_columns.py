@@ -20,6 +20,15 @@ BLANK = "nothing"
 """Word in counts for cells without any text."""
 
 
+class ColumnError(DataError):
+    """A column is not what the spec says."""
+
+    def __init__(self, path: str, column: str, problem: str) -> None:
+        super().__init__(f"{path}: column {column!r}{problem}")
+        self.column = column
+        self.problem = problem.lstrip(",: ")
+
+
 @dataclass(frozen=True)
 class SourceTable:
     """A table as its file has it, and what the spec says of it.
@@ -125,7 +134,7 @@ class SourceColumn:
         missing = texts.is_in([*self.spec.missing_values, ""]).fill_null(True)
         if series.dtype.is_float():
             missing |= series.is_nan().fill_null(False)
-        words = texts.filter(missing).fill_null("").value_counts(name="n")
+        words = texts.filter(missing).fill_null("").rename("text").value_counts(name="n")
         self.absent.update({word or BLANK: n for word, n in words.sort("n").rows()})
         return texts.zip_with(~missing, pl.Series([None], dtype=pl.String))
 
@@ -138,10 +147,10 @@ class SourceColumn:
         """Number in the file of the record in a row."""
         return self.file.records[RECORD][int(row)]
 
-    def error(self, message: str, row: int | None = None) -> DataError:
+    def error(self, message: str, row: int | None = None) -> ColumnError:
         """An error about the column, or about its value in a row."""
         record = "" if row is None else f", record {self.record(row)}"
-        return DataError(f"{self.spec.path}: column {self.name!r}{record}: {message}")
+        return ColumnError(self.spec.path, self.name, f"{record}: {message}")
 
     def unusable(self) -> DataError:
         """An error about the type of the column."""

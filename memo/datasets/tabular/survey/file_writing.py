@@ -1,0 +1,192 @@
+"""How a file of text writes its numbers, and what it writes where there is none."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from memo.datasets.tabular.written_dates import likely_formats
+from memo.datasets.tabular.written_numbers import (
+    MARKS,
+    Decimal,
+    Thousands,
+    is_absence,
+    marks_that_read,
+    numbers_of,
+)
+from memo.spec.dataset_specs import TableSpec
+
+ABSENT: tuple[str, ...] = tuple(TableSpec.model_fields["missing_values"].default)
+
+MOST_STRANGERS = 3
+"""Most different texts that a column of numbers may have, to be taken for missing values."""
+
+CODE = "NA"
+"""Missing in most tables; Namibia, sodium or North America in some."""
+
+FEWEST_CODES = 5
+
+STRANGE_SHARE = 0.1
+"""Largest share of the records that may have such a text."""
+
+
+@dataclass(frozen=True)
+class FileWriting:
+    """Marks of numbers, and texts that stand for a missing value, in all columns of a file."""
+
+    decimal: Decimal = "."
+    thousands: Thousands | None = None
+    absent: tuple[str, ...] = ABSENT
+    reasons: dict[str, str] = field(default_factory=dict)
+    """Why they are so, by their keys in `TableSpec`, where that must be said."""
+
+    @property
+    def doubtful_points(self) -> bool:
+        """True where points are decimal, but could mark thousands; the spec must then say so."""
+        return self.thousands is None and "decimal" in self.reasons
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Values of keys of `TableSpec` that are to be written."""
+        marks = {
+            "decimal": self.decimal if self.decimal == "," or self.doubtful_points else None,
+            "thousands": self.thousands,
+            "missing_values": list(self.absent) if "missing_values" in self.reasons else None,
+        }
+        return {key: value for key, value in marks.items() if value is not None}
+
+
+def likely_writing(columns: Iterable[pl.Series], separator: str) -> FileWriting:
+    """Tell how a file writes numbers and absence from the columns that need more than the default.
+
+    Args:
+        columns: Text, null where nothing is written.
+        separator: Of the fields; a comma makes commas within fields less likely decimal ones.
+    """
+    plain: list[tuple[pl.Series, pl.Series]] = []
+    others: list[tuple[pl.Series, pl.Series]] = []
+    for column in columns:
+        different = column.drop_nulls().unique(maintain_order=True)
+        known = different.filter(~different.is_in(ABSENT))
+        if len(known):
+            (others if numbers_of(known).null_count() else plain).append((column, known))
+    with_points = [known for _, known in plain if known.str.contains(".", literal=True).any()]
+    marks, why = _likely_marks([known for _, known in others], with_points, separator)
+    if not why:
+        why = next(filter(None, map(_doubt_of_points, with_points)), "")
+    absent, why_absent = _absent([column for column, _ in plain], others, marks)
+    reasons = dict.fromkeys(("decimal", "thousands"), why) | {"missing_values": why_absent}
+    return FileWriting(*marks, absent, {key: words for key, words in reasons.items() if words})
+
+
+def _likely_marks(
+    others: list[pl.Series], with_points: list[pl.Series], separator: str
+) -> tuple[tuple[Decimal, Thousands | None], str]:
+    """The marks that read most columns as numbers, and why; the default where it reads as many."""
+    votes: Counter[tuple[Decimal, Thousands | None]] = Counter()
+    examples: dict[tuple[Decimal, Thousands | None], tuple[str, str]] = {}
+    for known in others:
+        rest = known.filter(~known.map_elements(is_absence, pl.Boolean))
+        for way in marks_that_read(rest) if len(rest) else []:
+            votes[way] += 1
+            written = rest.filter(numbers_of(rest).is_null())
+            examples.setdefault(way, (known.name, (written if len(written) else rest)[0]))
+    for way in list(votes):
+        votes[way] -= sum(bool(numbers_of(known, *way).null_count()) for known in with_points)
+    best = max(votes.values(), default=0)
+    ways = [way for way in MARKS if best > 0 and votes[way] == best]
+    if not ways or ways[0] == MARKS[0]:
+        return MARKS[0], ""
+    grouped = [way for way in ways if way[1] is not None]
+    way = grouped[0] if separator == "," and grouped else ways[0]
+    name, example = examples[way]
+    why = (
+        f"Column {name!r} has {example!r}, read as {numbers_of(pl.Series([example]), *way)[0]:.10g}"
+    )
+    other = next((one for one in ways if one != way), None)
+    if other is not None:
+        value = numbers_of(pl.Series([example]), *other)[0]
+        thousands = "null" if other[1] is None else f'"{other[1]}"'
+        why += (
+            f'. It could also be {value:.10g}: then set `decimal: "{other[0]}"` and '
+            f"`thousands: {thousands}`"
+        )
+    return way, f"{why}."
+
+
+def _doubt_of_points(known: pl.Series) -> str:
+    """Words about points that could mark thousands; empty where they cannot."""
+    points = known.filter(known.str.contains(".", literal=True))
+    others = known.filter(~known.str.contains(".", literal=True))
+    doubtful = (
+        len(others) > 0
+        and points.str.contains(r"^[+-]?[1-9][0-9]{0,2}\.[0-9]{3}$").all()
+        and others.str.contains(r"^[+-]?[0-9]{1,3}$").all()
+    )
+    if not doubtful:
+        return ""
+    return (
+        f"Column {known.name!r} has {points[0]!r}, read as {float(points[0]):.10g}. If its points "
+        'mark thousands, set `thousands: "."` and `decimal: ","`.'
+    )
+
+
+def _absent(
+    plain: list[pl.Series],
+    others: list[tuple[pl.Series, pl.Series]],
+    marks: tuple[Decimal, Thousands | None],
+) -> tuple[tuple[str, ...], str]:
+    """Texts that stand for a missing value, and why, where that must be said.
+
+    Args:
+        plain: Columns of numbers.
+        others: Other columns, and their different texts.
+        marks: Of the numbers among those.
+    """
+    words: dict[str, str] = {}
+    usual: dict[str, str] = {}
+    codes, elsewhere = "", any(column.is_in([CODE]).any() for column in plain)
+    for column, known in others:
+        added = _words(column, known, marks)
+        words |= {word: column.name for word in added if word not in words}
+        if added:
+            elsewhere |= column.is_in([CODE]).any()
+            continue
+        found = column.drop_nulls().unique()
+        usual |= dict.fromkeys(found.filter(found.is_in(ABSENT)), column.name)
+        if CODE in usual and usual[CODE] == column.name and _are_codes(known):
+            codes = column.name
+    said = [f"{word!r} in column {name!r}" for word, name in (words | usual).items()]
+    if codes and not elsewhere:
+        absent = tuple(word for word in ABSENT if word != CODE)
+        said = [one for one in said if one != f"{CODE!r} in column {codes!r}"]
+        why = f"Not {CODE!r}, which is one of the codes in column {codes!r}"
+        return (*absent, *words), "; but ".join([why, *([", ".join(said)] if said else [])]) + "."
+    return (*ABSENT, *words), f"Here: {'; '.join(said)}." if said else ""
+
+
+def _are_codes(known: pl.Series) -> bool:
+    """True for codes of two capital letters, of which `NA` is one, as of countries."""
+    return len(known) >= FEWEST_CODES and bool(known.str.contains("^[A-Z]{2}$").all())
+
+
+def _words(
+    column: pl.Series, known: pl.Series, marks: tuple[Decimal, Thousands | None]
+) -> list[str]:
+    """Texts of a column of numbers or dates that stand for a missing value."""
+    strange = known.filter(numbers_of(known, *marks).is_null()).to_list()
+    words = [text for text in strange if is_absence(text)]
+    if len(strange) < len(known):
+        if len(words) == len(strange):
+            return words
+        few = len(strange) <= MOST_STRANGERS and not any(map(_has_digit, strange))
+        share = column.is_in(strange).sum() / max(1, len(column) - column.null_count())
+        return strange if few and share <= STRANGE_SHARE else []
+    rest = known.filter(~known.is_in(words))
+    return words if words and likely_formats(rest) else []
+
+
+def _has_digit(text: str) -> bool:
+    return any(character.isdigit() for character in text)
