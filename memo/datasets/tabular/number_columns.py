@@ -7,6 +7,7 @@ import polars as pl
 
 from memo.datasets.lost_digits import Merged
 from memo.datasets.prepared import DataError
+from memo.datasets.tabular.csv_text import is_number
 from memo.datasets.tabular.source_columns import (
     BLANK,
     KEPT_DIGITS,
@@ -37,13 +38,27 @@ OR_CATEGORIES = "or name the column under `categorical` if these are categories,
 def as_numbers(column: SourceColumn) -> pl.Series | None:
     """Numbers of a column, (n,) float64, null where they are missing; None where it has categories.
 
+    A number under `missing_values` is missing however it is written: `-9999` stands for `-9999.0`.
+
     Raises:
         DataError: Some values are numbers and others are not, or they are numbers or dates in a
             way that the spec does not say, or float64 does not keep their digits.
     """
+    if column.name in column.spec.dates:
+        return _days(column, column.spec.dates[column.name])
+    numbers = _numbers(column)
+    words = {float(word): word for word in column.spec.missing_values if is_number(word)}
+    if numbers is None or not words:
+        return numbers
+    absent = numbers.is_in(list(words)).fill_null(False)
+    for number, count in numbers.filter(absent).rename("x").value_counts(name="n").rows():
+        word = words[number]
+        column.absent[word] = column.absent.get(word, 0) + count
+    return numbers.zip_with(~absent, pl.Series([None], dtype=pl.Float64))
+
+
+def _numbers(column: SourceColumn) -> pl.Series | None:
     spec, series, name = column.spec, column.series, column.name
-    if name in spec.dates:
-        return _days(column, spec.dates[name])
     if name in spec.categorical or series.dtype == pl.Boolean:
         return None
     if series.dtype.is_temporal():

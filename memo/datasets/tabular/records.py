@@ -14,7 +14,7 @@ from memo.datasets.lost_digits import merged
 from memo.datasets.prepared import DataError, Prepared, named_observations
 from memo.datasets.tabular.columns import Column, encoded, log_jacobian
 from memo.datasets.tabular.number_columns import as_numbers
-from memo.datasets.tabular.row_numbers import has_name_of_ids, row_numbers
+from memo.datasets.tabular.row_numbers import far_number, has_name_of_ids, row_numbers
 from memo.datasets.tabular.source_columns import (
     SourceColumn,
     SourceTable,
@@ -210,6 +210,7 @@ def _number(source: SourceColumn, series: pl.Series) -> _Read:
     remarks = []
     if has_name_of_ids(source.name) and not source.is_named():
         remarks = [f"{source.name}: has the name of an id, but is modelled as a number"]
+    remarks += far_number(source.name, known)
     return _Read(source, column, values, given, missing, missing, remarks, unit)
 
 

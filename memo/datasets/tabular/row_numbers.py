@@ -1,9 +1,10 @@
-"""Columns that number or name the records, and say nothing about them."""
+"""Numbers that say nothing about a record: row numbers, ids, and stand-ins for missing values."""
 
 import re
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 FEWEST = 10
 """Records of which consecutive numbers are hardly a measurement."""
@@ -44,3 +45,27 @@ def row_numbers(name: str, numbers: pl.Series) -> str | None:
     if n >= FEWEST and values.max() - values.min() == n - 1:
         return f"has the numbers {values.min():.15g} to {values.max():.15g}, each once"
     return None
+
+
+def far_number(name: str, numbers: NDArray[np.float64]) -> list[str]:
+    """Words about a number that may stand for a missing value; none where none does.
+
+    Such a number consists of nines, as -9999, and lies farther from all others than they from each
+    other.
+
+    Args:
+        name: Of the column.
+        numbers: (n,) its values.
+    """
+    low, high = float(numbers.min()), float(numbers.max())
+    for number in (low, high):
+        if not re.fullmatch(r"-?9{2,}(?:\.9+)?", f"{number:.15g}"):
+            continue
+        others = numbers[numbers != number]
+        if len(others) and np.abs(others - number).min() > np.ptp(others):
+            count = len(numbers) - len(others)
+            return [
+                f"{name}: {number:.15g} in {count:,} record{'s' * (count > 1)} is far from the "
+                "others; if it says that nothing is known, name it under `missing_values`"
+            ]
+    return []

@@ -24,7 +24,7 @@ class ColumnError(DataError):
     """A column is not what the spec says."""
 
     def __init__(self, path: str, column: str, problem: str) -> None:
-        super().__init__(f"{path}: column {column!r}{problem}")
+        super().__init__(f"{path}: column {column!r:.100}{problem}")
         self.column = column
         self.problem = problem.lstrip(",: ")
 
