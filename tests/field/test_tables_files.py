@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import time
 import zipfile
 
 import numpy as np
@@ -239,6 +240,14 @@ def test_lines_within_quotes_are_one_text() -> None:
 def test_texts_may_be_long() -> None:
     content = csv_of([f"{'z' * 300_000}{k % 2}" for k in range(4)])
     assert [len(name) for name in categories_of(prepared(content))] == [300_001] * 2
+
+
+@pytest.mark.parametrize("part", ["mar ", "1.", "(", "-", "1'", "12 jan ", "0_0", "n/a "])
+def test_long_texts_take_no_long_look(part) -> None:
+    start = time.process_time()
+    texts = [f"{part * 20_000}{k % 3}x" for k in range(9)]
+    assert len(categories_of(prepared(csv_of(texts)))) == 3
+    assert time.process_time() - start < 5
 
 
 def test_a_folder_is_no_table(tmp_path) -> None:

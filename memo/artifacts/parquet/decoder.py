@@ -21,7 +21,7 @@ LARGEST_RATIO = 100
 """Tables of measured numbers are compressed by a factor of two; names and constants by some ten."""
 
 
-A_ROW = 16
+A_ROW = 100
 """Bytes that a record takes beside its values, for its number and name."""
 
 
