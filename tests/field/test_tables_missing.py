@@ -76,6 +76,8 @@ def test_words_for_absence_that_are_categories_are_said() -> None:
         assert any(f"x: {word!r} is a category" in note for note in notes)
     spelt = prepared(csv_of(["Yes", "yes", "No", "YES"] * 6)).facts["notes"]
     assert "x: 'YES', 'Yes', 'yes' are different categories" in spelt
+    accents = prepared(csv_of(["Café", "Cafe\u0301", "Bar"] * 8)).facts["notes"]
+    assert any("are different categories" in note for note in accents)
 
 
 def test_absence_may_be_a_category_of_its_own() -> None:

@@ -188,6 +188,23 @@ def test_numbers_as_text_in_parquet_are_no_categories() -> None:
     )
 
 
+def test_texts_among_numbers_as_text_in_parquet_are_refused() -> None:
+    for other, said in (("12 kg", "with a unit"), ("-", "under `missing_values`"), ("x", "is not")):
+        texts = [*(f"{value}" for value in VALUES[1:]), other]
+        pl.DataFrame({"x": texts, "y": VALUES}).write_parquet("t.parquet")
+        message = refusal(Path("t.parquet").read_bytes(), "t.parquet")
+        assert f"record {N}: {other!r} is not a number" in message
+        assert said in message
+    pl.DataFrame({"x": ["B1", "C", "7", "D"] * 6, "y": VALUES}).write_parquet("t.parquet")
+    data = prepared(Path("t.parquet").read_bytes(), "t.parquet")
+    assert categories_of(data) == ("7", "B1", "C", "D")
+
+
+def test_codes_that_are_modelled_as_numbers_are_said() -> None:
+    notes = prepared(csv_of([10115 + 37 * k * k for k in range(N)], name="zip code")).facts["notes"]
+    assert "zip code: has the name of a code, but is modelled as a number" in notes
+
+
 def test_another_decimal_mark_than_the_key_says_is_refused() -> None:
     message = refusal("x;y\n" + "1,5;0.5\n2,5;0.25\n4,5;0.75\n", separator=";", decimal=",")
     assert "column 'y': has numbers, as '0.5', without the marks that `decimal`" in message

@@ -109,7 +109,7 @@ def _of_text(column: SourceColumn) -> pl.Series | None:
         _refuse_hidden(column)
         return None
     others = list(texts.gather(wrong).unique(maintain_order=True))
-    if typed and not all(map(is_absence, others)):
+    if typed and 2 * len(others) > len(different) and not all(map(is_absence, others)):
         return None
     raise _mixed(column, others, int(wrong[0]))
 

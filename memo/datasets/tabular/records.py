@@ -1,6 +1,7 @@
 """Tables of records: which columns are numbers, which are categories, and what is missing."""
 
 import difflib
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
@@ -14,7 +15,12 @@ from memo.datasets.lost_digits import merged
 from memo.datasets.prepared import DataError, Prepared, named_observations
 from memo.datasets.tabular.columns import Column, encoded, log_jacobian
 from memo.datasets.tabular.number_columns import as_numbers
-from memo.datasets.tabular.row_numbers import far_number, has_name_of_ids, row_numbers
+from memo.datasets.tabular.row_numbers import (
+    far_number,
+    has_name_of_codes,
+    has_name_of_ids,
+    row_numbers,
+)
 from memo.datasets.tabular.source_columns import (
     SourceColumn,
     SourceTable,
@@ -63,8 +69,9 @@ def read_records(spec: TableSpec) -> Prepared:
     table = file.records
     if len(table) < 2:
         raise DataError(
-            f"{spec.path}: has {len(table) or 'no'} record{'s' * (not len(table))}; memorization "
-            "is measured on two or more"
+            f"{spec.path}: has {len(table) or 'no'} record{'s' * (not len(table))}"
+            f"{' under `limit`' * (spec.limit is not None)}; memorization is measured on two or "
+            "more"
         )
     source = SourceTable(spec, file)
     read = [_column(SourceColumn(source, name)) for name in modelled]
@@ -210,6 +217,8 @@ def _number(source: SourceColumn, series: pl.Series) -> _Read:
     remarks = []
     if has_name_of_ids(source.name) and not source.is_named():
         remarks = [f"{source.name}: has the name of an id, but is modelled as a number"]
+    if has_name_of_codes(source.name) and not source.is_named():
+        remarks = [f"{source.name}: has the name of a code, but is modelled as a number"]
     remarks += far_number(source.name, known)
     return _Read(source, column, values, given, missing, missing, remarks, unit)
 
@@ -262,7 +271,8 @@ def _remarks(source: SourceColumn, categories: pl.Series) -> list[str]:
     ]
     alike: dict[str, list[str]] = {}
     for text in categories:
-        alike.setdefault(" ".join(text.casefold().split()), []).append(text)
+        plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+        alike.setdefault(plain, []).append(text)
     return found + [
         f"{name}: {in_words(sorted(texts))} are different categories"
         for texts in alike.values()

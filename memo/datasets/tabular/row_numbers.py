@@ -15,6 +15,10 @@ _NAMES = re.compile(
     r"|s\.?no\.?|nr\.?|#",
     re.IGNORECASE,
 )
+_CODES = re.compile(
+    r"(?:.*[_ .-])?(?:zip|zip[_ ]?code|post(?:al)?[_ ]?code|plz|phone|telephone|fips|ssn|isbn|ean)",
+    re.IGNORECASE,
+)
 _CAMEL = re.compile(r".*[a-z](?:ID|Id)")
 
 
@@ -26,6 +30,11 @@ def has_name_of_ids(name: str) -> bool:
         [True, True, True, False]
     """
     return bool(_NAMES.fullmatch(name) or _CAMEL.fullmatch(name))
+
+
+def has_name_of_codes(name: str) -> bool:
+    """True for names of numbers with which nobody counts: postal codes, telephones."""
+    return _CODES.fullmatch(name) is not None
 
 
 def row_numbers(name: str, numbers: pl.Series) -> str | None:
