@@ -392,7 +392,7 @@ def _ids(table: SourceTable) -> pl.Series:
     missing = ids.is_null().arg_true()
     if len(missing):
         source.check_words()
-        text = source.series.cast(pl.String)[int(missing[0])]
+        text = source.written[int(missing[0])]
         words = f" ({short(text)} counts as missing: see `missing_values`)" if text else ""
         raise source.error(f"has no id{words}", missing[0])
     again = ids.is_first_distinct().not_().arg_true()
