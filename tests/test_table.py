@@ -324,10 +324,30 @@ FIELDS = st.sampled_from(
         '"q,"',
         '"',
         "\r",
+        '"1,5"',
+        "1.250",
+        "950",
+        "007",
+        "12 kg",
+        "$5",
+        "-",
+        "2020-01-02",
+        "10:30",
+        "20200131",
+        "1152921504606846977",
+        "１",
+        "nan",
     ]
 )
 OPTIONS = st.fixed_dictionaries(
-    {"missing": st.sampled_from(["refuse", "impute"]), "standardize": st.booleans()}
+    {
+        "missing": st.sampled_from(["refuse", "impute", "category"]),
+        "standardize": st.booleans(),
+        "header": st.sampled_from([None, True, False]),
+        "decimal": st.sampled_from([".", ","]),
+        "thousands": st.sampled_from([None, " ", "'"]),
+        "limit": st.sampled_from([None, 2, 5]),
+    }
 )
 
 
@@ -343,7 +363,15 @@ def test_any_bytes_are_a_table_or_refused(content, options) -> None:
     st.lists(st.lists(FIELDS, min_size=2, max_size=2), min_size=1, max_size=9),
     OPTIONS,
     st.sampled_from(
-        [{}, {"id": "x"}, {"label": "x"}, {"categorical": ["y"]}, {"dequantize": {"x": 0.5}}]
+        [
+            {},
+            {"id": "x"},
+            {"label": "x"},
+            {"categorical": ["y"]},
+            {"dequantize": {"x": 0.5}},
+            {"dates": {"x": "%Y-%m-%d"}},
+            {"dates": {"y": "%H:%M"}, "missing_values": ["-", "NA"]},
+        ]
     ),
 )
 @settings(max_examples=400)

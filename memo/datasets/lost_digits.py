@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SHARE = 0.01
+SHARE = 0.05
 """Share of a column's different numbers that may become equal, beside those that must by chance."""
 
 BY_CHANCE = 2.0**-23

@@ -110,6 +110,7 @@ def test_a_format_that_is_none_is_refused(form, said) -> None:
 def test_days_are_rounded_numbers_like_others() -> None:
     content = csv_of([f"{moment:%Y-%m-%d}" for moment in MOMENTS])
     data = prepared(content, dates={"x": "%Y-%m-%d"}, dequantize={"x": 1.0})
+    assert data.facts["columns"]["x"].startswith("number of days, mean ")
     noise = numbers_of(data) - DAYS
     assert 0.1 < np.abs(noise).max() < 0.5
 
@@ -143,6 +144,14 @@ def test_parquet_has_dates_times_and_durations_of_its_own(kind) -> None:
     data = prepared(content, "t.parquet", dates={"x": None})
     np.testing.assert_allclose(numbers_of(data), expected, atol=1e-3)
     assert "write `dates: {x: null}`" in refusal(content, "t.parquet", dates={"x": "%Y"})
+    for role in ("id", "label"):
+        assert prepared(content, "t.parquet", **{role: "x"}).observations[role].n_unique() == N
+    frame = pl.DataFrame({"x": [*series[:2], None] * 8, "y": np.sin(np.arange(N))})
+    frame.write_parquet("t.parquet")
+    content = Path("t.parquet").read_bytes()
+    data = prepared(content, "t.parquet", categorical=["x"], missing="category")
+    assert len(categories_of(data)) == 3
+    assert "record 3: has no id" in refusal(content, "t.parquet", id="x")
 
 
 def test_whole_numbers_beside_missing_ones_are_dates_too() -> None:

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import time
 import zipfile
 
 import numpy as np
@@ -178,6 +179,14 @@ def test_a_first_line_of_numbers_is_left_to_the_user(kind) -> None:
     assert without.observations["id"].to_list()[0] == "record 1"
 
 
+def test_years_are_names_where_they_follow_each_other() -> None:
+    lines = "".join(f"{'abc'[k % 3]},{v},{k * k % 11},{k}.5\n" for k, v in enumerate(MEASURED))
+    names = [column.name for column in prepared("land,1990,1991,1992\n" + lines).columns]
+    assert names == ["land", "1990", "1991", "1992"]
+    for other in ("land,1990,1991,1993\n", "land,1,2,3\n", "1989,1990,1991,1992\n"):
+        assert "`header: true`" in refusal(other + lines)
+
+
 def test_columns_without_a_name_get_one_as_in_pandas() -> None:
     numbered = "".join(f"{k},{value},\n" for k, value in enumerate(MEASURED))
     message = refusal(",x,\n" + numbered)
@@ -199,6 +208,10 @@ LINES = {
     "names of rows": (
         "a,b\n" + "".join(f"r{k},{v},{k % 5}\n" for k, v in enumerate(MEASURED)),
         "R writes names of rows so unless `row.names = FALSE`",
+    ),
+    "quotes and spaces": (
+        '"a" "b"\n' + "".join(f'"{v}" {k * k}\n' for k, v in enumerate(MEASURED)),
+        "but 2 with `separator: ' '`: set that",
     ),
     "open quote": (BASE + '"a,3\n', ":26: is not CSV"),
     "text behind a quote": (BASE + '"a"b,3\n', ":26: is not CSV"),
@@ -227,6 +240,14 @@ def test_lines_within_quotes_are_one_text() -> None:
 def test_texts_may_be_long() -> None:
     content = csv_of([f"{'z' * 300_000}{k % 2}" for k in range(4)])
     assert [len(name) for name in categories_of(prepared(content))] == [300_001] * 2
+
+
+@pytest.mark.parametrize("part", ["mar ", "1.", "(", "-", "1'", "12 jan ", "0_0", "n/a "])
+def test_long_texts_take_no_long_look(part) -> None:
+    start = time.process_time()
+    texts = [f"{part * 20_000}{k % 3}x" for k in range(9)]
+    assert len(categories_of(prepared(csv_of(texts)))) == 3
+    assert time.process_time() - start < 5
 
 
 def test_a_folder_is_no_table(tmp_path) -> None:

@@ -1,6 +1,9 @@
 """Missing values: counted by the word that stands for them, and imputed on their column's grid."""
 
+import io
+
 import numpy as np
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
@@ -73,6 +76,8 @@ def test_words_for_absence_that_are_categories_are_said() -> None:
         assert any(f"x: {word!r} is a category" in note for note in notes)
     spelt = prepared(csv_of(["Yes", "yes", "No", "YES"] * 6)).facts["notes"]
     assert "x: 'YES', 'Yes', 'yes' are different categories" in spelt
+    accents = prepared(csv_of(["Café", "Cafe\u0301", "Bar"] * 8)).facts["notes"]
+    assert any("are different categories" in note for note in accents)
 
 
 def test_absence_may_be_a_category_of_its_own() -> None:
@@ -190,3 +195,48 @@ def test_a_table_of_categories_alone_has_a_jacobian_that_is_read_back() -> None:
     again = restored(arrays, form, data.observations, {})
     log_p = np.log(np.full(24, 1 / 3))
     np.testing.assert_array_equal(again.to_original(log_p), log_p)
+
+
+@pytest.mark.parametrize("written", ["-9999", "-9999.0", "-9999.00", "-9.999e3"])
+def test_a_number_that_stands_for_absence_is_missing_however_it_is_written(written) -> None:
+    content = csv_of([*range(0, 44, 2), written, written])
+    data = prepared(content, missing="impute", missing_values=["", "-9999"])
+    assert data.facts["missing"] == {"x": {"-9999": 2}}
+    assert numbers_of(data)[-1] == pytest.approx(21, rel=1e-5)
+    assert "has no value, nor have 1 others" in refusal(content, missing_values=["-9999"])
+
+
+@pytest.mark.parametrize("dtype", [pl.Int32, pl.Float64, pl.Float32, pl.Decimal(10, 2)])
+def test_it_is_missing_in_parquet_too(dtype) -> None:
+    file = io.BytesIO()
+    numbers = pl.Series([*range(0, 44, 2), -9999, -9999], dtype=pl.Int64).cast(dtype)
+    pl.DataFrame({"x": numbers, "y": np.sin(np.arange(24))}).write_parquet(file)
+    data = prepared(file.getvalue(), missing="impute", missing_values=["-9999"])
+    assert numbers_of(data)[-1] == pytest.approx(21, rel=1e-5)
+    assert data.facts["imputed"] == {"x": 2}
+
+
+@pytest.mark.parametrize(
+    ("number", "others", "said"),
+    [
+        ("-9999", range(0, 44, 2), True),
+        ("999", range(0, 44, 2), True),
+        ("99.99", [k / 7 for k in range(22)], True),
+        ("99", range(40, 98, 2), False),
+        ("1000", range(0, 44, 2), False),
+    ],
+)
+def test_a_far_number_of_nines_is_said(number, others, said) -> None:
+    notes = prepared(csv_of([*others, number, number])).facts["notes"]
+    assert any(f"x: {number} in 2 records is far" in note for note in notes) == said
+
+
+@pytest.mark.parametrize("name", ["count", "n", "text", "rows", "literal", "len", "index", "x y"])
+def test_columns_may_have_any_name(name) -> None:
+    data = prepared(csv_of(["u", "v", "NA"] * 8, name=name), missing="impute")
+    assert categories_of(data, name) == ("u", "v")
+    file = io.BytesIO()
+    pl.DataFrame(
+        {name: pl.Series(["u", "v", None] * 8, dtype=pl.Categorical), "y": np.sin(np.arange(24))}
+    ).write_parquet(file)
+    assert categories_of(prepared(file.getvalue(), missing="impute"), name) == ("u", "v")

@@ -184,8 +184,25 @@ def test_numbers_as_text_in_parquet_are_no_categories() -> None:
     content = Path("t.parquet").read_bytes()
     assert "is text in the file, but all its values are numbers" in refusal(content, "t.parquet")
     np.testing.assert_allclose(
-        read_numbers(prepared(content, "t.parquet", dequantize={"x": 0.01})), VALUES, atol=1
+        read_numbers(prepared(content, "t.parquet", columns=["x", "y"])), VALUES, atol=1
     )
+
+
+def test_texts_among_numbers_as_text_in_parquet_are_refused() -> None:
+    for other, said in (("12 kg", "with a unit"), ("-", "under `missing_values`"), ("x", "is not")):
+        texts = [*(f"{value}" for value in VALUES[1:]), other]
+        pl.DataFrame({"x": texts, "y": VALUES}).write_parquet("t.parquet")
+        message = refusal(Path("t.parquet").read_bytes(), "t.parquet")
+        assert f"record {N}: {other!r} is not a number" in message
+        assert said in message
+    pl.DataFrame({"x": ["B1", "C", "7", "D"] * 6, "y": VALUES}).write_parquet("t.parquet")
+    data = prepared(Path("t.parquet").read_bytes(), "t.parquet")
+    assert categories_of(data) == ("7", "B1", "C", "D")
+
+
+def test_codes_that_are_modelled_as_numbers_are_said() -> None:
+    notes = prepared(csv_of([10115 + 37 * k * k for k in range(N)], name="zip code")).facts["notes"]
+    assert "zip code: has the name of a code, but is modelled as a number" in notes
 
 
 def test_another_decimal_mark_than_the_key_says_is_refused() -> None:
@@ -208,6 +225,12 @@ def test_numbers_that_float32_would_make_equal_are_refused(far) -> None:
     assert f"{before} different numbers become {after} in float32" in message
     assert "in record 190 is far from the others" in message
     assert "`drop` or `categorical`" in message
+
+
+def test_a_pair_that_differs_in_its_last_digits_is_no_loss() -> None:
+    values = [k * k / 7 for k in range(76)]
+    data = prepared("x\n" + "\n".join(map(repr, [*values, values[3] + 1e-9])))
+    assert "x: 77 different numbers become 76 in float32" in data.facts["notes"]
 
 
 def test_last_digits_that_float32_loses_are_counted_and_said() -> None:
@@ -271,3 +294,16 @@ def test_a_reading_names_the_marks_where_only_one_fits() -> None:
     assert reading_of(pl.Series(["1,234"])).marks is None
     assert reading_of(pl.Series(["red", "blue"])) is None
     assert form_of(["12 kg"], 1).seen == "numbers with a unit, as '12 kg'"
+
+
+def test_noise_that_float32_does_not_hold_is_refused_or_counted() -> None:
+    wide = [f"{k * 7_654_321}.25" for k in range(N)]
+    assert "no noise within the step of 0.01" in refusal(csv_of(wide), dequantize={"x": 0.01})
+    assert len(prepared(csv_of(wide))) == N
+    narrow = [f"{k * 2_345}.25" for k in range(60)]
+    data = prepared(csv_of(narrow), dequantize={"x": 0.01})
+    found = np.rint(read_numbers(data) / 0.01)
+    moved = int((found != np.rint(np.array(narrow, float) / 0.01)).sum())
+    assert moved > 0
+    said = [note for note in data.facts["notes"] if "carries the noise" in note]
+    assert said[0].startswith(f"x: float32 carries the noise of {moved} records")

@@ -21,7 +21,7 @@ LARGEST_RATIO = 100
 """Tables of measured numbers are compressed by a factor of two; names and constants by some ten."""
 
 
-A_ROW = 16
+A_ROW = 100
 """Bytes that a record takes beside its values, for its number and name."""
 
 
@@ -60,8 +60,8 @@ def _bytes_of_texts(table: pl.DataFrame) -> int:
     found = 0
     for series in table:
         if series.dtype in (pl.Categorical, pl.Enum):
-            counted = series.value_counts(name="rows")
-            lengths = counted[series.name].cast(pl.String).str.len_bytes().cast(pl.Int64)
+            counted = series.rename("text").value_counts(name="rows")
+            lengths = counted["text"].cast(pl.String).str.len_bytes().cast(pl.Int64)
             found += int((lengths * counted["rows"]).sum())
         elif series.dtype == pl.String:
             found += int(series.str.len_bytes().cast(pl.Int64).sum())

@@ -5,12 +5,15 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import polars as pl
 
 SEPARATORS = ",;\t|"
+FIRST_YEAR, LAST_YEAR = 1800, 2200
+
 LOOKED_AT = 20
 """Lines from which the separator is told."""
 
@@ -128,6 +131,27 @@ def likely_separator(text: str) -> str:
     return max(SEPARATORS, key=lambda mark: len(next(csv_lines(first, mark), [])))
 
 
+def has_names(first: Sequence[str]) -> bool | None:
+    """Tell if the first line of a table has names; None where it may as well be a record.
+
+    Years are names where at least three follow each other. Numbers with decimals are none, nor are
+    two of the same.
+
+    Example:
+        >>> [has_names(line.split()) for line in ("a b", "a 1990 1991 1992", "a 0 1", "a 0.5 1")]
+        [True, True, None, False]
+    """
+    numbers = [float(name) for name in first if is_number(name)]
+    if not numbers:
+        return True
+    steps = {after - before for before, after in pairwise(numbers)}
+    years = steps == {1} and numbers[0] >= FIRST_YEAR and numbers[-1] <= LAST_YEAR
+    if years and 3 <= len(numbers) < len(first):
+        return True
+    decimals = any(number != math.floor(number) for number in numbers)
+    return False if decimals or len(set(numbers)) < len(numbers) else None
+
+
 def csv_lines(text: str, separator: str) -> Iterator[list[str]]:
     """Fields of each line, without an error where quotes are odd."""
     return csv.reader(_stream(text), delimiter=separator)
@@ -159,11 +183,11 @@ def _names(first: list[str], header: bool | None) -> list[str]:
     if header is False:
         return [f"column {place}" for place in range(1, len(first) + 1)]
     names = [name.strip() or f"Unnamed: {place}" for place, name in enumerate(first)]
-    numbers = [name for name in names if is_number(name)]
-    if header is None and numbers:
+    if header is None and has_names(names) is not True:
+        numbers = ", ".join(name for name in names if is_number(name))
         raise CSVError(
-            f": its first line has numbers ({', '.join(numbers)[:60]}): set `header: true` if they "
-            "are names of columns, `header: false` if the line is a record"
+            f": its first line has numbers ({numbers:.60}): set `header: true` if they are names "
+            "of columns, `header: false` if the line is a record"
         )
     seen: set[str] = set()
     for name in names:
@@ -227,7 +251,10 @@ def _lines(text: str, separator: str, before: int) -> Iterator[tuple[int, list[s
             alone = len(fields) == 1 and not fields[0].strip()
             yield rows.line_num + before, [] if alone else fields
     except csv.Error as error:
-        raise CSVError(f":{rows.line_num + before}: is not CSV: {error}") from None
+        hint = _other_separator(text, separator)
+        raise CSVError(
+            f":{rows.line_num + before}: is not CSV: {error}{', ' * bool(hint)}{hint}"
+        ) from None
 
 
 def _stream(text: str) -> io.StringIO:

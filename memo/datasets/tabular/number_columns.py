@@ -7,6 +7,7 @@ import polars as pl
 
 from memo.datasets.lost_digits import Merged
 from memo.datasets.prepared import DataError
+from memo.datasets.tabular.csv_text import is_number
 from memo.datasets.tabular.source_columns import (
     BLANK,
     KEPT_DIGITS,
@@ -37,13 +38,27 @@ OR_CATEGORIES = "or name the column under `categorical` if these are categories,
 def as_numbers(column: SourceColumn) -> pl.Series | None:
     """Numbers of a column, (n,) float64, null where they are missing; None where it has categories.
 
+    A number under `missing_values` is missing however it is written: `-9999` stands for `-9999.0`.
+
     Raises:
         DataError: Some values are numbers and others are not, or they are numbers or dates in a
             way that the spec does not say, or float64 does not keep their digits.
     """
+    if column.name in column.spec.dates:
+        return _days(column, column.spec.dates[column.name])
+    numbers = _numbers(column)
+    words = {float(word): word for word in column.spec.missing_values if is_number(word)}
+    if numbers is None or not words:
+        return numbers
+    absent = numbers.is_in(list(words)).fill_null(False)
+    for number, count in numbers.filter(absent).rename("x").value_counts(name="n").rows():
+        word = words[number]
+        column.absent[word] = column.absent.get(word, 0) + count
+    return numbers.zip_with(~absent, pl.Series([None], dtype=pl.Float64))
+
+
+def _numbers(column: SourceColumn) -> pl.Series | None:
     spec, series, name = column.spec, column.series, column.name
-    if name in spec.dates:
-        return _days(column, spec.dates[name])
     if name in spec.categorical or series.dtype == pl.Boolean:
         return None
     if series.dtype.is_temporal():
@@ -55,8 +70,8 @@ def as_numbers(column: SourceColumn) -> pl.Series | None:
         numbers = series.cast(pl.Float64)
         _count_missing(column, numbers)
         numbers = numbers.fill_nan(None)
-        known = series.filter(numbers.is_not_null())
-        _check_kept(column, known.n_unique(), numbers.drop_nulls().n_unique())
+        if not series.dtype.is_float():
+            _check_kept(column, series.n_unique(), numbers.n_unique())
         _check_compact(column, numbers)
         return numbers
     return _of_text(column)
@@ -79,7 +94,8 @@ def _of_text(column: SourceColumn) -> pl.Series | None:
                 return None
             raise column.error(
                 f"has leading zeros, as codes have ({short(codes[0])}); name it under "
-                "`categorical`, `id`, `label` or `drop`, or, if it has numbers, under `dequantize`"
+                "`categorical`, `id`, `label` or `drop`, or, if it has numbers, under `columns` or "
+                "`dequantize`"
             )
         if typed and not column.is_named():
             raise column.error(
@@ -93,7 +109,7 @@ def _of_text(column: SourceColumn) -> pl.Series | None:
         _refuse_hidden(column)
         return None
     others = list(texts.gather(wrong).unique(maintain_order=True))
-    if typed and not all(map(is_absence, others)):
+    if typed and 2 * len(others) > len(different) and not all(map(is_absence, others)):
         return None
     raise _mixed(column, others, int(wrong[0]))
 

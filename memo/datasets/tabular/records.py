@@ -1,6 +1,7 @@
 """Tables of records: which columns are numbers, which are categories, and what is missing."""
 
 import difflib
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
@@ -14,7 +15,12 @@ from memo.datasets.lost_digits import merged
 from memo.datasets.prepared import DataError, Prepared, named_observations
 from memo.datasets.tabular.columns import Column, encoded, log_jacobian
 from memo.datasets.tabular.number_columns import as_numbers
-from memo.datasets.tabular.row_numbers import has_name_of_ids, row_numbers
+from memo.datasets.tabular.row_numbers import (
+    far_number,
+    has_name_of_codes,
+    has_name_of_ids,
+    row_numbers,
+)
 from memo.datasets.tabular.source_columns import (
     SourceColumn,
     SourceTable,
@@ -63,8 +69,9 @@ def read_records(spec: TableSpec) -> Prepared:
     table = file.records
     if len(table) < 2:
         raise DataError(
-            f"{spec.path}: has {len(table) or 'no'} record{'s' * (not len(table))}; memorization "
-            "is measured on two or more"
+            f"{spec.path}: has {len(table) or 'no'} record{'s' * (not len(table))}"
+            f"{' under `limit`' * (spec.limit is not None)}; memorization is measured on two or "
+            "more"
         )
     source = SourceTable(spec, file)
     read = [_column(SourceColumn(source, name)) for name in modelled]
@@ -104,11 +111,17 @@ class _Read:
     missing: int
     imputed: int
     remarks: list[str] = field(default_factory=list)
+    unit: str | None = None
 
     def counts(self) -> ColumnCounts:
         """The column without its values."""
         return ColumnCounts(
-            self.column, self.missing, self.imputed, self.source.absent, self.remarks
+            self.column,
+            self.missing,
+            self.imputed,
+            self.source.absent,
+            self.remarks,
+            self.unit,
         )
 
 
@@ -200,10 +213,14 @@ def _number(source: SourceColumn, series: pl.Series) -> _Read:
     mean, scale = _moments(values) if source.spec.standardize else (0.0, 1.0)
     missing = series.null_count()
     column = Column(source.name, None, mean, scale, step)
+    unit = "days" if source.name in source.spec.dates else None
     remarks = []
     if has_name_of_ids(source.name) and not source.is_named():
         remarks = [f"{source.name}: has the name of an id, but is modelled as a number"]
-    return _Read(source, column, values, given, missing, missing, remarks)
+    if has_name_of_codes(source.name) and not source.is_named():
+        remarks = [f"{source.name}: has the name of a code, but is modelled as a number"]
+    remarks += far_number(source.name, known)
+    return _Read(source, column, values, given, missing, missing, remarks, unit)
 
 
 def _category(source: SourceColumn) -> _Read:
@@ -254,7 +271,8 @@ def _remarks(source: SourceColumn, categories: pl.Series) -> list[str]:
     ]
     alike: dict[str, list[str]] = {}
     for text in categories:
-        alike.setdefault(" ".join(text.casefold().split()), []).append(text)
+        plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+        alike.setdefault(plain, []).append(text)
     return found + [
         f"{name}: {in_words(sorted(texts))} are different categories"
         for texts in alike.values()
@@ -312,7 +330,31 @@ def _check_digits(spec: TableSpec, read: Sequence[_Read], scored: NDArray[np.flo
             raise _lost(one, f"{found} in float32")
         if found is not None:
             said.append(f"{one.column.name}: {found} in float32")
+        if one.column.step is not None:
+            said += _check_steps(one, one.column.step, kept)
     return said
+
+
+def _check_steps(one: _Read, step: float, kept: NDArray[np.float32]) -> list[str]:
+    """See that float32 keeps the noise within the steps of rounded numbers.
+
+    Returns:
+        Words about records whose noise it carries into the next step.
+    """
+    resolution = one.column.scale * float(np.spacing(np.abs(kept).max()))
+    if resolution >= step:
+        raise one.source.error(
+            f"float32 keeps these numbers to {resolution:.2g}, and no noise within the step of "
+            f"{step:.6g} under `dequantize`; take it from there, or another unit"
+        )
+    own = one.column.in_own_units(kept.astype(np.float64))
+    moved = int((np.rint(own / step) != np.rint(one.values / step)).sum())
+    if not moved:
+        return []
+    return [
+        f"{one.column.name}: float32 carries the noise of {moved:,} records into the next step of "
+        f"{step:.6g}, since it keeps these numbers to {resolution:.2g}"
+    ]
 
 
 def _lost(one: _Read, lost: str) -> DataError:
@@ -350,7 +392,7 @@ def _ids(table: SourceTable) -> pl.Series:
     missing = ids.is_null().arg_true()
     if len(missing):
         source.check_words()
-        text = source.series.cast(pl.String)[int(missing[0])]
+        text = source.written[int(missing[0])]
         words = f" ({short(text)} counts as missing: see `missing_values`)" if text else ""
         raise source.error(f"has no id{words}", missing[0])
     again = ids.is_first_distinct().not_().arg_true()

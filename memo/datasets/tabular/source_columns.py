@@ -24,7 +24,7 @@ class ColumnError(DataError):
     """A column is not what the spec says."""
 
     def __init__(self, path: str, column: str, problem: str) -> None:
-        super().__init__(f"{path}: column {column!r}{problem}")
+        super().__init__(f"{path}: column {column!r:.100}{problem}")
         self.column = column
         self.problem = problem.lstrip(",: ")
 
@@ -128,15 +128,27 @@ class SourceColumn:
             known: pl.Series = self.table.texts[self.name]
             self.absent.update({BLANK: known.null_count()} if known.null_count() else {})
             return known
-        if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
-            raise self.unusable()
-        texts = series.cast(pl.String).str.strip_chars()
+        texts = self.written
         missing = texts.is_in([*self.spec.missing_values, ""]).fill_null(True)
         if series.dtype.is_float():
             missing |= series.is_nan().fill_null(False)
         words = texts.filter(missing).fill_null("").rename("text").value_counts(name="n")
         self.absent.update({word or BLANK: n for word, n in words.sort("n").rows()})
         return texts.zip_with(~missing, pl.Series([None], dtype=pl.String))
+
+    @property
+    def written(self) -> pl.Series:
+        """Values as text without spaces around it, those that stand for nothing among them.
+
+        Raises:
+            DataError: The column has values of another type.
+        """
+        series = self.series
+        if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
+            raise self.unusable()
+        if series.dtype == pl.Duration:
+            series = series.dt.to_string()
+        return series.cast(pl.String).str.strip_chars()
 
     @cached_property
     def different(self) -> pl.Series:
@@ -183,7 +195,7 @@ class SourceColumn:
         for word in words:
             alike = shapes.count(_shape(word))
             if alike and 2 * alike >= len(shapes):
-                row = self.series.cast(pl.String).str.strip_chars() == word
+                row = self.written == word
                 others = [t for t in self.different.head(100) if _shape(t) == _shape(word)]
                 raise self.error(
                     f"{word!r} counts as missing, but looks like other values of the column "

@@ -100,7 +100,10 @@ def _parquet(path: str, content: bytes) -> TableFile:
     except ParquetError as error:
         raise DataError(f"{path}: is not a whole Parquet file: {error!s:.200}") from None
     if RECORD in table.columns:
-        table = table.rename({RECORD: f"Unnamed: {table.columns.index(RECORD)}"})
+        name = f"Unnamed: {table.columns.index(RECORD)}"
+        if name in table.columns:
+            raise DataError(f"{path}: one column has no name, and another is named {name!r}")
+        table = table.rename({RECORD: name})
     return TableFile(table.with_row_index(RECORD, 1), typed=True, index=_pandas_index(facts, table))
 
 

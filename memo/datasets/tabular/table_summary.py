@@ -24,17 +24,21 @@ class ColumnCounts:
     absent: dict[str, int]
     """Cells that were taken as missing, by their text."""
     remarks: list[str] = field(default_factory=list)
+    """Words about the column."""
+    unit: str | None = None
+    """Unit that the table's reading gave the numbers."""
 
 
 def in_words(counts: ColumnCounts) -> str:
     """What a column is."""
     column = counts.column
+    number = "number" + f" of {counts.unit}" * (counts.unit is not None)
     if column.categories is not None:
         words = f"{len(column.categories)} categories"
     elif (column.mean, column.scale) == (0, 1):
-        words = "number, as it is"
+        words = f"{number}, as it is"
     else:
-        words = f"number, mean {column.mean:.6g}, standard deviation {column.scale:.6g}"
+        words = f"{number}, mean {column.mean:.6g}, standard deviation {column.scale:.6g}"
     rounded = "" if column.step is None else f", rounded to {column.step:.6g}"
     imputed = f", {counts.imputed:,} imputed" if counts.imputed else ""
     own = f", {counts.missing:,} missing" if counts.missing > counts.imputed else ""

@@ -83,6 +83,9 @@ COMPACT = (("%Y%m%d", 19_000_101, 21_001_231), ("%Y%m", 190_001, 210_012))
 FEWEST = 5
 """Whole numbers that may be dates by chance are taken for dates where so many differ."""
 
+LONGEST = 64
+"""Characters of a text that may be a date."""
+
 MOST_TEXTS = 200
 """Different texts that a guess looks at."""
 
@@ -113,7 +116,7 @@ def is_dated(text: str) -> bool:
 
 def looks_dated(text: str) -> bool:
     """True for what seems to be a date, also of other formats."""
-    return _LOOKS.fullmatch(text) is not None
+    return len(text) <= LONGEST and _LOOKS.fullmatch(text) is not None
 
 
 def dated_share(texts: pl.Series, dated: Callable[[str], bool] = is_dated) -> float:
@@ -200,6 +203,8 @@ def days_of_parquet(series: pl.Series) -> pl.Series:
 
 
 def _parsed(text: str, form: str) -> datetime | None:
+    if len(text) > LONGEST:
+        return None
     try:
         moment = datetime.strptime(text, form)
     except ValueError:

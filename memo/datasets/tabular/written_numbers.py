@@ -64,6 +64,9 @@ _OFTEN = ("a unit", "a bound", "a slash", "a quarter or a week")
 
 FEWEST = 3
 
+LONGEST = 64
+"""Characters of a text that may be a number or say that there is none."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -109,7 +112,7 @@ def plainly(texts: pl.Series, decimal: Decimal, thousands: Thousands | None) -> 
 
 def is_absence(text: str) -> bool:
     """True for what people write where there is no value: `-`, `n/a`, `unknown`, `#DIV/0!`."""
-    return _ABSENCE.fullmatch(text) is not None
+    return len(text) <= LONGEST and _ABSENCE.fullmatch(text) is not None
 
 
 def marks_that_read(texts: pl.Series) -> list[tuple[Decimal, Thousands | None]]:
@@ -165,7 +168,7 @@ def form_of(known: Sequence[str], fewest: int = FEWEST) -> Reading | None:
         fewest: Number of texts below which forms that categories have, too, are none.
     """
     for form, pattern in _FORMS.items():
-        fitting = [text for text in known if pattern.fullmatch(text)]
+        fitting = [t for t in known if len(t) <= LONGEST and pattern.fullmatch(t)]
         enough = len(known) if form in _OFTEN else (len(known) + 1) // 2
         if len(fitting) >= enough and not (form in _OFTEN and len(known) < fewest):
             return Reading(
