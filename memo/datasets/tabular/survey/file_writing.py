@@ -1,7 +1,7 @@
 """How a file of text writes its numbers, and what it writes where there is none."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,9 @@ CODE = "NA"
 """Missing in most tables; Namibia, sodium or North America in some."""
 
 FEWEST_CODES = 5
+
+LOOKED_AT = 20
+"""Values that a quick look has."""
 
 STRANGE_SHARE = 0.1
 """Largest share of the records that may have such a text."""
@@ -58,27 +61,38 @@ class FileWriting:
         return {key: value for key, value in marks.items() if value is not None}
 
 
-def likely_writing(columns: Iterable[pl.Series], separator: str) -> FileWriting:
+def likely_writing(
+    columns: Iterable[pl.Series], plain: Sequence[pl.Series], separator: str
+) -> FileWriting:
     """Tell how a file writes numbers and absence from the columns that need more than the default.
 
     Args:
         columns: Text, null where nothing is written.
+        plain: Further ones, known to have nothing but numbers, written as by default.
         separator: Of the fields; a comma makes commas within fields less likely decimal ones.
     """
-    plain: list[tuple[pl.Series, pl.Series]] = []
+    numbers: list[tuple[pl.Series, pl.Series]] = []
     others: list[tuple[pl.Series, pl.Series]] = []
     for column in columns:
         different = column.drop_nulls().unique(maintain_order=True)
         known = different.filter(~different.is_in(ABSENT))
         if len(known):
-            (others if numbers_of(known).null_count() else plain).append((column, known))
-    with_points = [known for _, known in plain if known.str.contains(".", literal=True).any()]
-    marks, why = _likely_marks([known for _, known in others], with_points, separator)
+            (others if numbers_of(known).null_count() else numbers).append((column, known))
+    of_plain = plain if others else filter(_may_have_thousands, plain)
+    pointed = [*(known for _, known in numbers), *(column.drop_nulls() for column in of_plain)]
+    pointed = [known for known in pointed if known.str.contains(".", literal=True).any()]
+    marks, why = _likely_marks([known for _, known in others], pointed, separator)
     if not why:
-        why = next(filter(None, map(_doubt_of_points, with_points)), "")
-    absent, why_absent = _absent([column for column, _ in plain], others, marks)
+        why = next(filter(None, map(_doubt_of_points, pointed)), "")
+    absent, why_absent = _absent([column for column, _ in numbers], others, marks)
     reasons = dict.fromkeys(("decimal", "thousands"), why) | {"missing_values": why_absent}
     return FileWriting(*marks, absent, {key: words for key, words in reasons.items() if words})
+
+
+def _may_have_thousands(column: pl.Series) -> bool:
+    """False where some of the first numbers have points that mark no thousands: a quick look."""
+    pointed = [text for text in column.head(LOOKED_AT) if text and "." in text]
+    return not pointed or all(len(text.partition(".")[2]) == 3 for text in pointed)
 
 
 def _likely_marks(

@@ -19,6 +19,9 @@ Kind: TypeAlias = Literal["number", "date", "text", "unusable"]
 LIKE_DATES = 0.5
 """Share of texts that are dates from which on a column is hardly one of categories."""
 
+EXACT = 2.0**53
+"""Whole numbers below are exact in float64."""
+
 CENTURIES = (1800, 2200)
 """Years that numbers of eight digits must have to be dates."""
 
@@ -48,18 +51,30 @@ class Looked:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "missing", self.known.null_count())
-        object.__setattr__(self, "different", self.known.drop_nulls().n_unique())
+        written = self.known if self.numbers is None or self._are_long() else self.numbers
+        object.__setattr__(self, "different", written.drop_nulls().n_unique())
+
+    def _are_long(self) -> bool:
+        """True where float64 may not tell different numbers apart."""
+        assert self.numbers is not None
+        largest = self.numbers.abs().max()
+        return largest is not None and float(largest) >= EXACT  # type: ignore[arg-type] # a number
 
 
-def look(series: pl.Series, writing: FileWriting, *, typed: bool) -> Looked:
+def look(
+    series: pl.Series, writing: FileWriting, *, typed: bool, numbers: pl.Series | None = None
+) -> Looked:
     """Look at a column.
 
     Args:
         series: (n,) values.
         writing: How the file writes numbers and absence.
         typed: True where the column has a type of its own, as in Parquet.
+        numbers: (n,) float64 the numbers of a column of text that has nothing else.
     """
     name, dtype = series.name, series.dtype
+    if numbers is not None and not _could_be_dates(numbers):
+        return Looked(name, "number", series, numbers)
     if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
         empty = pl.Series(name, [None] * len(series), pl.String)
         return Looked(name, "unusable", empty, note=f"has values of type {dtype}")
@@ -108,6 +123,12 @@ def _doubt(different: pl.Series, numbers: pl.Series, *, mixed: bool) -> str:
     if mixed and numbers.null_count() <= len(numbers) / 2:
         return f"has numbers, but also {different.filter(numbers.is_null())[0]!r:.40}"
     return ""
+
+
+def _could_be_dates(numbers: pl.Series) -> bool:
+    """True for numbers of eight digits, at a quick look."""
+    first = numbers[0]
+    return first is None or 1e7 <= first < 3e7
 
 
 def _are_dates(different: pl.Series) -> bool:

@@ -58,9 +58,7 @@ def survey_table(path: str, refused: Mapping[str, str]) -> TableSurvey:
     if len(table) < 2:
         number = f"{len(table) or 'no'} record{'s' * (not len(table))}"
         raise DataError(f"{path}: has {number}; memorization is measured on two or more")
-    columns = [table[name] for name in table.columns if name != RECORD]
-    writing = FileWriting() if file.typed else likely_writing(columns, separator)
-    looked = [look(column, writing, typed=file.typed) for column in columns]
+    looked, writing = _looked(table, separator, typed=file.typed)
     choices = choices_of(looked, file.index)
     for name, why in refused.items():
         choices[name] = Choice(name, "dropped", why)
@@ -79,6 +77,45 @@ def survey_table(path: str, refused: Mapping[str, str]) -> TableSurvey:
         choices=list(choices.values()),
         empty=empty,
     )
+
+
+def _looked(
+    table: pl.DataFrame, separator: str, *, typed: bool
+) -> tuple[list[Looked], FileWriting]:
+    """All columns, and how their file writes numbers and absence."""
+    columns = [table[name] for name in table.columns if name != RECORD]
+    if typed:
+        return [look(column, FileWriting(), typed=True) for column in columns], FileWriting()
+    plain = _plain_numbers(table.drop(RECORD))
+    writing = likely_writing(
+        [column for column in columns if column.name not in plain],
+        [column for column in columns if column.name in plain],
+        separator,
+    )
+    if writing.decimal == ",":  # points mean something else
+        plain = {}
+    looked = [
+        look(column, writing, typed=False, numbers=plain.get(column.name)) for column in columns
+    ]
+    return looked, writing
+
+
+def _plain_numbers(texts: pl.DataFrame) -> dict[str, pl.Series]:
+    """Numbers of the columns that have nothing else, by name: all at once, for wide tables."""
+    numbers = texts.cast(pl.Float64, strict=False)
+    nan, zeros = (
+        frame.row(0)
+        for frame in (
+            numbers.select(pl.all().is_nan().any()),
+            texts.select(pl.all().str.contains("^0[0-9]").any()),
+        )
+    )
+    lost = (numbers.null_count() - texts.null_count()).row(0)
+    return {
+        column.name: column
+        for column, *odd in zip(numbers, nan, zeros, lost, strict=True)
+        if not any(odd) and column.null_count() < len(column)
+    }
 
 
 def _read(path: str) -> tuple[TableFile, str, bool | None]:
