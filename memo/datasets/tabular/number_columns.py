@@ -150,6 +150,8 @@ def _check_points(column: SourceColumn) -> None:
 def _refuse_hidden(column: SourceColumn) -> None:
     """See that texts none of which is a number by the spec are no numbers or dates either."""
     different = column.different
+    if not different.str.contains(r"\d").any():
+        return
     known = different.filter(~pl.Series(map(is_absence, different), dtype=pl.Boolean))
     formats = likely_formats(known)
     if formats:

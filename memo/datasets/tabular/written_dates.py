@@ -96,6 +96,9 @@ _LOOKS = re.compile(
     r"|\d{1,2}/\d{1,2}/\d{2}\b.*|\d{4}年.*",
     re.IGNORECASE,
 )
+_PARTS = re.compile(r"\d\D+\d|[^\W\d]{3}.*\d|\d.*[^\W\d]{3}|\d{6}")
+"""Parts of a date or time: two numbers, a month and a number, or one long number."""
+
 _YEARS = ("%Y", "%y", "%G", "%c", "%x")
 
 
@@ -106,12 +109,14 @@ def likely_formats(texts: pl.Series) -> list[str]:
         texts: Different texts of a column.
     """
     some = texts.head(MOST_TEXTS).to_list()
-    return [form for form in FORMATS if some and all(_parsed(text, form) for text in some)]
+    if not some or not all(map(_has_parts, some)):
+        return []
+    return [form for form in FORMATS if all(_parsed(text, form) for text in some)]
 
 
 def is_dated(text: str) -> bool:
     """True for a date or time of a format that is looked for."""
-    return any(_parsed(text, form) for form in FORMATS)
+    return _has_parts(text) and any(_parsed(text, form) for form in FORMATS)
 
 
 def looks_dated(text: str) -> bool:
@@ -202,9 +207,11 @@ def days_of_parquet(series: pl.Series) -> pl.Series:
     raise TypeError(f"{series.dtype} is no type of dates or times")
 
 
+def _has_parts(text: str) -> bool:
+    return len(text) <= LONGEST and _PARTS.search(text) is not None
+
+
 def _parsed(text: str, form: str) -> datetime | None:
-    if len(text) > LONGEST:
-        return None
     try:
         moment = datetime.strptime(text, form)
     except ValueError:

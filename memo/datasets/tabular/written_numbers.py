@@ -28,6 +28,8 @@ _SPELLINGS: dict[Thousands, str] = {",": ",", ".": ".", " ": " \u00a0\u202f\u200
 _MINUS = "−"
 _NUMBER = r"[+-]?(?:\d+(?:[.,'’ \u00a0\u202f\u2009]\d+)*|[.,]\d+)(?:[eE][+-]?\d+)?"
 
+_MARKED = re.compile(rf"{_MINUS}?{_NUMBER}[.,]?")
+
 _ABSENCE = re.compile(
     r"[-–—_.*#/\\~]+|\?+|\(?(?:n/?a|n\.a\.?|none|null|nil|nan|missing|unknown|unk|undefined|blank"
     r"|empty|n/?d|n\.d\.?|tbd|tba|not (?:available|applicable|known|recorded)|no data|"
@@ -147,7 +149,7 @@ def reading_of(texts: pl.Series) -> Reading | None:
     known = some.filter(~some.is_in(words))
     if not len(known):
         return None
-    ways = marks_that_read(known)
+    ways = marks_that_read(known) if _MARKED.fullmatch(known[0]) else []
     if ways:
         return _by_marks(known, ways, words)
     return form_of(known.to_list())
