@@ -101,6 +101,9 @@ def test_what_is_not_of_the_format_is_named() -> None:
         ("%Q", "bad directive"),
         ("day", "has neither a date nor a time"),
         ("%d/%m", "has days or months of no year"),
+        ("%Y %Y", "is no format of dates: redefinition"),
+        ("%Y%", "is no format of dates"),
+        ("", "has neither a date nor a time"),
     ],
 )
 def test_a_format_that_is_none_is_refused(form, said) -> None:
@@ -161,3 +164,9 @@ def test_whole_numbers_beside_missing_ones_are_dates_too() -> None:
     assert '`dates: {x: "%Y%m%d"}`' in refusal(content, "t.parquet", missing="impute")
     data = prepared(content, "t.parquet", missing="impute", dates={"x": "%Y%m%d"})
     np.testing.assert_allclose(numbers_of(data)[:-1], DAYS, atol=1e-3)
+
+
+def test_the_first_and_the_last_year_are_years() -> None:
+    texts = ["0001-01-01T00:00:00+0500", "9999-12-31T23:00:00-0500", "2000-01-01T00:00:00+0000"]
+    message = refusal(csv_of(texts), dates={"x": "%Y-%m-%dT%H:%M:%S%z"})
+    assert "record 1: '0001-01-01T00:00:00+0500' is not of the format" in message

@@ -87,6 +87,12 @@ ABSENCES = [
     "#DIV/0!",
     "#N/A",
     "—",
+    "<NA>",
+    "NaT",
+    "\\N",
+    "1.#QNAN",
+    "not measured",
+    "k.A.",
     "*",
     "missing",
 ]
@@ -221,6 +227,11 @@ def test_texts_among_numbers_as_text_in_parquet_are_refused() -> None:
     pl.DataFrame({"x": ["B1", "C", "7", "D"] * 6, "y": VALUES}).write_parquet("t.parquet")
     data = prepared(Path("t.parquet").read_bytes(), "t.parquet")
     assert categories_of(data) == ("7", "B1", "C", "D")
+
+
+def test_two_numbers_that_may_be_codes_are_said() -> None:
+    notes = prepared(csv_of([1, 2] * 12)).facts["notes"]
+    assert "x: has no numbers but 1 and 2; name it under `categorical` if these are codes" in notes
 
 
 def test_codes_that_are_modelled_as_numbers_are_said() -> None:

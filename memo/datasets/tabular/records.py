@@ -225,6 +225,11 @@ def _number(source: SourceColumn, series: pl.Series) -> _Read:
         remarks = [f"{source.name}: has the name of an id, but is modelled as a number"]
     if has_name_of_codes(source.name) and not source.is_named():
         remarks = [f"{source.name}: has the name of a code, but is modelled as a number"]
+    if len(known) > FEWEST_RECORDS and len(np.unique(known)) == 2 and not source.is_named():
+        remarks.append(
+            f"{source.name}: has no numbers but {known.min():.6g} and {known.max():.6g}; name it "
+            "under `categorical` if these are codes"
+        )
     remarks += far_number(source.name, known)
     return _Read(source, column, values, given, missing, missing, remarks, unit)
 

@@ -184,7 +184,10 @@ def check_format(form: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         moment = datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC)
-        again = datetime.strptime(moment.strftime(form), form)
+        try:
+            again = datetime.strptime(moment.strftime(form), form)
+        except re.error as error:
+            raise ValueError(str(error)) from None
     if again.year == 1900 and again.timetuple()[3:6] == (0, 0, 0):
         raise ValueError("has neither a date nor a time")
 
@@ -214,6 +217,6 @@ def _has_parts(text: str) -> bool:
 def _parsed(text: str, form: str) -> datetime | None:
     try:
         moment = datetime.strptime(text, form)
-    except ValueError:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):  # the latter of offsets in the first and last year
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

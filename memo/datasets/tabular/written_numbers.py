@@ -31,9 +31,10 @@ _NUMBER = r"[+-]?(?:\d+(?:[.,'’ \u00a0\u202f\u2009]\d+)*|[.,]\d+)(?:[eE][+-]?\
 _MARKED = re.compile(rf"{_MINUS}?{_NUMBER}[.,]?")
 
 _ABSENCE = re.compile(
-    r"[-–—_.*#/\\~]+|\?+|\(?(?:n/?a|n\.a\.?|none|null|nil|nan|missing|unknown|unk|undefined|blank"
-    r"|empty|n/?d|n\.d\.?|tbd|tba|not (?:available|applicable|known|recorded)|no data|"
-    r"#?<?n/?a>?|#(?:n/a|value!|div/0!|ref!|name\?|num!|null!))\)?",
+    r"[-–—_.*#/\\~]+|\?+|\\N|[(<#]?(?:n/?a|n\.\s?a\.?|none|null|nil|nan|nat|missing|unknown|unk"
+    r"|undefined|blank|empty|n/?[dk]|n\.\s?d\.?|tb[da]|not (?:available|applicable|known|recorded"
+    r"|stated|measured)|no (?:data|answer|value)|refused|k\.\s?a\.?|s/d|unbekannt|inconnu"
+    r"|desconocido|value!|div/0!|ref!|name\?|num!|null!)[)>]?|-?1\.#(?:q?nan|ind|inf)\w*",
     re.IGNORECASE,
 )
 _CURRENCY = r"[$€£¥₹₽₩₪฿₺]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK|kr|Rs\.?|R\$|US\$)"
