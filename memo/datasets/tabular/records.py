@@ -11,9 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from memo.datasets.draws import drawn, limit_in_words
-from memo.datasets.lost_digits import merged
 from memo.datasets.prepared import DataError, Prepared, named_observations
 from memo.datasets.tabular.columns import Column, encoded, log_jacobian
+from memo.datasets.tabular.kept_digits import check_digits, moments
 from memo.datasets.tabular.number_columns import as_numbers
 from memo.datasets.tabular.row_numbers import (
     far_number,
@@ -42,9 +42,6 @@ FEWEST_RECORDS = 20
 
 MOST_CODES = 20
 """Most categories that are mostly digits, unless the spec says that they are categories."""
-
-RESOLUTION = 1e-3
-"""Fraction of a column's standard deviation that float32 must resolve."""
 
 TOLERANCE = 1e-6
 """Fraction of a step by which a rounded number may miss a multiple of the step."""
@@ -85,7 +82,12 @@ def read_records(spec: TableSpec) -> Prepared:
     with np.errstate(all="ignore"):
         scored = encoded(columns, [one.values for one in read])
         given = encoded(columns, [one.given for one in read]) if spec.dequantize else None
-        remarks = _check_digits(spec, read, scored)
+        numbers = [one for one in read if one.column.categories is None]
+        remarks = [
+            remark
+            for one, kept in zip(numbers, scored.T, strict=False)
+            for remark in check_digits(one.source, one.column, one.values, kept)
+        ]
     ids, labels, aside = _names(source)
     counts = [one.counts() for one in read]
     return Prepared(
@@ -216,7 +218,7 @@ def _number(source: SourceColumn, series: pl.Series) -> _Read:
     given = values
     if step is not None:
         values = _dequantized(source, values, step)
-    mean, scale = _moments(values) if source.spec.standardize else (0.0, 1.0)
+    mean, scale = moments(values) if source.spec.standardize else (0.0, 1.0)
     missing = series.null_count()
     column = Column(source.name, None, mean, scale, step)
     unit = "days" if source.name in source.spec.dates else None
@@ -334,73 +336,6 @@ def _dequantized(
     seed = np.random.SeedSequence(source.spec.seed, spawn_key=(*source.name.encode(),))
     noise = (np.random.default_rng(seed).integers(PLACES, size=len(values)) + 0.5) / PLACES - 0.5
     return values + step * noise
-
-
-def _moments(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Mean and standard deviation, the latter without squares that underflow."""
-    mean = values.mean()
-    offsets = values - mean
-    largest = np.abs(offsets).max()
-    return float(mean), float(largest * np.sqrt(np.square(offsets / largest).mean()))
-
-
-def _check_digits(spec: TableSpec, read: Sequence[_Read], scored: NDArray[np.float32]) -> list[str]:
-    """See that float32 keeps the digits in which a column's numbers differ.
-
-    Returns:
-        Words about columns of which some of the last digits are lost.
-    """
-    said = []
-    numbers = [one for one in read if one.column.categories is None]
-    for one, kept in zip(numbers, scored.T, strict=False):
-        spread = _moments(kept.astype(np.float64))[1]
-        if not np.spacing(np.abs(kept).max()) <= RESOLUTION * spread:
-            raise one.source.error(
-                "its numbers differ by too little for their size; `standardize: true`, or another "
-                "unit, keeps their digits"
-            )
-        found = merged(one.values, kept)
-        if found is not None and found.too_many:
-            raise _lost(one, f"{found} in float32")
-        if found is not None:
-            said.append(f"{one.column.name}: {found} in float32")
-        if one.column.step is not None:
-            said += _check_steps(one, one.column.step, kept)
-    return said
-
-
-def _check_steps(one: _Read, step: float, kept: NDArray[np.float32]) -> list[str]:
-    """See that float32 keeps the noise within the steps of rounded numbers.
-
-    Returns:
-        Words about records whose noise it carries into the next step.
-    """
-    resolution = one.column.scale * float(np.spacing(np.abs(kept).max()))
-    if resolution >= step:
-        raise one.source.error(
-            f"float32 keeps these numbers to {resolution:.2g}, and no noise within the step of "
-            f"{step:.6g} under `dequantize`; take it from there, or another unit"
-        )
-    own = one.column.in_own_units(kept.astype(np.float64))
-    moved = int((np.rint(own / step) != np.rint(one.values / step)).sum())
-    if not moved:
-        return []
-    return [
-        f"{one.column.name}: float32 carries the noise of {moved:,} records into the next step of "
-        f"{step:.6g}, since it keeps these numbers to {resolution:.2g}"
-    ]
-
-
-def _lost(one: _Read, lost: str) -> DataError:
-    source, values = one.source, one.values
-    if not source.spec.standardize:
-        return source.error(f"{lost}; `standardize: true`, or another unit, may keep their digits")
-    far = int(np.abs(values - np.median(values)).argmax())
-    return source.error(
-        f"{lost}, since {values[far]:.6g} in record {source.record(far)} is far from the others; "
-        "if that is no value, name its text under `missing_values`; else take another unit (the "
-        "logarithm), or name the column under `drop` or `categorical`"
-    )
 
 
 def _names(
