@@ -114,6 +114,11 @@ FORMS = {
     "hexadecimal digits": [hex(k * 37) for k in range(N)],
     "underscores between digits": [f"{k + 1}_000" for k in range(N)],
     "the exponent of Fortran": [f"{k}.5D+03" for k in range(N)],
+    "quotes or a sign of equality": [f'="{k}.5"' for k in range(N)],
+    "a space behind the minus": [f"- {k}.5" for k in range(N)],
+    "an error": [f"{k}.5 ± 0.1" for k in range(N)],
+    "an imaginary part": [f"{k}.5+{k}j" for k in range(N)],
+    "a second number": [f"{k}.5, {k}.25" for k in range(N)],
     "hours and minutes": [f"{k + 25}:30" for k in range(N)],
     "a slash": [f"{100 + k}/{60 + k}" for k in range(N)],
     "a bound": [f"<{k}" for k in range(N)],
@@ -168,6 +173,24 @@ def test_infinities_are_refused_with_a_cure(text) -> None:
     message = refusal(csv_of([*range(0, 40, 2), text]))
     assert "record 21: is infinite" in message
     assert "`missing_values`" in message
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        ([f"{k % 30}#1" for k in range(80)], "mostly digits, as numbers and"),
+        ([f"192.168.0.{k % 25}" for k in range(80)], "has 25 different texts that are mostly dig"),
+        ([f"N{k // 2}A{k % 2}" for k in range(60)], "has another text in each"),
+        ([f"bird {chr(97 + k % 20)}{k % 3}" for k in range(80)], "has 60 different texts in 80"),
+        ([f"[{k % 50}; {k % 50 + 5})" for k in range(80)], "has 50 different texts in 80 records"),
+    ],
+)
+def test_texts_of_which_there_are_too_many_are_no_categories(texts, said) -> None:
+    message = refusal(csv_of(texts))
+    assert said in message
+    if "another" not in said:
+        assert "under `categorical` if these are categories" in message
+        assert len(categories_of(prepared(csv_of(texts), categorical=["x"]))) == len(set(texts))
 
 
 def test_leading_zeros_are_codes_until_the_spec_says_otherwise() -> None:

@@ -37,6 +37,12 @@ from memo.spec.dataset_specs import TableSpec
 MOST_CATEGORIES = 256
 """Most categories of a column; columns with more texts are hardly categorical."""
 
+FEWEST_RECORDS = 20
+"""Records of which more than half may differ by chance where they are fewer."""
+
+MOST_CODES = 20
+"""Most categories that are mostly digits, unless the spec says that they are categories."""
+
 RESOLUTION = 1e-3
 """Fraction of a column's standard deviation that float32 must resolve."""
 
@@ -248,10 +254,33 @@ def _category(source: SourceColumn) -> _Read:
             f"has {len(names):,} different texts, more than the {MOST_CATEGORIES} that a column "
             "of categories may have; name it under `id`, `label` or `drop`"
         )
+    _check_few(source, names, len(texts))
     position = {category: position for position, category in enumerate(names)}
     values = np.array([position[text] for text in full], np.int64)
     column = Column(name, tuple(names))
     return _Read(source, column, values, values, missing, imputed, _remarks(source, counts["text"]))
+
+
+def _check_few(source: SourceColumn, names: Sequence[str], records: int) -> None:
+    """See that texts are not so many, for their kind, that they are no categories.
+
+    Raises:
+        DataError: They are, and the spec does not say `categorical`.
+    """
+    if source.name in source.spec.categorical:
+        return
+    cure = "name it under `id`, `label` or `drop`, or under `categorical` if these are categories"
+    if records >= FEWEST_RECORDS and 2 * len(names) > records:
+        raise source.error(
+            f"has {len(names):,} different texts in {records:,} records, as names and numbers "
+            f"have ({in_words(names, 3)}); {cure}"
+        )
+    coded = [text for text in names if 2 * sum(map(str.isdigit, text)) >= len(text)]
+    if len(names) > MOST_CODES and 2 * len(coded) > len(names):
+        raise source.error(
+            f"has {len(names):,} different texts that are mostly digits, as numbers and codes have "
+            f"({in_words(coded, 3)}); {cure}"
+        )
 
 
 def _unused(name: str, taken: pl.Series) -> str:

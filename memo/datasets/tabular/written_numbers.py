@@ -46,6 +46,13 @@ _FORMS = {
     "underscores between digits": re.compile(r"[+-]?\d+(?:_\d+)+"),
     "the exponent of Fortran": re.compile(r"[+-]?\d*\.?\d+[dD][+-]?\d+"),
     "hours and minutes": re.compile(r"\d+:\d{2}(?::\d{2}(?:\.\d+)?)?"),
+    "quotes or a sign of equality": re.compile(
+        rf"(?:=\s*[\"']?|[\"'‘’“”])\s*{_NUMBER}\s*[\"'‘’“”]*"
+    ),
+    "a space behind the minus": re.compile(rf"[-−]\s+{_NUMBER}"),
+    "an error": re.compile(rf"{_NUMBER}\s*(?:±|\+/-)\s*{_NUMBER}"),
+    "an imaginary part": re.compile(rf"\(?{_NUMBER}\s*[+-]\s*\d+(?:\.\d+)?[ij]\)?"),
+    "a second number": re.compile(rf"{_NUMBER}\s*[,;]\s*{_NUMBER}"),
     "a slash": re.compile(r"\d+(?:\.\d+)?\s*/\s*\d+(?:\.\d+)?"),
     "a bound": re.compile(rf"[<>≤≥~≈]=?\s*{_NUMBER}"),
     "feet and inches": re.compile(r"\d+\s*['′’]\s*\d+(?:\.\d+)?\s*(?:[\"″”]|'')?"),
@@ -149,7 +156,8 @@ def reading_of(texts: pl.Series) -> Reading | None:
 def _by_marks(
     known: pl.Series, ways: Sequence[tuple[Decimal, Thousands | None]], words: list[str]
 ) -> Reading:
-    example = next((text for text in known if not text.strip("+-").isdecimal()), known[0])
+    others = known.filter(numbers_of(known).is_null())
+    example = (others if len(others) else known)[0]
     cures = [
         f"{_keys(way)} reads it as {numbers_of(pl.Series([example]), *way)[0]:.10g}" for way in ways
     ]
