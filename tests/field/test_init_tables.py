@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from memo.commands.dry_run import tried
-from memo.commands.first_spec import FirstSpec
+from memo.commands.first.dry_run import tried
+from memo.commands.first.first_spec import FirstSpec
 from memo.commands.init import init, tried_spec
 from memo.datasets.prepared import DataError, Prepared
 from memo.datasets.tabular.columns import records
