@@ -8,9 +8,9 @@ from importlib import resources
 from pathlib import Path
 
 from memo.artifacts.files import make_folder, write_whole
-from memo.commands.dry_run import tried
 from memo.commands.expand import expanded_text
-from memo.commands.first_spec import (
+from memo.commands.first.dry_run import tried
+from memo.commands.first.first_spec import (
     FirstSpec,
     digits_spec,
     image_folder_spec,

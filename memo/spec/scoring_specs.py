@@ -151,8 +151,9 @@ class ScoringSpec(Spec):
     design: DesignSpec = Field(
         description="Choice of the observations that each model is trained on."
     )
-    epochs: Annotated[list[Positive], Field(min_length=1), AfterValidator(_increasing)] = Field(
-        description="Epochs after which weights are kept and scored, in increasing order."
+    epochs: Annotated[list[Positive], AfterValidator(_increasing)] = Field(
+        description="Epochs after which weights are kept and scored, in increasing order; []: the "
+        "last one alone, which is all that a density has that is fitted without epochs."
     )
     likelihood: LikelihoodSpec = Field(
         default=AdaptiveSpec(kind="adaptive"),

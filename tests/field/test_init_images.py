@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from memo.commands.dry_run import tried
-from memo.commands.first_spec import FirstSpec
+from memo.commands.first.dry_run import tried
+from memo.commands.first.first_spec import FirstSpec
 from memo.commands.init import init, tried_spec
 from memo.datasets.prepared import DataError, Prepared
 from memo.project.reading import read_project

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 from ruamel.yaml import YAML
 
+from memo.commands.first.spec_text import is_plain, yaml_value
 from memo.commands.init import init
-from memo.commands.spec_text import is_plain, yaml_value
 from memo.commands.upgrade import upgrade
 from memo.project.reading import read_project
 from memo.spec.dataset_specs import TableSpec
@@ -59,6 +59,22 @@ def test_columns_of_any_name_are_read_back(tmp_path: Path) -> None:
     assert isinstance(spec, TableSpec)
     assert spec.drop == [f"{name} constant" for name in NAMES]
     assert spec.dequantize == dict.fromkeys(NAMES, 1)
+
+
+@pytest.mark.parametrize("name", ["2021", "true", "on", "1e5", "~", "2021-01-01", "a\x85b", "? a"])
+def test_any_key_may_name_such_a_column(name: str, tmp_path: Path) -> None:
+    stream = np.random.default_rng(1)
+    table = {
+        name: [f"id {i}" for i in range(60)],
+        f"{name} ": pl.Series(stream.integers(0, 999, 60), dtype=pl.Int32).cast(pl.Date),
+        f"{name}  ": np.arange(60) % 2,
+        "x": stream.standard_normal(60),
+    }
+    pl.DataFrame(table).write_parquet(tmp_path / "t.parquet")
+    init(tmp_path / "study", "table", tmp_path / "t.parquet")
+    spec = read_project(tmp_path / "study" / "params.yaml").files["t"]
+    assert isinstance(spec, TableSpec)
+    assert (spec.id, spec.dates, spec.categorical) == (name, {f"{name} ": None}, [f"{name}  "])
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from memo.commands.dry_run import tried
-from memo.commands.first_spec import FirstSpec
+from memo.commands.first.dry_run import tried
+from memo.commands.first.first_spec import FirstSpec
 from memo.commands.init import init, tried_spec
 from memo.datasets.prepared import DataError, Prepared
 from memo.datasets.tabular.columns import records
@@ -172,6 +172,50 @@ def test_numbers_are_numbers_however_they_are_written(
         assert line_of(first, name).startswith("number: ")
     for key in keys:
         assert any(line.startswith(f"  {key}: ") for line in first.said)
+
+
+def test_marks_of_thousands_alone_and_beside_decimals(tmp_path: Path) -> None:
+    large = stream().integers(10**6, 10**8, N)
+    lines = [f"{n:,}".replace(",", ".") + f";{i % 7},{i % 9}5" for i, n in enumerate(large)]
+    _, settings, prepared = of_csv(tmp_path, "sum;rate", *lines)
+    assert (settings["decimal"], settings["thousands"]) == (",", ".")
+    assert np.abs(values(prepared, "sum") / large - 1).max() < 1e-4
+    _, settings, prepared = of_csv(tmp_path, "sum", *(line.split(";")[0] for line in lines))
+    assert (settings["decimal"], settings["thousands"]) == (",", ".")
+    assert np.abs(values(prepared, "sum") / large - 1).max() < 1e-4
+
+
+def test_a_column_of_other_marks_than_the_rest_is_dropped_with_the_reason(tmp_path: Path) -> None:
+    lines = [f"{comma(i * 0.7)};{i * 0.3:.1f};{i * 1.1:.1f}" for i in range(N)]
+    first, settings, _ = of_csv(tmp_path, "a;b;c", *lines)
+    assert settings["drop"] == ["a"]
+    assert line_of(first, "a").startswith("dropped: has numbers, as '0,0'")
+
+
+def test_excel_s_own_line_says_the_separator(tmp_path: Path) -> None:
+    lines = [f"{comma(x)};{i}" for i, x in enumerate(stream().standard_normal(N) * 20)]
+    _, settings, prepared = of_csv(tmp_path, "sep=;", "x;id", *lines)
+    assert (settings["separator"], settings["id"], len(prepared)) == (";", "id", N)
+
+
+def test_lines_without_values_are_left_out_and_counted(tmp_path: Path) -> None:
+    lines = ["," if i % 5 == 0 else f"{i * 0.3:.1f},{i * 0.7:.1f}" for i in range(N)]
+    first, settings, prepared = of_csv(tmp_path, "a,b", *lines)
+    assert settings["missing"] == "impute"
+    assert len(prepared) == first.count == N - N // 5
+    assert first.said[1] == "  24 lines without any value left out"
+
+
+@pytest.mark.parametrize("end", [-999, -99, 9999, -9, -1])
+def test_numbers_that_may_stand_for_missing_ones_are_named(end: int, tmp_path: Path) -> None:
+    numbers = 100 + stream().random(N).round(3) * abs(end) / 20
+    numbers = np.where(np.arange(N) % 10 == 0, end, numbers / 50)
+    first, settings, _ = of_table(tmp_path, {"x": numbers})
+    assert "missing_values" not in settings
+    assert f"{end}.0 in 12 records, far from the others" in line_of(first, "x")
+    usual = np.where(np.arange(N) % 10 == 0, end, end + stream().standard_normal(N))
+    first, _, _ = of_table(tmp_path, {"x": usual})
+    assert "far from the others" not in line_of(first, "x")
 
 
 def test_what_could_be_thousands_or_decimals_is_said(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The part that each column of a table plays in a first spec, and why."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -9,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from memo.datasets.tabular.records import MOST_CATEGORIES
-from memo.datasets.tabular.survey.grids import common_step
+from memo.datasets.tabular.survey.grids import common_step, is_grid
 from memo.datasets.tabular.survey.numbering import (
     dating,
     is_identifier,
@@ -30,6 +31,12 @@ LONGEST_ID = 100
 
 MOSTLY = 0.5
 """Share of records without a value from which on a column of numbers is not worth modelling."""
+
+MILLISECONDS = 86_400_000
+"""Of a day."""
+
+_NINES = re.compile("-?(99+|88+|77+)|-9|-1")
+"""Numbers that often stand for a missing value."""
 
 FEW = 20
 """Most different values of a column that is named as ids are, and yet has categories."""
@@ -174,7 +181,7 @@ def _number(one: Looked) -> Choice:
     assert one.numbers is not None
     numbers = one.numbers.drop_nulls().to_numpy()
     repeated = 2 * one.different <= len(numbers)
-    step = common_step(numbers) if repeated and np.isfinite(numbers).all() else None
+    step = _step(one, numbers) if repeated and np.isfinite(numbers).all() else None
     words = f"{one.different:,} different"
     if step is not None:
         unit = "" if one.kind == "number" else " day" if step == 1 else " days"
@@ -184,7 +191,37 @@ def _number(one: Looked) -> Choice:
     if one.kind == "date":
         form = f"as {one.form}" if one.form else "of Parquet"
         return Choice(one.name, "date", _joined(form, one.note, words, _absent(one)), step)
-    return Choice(one.name, "number", _joined(words, _absent(one)), step)
+    return Choice(one.name, "number", _joined(words, _sentinel(one), _absent(one)), step)
+
+
+def _step(one: Looked, numbers: NDArray[np.float64]) -> float | None:
+    """Step of which all numbers are multiples; of dates one of whole milliseconds, in days."""
+    if one.kind == "number":
+        return common_step(numbers)
+    step = common_step(np.rint(numbers * MILLISECONDS))
+    return step / MILLISECONDS if step and is_grid(numbers, step / MILLISECONDS) else None
+
+
+def _sentinel(one: Looked) -> str:
+    """Words about a number such as -999 that may stand for a missing one; empty without one."""
+    assert one.numbers is not None
+    numbers = one.numbers.drop_nulls().to_numpy()
+    for end in (numbers.min(), numbers.max()):
+        others = numbers[numbers != end]
+        count = len(numbers) - len(others)
+        if (
+            min(count, len(others)) < 2
+            or not np.isfinite(numbers).all()
+            or _NINES.fullmatch(f"{end:.0f}") is None
+        ):
+            continue
+        if np.abs(others - end).min() > np.ptp(others):
+            text = one.known.filter((one.numbers == end).fill_null(False)).cast(pl.String)[0]
+            return (
+                f"{text} in {count:,} records, far from the others: if nothing is known there, "
+                "name it under `missing_values`"
+            )
+    return ""
 
 
 def _absent(one: Looked) -> str:

@@ -1,6 +1,5 @@
 """How a file of text writes its numbers, and what it writes where there is none."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +12,6 @@ from memo.datasets.tabular.written_numbers import (
     Decimal,
     Thousands,
     is_absence,
-    marks_that_read,
     numbers_of,
 )
 from memo.spec.dataset_specs import TableSpec
@@ -22,6 +20,9 @@ ABSENT: tuple[str, ...] = tuple(TableSpec.model_fields["missing_values"].default
 
 MOST_STRANGERS = 3
 """Most different texts that a column of numbers may have, to be taken for missing values."""
+
+GROUPED: tuple[Decimal, Thousands | None] = (".", ",")
+"""Marks that are likelier than a decimal comma where commas separate the fields."""
 
 CODE = "NA"
 """Missing in most tables; Namibia, sodium or North America in some."""
@@ -99,35 +100,35 @@ def _likely_marks(
     others: list[pl.Series], with_points: list[pl.Series], separator: str
 ) -> tuple[tuple[Decimal, Thousands | None], str]:
     """The marks that read most columns as numbers, and why; the default where it reads as many."""
-    votes: Counter[tuple[Decimal, Thousands | None]] = Counter()
-    examples: dict[tuple[Decimal, Thousands | None], tuple[str, str]] = {}
-    for known in others:
-        rest = known.filter(~known.map_elements(is_absence, pl.Boolean))
-        for way in marks_that_read(rest) if len(rest) else []:
-            votes[way] += 1
-            written = rest.filter(numbers_of(rest).is_null())
-            examples.setdefault(way, (known.name, (written if len(written) else rest)[0]))
-    for way in list(votes):
-        votes[way] -= sum(bool(numbers_of(known, *way).null_count()) for known in with_points)
-    best = max(votes.values(), default=0)
-    ways = [way for way in MARKS if best > 0 and votes[way] == best]
-    if not ways or ways[0] == MARKS[0]:
+    texts = [known.filter(~known.map_elements(is_absence, pl.Boolean)) for known in others]
+    texts = [known for known in texts if len(known)]
+    read = {way: [known for known in texts if _reads(way, known)] for way in MARKS}
+    votes = {
+        way: len(read[way]) - sum(not _reads(way, known) for known in with_points) for way in MARKS
+    }
+    best = max(votes.values())
+    ways = [way for way in MARKS if votes[way] == best]
+    if best <= 0 or ways[0] == MARKS[0]:
         return MARKS[0], ""
-    grouped = [way for way in ways if way[1] is not None]
-    way = grouped[0] if separator == "," and grouped else ways[0]
-    name, example = examples[way]
-    why = (
-        f"Column {name!r} has {example!r}, read as {numbers_of(pl.Series([example]), *way)[0]:.10g}"
-    )
-    other = next((one for one in ways if one != way), None)
-    if other is not None:
-        value = numbers_of(pl.Series([example]), *other)[0]
-        thousands = "null" if other[1] is None else f'"{other[1]}"'
-        why += (
-            f'. It could also be {value:.10g}: then set `decimal: "{other[0]}"` and '
-            f"`thousands: {thousands}`"
-        )
+    way = GROUPED if separator == "," and GROUPED in ways else ways[0]
+    known = read[way][0]
+    odd = known.filter(numbers_of(known).is_null())
+    example = pl.Series([(odd if len(odd) else known)[0]])
+    values = {way: numbers_of(example, *way)[0] for way in ways}
+    why = f"Column {known.name!r} has {example[0]!r}, read as {values[way]:.10g}"
+    for (decimal, thousands), value in values.items():
+        if value is not None and value != values[way]:
+            mark = "null" if thousands is None else f'"{thousands}"'
+            why += (
+                f'. It could also be {value:.10g}: then set `decimal: "{decimal}"` and '
+                f"`thousands: {mark}`"
+            )
+            break
     return way, f"{why}."
+
+
+def _reads(way: tuple[Decimal, Thousands | None], known: pl.Series) -> bool:
+    return not numbers_of(known, *way).null_count()
 
 
 def _doubt_of_points(known: pl.Series) -> str:

@@ -57,7 +57,7 @@ def _decimal_step(sizes: NDArray[np.float64]) -> float | None:
         if whole[0] > 0 and np.abs(units - whole).max() <= MISS:
             common = int(np.gcd.reduce(whole.astype(np.int64)))
             step = float(f"{common}e-{digits}")
-            return step if _fits(sizes, step) else None
+            return step if is_grid(sizes, step) else None
     return None
 
 
@@ -69,7 +69,7 @@ def _any_step(sizes: NDArray[np.float64]) -> float | None:
         if rough == 0:
             return None
     step = float(sizes[-1]) / round(float(sizes[-1]) / rough)
-    return step if _fits(sizes, step) else None
+    return step if is_grid(sizes, step) else None
 
 
 def _divisor(a: float, b: float, smallest: float) -> float:
@@ -82,6 +82,7 @@ def _divisor(a: float, b: float, smallest: float) -> float:
     return a if a > smallest else 0.0
 
 
-def _fits(sizes: NDArray[np.float64], step: float) -> bool:
-    steps = sizes / step
+def is_grid(numbers: NDArray[np.float64], step: float) -> bool:
+    """True where all numbers are multiples of the step, as `dequantize` demands."""
+    steps = numbers / step
     return bool((np.abs(steps - np.rint(steps)) <= MISS).all())

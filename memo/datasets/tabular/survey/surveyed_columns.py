@@ -114,7 +114,10 @@ def _look_at_text(name: str, known: pl.Series, writing: FileWriting, *, typed: b
 def _doubt(different: pl.Series, numbers: pl.Series, *, mixed: bool) -> str:
     """Why texts seem to be numbers or dates that cannot be read; empty where they do not."""
     if len(different) and not numbers.null_count():
-        return f"is text in the file, though all of it is numbers, such as {different[0]!r:.40}"
+        return (
+            f"is text in the file, though all of it is numbers, such as {different[0]!r:.40}; "
+            "store it as numbers"
+        )
     reading = reading_of(different)
     if reading is not None:
         return "; ".join(words for words in (f"has {reading.seen}", reading.cure) if words)

@@ -72,7 +72,11 @@ def survey_table(path: str, refused: Mapping[str, str]) -> TableSurvey:
         count=len(table),
         incomplete=_incomplete(modelled),
         width=sum(_width(one, choices[one.name]) for one in modelled),
-        settings={**marks, **writing.settings, **_settings(looked, choices, file.index)},
+        settings={
+            **marks,
+            **writing.settings,
+            **_settings(looked, choices, file.index, gaps=empty > file.blank),
+        },
         reasons={**writing.reasons, **_reasons(looked, choices)},
         choices=list(choices.values()),
         empty=empty,
@@ -182,7 +186,7 @@ def _width(one: Looked, choice: Choice) -> int:
 
 
 def _settings(
-    looked: list[Looked], choices: dict[str, Choice], index: Sequence[str]
+    looked: list[Looked], choices: dict[str, Choice], index: Sequence[str], *, gaps: bool
 ) -> dict[str, Any]:
     """Keys of the spec that follow from the choices, where they are not the default."""
 
@@ -195,7 +199,7 @@ def _settings(
     missing = None
     if any(one.missing for one in named("category")):
         missing = "category"
-    elif any(one.missing for one in named("number", "date")):
+    elif gaps or any(one.missing for one in named("number", "date")):
         missing = "impute"
     settings = {
         "dates": {one.name: one.form for one in named("date")},

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from memo.commands.first_words import limit_line, table_lines
-from memo.commands.spec_text import is_plain, rendered
+from memo.commands.first.first_words import limit_line, table_lines
+from memo.commands.first.spec_text import is_plain, rendered
 from memo.datasets.sources.image_folder import FolderSurvey, survey_image_folder
 from memo.datasets.tabular.survey.table_survey import survey_table
 from memo.project.experiment_spec import ExperimentSpec

@@ -25,7 +25,7 @@ def table_lines(file: str, survey: TableSurvey) -> Iterator[str]:
         f"lack{'s' * (survey.incomplete <= 1)} a value in a column that is modelled"
     )
     if survey.empty:
-        yield f"  {survey.empty:,} record{'s' * (survey.empty > 1)} without any value left out"
+        yield f"  {survey.empty:,} line{'s' * (survey.empty > 1)} without any value left out"
     for key in MARKS:
         if key in survey.settings:
             yield f"  {key}: {_short(survey.settings[key])}  {survey.reasons.get(key, '')}".rstrip()

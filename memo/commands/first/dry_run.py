@@ -7,12 +7,13 @@ from memo.datasets.prepared import Prepared
 from memo.datasets.registry import prepare_dataset
 from memo.errors import WorkError
 from memo.experiments.experiment import plan_experiment
+from memo.experiments.readiness import require_trainable
 from memo.project.project_spec import ProjectSpec
 from memo.project.reading import SpecError, read_project
 
 
 def tried(text: str, source: Path | None) -> Prepared:
-    """Do in memory what `validate`, `prepare` and the start of `train` do; return the data set.
+    """Do in memory what `validate` and `prepare` do, and a step of `train`; return the data set.
 
     Args:
         text: params.yaml, with one data set.
@@ -29,8 +30,7 @@ def tried(text: str, source: Path | None) -> Prepared:
         spec = spec.model_copy(update={"path": str(source)})
     prepared = prepare_dataset(spec)
     for name, experiment in project.experiments.items():
-        planned = plan_experiment(name, experiment, prepared, "")
-        planned.blank_model  # noqa: B018 -- that it can be built is what is tried
+        require_trainable(plan_experiment(name, experiment, prepared, ""))
     return prepared
 
 
