@@ -424,6 +424,16 @@ MISMATCHES = {
         {"data": "categorical: [a], dequantize: {a: 1}"},
         "dequantize: column 'a' is under `categorical`",
     ),
+    "date of a category": (
+        {"data": "categorical: [a], dates: {a: '%Y'}"},
+        "dates: column 'a' is under `categorical`",
+    ),
+    "date that is dropped": (
+        {"data": "drop: [a], dates: {a: '%Y'}"},
+        "dates: column 'a' is not modelled: it is under `drop`",
+    ),
+    "one mark for two": ({"data": "thousands: '.'"}, "thousands: is '.', as `decimal` is"),
+    "named twice": ({"data": "columns: [a, b, a]"}, "columns: column 'a' is named twice"),
     "normal with categories": (
         {"data": "categorical: [a]", "model": "{kind: normal}"},
         r"model.kind: 'normal' is a density of numbers, but .* \('a'\)",
