@@ -250,6 +250,11 @@ def test_long_texts_take_no_long_look(part) -> None:
     assert time.process_time() - start < 5
 
 
+def test_a_path_that_no_file_can_have_is_refused() -> None:
+    with pytest.raises(DataError, match="cannot be read: File name too long"):
+        prepare_dataset(TableSpec(kind="table", path=f"{'x' * 300}.csv"))
+
+
 def test_a_folder_is_no_table(tmp_path) -> None:
     (tmp_path / "folder.csv").mkdir()
     spec = TableSpec(kind="table", path="folder.csv")

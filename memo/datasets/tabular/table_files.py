@@ -79,9 +79,9 @@ def guess_separator(path: str) -> str:
 
 def _content(path: str) -> bytes:
     file = Path(path)
-    if not file.is_file():
-        raise DataError(f"{path}: no such file" + " (it is a folder)" * file.is_dir())
     try:
+        if not file.is_file():
+            raise DataError(f"{path}: no such file" + " (it is a folder)" * file.is_dir())
         content = unpacked(file.read_bytes())
         if not is_parquet_content(content):
             refuse_other_kinds(content)
