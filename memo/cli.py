@@ -121,7 +121,10 @@ def init(
     from memo.commands import init as stage
 
     _require_among(data, list(stage.KINDS), "--data")
-    name = stage.init(folder, data, source).name
+    made = stage.init(folder, data, source)
+    for line in made.said:
+        typer.echo(printable(line))
+    name = made.name
     typer.echo(
         f"{folder} is a project: read {folder / 'params.yaml'}, run dvc repro there, and open "
         f"reports/{name}-vae/index.html"
@@ -143,12 +146,16 @@ def upgrade() -> None:
 def validate(as_json: AsJson = False) -> None:
     """Check params.yaml; exit code 2 and one line for each thing that is wrong.
 
-    Each experiment is tried on its data set once that is prepared (a table of up to 20 MB before):
-    a step of its training, and what later stages will ask of it.
+    Headers of image files are read, where these are there. Each experiment is tried on its data set
+    once that is prepared (a table of up to 20 MB before): a step of its training, and what later
+    stages will ask of it.
     """
     project = _project.read()
     from memo.commands.data_at_hand import data_at_hand, not_prepared
+    from memo.datasets.registry import look_at_source
 
+    for source in project.datasets.values():
+        look_at_source(source)
     waiting = [not_prepared(name) for name in project.datasets]
     if data_at_hand(project, _project.layout):
         from memo.commands.validate import try_experiments
@@ -196,8 +203,8 @@ def prepare(
 
     facts = stage.prepare(project, _project.layout, dataset)
     typer.echo(f"{dataset}: {facts['observations']} observations of {facts['shape']}")
-    for column, words in facts.get("columns", {}).items():
-        typer.echo(f"  {column}: {words}")
+    for line in facts.get("notes", []):
+        typer.echo(f"  {printable(line)}")
 
 
 @app.command()

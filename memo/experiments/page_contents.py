@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from memo.datasets.copies import COPIES, copies_in_words
 from memo.datasets.pictures import pictures
 from memo.experiments.experiment import Experiment
 from memo.experiments.record_contents import column_facts, record_data
@@ -163,6 +164,7 @@ def _facts(experiment: Experiment) -> dict[str, str]:
     )
     return {
         "Data set": f"{spec.dataset}: {what} ({data.facts.get('source', '')})",
+        **_copies(data.facts),
         **column_facts(experiment),
         "Model": _settings(spec.model),
         "Training": _settings(spec.training),
@@ -172,6 +174,11 @@ def _facts(experiment: Experiment) -> dict[str, str]:
         "Aggregate": spec.scoring.aggregate,
         "Seed": str(spec.seed),
     }
+
+
+def _copies(facts: dict[str, Any]) -> dict[str, str]:
+    words = copies_in_words(facts)
+    return {} if words is None else {"Copies": words.removeprefix(COPIES)}
 
 
 def _own_draws(experiment: Experiment) -> str:

@@ -25,6 +25,12 @@ def train(experiment: StoredExperiment, executor: Executor) -> int:
         ArtifactError: A file cannot be written.
     """
     name, layout = experiment.name, experiment.layout
+    for kind, count in experiment.left_out().items():
+        console.print(
+            f"{name}: {kind} leaves {count:,} of {len(experiment.data):,} observations out of "
+            "training",
+            soft_wrap=True,
+        )
     make_folder(layout.folds(name))  # DVC expects it, even if it stays empty
     seconds_file = layout.seconds(name)
     seconds = read_seconds(seconds_file)
