@@ -448,7 +448,7 @@ def test_validate_says_what_prepare_would_refuse_and_prepare_what_it_did(tmp_pat
         Image.fromarray(np.roll(COLOUR, index)).save(folder / f"{index}.png")
     deep(folder, "colour 16 png")
 
-    def run(name: str, *more: str, check: bool = True, **options: object):  # noqa: ANN202
+    def run(name: str, *more: str, check: bool = True, **options: object):
         text = "".join(f", {key}: {value}" for key, value in options.items())
         (project / "params.yaml").write_text(VALIDATED.format(path=folder, more=text))
         command(project, "memo", "expand")
