@@ -50,7 +50,7 @@ class DeduplicateSpec(Mitigation):
         return Duplicates(data.given_values, self.distance).without
 
     def facts(self, models: ScoredModels) -> dict[str, Any]:
-        """Numbers of copies of earlier observations, and of those that training on all leaves out."""
+        """Numbers of copies of earlier observations, and of those left out of training on all."""
         everything = np.arange(len(models.data))
         duplicates = Duplicates(models.data.given_values, self.distance)
         return {
