@@ -468,3 +468,38 @@ def test_validate_says_what_prepare_would_refuse_and_prepare_what_it_did(tmp_pat
     assert refused.returncode == 2
     assert "small.png is of 4 x 4 pixels, but 0.png of 6 x 9; give a `size`" in refused.stderr
     assert run("validate", size=4).returncode == 0
+
+
+def damaged_files() -> dict[str, bytes]:
+    """Files that have been damaged so that Pillow raises other exceptions than OSError."""
+    whole = {}
+    for form in ("TIFF", "PNG", "JPEG", "GIF", "BMP", "PPM", "WEBP"):
+        stored = BytesIO()
+        Image.fromarray(COLOUR).save(stored, form)
+        whole[form] = stored.getvalue()
+    stream = np.random.default_rng(6)
+    found = {}
+    for form, content in whole.items():
+        for index in range(40):
+            changed = bytearray(content)
+            for _ in range(1 + index % 4):
+                changed[stream.integers(min(len(changed), 200))] = stream.integers(256)
+            found[f"{form}{index:02d}"] = bytes(changed)
+        found[f"{form}-cut"] = content[: len(content) // 2]
+    return found | {
+        "empty": b"",
+        "TIFF-no-size": whole["TIFF"].replace(b"\x00\x01\x04\x00", b"\x07\x01\x04\x00"),
+    }
+
+
+def test_damaged_files_of_any_format_are_skipped_with_a_reason(tmp_path: Path) -> None:
+    for name, content in damaged_files().items():
+        (tmp_path / f"{name}.png").write_bytes(content)
+    for index in range(3):
+        Image.fromarray(np.roll(COLOUR, index)).save(tmp_path / f"whole{index}.bmp")
+    data = prepare_dataset(spec(tmp_path, size=4, unreadable="skip"))
+    assert set(data.observations["id"]) >= {f"whole{index}.bmp" for index in range(3)}
+    refused = data.facts["unreadable"]
+    assert len(refused) > 50
+    assert all(re.match(r"is |has |cannot ", reason) for reason in refused.values())
+    assert refused["empty.png"].startswith("is no image by its first bytes")

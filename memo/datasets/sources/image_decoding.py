@@ -9,6 +9,7 @@ import re
 import struct
 import threading
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,11 +60,16 @@ BROKEN = (
     SyntaxError,
     ValueError,
     EOFError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
     struct.error,
+    zlib.error,
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
-"""Exceptions that Pillow raises at damaged files, and at those that are too large."""
+"""Exceptions that Pillow raises at damaged files, as found by damaging some, and at those that are
+too large."""
 
 SUFFIXES = {
     ".bmp": "BMP",
@@ -131,9 +137,12 @@ _budget = _Budget(IN_FLIGHT)
 def bombs_refused() -> Iterator[None]:
     """Have images of more than Pillow's `Image.MAX_IMAGE_PIXELS` refused before they are decoded.
 
-    Filters of warnings are those of the whole process: this is for the thread that starts others.
+    Pillow's warnings about metadata that it passes over, thousands of them in some folders, are not
+    shown. Filters of warnings are those of the whole process: this is for the thread that starts
+    others.
     """
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
 
