@@ -224,8 +224,11 @@ def test_palettes_few_bits_and_grey_among_colours_are_their_colours(tmp_path: Pa
     few.save(tmp_path / "a.png")
     found, _ = read(tmp_path)
     np.testing.assert_array_equal(found, np.asarray(few.convert("RGB")))
-    (tmp_path / "a.png").write_bytes(png(2, 0, [b"\x1b"] * 4, 4))
+    Image.fromarray(GREY).convert("RGB").quantize(16).save(tmp_path / "a.png")
+    assert survey_image_folder(tmp_path).channels == 3  # the other image is red
     (tmp_path / "zz.png").unlink()
+    assert survey_image_folder(tmp_path).channels == 1
+    (tmp_path / "a.png").write_bytes(png(2, 0, [b"\x1b"] * 4, 4))
     found, notes = read(tmp_path)
     np.testing.assert_array_equal(found[0, :, 0], [0, 85, 170, 255])
     assert said(notes, "images grey, in a data set of colours: 1")

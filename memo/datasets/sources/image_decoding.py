@@ -41,10 +41,15 @@ MODES = frozenset(["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX
 
 BITS = 8
 OPAQUE = 255
+COLOURS = 256
+"""Most colours of a palette."""
 QUARTER_TURN = 5
 """EXIF orientation from which on height and width change places."""
 BITS_PER_SAMPLE = 258
 """TIFF's tag."""
+
+BAND = 256
+"""Lines of a picture that are laid on a background at a time."""
 
 LARGE = 2**22
 """Pixels from which on a JPEG may be decoded at a reduced scale."""
@@ -195,10 +200,11 @@ def decode(path: Path, spec: ImagesSpec, channels: int, background: str, most: i
         reduced = _drafted(image, spec)
         with _budget.taken(image.width * image.height):
             rules = [*_rules_of_header(image, path, channels), *["reduced"] * reduced]
-            upright = ImageOps.exif_transpose(image)
-            flat = _flattened(upright, background)
-            rules += ["flattened"] * (flat is not upright)
-            shaped = reshaped(flat.convert("L" if channels == 1 else "RGB"), spec)
+            ImageOps.exif_transpose(image, in_place=True)
+            flat = _flattened(image, background)
+            rules += ["flattened"] * (flat is not image)
+            mode = "L" if channels == 1 else "RGB"
+            shaped = reshaped(flat if flat.mode == mode else flat.convert(mode), spec)
             return Decoded(as_levels(shaped), rules)
 
 
@@ -222,8 +228,10 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 
 def is_grey(image: Image.Image) -> bool:
     """True for a grey picture, also by the colours of its palette."""
-    if image.mode in ("P", "PA") and image.palette is not None:
-        colours = np.asarray(image.convert("RGBA").convert("RGB")).reshape(-1, 3)
+    if image.mode == "P":
+        used = [place for _, place in image.getcolors(COLOURS) or []]
+        palette = np.array(image.getpalette("RGB")).reshape(-1, 3)
+        colours = palette[[place for place in used if place < len(palette)]]
         return bool((colours == colours[:, :1]).all())
     return image.mode in ("1", "L", "LA")
 
@@ -319,11 +327,18 @@ def _rules_of_header(image: Image.Image, path: Path, channels: int) -> list[str]
 
 
 def _flattened(image: Image.Image, background: str) -> Image.Image:
-    """Lay a picture on a background; the picture itself where all of it is opaque."""
+    """Lay a picture on a background; the picture itself where all of it is opaque.
+
+    It is done in bands, since each step takes a copy.
+    """
     if not image.has_transparency_data:
         return image
-    whole = image.convert("RGBA")
-    if whole.getchannel("A").getextrema()[0] == OPAQUE:
-        return image
-    below = Image.new("RGBA", whole.size, background)
-    return Image.alpha_composite(below, whole).convert("RGB")
+    flat = Image.new("RGB", image.size)
+    opaque = True
+    for top in range(0, image.height, BAND):
+        box = (0, top, image.width, min(top + BAND, image.height))
+        band = image.crop(box).convert("RGBA")
+        opaque = opaque and band.getchannel("A").getextrema()[0] == OPAQUE
+        below = Image.new("RGBA", band.size, background)
+        flat.paste(Image.alpha_composite(below, band).convert("RGB"), box)
+    return image if opaque else flat
