@@ -41,8 +41,6 @@ MODES = frozenset(["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX
 
 BITS = 8
 OPAQUE = 255
-COLOURS = 256
-"""Most colours of a palette."""
 QUARTER_TURN = 5
 """EXIF orientation from which on height and width change places."""
 BITS_PER_SAMPLE = 258
@@ -229,9 +227,9 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 def is_grey(image: Image.Image) -> bool:
     """True for a grey picture, also by the colours of its palette."""
     if image.mode == "P":
-        used = [place for _, place in image.getcolors(COLOURS) or []]
         palette = np.array(image.getpalette("RGB")).reshape(-1, 3)
-        colours = palette[[place for place in used if place < len(palette)]]
+        used = np.flatnonzero(image.histogram())
+        colours = palette[used[used < len(palette)]]
         return bool((colours == colours[:, :1]).all())
     return image.mode in ("1", "L", "LA")
 
