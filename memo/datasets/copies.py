@@ -95,17 +95,6 @@ def with_copies(data: Prepared) -> Prepared:
     return replace(data, facts=data.facts | {"copies": facts, "notes": notes})
 
 
-def copies_in_words(facts: dict[str, Any]) -> str | None:
-    """The line about copies among the facts of a data set; None where they were not counted."""
-    notes = facts.get("notes")
-    if not isinstance(notes, list):  # of an earlier memo
-        return None
-    return next((str(note) for note in notes if str(note).startswith(COPIES)), None)
-
-
-COPIES = "copies: "
-
-
 def _in_words(facts: dict[str, Any], n: int, fraction: float) -> str:
     exact = f"{facts['exact']:,} of {n:,} observations are exact copies of earlier ones"
     if facts["examples"]:
@@ -114,7 +103,7 @@ def _in_words(facts: dict[str, Any], n: int, fraction: float) -> str:
     if facts["with_another_label"]:
         exact += f", {facts['with_another_label']:,} of them under another label"
     near = f"{'' if facts['all_compared'] else 'at least '}{facts['near']:,} more nearly are"
-    return f"{COPIES}{exact}; {near} (within {100 * fraction:g}% of the median distance)"
+    return f"copies: {exact}; {near} (within {100 * fraction:g}% of the median distance)"
 
 
 def _median_distance(rows: Rows) -> float:
