@@ -205,7 +205,8 @@ def test_of_a_cameras_mpo_file_the_first_picture_is_read_and_that_is_said(tmp_pa
     data = prepare_dataset(spec(tmp_path))
     np.testing.assert_array_equal(data.scored[0], data.scored[1])
     assert said(
-        data.facts["notes"], "images MPO of several pictures, of which the first is read: 1"
+        data.facts["notes"],
+        "images in MPO files of several pictures, of which the first is read: 1",
     )
     assert not said(data.facts["notes"], "of another format")
 
@@ -319,7 +320,7 @@ def test_large_jpegs_are_decoded_at_a_reduced_scale_to_almost_the_same(tmp_path:
     smooth.save(tmp_path / "a.jpg", quality=95)
     smooth.save(tmp_path / "b.png")
     data = prepare_dataset(spec(tmp_path, size=16))
-    assert said(data.facts["notes"], "images large JPEG, decoded at a reduced scale: 1")
+    assert said(data.facts["notes"], "images in large JPEG files, decoded at a reduced scale: 1")
     difference = data.scored[0].astype(float) - data.scored[1]
     assert np.sqrt(np.square(difference).mean()) < 2
 
@@ -451,26 +452,39 @@ def test_validate_says_what_prepare_would_refuse_and_prepare_what_it_did(tmp_pat
         Image.fromarray(np.roll(COLOUR, index)).save(folder / f"{index}.png")
     deep(folder, "colour 16 png")
 
-    def run(name: str, *more: str, check: bool = True, **options: object):  # noqa: ANN202
+    def write(**options: object) -> None:
         text = "".join(f", {key}: {value}" for key, value in options.items())
         (project / "params.yaml").write_text(VALIDATED.format(path=folder, more=text))
-        command(project, "memo", "expand")
-        return command(project, "memo", name, *more, check=check)
 
-    refused = run("validate", check=False)
+    write()
+    command(project, "memo", "expand")
+    refused = command(project, "memo", "validate", check=False)
     assert refused.returncode == 2
     assert "a.png has more than 8 bits a channel; save it with 8" in refused.stderr
     assert "Traceback" not in refused.stderr
-    assert run("validate", unreadable="skip").returncode == 0
-    said = run("prepare", "pictures", unreadable="skip", limit=3).stdout
+    write(unreadable="skip", limit=3)
+    said = command(project, "memo", "prepare", "pictures").stdout
     assert "read: 3 of 5 image files, with 0 labels" in said
     assert "limit: 3 of 5, drawn at random from seed 0" in said
-    Image.fromarray(np.zeros((4, 4), np.uint8)).save(folder / "small.png")
-    (folder / "a.png").unlink()
-    refused = run("validate", check=False)
-    assert refused.returncode == 2
-    assert "small.png is of 4 x 4 pixels, but 0.png of 6 x 9; give a `size`" in refused.stderr
-    assert run("validate", size=4).returncode == 0
+
+
+def test_images_of_two_sizes_are_refused_from_their_headers(tmp_path: Path) -> None:
+    for index in range(3):
+        Image.fromarray(np.roll(COLOUR, index)).save(tmp_path / f"{index}.png")
+    turned = Image.fromarray(COLOUR.swapaxes(0, 1))
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    turned.save(tmp_path / "turned.png", exif=exif)
+    look_at_source(spec(tmp_path))
+    assert len(prepare_dataset(spec(tmp_path))) == 4
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "small.png")
+    with pytest.raises(
+        DataError, match=r"small\.png is of 4 x 4 pixels, but 0\.png of 6 x 9; give"
+    ):
+        look_at_source(spec(tmp_path))
+    look_at_source(spec(tmp_path, size=4))
+    with pytest.raises(DataError, match="small.* is too small: crop 5 is larger than 4 x 4"):
+        look_at_source(spec(tmp_path, crop=5))
 
 
 def damaged_files() -> dict[str, bytes]:

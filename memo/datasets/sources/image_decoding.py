@@ -27,11 +27,11 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 RULES = {
     "turned": "turned upright, as EXIF says",
     "flattened": "transparent, laid on {background}",
-    "first": "MPO of several pictures, of which the first is read",
+    "first": "in MPO files of several pictures, of which the first is read",
     "profile": "with a colour profile that is not applied",
     "coloured": "grey, in a data set of colours",
     "greyed": "coloured, turned to grey",
-    "reduced": "large JPEG, decoded at a reduced scale",
+    "reduced": "in large JPEG files, decoded at a reduced scale",
     "misnamed": "of another format than the name says",
 }
 """What was done to an image, in words for several of them."""
