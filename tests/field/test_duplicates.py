@@ -190,3 +190,17 @@ def test_without_duplicates_the_page_says_that_nothing_changes() -> None:
     )  # fmt: skip
     assert title == "Duplicates"
     assert words.startswith("None of 7 observations duplicates another: models are what they are")
+
+
+def test_near_copies_among_many_neighbours_are_found_too() -> None:
+    """Noise in 200 dimensions, of which 12 show almost nothing: the screen lets all pairs pass."""
+    stream = np.random.default_rng(7)
+    values = stream.normal(size=(400, 1, 20, 10)).astype(np.float32)
+    values[390:] = values[:10] + 0.01 * stream.normal(size=(10, 1, 20, 10))
+    values[200:, ..., 0] *= 30  # two scales, so that the radius is wide for the first half
+    copies = find_copies(prepare_array(values, None, None))
+    apart = np.linalg.norm(
+        (values[:, None].astype(float) - values[None]).reshape(400, 400, -1), axis=-1
+    )
+    assert copies.near == np.tril(apart <= copies.radius, -1).any(1).sum()
+    assert copies.all_compared
