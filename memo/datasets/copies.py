@@ -23,8 +23,8 @@ SAMPLED, DIRECTIONS = 500, 12
 MOST_PAIRS, MOST_NUMBERS = 2_000_000, 500_000_000
 """Most pairs that are compared after the screening, and most numbers in them."""
 
-NEAREST = 6
-"""Neighbours with which each is compared where all pairs would be too many."""
+NEAREST, MOST_UNSURE = 6, 2000
+"""Neighbours with which each is compared first; most that are compared with all others then."""
 
 EXAMPLES = 10
 
@@ -69,9 +69,8 @@ def find_copies(data: Prepared) -> Copies:
     fraction = NEAR_IMAGES if len(data.shape) == 3 else NEAR_OTHERS
     distinct = np.flatnonzero(first == np.arange(len(first)))
     radius = fraction * _median_distance(rows)
-    pairs, all_compared = _screened(rows, distinct, radius)
-    near = np.unique(pairs[_distances(rows, pairs) <= radius, 1])
-    return Copies(first, len(near), all_compared, radius, fraction)
+    near, all_compared = _near(rows, distinct, radius)
+    return Copies(first, near, all_compared, radius, fraction)
 
 
 def with_copies(data: Prepared) -> Prepared:
@@ -95,17 +94,6 @@ def with_copies(data: Prepared) -> Prepared:
     return replace(data, facts=data.facts | {"copies": facts, "notes": notes})
 
 
-def copies_in_words(facts: dict[str, Any]) -> str | None:
-    """The line about copies among the facts of a data set; None where they were not counted."""
-    notes = facts.get("notes")
-    if not isinstance(notes, list):  # of an earlier memo
-        return None
-    return next((str(note) for note in notes if str(note).startswith(COPIES)), None)
-
-
-COPIES = "copies: "
-
-
 def _in_words(facts: dict[str, Any], n: int, fraction: float) -> str:
     exact = f"{facts['exact']:,} of {n:,} observations are exact copies of earlier ones"
     if facts["examples"]:
@@ -114,7 +102,7 @@ def _in_words(facts: dict[str, Any], n: int, fraction: float) -> str:
     if facts["with_another_label"]:
         exact += f", {facts['with_another_label']:,} of them under another label"
     near = f"{'' if facts['all_compared'] else 'at least '}{facts['near']:,} more nearly are"
-    return f"{COPIES}{exact}; {near} (within {100 * fraction:g}% of the median distance)"
+    return f"copies: {exact}; {near} (within {100 * fraction:g}% of the median distance)"
 
 
 def _median_distance(rows: Rows) -> float:
@@ -134,29 +122,42 @@ def _distances(rows: Rows, pairs: Pairs) -> NDArray[np.float64]:
     return found
 
 
-def _screened(rows: Rows, among: NDArray[np.int64], radius: float) -> tuple[Pairs, bool]:
-    """Pairs that may be within a radius: those whose projections are.
+def _near(rows: Rows, among: NDArray[np.int64], radius: float) -> tuple[int, bool]:
+    """Count those that have one of lower index within a radius.
 
     Returns:
-        Pairs i < j, (pairs, 2), and False where others may be within the radius too.
+        The number, and False where there may be more, since not all pairs were compared.
     """
     from scipy.spatial import KDTree  # noqa: PLC0415 -- slow to import, for `prepare` alone
 
-    nothing = np.empty((0, 2), np.int64)
     if radius == 0 or len(among) < 2:
-        return nothing, True
+        return 0, True
     points = _projected(rows, among)
     reach = radius * (1 + 1e-6) + 1e-12 * float(np.abs(points).max())
-    tree = KDTree(points)
     most = min(MOST_PAIRS, MOST_NUMBERS // int(np.prod(rows.shape[1:])))
-    if (tree.count_neighbors(tree, reach) - len(among)) // 2 <= most:
-        pairs = tree.query_pairs(reach, output_type="ndarray").reshape(-1, 2)
-        return among[np.sort(pairs, axis=1)].astype(np.int64), True
-    asked = min(len(among), max(1, most // NEAREST))
-    _, near = tree.query(points[:asked], k=min(NEAREST + 1, len(among)), distance_upper_bound=reach)
-    one, place = np.nonzero((near < len(among)) & (near != np.arange(asked)[:, None]))
-    pairs = np.unique(np.sort(np.column_stack([one, near[one, place]]), axis=1), axis=0)
-    return among[pairs].astype(np.int64), False
+    tree = KDTree(points)
+    asked = min(NEAREST + 1, len(among))
+    _, found = tree.query(points, k=asked, distance_upper_bound=reach)
+    one, place = np.nonzero(found < len(among))
+    pairs = np.column_stack([found[one, place], one])
+    pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+    compared = pairs[:most]
+    near = np.zeros(len(among), bool)
+    near[compared[_distances(rows, among[compared]) <= radius, 1]] = True
+    # some may have more neighbours than were asked for; where none was near, all are compared
+    unsure = np.flatnonzero((found < len(among)).all(1) & ~near)[
+        : len(among) * (asked < len(among))
+    ]
+    complete = len(pairs) <= most and len(unsure) <= MOST_UNSURE
+    if complete and len(unsure):
+        counts = tree.query_ball_point(points[unsure], reach, return_length=True)
+        complete = int(np.sum(counts)) <= most
+    if complete and len(unsure):
+        every = tree.query_ball_point(points[unsure], reach)
+        listed = [(i, j) for j, of in zip(unsure, every, strict=True) for i in of if i < j]
+        pairs = np.array(listed, np.int64).reshape(-1, 2)
+        near[pairs[_distances(rows, among[pairs]) <= radius, 1]] = True
+    return int(near.sum()), complete
 
 
 def _projected(rows: Rows, among: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -217,7 +217,7 @@ def _require_sound(prepared: Prepared) -> None:
         raise DataError(f"no observations have the shape {shape[1:]} and white {prepared.white}")
     for rows in (prepared.intensities, prepared.given):
         if rows is not None and rows.shape != shape:
-            raise DataError("intensities and values do not fit each other")
+            raise DataError("values as given, or intensities, do not fit those that are scored")
     if jacobian is not None and not (
         jacobian.shape == (n,) and jacobian.dtype == np.float64 and np.isfinite(jacobian).all()
     ):

@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from memo.datasets.copies import COPIES, copies_in_words
 from memo.datasets.pictures import pictures
 from memo.experiments.experiment import Experiment
 from memo.experiments.record_contents import column_facts, record_data
@@ -164,7 +163,7 @@ def _facts(experiment: Experiment) -> dict[str, str]:
     )
     return {
         "Data set": f"{spec.dataset}: {what} ({data.facts.get('source', '')})",
-        **_copies(data.facts),
+        **_notes(data.facts),
         **column_facts(experiment),
         "Model": _settings(spec.model),
         "Training": _settings(spec.training),
@@ -176,9 +175,20 @@ def _facts(experiment: Experiment) -> dict[str, str]:
     }
 
 
-def _copies(facts: dict[str, Any]) -> dict[str, str]:
-    words = copies_in_words(facts)
-    return {} if words is None else {"Copies": words.removeprefix(COPIES)}
+NOTES = {"limit: ": "Limit", "copies: ": "Copies"}
+"""Starts of those lines that `prepare` says which a page shows too, and their titles there."""
+
+
+def _notes(facts: dict[str, Any]) -> dict[str, str]:
+    notes = facts.get("notes")
+    if not isinstance(notes, list):  # an earlier memo has prepared the data
+        return {}
+    return {
+        title: str(note).removeprefix(start)
+        for start, title in NOTES.items()
+        for note in notes
+        if str(note).startswith(start)
+    }
 
 
 def _own_draws(experiment: Experiment) -> str:

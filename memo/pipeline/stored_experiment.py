@@ -221,10 +221,11 @@ def load_experiment(project: ProjectSpec, layout: Layout, name: str) -> StoredEx
     spec = with_source(project, layout, select_experiment(project, name))
     data, data_hash = read_prepared(layout, spec.dataset)
     if "copies" not in data.facts and any(m.kind == "deduplicate" for m in spec.mitigations):
+        stage = "prepare-files" if spec.dataset in project.files else "prepare"
         raise ArtifactError(
             f"{layout.prepared(spec.dataset)}: was prepared by an earlier memo, without the values "
             "that `deduplicate` compares; run: dvc repro --force --single-item "
-            f"prepare@{spec.dataset}"
+            f"{stage}@{spec.dataset}"
         )
     planned = plan_experiment(name, with_removal(spec, layout, data_hash), data, data_hash)
     own = {part.name: getattr(planned, part.name) for part in fields(Experiment)}

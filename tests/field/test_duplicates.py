@@ -3,14 +3,17 @@
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
 import memo
 from memo.datasets.arrays import prepare_array
 from memo.datasets.copies import find_copies, first_copies
+from memo.datasets.prepared import DataError, content_hash, restored, stored
 from memo.datasets.registry import prepare_dataset
 from memo.design.duplicates import Duplicates
+from memo.mitigations.data.deduplicate import DeduplicateSpec
 from memo.spec.dataset_specs import ImageFolderSpec, SyntheticSpec, TableSpec
 from tests.conftest import command
 from tests.in_process import load, scored_experiments
@@ -153,7 +156,7 @@ def test_data_that_an_earlier_memo_prepared_are_refused_with_the_cure(
         load(project, "fewer")
 
 
-def test_the_librarys_page_counts_duplicates() -> None:
+def test_the_librarys_page_counts_duplicates(tmp_path: Path) -> None:
     stream = np.random.default_rng(4)
     values = np.repeat(stream.normal(size=(30, 2)), 2, axis=0)
     measured = memo.measure(
@@ -161,3 +164,43 @@ def test_the_librarys_page_counts_duplicates() -> None:
         design={"kind": "subsets", "fraction": 0.5, "models": 20}, workers=1,
     )  # fmt: skip
     assert measured.facts["left_out_as_duplicates"] == "30"
+    measured.report(tmp_path / "report")
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "30 of 60 observations are exact copies of earlier ones (1 of 0, ...)" in page
+    assert "The full model is trained on 30, without 30 duplicates" in page
+
+
+def test_values_as_given_are_kept_in_files_and_are_part_of_the_hash(folder: Path) -> None:
+    data = prepare_dataset(ImageFolderSpec(kind="image-folder", path=str(folder), channels=1))
+    arrays, form = stored(data)
+    again = restored(arrays, form, data.observations, data.facts)
+    np.testing.assert_array_equal(again.given_values[:], data.given_values[:])
+    changed = arrays["given"].copy()
+    changed[0, 0, 0, 0] ^= 1
+    other = restored(arrays | {"given": changed}, form, data.observations, data.facts)
+    assert content_hash(again) == content_hash(data) != content_hash(other)
+    with pytest.raises(DataError, match="do not fit those that are scored"):
+        restored(arrays | {"given": changed[1:]}, form, data.observations, data.facts)
+
+
+def test_without_duplicates_the_page_says_that_nothing_changes() -> None:
+    title, words = DeduplicateSpec.paragraph(
+        {"exact_duplicates": 0, "left_out_as_duplicates": 0}, pl.DataFrame({"index": range(7)}),
+        density=True,
+    )  # fmt: skip
+    assert title == "Duplicates"
+    assert words.startswith("None of 7 observations duplicates another: models are what they are")
+
+
+def test_near_copies_among_many_neighbours_are_found_too() -> None:
+    """Noise in 200 dimensions, of which 12 show almost nothing: the screen lets all pairs pass."""
+    stream = np.random.default_rng(7)
+    values = stream.normal(size=(400, 1, 20, 10)).astype(np.float32)
+    values[390:] = values[:10] + 0.01 * stream.normal(size=(10, 1, 20, 10))
+    values[200:, ..., 0] *= 30  # two scales, so that the radius is wide for the first half
+    copies = find_copies(prepare_array(values, None, None))
+    apart = np.linalg.norm(
+        (values[:, None].astype(float) - values[None]).reshape(400, 400, -1), axis=-1
+    )
+    assert copies.near == np.tril(apart <= copies.radius, -1).any(1).sum()
+    assert copies.all_compared

@@ -205,7 +205,8 @@ def test_of_a_cameras_mpo_file_the_first_picture_is_read_and_that_is_said(tmp_pa
     data = prepare_dataset(spec(tmp_path))
     np.testing.assert_array_equal(data.scored[0], data.scored[1])
     assert said(
-        data.facts["notes"], "images MPO of several pictures, of which the first is read: 1"
+        data.facts["notes"],
+        "images in MPO files of several pictures, of which the first is read: 1",
     )
     assert not said(data.facts["notes"], "of another format")
 
@@ -224,8 +225,11 @@ def test_palettes_few_bits_and_grey_among_colours_are_their_colours(tmp_path: Pa
     few.save(tmp_path / "a.png")
     found, _ = read(tmp_path)
     np.testing.assert_array_equal(found, np.asarray(few.convert("RGB")))
-    (tmp_path / "a.png").write_bytes(png(2, 0, [b"\x1b"] * 4, 4))
+    Image.fromarray(GREY).convert("RGB").quantize(16).save(tmp_path / "a.png")
+    assert survey_image_folder(tmp_path).channels == 3  # the other image is red
     (tmp_path / "zz.png").unlink()
+    assert survey_image_folder(tmp_path).channels == 1
+    (tmp_path / "a.png").write_bytes(png(2, 0, [b"\x1b"] * 4, 4))
     found, notes = read(tmp_path)
     np.testing.assert_array_equal(found[0, :, 0], [0, 85, 170, 255])
     assert said(notes, "images grey, in a data set of colours: 1")
@@ -316,7 +320,7 @@ def test_large_jpegs_are_decoded_at_a_reduced_scale_to_almost_the_same(tmp_path:
     smooth.save(tmp_path / "a.jpg", quality=95)
     smooth.save(tmp_path / "b.png")
     data = prepare_dataset(spec(tmp_path, size=16))
-    assert said(data.facts["notes"], "images large JPEG, decoded at a reduced scale: 1")
+    assert said(data.facts["notes"], "images in large JPEG files, decoded at a reduced scale: 1")
     difference = data.scored[0].astype(float) - data.scored[1]
     assert np.sqrt(np.square(difference).mean()) < 2
 
@@ -448,23 +452,71 @@ def test_validate_says_what_prepare_would_refuse_and_prepare_what_it_did(tmp_pat
         Image.fromarray(np.roll(COLOUR, index)).save(folder / f"{index}.png")
     deep(folder, "colour 16 png")
 
-    def run(name: str, *more: str, check: bool = True, **options: object):
+    def write(**options: object) -> None:
         text = "".join(f", {key}: {value}" for key, value in options.items())
         (project / "params.yaml").write_text(VALIDATED.format(path=folder, more=text))
-        command(project, "memo", "expand")
-        return command(project, "memo", name, *more, check=check)
 
-    refused = run("validate", check=False)
+    write()
+    command(project, "memo", "expand")
+    refused = command(project, "memo", "validate", check=False)
     assert refused.returncode == 2
     assert "a.png has more than 8 bits a channel; save it with 8" in refused.stderr
     assert "Traceback" not in refused.stderr
-    assert run("validate", unreadable="skip").returncode == 0
-    said = run("prepare", "pictures", unreadable="skip", limit=3).stdout
+    write(unreadable="skip", limit=3)
+    said = command(project, "memo", "prepare", "pictures").stdout
     assert "read: 3 of 5 image files, with 0 labels" in said
     assert "limit: 3 of 5, drawn at random from seed 0" in said
-    Image.fromarray(np.zeros((4, 4), np.uint8)).save(folder / "small.png")
-    (folder / "a.png").unlink()
-    refused = run("validate", check=False)
-    assert refused.returncode == 2
-    assert "small.png is of 4 x 4 pixels, but 0.png of 6 x 9; give a `size`" in refused.stderr
-    assert run("validate", size=4).returncode == 0
+
+
+def test_images_of_two_sizes_are_refused_from_their_headers(tmp_path: Path) -> None:
+    for index in range(3):
+        Image.fromarray(np.roll(COLOUR, index)).save(tmp_path / f"{index}.png")
+    turned = Image.fromarray(COLOUR.swapaxes(0, 1))
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    turned.save(tmp_path / "turned.png", exif=exif)
+    look_at_source(spec(tmp_path))
+    assert len(prepare_dataset(spec(tmp_path))) == 4
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "small.png")
+    with pytest.raises(
+        DataError, match=r"small\.png is of 4 x 4 pixels, but 0\.png of 6 x 9; give"
+    ):
+        look_at_source(spec(tmp_path))
+    look_at_source(spec(tmp_path, size=4))
+    with pytest.raises(DataError, match="small.* is too small: crop 5 is larger than 4 x 4"):
+        look_at_source(spec(tmp_path, crop=5))
+
+
+def damaged_files() -> dict[str, bytes]:
+    """Files that have been damaged so that Pillow raises other exceptions than OSError."""
+    whole = {}
+    for form in ("TIFF", "PNG", "JPEG", "GIF", "BMP", "PPM", "WEBP"):
+        stored = BytesIO()
+        Image.fromarray(COLOUR).save(stored, form)
+        whole[form] = stored.getvalue()
+    stream = np.random.default_rng(6)
+    found = {}
+    for form, content in whole.items():
+        for index in range(40):
+            changed = bytearray(content)
+            for _ in range(1 + index % 4):
+                changed[stream.integers(min(len(changed), 200))] = stream.integers(256)
+            found[f"{form}{index:02d}"] = bytes(changed)
+        found[f"{form}-cut"] = content[: len(content) // 2]
+    return found | {
+        "empty": b"",
+        "TIFF-no-size": whole["TIFF"].replace(b"\x00\x01\x04\x00", b"\x07\x01\x04\x00"),
+    }
+
+
+def test_damaged_files_of_any_format_are_skipped_with_a_reason(tmp_path: Path) -> None:
+    for name, content in damaged_files().items():
+        (tmp_path / f"{name}.png").write_bytes(content)
+    for index in range(3):
+        Image.fromarray(np.roll(COLOUR, index)).save(tmp_path / f"whole{index}.bmp")
+    data = prepare_dataset(spec(tmp_path, size=4, unreadable="skip"))
+    assert set(data.observations["id"]) >= {f"whole{index}.bmp" for index in range(3)}
+    refused = data.facts["unreadable"]
+    assert len(refused) > 50
+    assert all(re.match(r"is |has |cannot ", reason) for reason in refused.values())
+    assert refused["empty.png"].startswith("is no image by its first bytes")

@@ -9,6 +9,7 @@ import re
 import struct
 import threading
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,11 +27,11 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 RULES = {
     "turned": "turned upright, as EXIF says",
     "flattened": "transparent, laid on {background}",
-    "first": "MPO of several pictures, of which the first is read",
+    "first": "in MPO files of several pictures, of which the first is read",
     "profile": "with a colour profile that is not applied",
     "coloured": "grey, in a data set of colours",
     "greyed": "coloured, turned to grey",
-    "reduced": "large JPEG, decoded at a reduced scale",
+    "reduced": "in large JPEG files, decoded at a reduced scale",
     "misnamed": "of another format than the name says",
 }
 """What was done to an image, in words for several of them."""
@@ -44,6 +45,9 @@ QUARTER_TURN = 5
 """EXIF orientation from which on height and width change places."""
 BITS_PER_SAMPLE = 258
 """TIFF's tag."""
+
+BAND = 256
+"""Lines of a picture that are laid on a background at a time."""
 
 LARGE = 2**22
 """Pixels from which on a JPEG may be decoded at a reduced scale."""
@@ -59,11 +63,16 @@ BROKEN = (
     SyntaxError,
     ValueError,
     EOFError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
     struct.error,
+    zlib.error,
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
-"""Exceptions that Pillow raises at damaged files, and at those that are too large."""
+"""Exceptions that Pillow raises at damaged files, as found by damaging some, and at those that are
+too large."""
 
 SUFFIXES = {
     ".bmp": "BMP",
@@ -131,9 +140,12 @@ _budget = _Budget(IN_FLIGHT)
 def bombs_refused() -> Iterator[None]:
     """Have images of more than Pillow's `Image.MAX_IMAGE_PIXELS` refused before they are decoded.
 
-    Filters of warnings are those of the whole process: this is for the thread that starts others.
+    Pillow's warnings about metadata that it passes over, thousands of them in some folders, are not
+    shown. Filters of warnings are those of the whole process: this is for the thread that starts
+    others.
     """
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
 
@@ -186,10 +198,11 @@ def decode(path: Path, spec: ImagesSpec, channels: int, background: str, most: i
         reduced = _drafted(image, spec)
         with _budget.taken(image.width * image.height):
             rules = [*_rules_of_header(image, path, channels), *["reduced"] * reduced]
-            upright = ImageOps.exif_transpose(image)
-            flat = _flattened(upright, background)
-            rules += ["flattened"] * (flat is not upright)
-            shaped = reshaped(flat.convert("L" if channels == 1 else "RGB"), spec)
+            ImageOps.exif_transpose(image, in_place=True)
+            flat = _flattened(image, background)
+            rules += ["flattened"] * (flat is not image)
+            mode = "L" if channels == 1 else "RGB"
+            shaped = reshaped(flat if flat.mode == mode else flat.convert(mode), spec)
             return Decoded(as_levels(shaped), rules)
 
 
@@ -213,8 +226,10 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 
 def is_grey(image: Image.Image) -> bool:
     """True for a grey picture, also by the colours of its palette."""
-    if image.mode in ("P", "PA") and image.palette is not None:
-        colours = np.asarray(image.convert("RGBA").convert("RGB")).reshape(-1, 3)
+    if image.mode == "P":
+        palette = np.array(image.getpalette("RGB")).reshape(-1, 3)
+        used = np.flatnonzero(image.histogram())
+        colours = palette[used[used < len(palette)]]
         return bool((colours == colours[:, :1]).all())
     return image.mode in ("1", "L", "LA")
 
@@ -310,11 +325,18 @@ def _rules_of_header(image: Image.Image, path: Path, channels: int) -> list[str]
 
 
 def _flattened(image: Image.Image, background: str) -> Image.Image:
-    """Lay a picture on a background; the picture itself where all of it is opaque."""
+    """Lay a picture on a background; the picture itself where all of it is opaque.
+
+    It is done in bands, since each step takes a copy.
+    """
     if not image.has_transparency_data:
         return image
-    whole = image.convert("RGBA")
-    if whole.getchannel("A").getextrema()[0] == OPAQUE:
-        return image
-    below = Image.new("RGBA", whole.size, background)
-    return Image.alpha_composite(below, whole).convert("RGB")
+    flat = Image.new("RGB", image.size)
+    opaque = True
+    for top in range(0, image.height, BAND):
+        box = (0, top, image.width, min(top + BAND, image.height))
+        band = image.crop(box).convert("RGBA")
+        opaque = opaque and band.getchannel("A").getextrema()[0] == OPAQUE
+        below = Image.new("RGBA", band.size, background)
+        flat.paste(Image.alpha_composite(below, band).convert("RGB"), box)
+    return image if opaque else flat

@@ -37,9 +37,8 @@ class ImageTree:
         kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in others[:NAMED])
         found = {
             f"links to images, which are read: {self.linked_files:,}": self.linked_files,
-            f"links to folders, whose images are read: {_some(self.linked_folders)}": (
-                self.linked_folders
-            ),
+            f"links to folders, whose images are read: {_some(self.linked_folders)}; DVC does not "
+            "notice changes behind them": self.linked_folders,
             "links to folders that are read under other names, not followed: "
             f"{_some(self.repeated_folders)}": self.repeated_folders,
             f"links that lead nowhere: {_some(self.broken_links)}": self.broken_links,
