@@ -155,6 +155,7 @@ def left_out_log_likelihood(
 
 def _exact(log_prob: Tensor, coarsest: float) -> LogLikelihood:
     value = log_prob.detach().to("cpu", torch.float64).numpy()
-    require_resolved(value, precision_of(log_prob), coarsest)
+    dtype = precision_of(log_prob) if math.isfinite(coarsest) else log_prob.dtype
+    require_resolved(value, dtype, coarsest)
     zeros = np.zeros_like(value)
     return LogLikelihood(value, zeros, zeros + 1, np.zeros(len(value), dtype=np.int64), zeros)

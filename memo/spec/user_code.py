@@ -115,7 +115,8 @@ def errors_of(code: Code | None, call: str | Callable[[], str] = "") -> Iterator
         lines = _own_lines(error, code)
         called = call if isinstance(call, str) else call()
         if not lines and called:
-            lines = [f"  memo called {called}; no line of yours is in the traceback"]
+            without = "; no line of yours is in the traceback" if code.sources else ""
+            lines = [f"  memo called {called}{without}"]
         if not lines:
             raise
         found = [f"{code.name}: {_summary(error)}{_advice(error)}", *lines]

@@ -15,7 +15,7 @@ from memo.models.protocols import (
     ObservationModel,
     is_latent_variable_model,
 )
-from memo.training.contract_trial import BOTH, EVAL, Problems, Trial
+from memo.training.contract_trial import BOTH, EVAL, Problems, Trial, Value
 
 REFITTED = 2
 """Observations without which a model is fitted again, to compare with its closed form."""
@@ -79,16 +79,16 @@ def density_problems(trial: Trial) -> Problems:
     """Require log p(x), or draws of it, to be a number for each observation."""
     model, x, noise = trial.model, trial.x, trial.noise
     modes = EVAL if isinstance(model, Fitted) else BOTH
+    values: dict[str, Value] = {}
     if isinstance(model, Density):
-        yield from trial.value_problems(
-            "log_prob", lambda own, rows: trial.call(own, "log_prob", x[rows]), modes=modes
-        )
+        values["log_prob"] = lambda own, rows: trial.call(own, "log_prob", x[rows])
     elif isinstance(model, Estimated) and not is_latent_variable_model(model):
-        yield from trial.value_problems(
-            "log_prob_draw",
-            lambda own, rows: trial.call(own, "log_prob_draw", x[rows], noise[rows]),
-            modes=modes,
+        values["log_prob_draw"] = lambda own, rows: trial.call(
+            own, "log_prob_draw", x[rows], noise[rows]
         )
+    for name, value in values.items():
+        wrong = list(trial.value_problems(name, value, modes=modes))
+        yield from wrong or trial.digit_problems(name, value)
     if isinstance(model, ClosedForm):
         yield from _closed_form_problems(trial)
 

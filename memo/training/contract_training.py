@@ -59,7 +59,16 @@ def copy_problems(trial: Trial) -> Problems:
 
 def initial_problems(trial: Trial) -> Problems:
     """Require finite initial weights that the seed decides, all of them trained."""
-    one, same = trial.model.state_dict(), trial.initial(0).state_dict()
+    other = trial.initial(0)
+    others = {id(tensor) for tensor in (*other.parameters(), *other.buffers())}
+    for name, tensor in (*trial.model.named_parameters(), *trial.model.named_buffers()):
+        if id(tensor) in others:
+            yield (
+                f"weights {name!r} are the same object in every model that is built: each fold "
+                "trains a model of its own, so that its layers must be made anew each time"
+            )
+            return
+    one, same = trial.model.state_dict(), other.state_dict()
     for name, tensor in one.items():
         if not torch.equal(tensor, same[name]):
             yield (

@@ -21,9 +21,6 @@ Problems: TypeAlias = Iterator[str]
 Value: TypeAlias = Callable[[Any, Tensor], Any]
 """From a model and indices of observations to a number, or several, for each of them."""
 
-LOG_DENSITIES = ("log_prob", "log_prob_draw", "leave_one_out_log_prob", "observation.log_prob")
-"""Functions whose values are log p, of which differences are taken."""
-
 EVAL, BOTH = (False,), (True, False)
 """Modes to try a function in, as `nn.Module.training` says them."""
 
@@ -152,6 +149,24 @@ class Trial:
                     f"{name}: draws from {library}'s global generator: results would not come again"
                 )
 
+    def digit_problems(self, name: str, value: Value) -> Problems:
+        """Require log p to have more digits than types of 16 bits have, whatever it returns.
+
+        Parameters are moved a little: those that are 0 or 1 at the start would make log p of whole
+        numbers a number of few digits.
+        """
+        model = self.copied(False)
+        stream = torch.Generator().manual_seed(2)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.01 * torch.rand(parameter.shape, generator=stream).to(parameter))
+        values = value(model, self.everything)
+        if is_short(precision_of(values)):
+            yield (
+                f"{name}: has no more digits than bfloat16 or float16, although it returns "
+                f"{values.dtype}: compute log p in float32 or float64, outside of autocast"
+            )
+
     def tensor_problems(self, name: str, value: object, *wanted: int) -> Problems:
         """Require a tensor of finite floating-point numbers of the wanted shape."""
         if not isinstance(value, Tensor):
@@ -160,11 +175,6 @@ class Trial:
             yield f"{name} returned shape {tuple(value.shape)}, must be {wanted}"
         elif value.dtype not in (torch.float32, torch.float64):
             yield f"{name} returned {value.dtype}, must be torch.float32 or torch.float64"
-        elif name in LOG_DENSITIES and is_short(precision_of(value)):
-            yield (
-                f"{name}: has no more digits than bfloat16 or float16, although it returns "
-                f"{value.dtype}: compute log p in float32 or float64, outside of autocast"
-            )
         elif not value.isfinite().all():
             wrong = int((~value.isfinite()).sum())
             yield f"{name}: {wrong} of {value.numel()} numbers are not finite"

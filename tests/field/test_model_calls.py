@@ -381,9 +381,12 @@ class WithGradients(torch.nn.Module):
         return self.mean + torch.randn(count, *self.mean.shape, generator=generator)
 
 
-class DrawsWithGradients(WithGradients):
+class DrawsWithGradients(torch.nn.Module):
     noise_features = 1
-    fit, log_prob = property(), property()  # neither is there
+
+    def __init__(self, shape):
+        super().__init__()
+        self.mean = torch.nn.Parameter(torch.zeros(shape))
 
     def loss(self, x, noise):
         return 0.5 * (x - self.mean).square().sum(1) + noise[:, 0]
@@ -431,6 +434,23 @@ class Own(nn.Module):
             own = own.replace("(x - self.mean)", "((x - self.mean) * self.log_std)")
         with pytest.raises(ContractError, match=f"{name}: leaves 'mean' with a gradient: assign"):
             check_contract(custom(tmp_path, own), normal_values(), [])
+
+
+def test_models_that_share_their_weights_are_refused() -> None:
+    """All folds would start from what `initialize` or `fit` made of the last one's data."""
+    one, layer = WithGradients((3,)), torch.nn.Linear(3, 2)
+
+    class Shares(torch.nn.Module):
+        def __init__(self, shape, net=layer):
+            super().__init__()
+            self.net = net
+
+        def log_prob(self, x):
+            return -self.net(x).square().sum(1)
+
+    for make, name in ((lambda shape: one, "mean"), (Shares, "net.weight")):
+        with pytest.raises(ContractError, match=f"weights '{name}' are the same object in every"):
+            memo.measure(normal_values().numpy(), make, training={"epochs": 1}, workers=1)
 
 
 def test_a_library_call_with_a_wrong_model_is_refused_at_once() -> None:

@@ -70,6 +70,27 @@ def test_log_p_of_equal_or_of_all_digits_is_accepted(tmp_path: Path) -> None:
         check_contract(custom(tmp_path, source), x, [])
 
 
+WHOLE = """\
+class Own(nn.Module):
+    def __init__(self, shape):
+        super().__init__()
+        self.mean = nn.Parameter(torch.zeros(shape))
+
+    def log_prob(self, x):
+        return -0.5 * (x - self.mean).square().sum(1)
+"""
+
+
+def test_whole_numbers_have_all_their_digits(tmp_path: Path) -> None:
+    """-0.5 times a whole number has few digits, while the weights are 0."""
+    whole = (normal_values(64, 40) > 0).float()
+    check_contract(custom(tmp_path, WHOLE), whole, [])
+    with pytest.raises(ContractError, match="no more digits than bfloat16"):
+        check_contract(
+            custom(tmp_path, WHOLE.replace(".sum(1)", ".sum(1).bfloat16().float()")), whole, []
+        )
+
+
 class Far(nn.Module):
     """A normal of fitted mean whose log p lies `far` away from zero."""
 
