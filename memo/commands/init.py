@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import resources
@@ -59,7 +60,7 @@ def init(folder: Path, kind: str, source: Path | None) -> FirstSpec:
     files = {
         "dvc.yaml": shipped("dvc.yaml"),
         "expanded.yaml": expanded_text({}).encode(),
-        ".gitignore": shipped("gitignore"),
+        ".gitignore": shipped("gitignore") + _own_data(folder, source),
         "params.schema.json": spec_schema().encode(),
         "params.yaml": text.encode(),
     }
@@ -79,11 +80,30 @@ def _git_words(folder: Path, source: Path | None) -> Iterator[str]:
             f"{folder} is in no git repository; once it is in one, run "
             "`dvc config --unset core.no_scm` there, so that DVC uses it"
         )
-    if source is not None and source.resolve().is_relative_to(root or folder.resolve()):
+    if source is None:
+        return
+    if _own_data(folder, source):
         yield (
-            f"git would track {source}; if it is private, run `dvc add` on it first, and "
-            "git tracks only its hash"
+            f".gitignore leaves {source} out of git; `dvc add` it to share it through the DVC "
+            "remote, or delete its line there if git may have it"
         )
+    elif root is not None and source.resolve().is_relative_to(root):
+        yield (
+            f"git would track {source}; if it is private, run `dvc add` on it first, and git "
+            "tracks only its hash"
+        )
+
+
+def _own_data(folder: Path, source: Path | None) -> bytes:
+    """Lines for .gitignore about data in the project's folder; none about others."""
+    if source is None or not source.resolve().is_relative_to(folder.resolve()):
+        return b""
+    path = source.resolve().relative_to(folder.resolve()).as_posix()
+    if "\n" in path or "\r" in path:
+        return b""
+    escaped = re.sub(r"([\\*?\[\]!# ])", r"\\\1", path)
+    reason = "# Your data, which may be private; delete the line if git may have them."
+    return f"{reason}\n/{escaped}\n".encode()
 
 
 def tried_spec(folder: Path, kind: str, source: Path | None) -> tuple[FirstSpec, str]:

@@ -148,18 +148,39 @@ def test_upgrade_has_git_leave_out_dvc_s_cache(tmp_path: Path) -> None:
     assert upgrade(tmp_path) == []
 
 
-def test_what_git_would_track_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("inside_git", [True, False])
+@pytest.mark.parametrize("stem", ["t", "my [raw] data!", "#1 *?"])
+def test_git_tracks_no_data_of_the_user_s_own(stem: str, inside_git: bool, tmp_path: Path) -> None:
     study, stream = tmp_path / "study", np.random.default_rng(1)
     study.mkdir()
-    pl.DataFrame({"a": stream.standard_normal(60)}).write_csv(study / "t.csv")
-    said = "\n".join(init(study, "table", study / "t.csv").said)
-    assert f"git would track {study / 't.csv'}; if it is private, run `dvc add` on it first" in said
+    if inside_git:
+        command(study, "git", "init", "-q")
+    file = study / f"{stem}.csv"
+    pl.DataFrame({"a": stream.standard_normal(60)}).write_csv(file)
+    said = "\n".join(init(study, "table", file).said)
+    assert f".gitignore leaves {file} out of git; `dvc add` it" in said
+    command(study, "dvc", "add", file.name)
+    command(study, "git", "init", "-q")
+    command(study, "git", "add", "-A")
+    tracked = command(study, "git", "ls-files", "-z").stdout.split("\0")
+    assert f"{stem}.csv.dvc" in tracked
+    assert f"{stem}.csv" not in tracked
+
+
+def test_what_to_do_once_there_is_a_repository_is_said(tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    said = "\n".join(init(study, "digits", None).said)
     assert (
         "is in no git repository; once it is in one, run `dvc config --unset core.no_scm`" in said
     )
-    command(study, "dvc", "add", "t.csv")
     command(study, "git", "init", "-q")
     command(study, "dvc", "config", "--unset", "core.no_scm")
     command(study, "dvc", "status")
-    pl.DataFrame({"a": stream.standard_normal(60)}).write_csv(tmp_path / "out.csv")
-    assert init(study / "other", "table", tmp_path / "out.csv").said[2:] == ()
+
+
+def test_data_elsewhere_in_the_repository_are_named(tmp_path: Path) -> None:
+    command(tmp_path, "git", "init", "-q")
+    file = tmp_path / "t.csv"
+    pl.DataFrame({"a": np.random.default_rng(1).standard_normal(60)}).write_csv(file)
+    said = init(tmp_path / "study", "table", file).said
+    assert said[-1].startswith(f"git would track {file}; if it is private, run `dvc add` on it")
