@@ -21,7 +21,6 @@ from memo.commands.first.first_spec import (
     spec_text,
     table_spec,
 )
-from memo.datasets.copies import copies_in_words
 from memo.datasets.prepared import DataError
 from memo.datasets.tabular.source_columns import ColumnError
 from memo.errors import InputError
@@ -135,8 +134,8 @@ def _tried_table(path: str, source: Path) -> tuple[FirstSpec, str]:
                 raise
             refused[error.column] = error.problem
         else:
-            copies = copies_in_words(facts) if facts["copies"]["exact"] else None
-            return saying(first, [copies] if copies else []), text
+            copies = [note for note in facts["notes"] if note.startswith("copies:")]
+            return saying(first, copies if facts["copies"]["exact"] else []), text
 
 
 def _tried_images(path: str, source: Path) -> tuple[FirstSpec, str]:

@@ -483,7 +483,7 @@ def test_images_of_two_sizes_are_refused_from_their_headers(tmp_path: Path) -> N
     ):
         look_at_source(spec(tmp_path))
     look_at_source(spec(tmp_path, size=4))
-    with pytest.raises(DataError, match="small.* is too small: crop 5 is larger than 4 x 4"):
+    with pytest.raises(DataError, match=r"small.* is too small: crop 5 is larger than 4 x 4"):
         look_at_source(spec(tmp_path, crop=5))
 
 
