@@ -85,7 +85,10 @@ REFUSED = {
         "experiments.e.model: 50 components are more than the 40 observations",
     ),
     "singular normal": (
-        {"model": "{kind: normal}", "csv": "a,b\n" + "".join(f"{r},{2 * r}\n" for r in range(60))},
+        {
+            "model": "{kind: normal}",
+            "csv": "a,b\n" + "".join(f"{r % 7},{r % 7 * 2}\n" for r in range(60)),
+        },
         "experiments.e.model: the covariance is singular; `ridge` above 0 makes it regular",
     ),
     "constant without one observation": (
