@@ -342,6 +342,9 @@ def test_columns_of_few_texts_and_numbers_have_categories(tmp_path: Path) -> Non
     }
     first, settings, prepared = of_table(tmp_path, table)
     assert settings["categorical"] == ["siblings", "zip", "flag", "sex"]
+    typed = {"mark": ["1", "2", "x"] * 40, "x": table["x"]}
+    _, of_parquet, _ = of_table(tmp_path, typed, "parquet")
+    assert of_parquet["categorical"] == ["mark"]
     assert prepared.shape == (4 + 3 + 2 + 2 + 1,)
     assert "but also '3+'" in line_of(first, "siblings")
     assert "leading zeros" in line_of(first, "zip")

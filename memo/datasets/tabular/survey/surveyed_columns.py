@@ -103,7 +103,7 @@ def _look_at_text(name: str, known: pl.Series, writing: FileWriting, *, typed: b
     if forms:
         note = f"could also be {', '.join(forms[1:])}" if len(forms) > 1 else ""
         return Looked(name, "date", known, days_of_text(known, forms[0]), forms[0], note)
-    mixed = readable and numbers.null_count() < len(numbers)
+    mixed = numbers.null_count() < len(numbers)
     if mixed and len(codes) and not numbers.null_count():
         note = f"has leading zeros, as codes have ({codes[0]!r:.40})"
         return Looked(name, "text", known, note=note, mixed=True)
