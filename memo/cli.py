@@ -1,5 +1,6 @@
 """The command line: one command a stage, and nothing else."""
 
+import contextlib
 import dataclasses
 import json
 import signal
@@ -20,7 +21,6 @@ from memo.project.reading import (
     select_experiment,
     spec_schema,
 )
-from memo.spec.model_specs import CustomSpec
 
 if TYPE_CHECKING:
     from memo.artifacts.layout import Layout
@@ -88,14 +88,23 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     project: Annotated[
-        Path, typer.Option("--project", "-C", help="Folder of params.yaml and dvc.yaml.")
+        Path,
+        typer.Option(
+            "--project",
+            "-C",
+            help="Folder of params.yaml and dvc.yaml, from which all paths are taken.",
+        ),
     ] = Path(),
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    _project.root = project
+    if not project.is_dir():
+        raise InputError(f"{project}: is no folder; -C names that of params.yaml")
+    # data, code and what they read are named by paths from the project's folder
+    context.with_resource(contextlib.chdir(project))
 
 
 @app.command()
@@ -112,7 +121,10 @@ def init(
     from memo.commands import init as stage
 
     _require_among(data, list(stage.KINDS), "--data")
-    name = stage.init(folder, data, source).name
+    made = stage.init(folder, data, source)
+    for line in made.said:
+        typer.echo(printable(line))
+    name = made.name
     typer.echo(
         f"{folder} is a project: read {folder / 'params.yaml'}, run dvc repro there, and open "
         f"reports/{name}-vae/index.html"
@@ -134,18 +146,29 @@ def upgrade() -> None:
 def validate(as_json: AsJson = False) -> None:
     """Check params.yaml; exit code 2 and one line for each thing that is wrong.
 
-    A model of your own is tried on its data set, once that is prepared.
+    Headers of image files are read, where these are there. Each experiment is tried on its data set
+    once that is prepared (a table of up to 20 MB before): a step of its training, and what later
+    stages will ask of it.
     """
     project = _project.read()
-    untried = _try_custom(project)
+    from memo.commands.data_at_hand import data_at_hand, not_prepared
+    from memo.datasets.registry import look_at_source
+
+    for source in project.datasets.values():
+        look_at_source(source)
+    waiting = [not_prepared(name) for name in project.datasets]
+    if data_at_hand(project, _project.layout):
+        from memo.commands.validate import try_experiments
+
+        waiting = try_experiments(project, _project.layout)
     names = {"datasets": list(project.datasets), "experiments": list(project.experiments)}
     if as_json:
         typer.echo(json.dumps(names))
     else:
         counts = [f"{len(members)} {kind}" for kind, members in names.items()]
         typer.echo(f"{_project.spec} is valid: {', '.join(counts)}")
-        for name, dataset in untried.items():
-            typer.echo(f"{name}: its model is tried once {dataset} is prepared")
+        for sentence in waiting:
+            typer.echo(sentence)
 
 
 @app.command()
@@ -180,8 +203,8 @@ def prepare(
 
     facts = stage.prepare(project, _project.layout, dataset)
     typer.echo(f"{dataset}: {facts['observations']} observations of {facts['shape']}")
-    for column, words in facts.get("columns", {}).items():
-        typer.echo(f"  {column}: {words}")
+    for line in facts.get("notes", []):
+        typer.echo(f"  {printable(line)}")
 
 
 @app.command()
@@ -419,21 +442,6 @@ def check(
         typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
     else:
         terminal.print_check(experiment, found)
-
-
-def _try_custom(project: ProjectSpec) -> dict[str, str]:
-    """Try each model of the user's own; what cannot be tried yet, with its data set."""
-    untried = {}
-    for name, spec in project.experiments.items():
-        if not isinstance(spec.model, CustomSpec):
-            continue
-        if not _project.layout.prepared(spec.dataset).is_dir():
-            untried[name] = spec.dataset
-            continue
-        from memo.experiments.model_training import require_contract
-
-        require_contract(_load(name))
-    return untried
 
 
 def _require_among(given: str | None, allowed: list[str], option: str) -> None:

@@ -1,5 +1,8 @@
 """memo without files and DVC: arrays in, scores, charts and comparisons out."""
 
+# help() shows annotations as they stand here, not the classes behind each name
+from __future__ import annotations
+
 import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
@@ -22,14 +26,20 @@ from memo.execution.choice import executor as chosen_executor
 from memo.execution.protocol import Executor
 from memo.experiments.density_illustration import illustrate
 from memo.experiments.experiment import Experiment, plan_experiment
-from memo.experiments.log_likelihoods import estimate_log_likelihoods, scored_densities
+from memo.experiments.log_likelihoods import (
+    estimate_log_likelihoods,
+    require_digits,
+    scored_densities,
+)
 from memo.experiments.model_training import train_models
 from memo.experiments.page_contents import Results, page_contents
+from memo.experiments.readiness import require_ready
 from memo.experiments.sampling import planned_samples, run_tests, sample_model
 from memo.experiments.scoring import score_experiment
 from memo.mitigations.kinds import MitigationSpec
 from memo.pipeline.report import write_report
 from memo.project.experiment_spec import ExperimentSpec
+from memo.project.messages import near_miss, setting_lines
 from memo.project.project_spec import experiment_on_array
 from memo.project.reading import SpecError
 from memo.report.charts.comparison_charts import agreement
@@ -78,7 +88,7 @@ def measure(
     ids: Sequence[object] | None = None,
     labels: Sequence[object] | None = None,
     workers: int | None = None,
-) -> "Measured":
+) -> Measured:
     """Train a model with and without each fold of the data, and score every observation.
 
     Args:
@@ -105,22 +115,21 @@ def measure(
         WorkError: A training diverged, or a density has no fit.
     """
     data = prepare_array(values, ids, labels)
-    trained = training if training is not None else {}
-    last = trained.epochs if isinstance(trained, TrainingSpec) else trained.get("epochs")
-    spec = _spec(
-        {
-            "title": title,
-            "dataset": "values",
-            "model": _model_spec(model),
-            "training": trained,
-            "mitigations": list(mitigations),
-            "scoring": {
-                "design": design,
-                "likelihood": likelihood,
-                "epochs": list(epochs or [last or TrainingSpec().epochs]),
-            },
-            "seed": seed,
+    settings = {
+        "title": title,
+        "dataset": "values",
+        "model": _model_spec(model),
+        "training": {} if training is None else training,
+        "mitigations": mitigations,
+        "scoring": {
+            "design": design,
+            "likelihood": likelihood,
+            "epochs": [] if epochs is None else epochs,
         },
+        "seed": seed,
+    }
+    spec = _spec(
+        {key: _plain(value) for key, value in settings.items()},
         data,
         make=None if isinstance(model, BaseModel | Mapping) else model,
     )
@@ -128,7 +137,7 @@ def measure(
     return _measured(experiment, chosen_executor(workers, gpus=visible_gpus()))
 
 
-def compare(first: "Measured", second: "Measured") -> "Compared":
+def compare(first: Measured, second: Measured) -> Compared:
     """Compare the second with the first, on the same observations.
 
     Raises:
@@ -198,11 +207,20 @@ def scores_from_log_likelihoods(
 def _matrix(what: str, given: ArrayLike, shape: tuple[int, ...] | None) -> NDArray[np.float64]:
     if np.ma.is_masked(given):
         raise InputError(f"{what}: has masked values")
-    matrix = np.asarray(given, np.float64)
+    if isinstance(given, torch.Tensor):
+        tensor = given.detach().cpu()
+    else:
+        array = np.asarray(given)
+        if array.dtype.kind not in "fiub":
+            raise InputError(f"{what}: is an array of {array.dtype}, not of numbers")
+        kept = array.dtype if array.dtype in (np.float16, np.float32) else np.float64
+        tensor = torch.from_numpy(array.astype(kept))
+    matrix = tensor.double().numpy()
     if matrix.ndim != 2 or matrix.shape != (shape or matrix.shape):
         raise InputError(f"{what}: has shape {matrix.shape}, not {shape or '(models, n)'}")
     if not np.isfinite(matrix).all():
         raise InputError(f"{what}: has values that are not finite")
+    require_digits(what, tensor)
     return matrix
 
 
@@ -247,17 +265,26 @@ class Measured:
         """The histogram of the scores at the last epoch, with their upper quantiles."""
         return in_notebook(distribution(self._scores.last.memorization))
 
-    def report(self, folder: str | Path) -> Path:
-        """Write the page, its charts and metrics to a new or empty folder; return the page.
+    def report(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the page, its charts and metrics; return the page.
+
+        Args:
+            folder: A new or empty folder.
+            overwrite: True to replace a report that is there.
 
         Raises:
-            InputError: The folder has files already, or there are too few observations for the
-                tests on samples.
+            InputError: The folder has files already, and `overwrite` is False or they are no
+                report's; or there are too few observations for the tests on samples.
         """
         target = Path(folder)
-        if target.exists() and any(target.iterdir()):
-            raise InputError(f"{target}: has files already")
-        write_report(target, *page_contents(self._experiment, self._results()))
+        if target.exists() and not target.is_dir():
+            raise InputError(f"{target}: is a file, not a folder")
+        _require_free(target, overwrite)
+        results = page_contents(self._experiment, self._results())
+        before = {file for file in target.rglob("*") if file.is_file()}
+        written = write_report(target, *results)
+        for file in before - set(written):  # a chart that only the earlier report had
+            file.unlink()
         return target / "index.html"
 
     def _results(self) -> Results:
@@ -321,8 +348,8 @@ class _Given(Code):
     make: Make
 
     @classmethod
-    def of(cls, make: Make) -> "_Given":
-        return cls(PLACE, {}, "", make)
+    def of(cls, make: Make) -> _Given:
+        return cls(PLACE, {}, "", "", make)
 
     @property
     def name(self) -> str:
@@ -343,8 +370,22 @@ def _model_spec(model: Model) -> ModelSpec | Settings:
     if isinstance(model, BaseModel | Mapping):
         return model
     if not callable(model):
-        raise InputError(f"model: is a {type(model).__name__}, not a spec, a class or a function")
+        raise InputError(
+            f"model: is a {type(model).__name__}, not a spec as {{'kind': 'normal'}}, a class or a "
+            "function"
+        )
     return CustomSpec(kind="custom", target=PLACE, code="notebook.py")
+
+
+def _plain(value: Any) -> Any:
+    """Replace numbers and arrays of numpy, tuples and ranges by what a spec is written with."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_plain(part) for part in value]
+    return value
 
 
 def _spec(settings: dict[str, Any], data: Prepared, make: Make | None) -> ExperimentSpec:
@@ -352,14 +393,12 @@ def _spec(settings: dict[str, Any], data: Prepared, make: Make | None) -> Experi
     try:
         spec = experiment_on_array(settings, array)
     except ValidationError as error:
-        lines = [
-            f"{'.'.join(map(str, detail['loc']))}: {detail['msg']} (found {detail['input']!r:.60})"
-            for detail in error.errors(include_url=False)
-        ]
-        raise SpecError("\n".join(dict.fromkeys(lines))) from None
+        raise SpecError(setting_lines(error, settings)) from None
     except PydanticCustomError as error:
-        _, _, *path = (error.context or {})["path"]
-        raise SpecError(f"{'.'.join(map(str, path))}: {error.message()}") from None
+        context = error.context or {}
+        _, _, *path = context["path"]
+        near = near_miss(context["given"], context["choices"])
+        raise SpecError(f"{'.'.join(map(str, path))}: {error.message()}{near}") from None
     if make is None:
         return spec
     assert isinstance(spec.model, CustomSpec)
@@ -369,6 +408,7 @@ def _spec(settings: dict[str, Any], data: Prepared, make: Make | None) -> Experi
 
 def _measured(experiment: Experiment, executor: Executor) -> Measured:
     """Train all models, score all observations, and keep what a report is made of."""
+    require_ready(experiment)
     wanted = [model.name for model in experiment.models]
     models = {
         model.name: trained
@@ -385,6 +425,22 @@ def _measured(experiment: Experiment, executor: Executor) -> Measured:
     in_order = [tables[density.name] for density in densities]
     scores = score_experiment(experiment, densities, in_order)
     return Measured(experiment.spec.title or NAME, scores, experiment, models, in_order)
+
+
+def _require_free(folder: Path, overwrite: bool) -> None:
+    """See that nothing but an earlier report is in a folder, and that only where it may go."""
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    own = {folder / name for name in ("index.html", "metrics.json", "losses.csv", "quantiles.csv")}
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    strange = [f for f in files if f not in own and f.parent != folder / "charts"]
+    if strange or not own <= set(files):
+        name = (strange or files or [folder])[0].name
+        raise InputError(
+            f"{folder}: has files already that are no report's, as {name!r}; name another folder"
+        )
+    if not overwrite:
+        raise InputError(f"{folder}: has a report already; pass overwrite=True to replace it")
 
 
 def _html_table(title: str, rows: Iterable[Headline]) -> str:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from memo.models.networks import MLPDecoder
 from memo.models.observations.bernoulli import Bernoulli
+from memo.models.vae import VAE
 
 
 class Gaussian(nn.Module):
@@ -75,8 +76,7 @@ class Perceptron(nn.Module):
         mean = 0.3 * x[:, :1].expand(-1, self.latent)
         return mean, torch.full_like(mean, math.log(self.encoder_std))
 
-    def decode(self, z: Tensor) -> Tensor:
-        return self.decoder(z)
+    decode = VAE.decode
 
 
 class TwoModes(nn.Module):

@@ -168,7 +168,7 @@ VIOLATIONS = {
         GOOD,
         "        return (self.net(x)",
         "        self.n = getattr(self, 'n', 0) + 1\n        return self.n * (self.net(x)",
-        "loss: differs from call to call",
+        "loss: changes the model when it is called in train mode ('n'): memo",
     ),
     "beside": (
         GOOD,
@@ -195,10 +195,10 @@ VIOLATIONS = {
         "something that it depends on is in no parameter or buffer",
     ),
     "untracked": (
-        GOOD,
+        GOOD.replace("+ noise)", "+ noise + self.b)"),
         "self.shape = shape",
-        "self.shape = shape\n        self.register_buffer('b', torch.ones(1), persistent=False)",
-        "weights do not make a model again once they are read from a file",
+        "self.shape = shape\n        self.register_buffer('b', torch.randn(1), persistent=False)",
+        "loss: is another one once its weights went through a file",
     ),
     "no training": (GOOD, "def loss", "def los", "cannot be trained: it needs `loss(x, noise)`"),
     "no density": (GOOD, "log_prob_draw", "log_probability", "says nothing of log p(x)"),

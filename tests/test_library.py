@@ -168,12 +168,12 @@ def _is_no_module(shape: tuple[int, ...]) -> Any:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"model": {"kind": "normall"}}, "model: Input tag 'normall'"),
+        ({"model": {"kind": "normall"}}, "model.kind: 'normall' is not known here; did"),
         ({"model": Gaussian((2,))}, "model: is one Gaussian, but every fold trains a model of its"),
-        ({"model": 3}, "model: is a int, not a spec, a class or a function"),
+        ({"model": 3}, "model: is a int, not a spec as {'kind': 'normal'}"),
         ({"model": _is_no_module}, "_is_no_module: gives a int, not a torch.nn.Module"),
         ({"model": lambda shape: nn.Linear(2, 2)}, "cannot be trained"),
-        ({"training": {"epochs": 0}}, "training.epochs: Input should be greater than or equal to"),
+        ({"training": {"epochs": 0}}, "training.epochs: input should be greater than or equal to"),
         ({"training": {"epochs": 5}, "epochs": [6]}, "scoring.epochs: epoch 6 is beyond"),
         ({"design": {"kind": "k-fold", "folds": 61}}, "scoring.design.folds: 61 folds are more"),
         ({"mitigations": [{"kind": "remove", "of": "x", "count": 1}]}, "'remove' needs a project"),

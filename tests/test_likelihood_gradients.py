@@ -13,6 +13,7 @@ from memo.likelihood.estimators.chains import AnnealingPath, anneal
 from memo.likelihood.proposals.gradients import approximate_by_gradients, has_gradient
 from memo.likelihood.proposals.latent_gaussian import Gaussian, encoder_gaussian
 from memo.models.networks import MLPDecoder
+from memo.models.vae import VAE
 from memo.spec.scoring_specs import AdaptiveSpec
 from tests.likelihood_models import (
     Convolutional,
@@ -50,8 +51,7 @@ class Layered(Unlayered):
             self.decoder.layers[0].bias.copy_(linear.bias)
         self.to(linear.weight.dtype)
 
-    def decode(self, z):
-        return self.decoder(z)
+    decode = VAE.decode
 
 
 class WithoutGradient(Convolutional):

@@ -13,7 +13,7 @@ from torch import nn
 
 from memo.datasets.prepared import Prepared
 from memo.datasets.registry import prepare_dataset
-from memo.design.duplicates import duplicate_pairs, without_duplicates
+from memo.design.duplicates import Duplicates
 from memo.design.k_fold import k_fold_models
 from memo.design.seeds import Stream, seed_sequence, substreams, torch_seed
 from memo.errors import InputError
@@ -369,20 +369,20 @@ def test_the_split_that_is_validated_on_is_not_trained_on(digits: Prepared) -> N
 
 def test_duplicates_of_a_training_set_are_one_observation_each() -> None:
     values = np.array([[0, 0], [5, 5], [0, 0], [5, 6], [0, 0], [9, 9]], np.uint8)
-    exact = duplicate_pairs(values, 0.0)
-    assert {tuple(p) for p in exact.tolist()} == {(0, 2), (0, 4), (2, 4)}
+    exact = Duplicates(values, 0.0)
+    assert exact.first.tolist() == [0, 1, 0, 3, 0, 5]
     members = np.arange(6)
-    assert without_duplicates(members, exact).tolist() == [0, 1, 3, 5]
-    assert without_duplicates(members, duplicate_pairs(values, 1.0)).tolist() == [0, 1, 5]
+    assert exact.without(members).tolist() == [0, 1, 3, 5]
+    assert Duplicates(values, 1.0).without(members).tolist() == [0, 1, 5]
     held_out = np.array([1, 2, 3, 4])  # the first of the twins is not here, the second stands in
-    assert without_duplicates(held_out, exact).tolist() == [1, 2, 3]
+    assert exact.without(held_out).tolist() == [1, 2, 3]
 
 
 def test_kept_ones_are_apart_and_dropped_ones_near_a_kept_one(
     digits: Prepared,
 ) -> None:
     distance = math.sqrt(9)
-    kept = without_duplicates(np.arange(101), duplicate_pairs(digits.scored, distance))
+    kept = Duplicates(digits.scored, distance).without(np.arange(101))
     flat = digits.scored.reshape(101, -1).astype(float)
     apart = np.linalg.norm(flat[:, None] - flat[None], axis=-1)
     among = apart[np.ix_(kept, kept)] + 1e9 * np.eye(len(kept))

@@ -52,9 +52,9 @@ MALFORMED = {
     "more folds than data": ("folds: 3", "folds: 121", f"{FAST}.scoring.design.folds", "120"),
     "epoch beyond the last": ("[3, 6]", "[3, 7]", f"{FAST}.scoring.epochs", "epoch 7"),
     "epochs not increasing": ("[3, 6]", "[6, 3]", f"{FAST}.scoring.epochs", "increase"),
-    "no epochs": ("[3, 6]", "[]", f"{FAST}.scoring.epochs", "at least 1"),
+    "no epoch": ("[3, 6]", "[0]", f"{FAST}.scoring.epochs", "greater than or equal to 1"),
     "a name that is a path": ("  fast:", "  ../fast:", "experiments.../fast", "not a valid name"),
-    "a list for a mapping": ("  digits: {kind", "  - {kind", "datasets", "dictionary"),
+    "a list for a mapping": ("  digits: {kind", "  - {kind", "datasets", "must be keys and values"),
     "broken YAML": ("limit: 120}", "limit: 120", "", "not valid YAML"),
     "a key twice": ("    seed: 1", "    seed: 1\n    seed: 2", "", "seed"),
 }

@@ -219,7 +219,7 @@ def test_parquet_has_types_of_its_own() -> None:
     assert values["yes"].to_list() == ["true", "false", "true", "true"]
     assert values["zip"].to_list() == ["01", "02", "02", "01"]
     np.testing.assert_allclose(values["price"], [1.5, 2.25, 3, 9.75], rtol=1e-6)
-    with pytest.raises(DataError, match="column 'day': is of type Date, but only numbers"):
+    with pytest.raises(DataError, match="column 'day': has dates or times"):
         table(Path("typed.parquet").read_bytes(), "typed.parquet", missing="impute")
 
 
@@ -239,8 +239,8 @@ REFUSED = {
     "short row": ("a,b\n1,2\n3\n4,5\n", {}, "table.csv:3: has 1 field, but the first line names 2"),
     "long row": ("a,b\n1,2\n3,4,5\n", {}, "table.csv:3: has 3 fields, but the first line names 2"),
     "open quote": ('a,b\n"1,2\n3,4\n', {}, "table.csv:3: is not CSV"),
-    "no header": ("1,2\n3,4\n", {}, "its first line has numbers"),
-    "nameless column": (",a\n1,2\n2,3\n", {}, "column 1 of 2 has no name"),
+    "no header": ("1,2\n3,4\n", {}, "its first line has numbers .1, 2.: set `header: true` if"),
+    "nameless column": (",a\n1,2\n2,3\n", {}, "column 'Unnamed: 0': has another whole number"),
     "two of a name": ("a, a\n1,2\n2,3\n", {}, "two columns are named 'a'"),
     "mixed": ("a,b\n1,x\n2,y\nlots,x\n", {}, "column 'a', record 3: 'lots' is not a number, but"),
     "infinite": ("a,b\n1,x\n-inf,y\n3,x\n", {}, "column 'a', record 2: is infinite"),
@@ -252,7 +252,7 @@ REFUSED = {
     "identifier": ("a,b\n1,x\n2,y\n3,z\n", {}, "column 'b': has another text in each of the 3"),
     "many categories": (
         f"a,b\n{MANY}\n",
-        {},
+        {"id": "a"},
         "column 'b': has 300 different texts, more than the 256",
     ),
     "no such column": (GOOD, {"drop": ["bb"]}, "has no column 'bb'; did you mean 'b'"),
@@ -324,10 +324,30 @@ FIELDS = st.sampled_from(
         '"q,"',
         '"',
         "\r",
+        '"1,5"',
+        "1.250",
+        "950",
+        "007",
+        "12 kg",
+        "$5",
+        "-",
+        "2020-01-02",
+        "10:30",
+        "20200131",
+        "1152921504606846977",
+        "１",
+        "nan",
     ]
 )
 OPTIONS = st.fixed_dictionaries(
-    {"missing": st.sampled_from(["refuse", "impute"]), "standardize": st.booleans()}
+    {
+        "missing": st.sampled_from(["refuse", "impute", "category"]),
+        "standardize": st.booleans(),
+        "header": st.sampled_from([None, True, False]),
+        "decimal": st.sampled_from([".", ","]),
+        "thousands": st.sampled_from([None, " ", "'"]),
+        "limit": st.sampled_from([None, 2, 5]),
+    }
 )
 
 
@@ -343,7 +363,15 @@ def test_any_bytes_are_a_table_or_refused(content, options) -> None:
     st.lists(st.lists(FIELDS, min_size=2, max_size=2), min_size=1, max_size=9),
     OPTIONS,
     st.sampled_from(
-        [{}, {"id": "x"}, {"label": "x"}, {"categorical": ["y"]}, {"dequantize": {"x": 0.5}}]
+        [
+            {},
+            {"id": "x"},
+            {"label": "x"},
+            {"categorical": ["y"]},
+            {"dequantize": {"x": 0.5}},
+            {"dates": {"x": "%Y-%m-%d"}},
+            {"dates": {"y": "%H:%M"}, "missing_values": ["-", "NA"]},
+        ]
     ),
 )
 @settings(max_examples=400)
@@ -396,6 +424,16 @@ MISMATCHES = {
         {"data": "categorical: [a], dequantize: {a: 1}"},
         "dequantize: column 'a' is under `categorical`",
     ),
+    "date of a category": (
+        {"data": "categorical: [a], dates: {a: '%Y'}"},
+        "dates: column 'a' is under `categorical`",
+    ),
+    "date that is dropped": (
+        {"data": "drop: [a], dates: {a: '%Y'}"},
+        "dates: column 'a' is not modelled: it is under `drop`",
+    ),
+    "one mark for two": ({"data": "thousands: '.'"}, "thousands: is '.', as `decimal` is"),
+    "named twice": ({"data": "columns: [a, b, a]"}, "columns: column 'a' is named twice"),
     "normal with categories": (
         {"data": "categorical: [a]", "model": "{kind: normal}"},
         r"model.kind: 'normal' is a density of numbers, but .* \('a'\)",

@@ -167,5 +167,5 @@ def _reference(shared: _Shared, task: _Task) -> LogLikelihood:
     x = observations_at(shared.scored, task.rows, device)
     model = loaded_model(task.weights, shared.model, x.shape[1:]).to(device)
     assert is_latent_variable_model(model)
-    with one_thread(), errors_of(source_of(shared.model)):
+    with one_thread(), errors_of(source_of(shared.model), "what gives log p(x)"):
         return annealed_log_likelihood(model, x, TEMPERATURES, CHAINS, task.seed)

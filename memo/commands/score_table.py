@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import NDArray
 
 from memo.artifacts.files import write_whole
@@ -20,6 +21,7 @@ from memo.datasets.pictures import pictures
 from memo.datasets.prepared import Prepared
 from memo.design.blocks import blocks
 from memo.errors import InputError
+from memo.experiments.log_likelihoods import require_digits
 from memo.pipeline.prepare import read_prepared
 from memo.pipeline.report import write_report
 from memo.report.headlines import metrics, summary_headlines
@@ -238,6 +240,7 @@ def _scores_at(
         )
     log_likelihood, std_error = np.zeros(shape), np.zeros(shape)
     there, in_training, unreliable = (np.zeros(shape, np.bool_) for _ in range(3))
+    require_digits("log_likelihood", torch.tensor(rows["log_likelihood"].to_numpy()))
     log_likelihood[pairs] = rows["log_likelihood"].to_numpy()
     std_error[pairs] = rows["std_error"].to_numpy()
     in_training[pairs] = rows["in_training"].to_numpy()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from memo.artifacts.files import write_whole
-from memo.commands.init import shipped
+from memo.commands.init import leave_untracked, shipped
 from memo.errors import InputError
 from memo.project.reading import spec_schema
 
@@ -15,7 +15,7 @@ def upgrade(root: Path) -> list[str]:
     """Bring dvc.yaml and params.schema.json up to this memo; return what was done, in sentences.
 
     A dvc.yaml that differs is kept under another name beside the new one, since it may have stages
-    of the user's own.
+    of the user's own. Where DVC has not told git to leave out its cache, this does.
 
     Args:
         root: The project's folder.
@@ -42,4 +42,7 @@ def upgrade(root: Path) -> list[str]:
     if not schema.is_file() or schema.read_text(encoding="utf-8") != spec_schema():
         write_whole(schema, spec_schema().encode())
         done.append(f"{schema} is new")
+    untracked = leave_untracked(root) if (root / ".dvc").is_dir() else None
+    if untracked is not None:
+        done.append(f"{untracked} is new")
     return done

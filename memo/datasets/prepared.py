@@ -38,6 +38,10 @@ class Prepared:
     intensities: Rows | None = None
     """(n, *shape) in [0, 1]: probabilities from which training draws its pixels anew."""
 
+    given: Rows | None = None
+    """(n, *shape): values before noise was drawn for each observation, by which copies are found;
+    None where other rows have them."""
+
     log_jacobian: NDArray[np.float64] | None = None
     """(n,) nats: log |det d scored / d original values|; None where both are the same."""
 
@@ -57,6 +61,18 @@ class Prepared:
     def shape(self) -> tuple[int, ...]:
         """Shape of one observation."""
         return tuple(self.scored.shape[1:])
+
+    @property
+    def given_values(self) -> Rows:
+        """(n, *shape): the values as they were given, before noise: two copies have the same.
+
+        Pixels are from 0 (black) to 1 (white); of `levels`, integers as they are scored.
+        """
+        if self.given is not None:
+            return self.given
+        if isinstance(self.scored, Logits):
+            return Shares(self.scored.levels, self.scored.depth)
+        return self.scored if self.intensities is None else self.intensities
 
     def to_original(
         self, log_p: NDArray[np.float64], rows: Index = slice(None)
@@ -87,11 +103,16 @@ def named_observations(ids: Sequence[str | None], labels: Sequence[str | None]) 
     )
 
 
+ROWS = ("scored", "intensities", "given")
+"""Fields of `Prepared` with one row for each observation."""
+
+
 def stored(prepared: Prepared) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Arrays to write for a data set, and JSON facts with which `restored` reads them."""
     arrays: dict[str, NDArray[Any]] = {}
     conversions: dict[str, Any] = {}
-    for name, rows in (("scored", prepared.scored), ("intensities", prepared.intensities)):
+    for name in ROWS:
+        rows: Rows | None = getattr(prepared, name)
         if isinstance(rows, Logits | Shares):
             arrays[name] = rows.levels
             conversions[name] = _conversion(rows)
@@ -125,7 +146,7 @@ def restored(
     try:
         rows = {
             name: _converted(arrays[name], form["conversions"].get(name))
-            for name in ("scored", "intensities")
+            for name in ROWS
             if name in arrays
         }
         columns = form.get("columns")
@@ -133,6 +154,7 @@ def restored(
             scored=rows["scored"],
             observations=observations,
             intensities=rows.get("intensities"),
+            given=rows.get("given"),
             log_jacobian=arrays.get("log_jacobian"),
             white=int(form["white"]),
             flips=bool(form["flips"]),
@@ -149,10 +171,10 @@ def restored(
 
 
 def content_hash(prepared: Prepared) -> str:
-    """SHA-256 over values, ids and labels, on which trained models depend."""
+    """SHA-256 over values, as given and as scored, ids and labels: all that models depend on."""
     arrays, form = stored(prepared)
     digest = hashlib.sha256(json.dumps(form, sort_keys=True).encode())
-    for name in ("scored", "intensities"):
+    for name in ROWS:
         if name in arrays:
             digest.update(f"{arrays[name].dtype.str}{arrays[name].shape}".encode())
             digest.update(np.ascontiguousarray(arrays[name]).data)
@@ -193,13 +215,14 @@ def _require_sound(prepared: Prepared) -> None:
     jacobian = prepared.log_jacobian
     if len(shape) < 2 or 0 in shape or not 1 <= prepared.white <= 255:
         raise DataError(f"no observations have the shape {shape[1:]} and white {prepared.white}")
-    if prepared.intensities is not None and prepared.intensities.shape != shape:
-        raise DataError("intensities and values do not fit each other")
+    for rows in (prepared.intensities, prepared.given):
+        if rows is not None and rows.shape != shape:
+            raise DataError("values as given, or intensities, do not fit those that are scored")
     if jacobian is not None and not (
         jacobian.shape == (n,) and jacobian.dtype == np.float64 and np.isfinite(jacobian).all()
     ):
         raise DataError("the Jacobian is not one finite number for each observation")
-    for rows in (prepared.scored, prepared.intensities):
+    for rows in (prepared.scored, prepared.intensities, prepared.given):
         match rows:
             case Logits() | Shares():
                 _require_conversion(rows)

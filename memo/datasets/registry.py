@@ -1,8 +1,10 @@
 """The registry of data sets: from a spec to prepared observations."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from memo.datasets.copies import with_copies
 from memo.datasets.prepared import Prepared, check_prepared
 from memo.datasets.sources import celeba, cifar10, digits, image_folder, mnist, synthetic
 from memo.datasets.sources.image_files import Images
@@ -24,7 +26,7 @@ READERS: dict[type[specs.DatasetSpec], Callable[[Any], Images | Prepared]] = {
 
 
 def prepare_dataset(spec: specs.DatasetSpec) -> Prepared:
-    """Read a source and draw the values that are scored.
+    """Read a source, draw the values that are scored, and count copies.
 
     Raises:
         DataError: The source is missing, unreadable or empty, or all observations are the same.
@@ -33,7 +35,17 @@ def prepare_dataset(spec: specs.DatasetSpec) -> Prepared:
     if isinstance(read, Images):
         assert isinstance(spec, specs.ImagesSpec)
         read = prepare_images(read, spec)
-    return check_prepared(read, _name(spec))
+    return with_copies(check_prepared(read, _name(spec)))
+
+
+def look_at_source(spec: specs.DatasetSpec) -> None:
+    """See cheaply that a source is what its reader reads: of a folder of images, from headers.
+
+    Raises:
+        DataError: `prepare_dataset` would refuse it.
+    """
+    if isinstance(spec, specs.ImageFolderSpec) and Path(spec.path).is_dir():
+        image_folder.look_at_image_folder(spec)
 
 
 def _name(spec: specs.DatasetSpec) -> str:

@@ -24,6 +24,7 @@ def prepare_images(images: Images, spec: ImagesSpec) -> Prepared:
         scored=scored,
         observations=named_observations(images.ids, images.labels),
         intensities=shares if spec.values == "dynamic" else None,
+        given=shares if spec.values == "binary" else None,
         log_jacobian=log_jacobian,
         white=spec.depth - 1 if spec.values == "levels" else 1,
         flips=spec.flips,
@@ -39,8 +40,7 @@ def _padded(levels: NDArray[np.uint8], pad: int) -> NDArray[np.uint8]:
 def binarize(intensities: Rows, seed: int) -> NDArray[np.uint8]:
     """Draw each pixel as Bernoulli(intensity), once (Salakhutdinov & Murray 2008).
 
-    Observations are drawn one after another from one stream, so that the first n of a data set
-    have the same values under every `limit`.
+    Observations are drawn one after another from one stream.
 
     Args:
         intensities: (n, *shape) in [0, 1].

@@ -4,51 +4,60 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from memo.datasets.copies import first_copies
 from memo.datasets.rows import Rows
 from memo.design.k_fold import IndexArray
 
 
-def duplicate_pairs(rows: Rows, distance: float) -> NDArray[np.int64]:
-    """Pairs i < j of observations that are equal byte for byte, or within a Euclidean distance.
+class Duplicates:
+    """Duplicates among observations: those with equal values, or within a Euclidean distance.
 
-    Returns:
-        (pairs, 2), ordered by j, then i.
+    Args:
+        rows: Values of the observations.
+        distance: Largest distance of two duplicates; 0 for equal values alone.
     """
-    values = np.asarray(rows[:]).reshape(len(rows), -1)
-    pairs = _equal_pairs(values)
-    if distance > 0:
-        pairs = np.unique(np.concatenate([pairs, _near_pairs(values, distance)]), axis=0)
-    return pairs[np.lexsort((pairs[:, 0], pairs[:, 1]))]
+
+    def __init__(self, rows: Rows, distance: float) -> None:
+        self.first = first_copies(rows)
+        """Index of the first observation with the same values, (n,)."""
+        distinct = np.flatnonzero(self.first == np.arange(len(self.first)))
+        self._near = _near_pairs(rows, distinct, distance)
+
+    def without(self, members: IndexArray) -> IndexArray:
+        """The members of a training set that duplicate no member of lower index that stays.
+
+        Example:
+            0 stands for 1; 2 stays, since it duplicates 1 alone.
+
+            >>> points = np.array([[0.0], [1.0], [2.0]])
+            >>> Duplicates(points, distance=1.0).without(np.arange(3)).tolist()
+            [0, 2]
+        """
+        # Of members with equal values only the first can stay: what it duplicates, all of them do.
+        groups, places = np.unique(self.first[members], return_index=True)
+        if not len(self._near):
+            return members[np.sort(places)]
+        member = dict(zip(groups.tolist(), members[places].tolist(), strict=True))
+        pairs = [
+            (min(member[a], member[b]), max(member[a], member[b]))
+            for a, b in self._near.tolist()
+            if a in member and b in member
+        ]
+        kept = set(member.values())
+        for first, second in sorted(pairs):
+            if first in kept:
+                kept.discard(second)
+        return members[np.isin(members, sorted(kept))]
 
 
-def without_duplicates(members: IndexArray, pairs: NDArray[np.int64]) -> IndexArray:
-    """The members of a training set that duplicate no kept member of lower index.
-
-    Example:
-        0 stands for 1; 2 stays, since it duplicates 1 alone.
-
-        >>> without_duplicates(np.arange(4), np.array([[0, 1], [1, 2]])).tolist()
-        [0, 2, 3]
-    """
-    kept = set(members.tolist())
-    for first, second in pairs.tolist():
-        if first in kept:
-            kept.discard(second)
-    return members[np.isin(members, sorted(kept))]
-
-
-def _equal_pairs(values: NDArray[np.generic]) -> NDArray[np.int64]:
-    groups: dict[bytes, list[int]] = {}
-    for index, row in enumerate(values):
-        groups.setdefault(row.tobytes(), []).append(index)
-    pairs = [(i, j) for group in groups.values() for k, j in enumerate(group) for i in group[:k]]
-    return np.array(pairs, np.int64).reshape(-1, 2)
-
-
-def _near_pairs(values: NDArray[np.generic], distance: float) -> NDArray[np.int64]:
+def _near_pairs(rows: Rows, among: IndexArray, distance: float) -> NDArray[np.int64]:
+    """Pairs of observations within a distance, (pairs, 2)."""
+    if distance == 0 or len(among) < 2:
+        return np.empty((0, 2), np.int64)
     from sklearn.neighbors import NearestNeighbors  # noqa: PLC0415 -- slow to import, rarely used
 
-    points = values.astype(np.float32)
+    points = np.asarray(rows[among]).reshape(len(among), -1).astype(np.float32)
     near = NearestNeighbors(radius=distance, algorithm="brute").fit(points)
     second, first = scipy.sparse.tril(near.radius_neighbors_graph(), -1).nonzero()
-    return np.column_stack([first, second]).astype(np.int64)
+    pairs: NDArray[np.int64] = among[np.column_stack([first, second])]
+    return pairs

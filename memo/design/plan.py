@@ -82,7 +82,8 @@ def _subsets(spec: SubsetsSpec, observations: int, seed: int) -> Design:
     if times_held_out.min() == 0 or times_held_out.max() == len(models):
         raise InputError(
             f"{spec.models} models, each trained on a share of {spec.fraction:g}, do not leave "
-            f"each observation with models on both sides, of the {observations} observations"
+            f"each observation with models on both sides (whole rounds of {spec.round_size} do), "
+            f"of the {observations} observations"
         )
     return Design(
         fold_models=models,

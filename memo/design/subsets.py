@@ -13,19 +13,21 @@ from memo.spec.scoring_specs import SubsetsSpec
 def subset_models(design: SubsetsSpec, observations: int, seed: int) -> list[FoldModel]:
     """All models of a design, round by round (Feldman & Zhang 2020, section 3, but balanced).
 
-    A round is drawn from the seed and its number alone, so that more models leave the others as
-    they are. A block of the jackknife has so many models that each observation is held out by some
-    of them and not by others.
+    A round is drawn from the seed and its number alone, model after model, so that more models
+    leave the others as they are; the last round may have its first models alone. A block of the
+    jackknife has so many models that each observation is held out by some of them and not by
+    others.
     """
     size = design.round_size
-    shares = design.models // design.share
+    shares = max(1, design.models // design.share)
     block = blocks(shares)
     return [
         FoldModel(
             repeat, fold, held_out, block[min((repeat * size + fold) // design.share, shares - 1)]
         )
-        for repeat in range(design.models // size)
+        for repeat in range(-(-design.models // size))
         for fold, held_out in enumerate(subset_round(design, observations, seed, repeat))
+        if repeat * size + fold < design.models
     ]
 
 

@@ -171,7 +171,7 @@ class _Densities:
         spec, shape, device = self.experiment.spec, self.experiment.data.shape, default_device()
         model = loaded_model(weights, spec.model, shape).to(device)
         places = torch.from_numpy(self.at.reshape(-1, *shape)).to(device, torch.float32)
-        with one_thread(), errors_of(source_of(spec.model)):
+        with one_thread(), errors_of(source_of(spec.model), "what gives log p(x)"):
             return estimate_log_likelihood(
                 model, places, spec.scoring.likelihood, torch_seed(self.likelihood)
             ).value
@@ -183,7 +183,7 @@ class _Densities:
         plan = training_plan(spec.training, spec.mitigations)
         steps = -(-len(experiment.data) // plan.batch_size) * experiment.last_epoch
         epochs = max(1, steps // -(-len(members) // plan.batch_size))
-        with one_thread(), errors_of(source_of(spec.model)):
+        with one_thread(), errors_of(source_of(spec.model), "what trains it"):
             (trained,) = train_or_fit(
                 spec.model,
                 replace(plan, epochs=epochs),

@@ -16,7 +16,7 @@ from memo.design.plan import Design, plan_design
 from memo.design.seeds import Stream, seed_sequence
 from memo.errors import InputError
 from memo.mitigations.kinds import in_order
-from memo.mitigations.mitigation import ScoredModels
+from memo.mitigations.mitigation import Mitigation, ScoredModels
 from memo.models.build import build_model
 from memo.project.consistency import problems_with_categories
 from memo.project.experiment_spec import ExperimentSpec
@@ -114,6 +114,18 @@ class Experiment:
     @cached_property
     def _training_filters(self) -> list[Callable[[IndexArray], IndexArray]]:
         return [m.training_filter(self.data) for m in in_order(self.spec.mitigations)]
+
+    def left_out(self) -> dict[str, int]:
+        """Numbers of observations that mitigations leave out of training on everything, by kind."""
+        counts: dict[str, int] = {}
+        members = np.arange(len(self.data))
+        filtering = in_order(self.spec.mitigations)
+        for mitigation, left_by in zip(filtering, self._training_filters, strict=True):
+            left = left_by(members)
+            if type(mitigation).training_filter is not Mitigation.training_filter:
+                counts[mitigation.kind] = len(members) - len(left)
+            members = left
+        return counts
 
     def scored_models(self) -> ScoredModels:
         """The models of the design, as mitigations see them."""

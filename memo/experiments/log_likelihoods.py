@@ -1,20 +1,23 @@
 """log p of every observation under every density that enters an experiment's scores."""
 
+import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from memo.artifacts.fingerprints import SCORING_VERSION, fingerprint
 from memo.datasets.rows import Rows
 from memo.design.k_fold import IndexArray
 from memo.design.seeds import Stream, seed_sequence, torch_seed
-from memo.errors import WorkError
+from memo.errors import InputError, WorkError
 from memo.execution.protocol import Executor, Lazy
 from memo.experiments.experiment import Experiment, ModelPlan
 from memo.likelihood.estimate import (
@@ -24,9 +27,15 @@ from memo.likelihood.estimate import (
 )
 from memo.likelihood.importance_weights import LogLikelihood, concatenate
 from memo.models.protocols import FitError
+from memo.models.resolution import (
+    LogDensityError,
+    ResolutionError,
+    precision_of,
+    require_resolved,
+)
 from memo.models.state import loaded_model
 from memo.spec.model_specs import ModelSpec, source_of
-from memo.spec.scoring_specs import LikelihoodSpec
+from memo.spec.scoring_specs import AdaptiveSpec, LikelihoodSpec
 from memo.spec.user_code import errors_of
 from memo.training.device import default_device, one_thread
 from memo.training.stack import Weights
@@ -102,7 +111,7 @@ def estimate_log_likelihoods(
         values.
 
     Raises:
-        WorkError: There is no density without one of the observations.
+        WorkError: There is no density without one of the observations, or log p has too few digits.
     """
     if not densities:
         return
@@ -113,9 +122,11 @@ def estimate_log_likelihoods(
     shared = _Shared(experiment.spec.model, scoring.likelihood, data.scored)
     with closing(executor.run(_estimate, shared, tasks, names)) as results:
         for position, estimates in results:
+            density = densities[position]
             if isinstance(estimates, FitError):
                 raise WorkError(f"experiment {experiment.name}: {estimates}")
-            density = densities[position]
+            if isinstance(estimates, LogDensityError):
+                raise _named(experiment, density, estimates)
             yield density, _table(experiment, density, estimates)
 
 
@@ -159,24 +170,62 @@ def _task(
     return _Task(weights, seeds, density.left_out)
 
 
-def _estimate(shared: _Shared, task: _Task) -> dict[int, LogLikelihood] | FitError:
+Outcome: TypeAlias = dict[int, LogLikelihood] | FitError | LogDensityError
+
+
+def _estimate(shared: _Shared, task: _Task) -> Outcome:
     device = default_device()
     everything = np.arange(len(shared.scored))
     estimates = {}
     for epoch, weights in task.weights.items():
         model = loaded_model(weights, shared.model, shared.scored.shape[1:]).to(device)
         try:
-            with one_thread(), errors_of(source_of(shared.model)):
+            with one_thread(), errors_of(source_of(shared.model), "what gives log p(x)"):
                 estimates[epoch] = (
                     left_out_log_likelihood(
-                        model, observations_at(shared.scored, everything, device)
+                        model,
+                        observations_at(shared.scored, everything, device),
+                        coarsest(shared.likelihood),
                     )
                     if task.left_out
                     else _in_chunks(shared, model, task.seeds[epoch], device)
                 )
         except FitError as error:
             return error
+        except LogDensityError as error:
+            return LogDensityError(f"epoch {epoch}: {error}")
     return estimates
+
+
+def coarsest(likelihood: LikelihoodSpec) -> float:
+    """Nats that neighbouring numbers may lie apart: the tolerance, or its default where none is."""
+    tolerance = likelihood.tolerance
+    return tolerance if math.isfinite(tolerance) else AdaptiveSpec(kind="adaptive").tolerance
+
+
+def require_digits(what: str, log_p: torch.Tensor) -> None:
+    """See that log-likelihoods of models that were trained elsewhere have digits enough.
+
+    Args:
+        what: Name in messages.
+        log_p: Nats, as they were given, or in float64.
+
+    Raises:
+        InputError: They have fewer than 32 bits, or numbers of that size lie too far apart.
+    """
+    floats = log_p if log_p.is_floating_point() else log_p.double()
+    values = floats.double().numpy()
+    try:
+        dtype = precision_of(floats, among=[torch.float32])
+        require_resolved(values, dtype, coarsest(AdaptiveSpec(kind="adaptive")))
+    except ResolutionError as error:
+        raise InputError(f"{what}: {error}") from None
+
+
+def _named(
+    experiment: Experiment, density: ScoredDensity, error: LogDensityError
+) -> LogDensityError:
+    return LogDensityError(f"experiment {experiment.name}, {density.model.words}, {error}")
 
 
 def _in_chunks(shared: _Shared, model: nn.Module, seed: int, device: torch.device) -> LogLikelihood:
@@ -190,9 +239,27 @@ def _in_chunks(shared: _Shared, model: nn.Module, seed: int, device: torch.devic
                 observations_at(shared.scored, rows, device),
                 shared.likelihood,
                 torch_seed(own),
+                coarsest(shared.likelihood),
             )
             for rows, own in zip(chunks, seeds, strict=True)
         ]
+    )
+
+
+def _require_finite(
+    experiment: Experiment, density: ScoredDensity, epoch: int, values: NDArray[np.float64]
+) -> None:
+    """See that each observation has a log p, without which it has no score."""
+    wrong = np.flatnonzero(~np.isfinite(values))
+    if not len(wrong):
+        return
+    first = wrong[0]
+    side = "held out" if first in density.held_out else "in training"
+    raise WorkError(
+        f"experiment {experiment.name}, {density.model.words}, epoch {epoch}: log p of "
+        f"{len(wrong)} of {len(values)} observations is no finite number, as {values[first]:g} of "
+        f"observation {first}, {side}: a density must be positive wherever a record may lie (wider "
+        "support, a floor of its variance, a broad component)"
     )
 
 
@@ -200,14 +267,23 @@ def _table(
     experiment: Experiment, density: ScoredDensity, estimates: dict[int, LogLikelihood]
 ) -> pl.DataFrame:
     index = np.arange(len(experiment.data))
-    tolerance = experiment.spec.scoring.likelihood.tolerance
+    likelihood = experiment.spec.scoring.likelihood
+    tolerance = likelihood.tolerance
+    original = {e: experiment.data.to_original(own.value) for e, own in estimates.items()}
+    for epoch, values in original.items():
+        _require_finite(experiment, density, epoch, values)
+        try:
+            require_resolved(values, torch.float64, coarsest(likelihood))
+        except ResolutionError as error:
+            where = LogDensityError(f"epoch {epoch}: {error}")
+            raise _named(experiment, density, where) from None
     return pl.concat(
         pl.DataFrame(
             {
                 "index": index,
                 "epoch": np.full(len(index), epoch),
                 "held_out": np.isin(index, density.held_out),
-                "log_likelihood": experiment.data.to_original(estimate.value),
+                "log_likelihood": original[epoch],
                 "std_error": estimate.std_error,
                 "effective_sample_size": estimate.effective_sample_size,
                 "samples": estimate.samples,

@@ -19,7 +19,7 @@ from memo.models.build import build_model
 from memo.models.protocols import FitError, Fitted
 from memo.spec.model_specs import CustomSpec, ModelSpec, source_of
 from memo.spec.user_code import errors_of
-from memo.training.contract import TRIED, check_contract, why_not_stacked
+from memo.training.contract import TRIED, why_not_stacked
 from memo.training.device import default_device, one_thread
 from memo.training.fit import fit_model
 from memo.training.loop import Trained, TrainingError, TrainingSet, train_stack
@@ -49,18 +49,17 @@ def train_models(
     which of them are wanted: a stack with any wanted model is trained whole.
 
     Args:
-        experiment: What to train.
+        experiment: What to train; see `memo.experiments.readiness` for what to try before.
         wanted: Names of models.
         executor: Where tasks run.
         tell: Given a sentence where models cannot be trained in stacks.
 
     Raises:
-        InputError: A model of the user's own does not offer what it must.
+        CodeError: Code of the user's own raises an error.
         WorkError: A loss is not finite, or a density has no fit: names experiment, model and epoch.
     """
     if not wanted:
         return
-    require_contract(experiment)
     stacks = [s for s in _stacks(experiment, tell) if any(model.name in wanted for model in s)]
     # what takes longest starts first, so that all workers end together
     stacks.sort(key=lambda stack: sum(len(model.members) for model in stack), reverse=True)
@@ -101,23 +100,6 @@ def train_or_fit(
     if isinstance(build_model(model, data.shape), Fitted):
         return [fit_model(model, data, one, epochs) for one in training_sets]
     return train_stack(model, plan, data, training_sets, epochs, default_device())
-
-
-def require_contract(experiment: Experiment) -> None:
-    """Try a model of the user's own on some observations; other models pass.
-
-    Raises:
-        InputError: It does not offer what it must; the message says what is missing.
-    """
-    spec = experiment.spec
-    if isinstance(spec.model, CustomSpec):
-        with one_thread():
-            check_contract(
-                spec.model,
-                _tried(experiment),
-                spec.mitigations,
-                leave_one_out=experiment.design.closed_form,
-            )
 
 
 def _why_not_stacked(experiment: Experiment) -> str | None:
@@ -170,7 +152,7 @@ def _train(shared: _Shared, training_sets: list[TrainingSet]) -> tuple[Outcome, 
     """Train a stack; return the models, or why there are none, and the processor seconds."""
     start = time.process_time()
     try:
-        with one_thread(), errors_of(source_of(shared.model)):
+        with one_thread(), errors_of(source_of(shared.model), "what trains it"):
             outcome: Outcome = train_or_fit(
                 shared.model, shared.plan, shared.data, training_sets, shared.epochs
             )

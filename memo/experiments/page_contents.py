@@ -163,6 +163,7 @@ def _facts(experiment: Experiment) -> dict[str, str]:
     )
     return {
         "Data set": f"{spec.dataset}: {what} ({data.facts.get('source', '')})",
+        **_notes(data.facts),
         **column_facts(experiment),
         "Model": _settings(spec.model),
         "Training": _settings(spec.training),
@@ -171,6 +172,22 @@ def _facts(experiment: Experiment) -> dict[str, str]:
         "Likelihood": _settings(spec.scoring.likelihood) + _own_draws(experiment),
         "Aggregate": spec.scoring.aggregate,
         "Seed": str(spec.seed),
+    }
+
+
+NOTES = {"limit: ": "Limit", "copies: ": "Copies"}
+"""Starts of those lines that `prepare` says which a page shows too, and their titles there."""
+
+
+def _notes(facts: dict[str, Any]) -> dict[str, str]:
+    notes = facts.get("notes")
+    if not isinstance(notes, list):  # an earlier memo has prepared the data
+        return {}
+    return {
+        title: str(note).removeprefix(start)
+        for start, title in NOTES.items()
+        for note in notes
+        if str(note).startswith(start)
     }
 
 

@@ -1,6 +1,7 @@
 """Samples of an experiment's models, and what tests on samples say of the observations."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,9 @@ from memo.training.stack import Weights
 
 BATCH = 512
 """Rows embedded at a time."""
+
+TRIED = 8
+"""Observations that a space is tried on."""
 
 Values = NDArray[Any]
 
@@ -116,7 +120,8 @@ def sample_model(
     position = () if fold is None else (fold.repeat, fold.fold)
     draws, _ = substreams(seed_sequence(experiment.spec.seed, Stream.SAMPLES, *position), 2)
     try:
-        with one_thread(), errors_of(source_of(experiment.spec.model)):
+        source = source_of(experiment.spec.model)
+        with one_thread(), errors_of(source, "sample(count, generator)"):
             return draw_samples(model, planned.count, torch_seed(draws))
     except WorkError as error:
         raise WorkError(f"experiment {experiment.name}, {planned.model.words}: {error}") from None
@@ -145,7 +150,7 @@ def run_tests(
     """
     if samples is None:
         return pl.DataFrame(schema=SCHEMA)
-    try:
+    with _errors_of_space(experiment):
         space = _space(experiment, weights)
         rows = space.sampled(samples[: tested_samples(experiment)])
         everything = Observations(np.arange(len(experiment.data)), space.observed)
@@ -155,11 +160,28 @@ def run_tests(
             stream = np.random.Generator(np.random.PCG64(order))
             found = test.run(rows, everything, None, stream, advance)
             table = table.join(found, on="index", how="left", maintain_order="left")
+    return table.select(*SCHEMA)
+
+
+@contextmanager
+def _errors_of_space(experiment: Experiment) -> Iterator[None]:
+    try:
+        yield
     except EmbeddingError as error:
         raise EmbeddingError(
             f"experiments.{experiment.name}.scoring.neighbors.space: {error}"
         ) from error
-    return table.select(*SCHEMA)
+
+
+def require_space(experiment: Experiment) -> None:
+    """Try the space of the tests on samples on a few observations; not that of an encoder.
+
+    Raises:
+        EmbeddingError: It cannot be had for these observations.
+    """
+    if not isinstance(experiment.spec.scoring.neighbors.space, EncoderSpaceSpec):
+        with _errors_of_space(experiment):
+            _space(experiment, dict).observed(np.arange(min(TRIED, len(experiment.data))))
 
 
 def tests_fingerprint(experiment: Experiment) -> str:

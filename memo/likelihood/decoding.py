@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from memo.models.networks import MLPDecoder
 from memo.models.protocols import LatentVariableModel
+from memo.models.vae import VAE
 
 CORE_FLOATS = 1 << 17
 """Decoder outputs held at a time on a CPU, in floats: a part of a core's own cache."""
@@ -69,9 +70,10 @@ def _bfloat16_is_fast(device: str) -> bool:
 
 
 def perceptron(model: LatentVariableModel) -> MLPDecoder | None:
-    """The model's decoder, if it is one whose layers are known."""
+    """The model's decoder, if it is one whose layers are known, and all that `decode` computes."""
     decoder = getattr(model, "decoder", None)
-    return decoder if isinstance(decoder, MLPDecoder) else None
+    decodes_by_it = getattr(model.decode, "__func__", None) is VAE.decode
+    return decoder if decodes_by_it and type(decoder) is MLPDecoder else None
 
 
 def log_joint(model: LatentVariableModel, x: Tensor, z: Tensor) -> Tensor:

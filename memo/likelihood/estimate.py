@@ -1,5 +1,6 @@
 """log p(x) of any model, by the estimator that the spec names where there is no closed form."""
 
+import math
 from typing import assert_never, cast
 
 import numpy as np
@@ -11,11 +12,12 @@ from memo.likelihood.estimators.importance import importance_log_likelihood
 from memo.likelihood.estimators.own_draws import drawn_log_likelihood
 from memo.likelihood.importance_weights import LogLikelihood
 from memo.models.protocols import ClosedForm, Density, Estimated, is_latent_variable_model
+from memo.models.resolution import DependenceError, precision_of, require_resolved
 from memo.spec.scoring_specs import AdaptiveSpec, ImportanceSpec, LikelihoodSpec
 
 
 def estimate_log_likelihood(
-    model: nn.Module, x: Tensor, spec: LikelihoodSpec, seed: int
+    model: nn.Module, x: Tensor, spec: LikelihoodSpec, seed: int, coarsest: float = math.inf
 ) -> LogLikelihood:
     """log p(x) in nats with its standard error, under one model.
 
@@ -25,9 +27,13 @@ def estimate_log_likelihood(
         x: Observations, (n, *shape), on the model's device.
         spec: The estimator for latent-variable models; the number of draws for an `Estimated`.
         seed: Seed of the estimator's draws.
+        coarsest: Nats that neighbouring numbers of the type that log p is computed in may lie
+            apart, at most.
 
     Raises:
         TypeError: The model fills none of the protocols.
+        ResolutionError: They lie farther apart.
+        DependenceError: log p of an observation by itself is another one than among the others.
 
     For x = z + noise, both standard normal, p(x) = N(x; 0, 2):
 
@@ -50,7 +56,30 @@ def estimate_log_likelihood(
     """
     if isinstance(model, Density):
         with torch.no_grad():
-            return _exact(model.log_prob(x))
+            log_prob = model.log_prob(x).detach()
+            if math.isfinite(coarsest):
+                _require_own(model, x, log_prob)
+        return _exact(log_prob, coarsest)
+    estimate = _estimated(model, x, spec, seed)
+    if math.isfinite(coarsest):
+        require_resolved(estimate.value, _type_of_terms(model, x[:1]), coarsest)
+    return estimate
+
+
+def _require_own(model: Density, x: Tensor, log_prob: Tensor) -> None:
+    """See that a few observations have the same log p by themselves as among all."""
+    for row in {0, len(x) // 2, len(x) - 1}:
+        alone = model.log_prob(x[row : row + 1])[0].double()
+        among = log_prob[row].double()
+        if not torch.isclose(alone, among, rtol=1e-4, atol=0.01, equal_nan=True):
+            raise DependenceError(
+                f"log p of an observation is {float(alone):.6g} by itself and {float(among):.6g} "
+                f"among {len(x)}: it must not depend on what stands beside it, nor on what was "
+                "seen before"
+            )
+
+
+def _estimated(model: nn.Module, x: Tensor, spec: LikelihoodSpec, seed: int) -> LogLikelihood:
     if draws_of_its_own(model):
         return drawn_log_likelihood(cast(Estimated, model), x, spec, seed)
     if not is_latent_variable_model(model):
@@ -62,6 +91,16 @@ def estimate_log_likelihood(
             return importance_log_likelihood(model, x, spec.samples, seed)
         case _:
             assert_never(spec)
+
+
+@torch.no_grad()
+def _type_of_terms(model: nn.Module, x: Tensor) -> torch.dtype:
+    """The type of the terms whose mean is taken."""
+    if is_latent_variable_model(model):
+        mean, _ = model.encode(x)
+        return model.observation.log_prob(x, model.decode(mean)).dtype
+    own = cast(Estimated, model)
+    return own.log_prob_draw(x, x.new_zeros(len(x), own.noise_features)).dtype
 
 
 def draws_of_its_own(model: nn.Module) -> bool:
@@ -82,15 +121,19 @@ def draws_of_its_own(model: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def left_out_log_likelihood(model: nn.Module, x: Tensor) -> LogLikelihood:
+def left_out_log_likelihood(
+    model: nn.Module, x: Tensor, coarsest: float = math.inf
+) -> LogLikelihood:
     """log p(x_i | D without i) in nats, exactly, of the observations that a model was fitted to.
 
     Args:
         model: A `ClosedForm`, fitted to x.
         x: All the observations D, (n, *shape), on the model's device.
+        coarsest: As of `estimate_log_likelihood`.
 
     Raises:
         TypeError: The model has no closed form for it.
+        ResolutionError: Neighbouring numbers lie farther apart.
         FitError: There is no fit without one of the observations.
 
     It is the log density of each observation under a fit to the others:
@@ -107,10 +150,12 @@ def left_out_log_likelihood(model: nn.Module, x: Tensor) -> LogLikelihood:
     """
     if not isinstance(model, ClosedForm):
         raise TypeError(f"{type(model).__name__} has no leave-one-out density in closed form")
-    return _exact(model.leave_one_out_log_prob(x))
+    return _exact(model.leave_one_out_log_prob(x), coarsest)
 
 
-def _exact(log_prob: Tensor) -> LogLikelihood:
-    value = log_prob.to("cpu", torch.float64).numpy()
+def _exact(log_prob: Tensor, coarsest: float) -> LogLikelihood:
+    value = log_prob.detach().to("cpu", torch.float64).numpy()
+    dtype = precision_of(log_prob) if math.isfinite(coarsest) else log_prob.dtype
+    require_resolved(value, dtype, coarsest)
     zeros = np.zeros_like(value)
     return LogLikelihood(value, zeros, zeros + 1, np.zeros(len(value), dtype=np.int64), zeros)

@@ -82,7 +82,7 @@ def log_mean_exp(
     >>> bool(np.isclose(value, math.log(2))), bool(np.isclose(effective, 16 / 10))
     (True, True)
     """
-    log_weights = log_weights.to("cpu", torch.float64)
+    log_weights = log_weights.detach().to("cpu", torch.float64)
     samples = log_weights.shape[0]
     value = torch.logsumexp(log_weights, 0) - math.log(samples)
     relative = torch.exp(log_weights - value)
@@ -99,13 +99,18 @@ def pareto_k(log_weights: Tensor) -> NDArray[np.float64]:
     importance sampling, JMLR 25, section 3). The fit is ArviZ's. It is 0 for weights that are
     equal to rounding, and 1, no evidence of a finite mean, for fewer than `TAIL_DRAWS` draws.
     """
-    rows = log_weights.to("cpu", torch.float64).T.contiguous().numpy()
+    rows = log_weights.detach().to("cpu", torch.float64).T.contiguous().numpy()
     if rows.shape[1] < TAIL_DRAWS:
         return np.ones(len(rows))
     shape = np.zeros(len(rows))
+    draws = rows.shape[1]
+    tail = math.ceil(min(draws / 5, 3 * math.sqrt(draws)))  # as ArviZ has it
     unequal = ~(np.ptp(rows, axis=1) < EQUAL)  # as weights that are no numbers are
+    # ties at the top, as of numbers that lie far apart, are no tail to fit
+    unequal &= ~(np.ptp(np.partition(rows, -tail, axis=1)[:, -tail:], axis=1) == 0)
     if unequal.any():
-        _, shape[unequal] = array_stats.psislw(-rows[unequal])  # type: ignore[no-untyped-call]
+        with np.errstate(divide="ignore", invalid="ignore"):  # by ties: no finite shape, see below
+            _, shape[unequal] = array_stats.psislw(-rows[unequal])  # type: ignore[no-untyped-call]
     return np.where(np.isfinite(shape), shape, 1.0)
 
 

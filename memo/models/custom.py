@@ -41,7 +41,8 @@ def build_custom(spec: CustomSpec, shape: tuple[int, ...]) -> nn.Module:
         raise TypeError(f"the code of {spec.target!r} is not loaded")
     make = source.load()
     _require_arguments(source, make, shape, spec.arguments)
-    with errors_of(source):
+    given = [f"{shape}", *(f"{key}={value!r:.40}" for key, value in spec.arguments.items())]
+    with errors_of(source, f"{source.name.rpartition(':')[2]}({', '.join(given)})"):
         model = make(shape, **spec.arguments)
     if not isinstance(model, nn.Module):
         raise CodeError(f"{source.name}: gives a {type(model).__name__}, not a torch.nn.Module")
@@ -53,6 +54,11 @@ def build_custom(spec: CustomSpec, shape: tuple[int, ...]) -> nn.Module:
 def _require_arguments(
     source: Code, make: Any, shape: tuple[int, ...], arguments: dict[str, Any]
 ) -> None:
+    if getattr(make, "__init__", None) is nn.Module.__init__:
+        raise CodeError(
+            f"{source.name}: has no `__init__(self, shape)`: memo builds it as Class(shape, "
+            "**arguments), for observations of that shape"
+        )
     try:
         signature = inspect.signature(make)
     except ValueError:  # a callable that is not written in Python

@@ -21,6 +21,10 @@ NARROWEST, WIDEST = 1e-2, 10.0
 """Range of the bandwidth factors that cross-validation compares, as multiples of Scott's."""
 
 
+ROUNDING = 1e-12
+"""Share of a column's sum of squares below which what one observation leaves of it is rounding."""
+
+
 class KDE(nn.Module):
     """1/n sum_k prod_j N(x_j; x_kj, h_j^2): a Gaussian product kernel (Scott 1992, section 6.3).
 
@@ -60,6 +64,7 @@ class KDE(nn.Module):
             self.bandwidth = torch.full_like(self.bandwidth, self.rule)
             return
         spread = self.points.std(0, correction=0)
+        spread[self.points.amax(0) == self.points.amin(0)] = 0  # whatever rounding makes of it
         _require_spread(spread, "")
         if self.rule == "cross-validated":
             factor = _cross_validated_factor(self.points, spread)
@@ -186,7 +191,9 @@ def _spread_without_each(rows: Tensor) -> Tensor:
     """
     n = len(rows)
     squares = (rows - rows.mean(0)).square()
-    spread = ((squares.sum(0) - n / (n - 1) * squares) / (n - 1)).clamp_min(0).sqrt()
+    total = squares.sum(0)
+    left = total - n / (n - 1) * squares
+    spread = torch.where(left > ROUNDING * total, left / (n - 1), 0).sqrt()
     _require_spread(spread, f" without observation {int(spread.amin(1).argmin())}")
     return spread
 

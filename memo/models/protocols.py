@@ -59,6 +59,23 @@ class Trainable(Protocol):
 
 
 @runtime_checkable
+class Initialized(Trainable, Protocol):
+    """A density that takes some of its weights from its training set before it is trained.
+
+    So does activation normalization, for example. `loss` and `log_prob` must not do that: they are
+    functions, called with observations of which some may be held out.
+    """
+
+    def initialize(self, x: Tensor) -> None:
+        """Set parameters and persistent buffers, whose shapes stay.
+
+        Args:
+            x: The training set of this very model, (n, *shape), as it is scored.
+        """
+        ...
+
+
+@runtime_checkable
 class Density(Protocol):
     """A density whose log p(x) is known exactly."""
 

@@ -39,7 +39,7 @@ def neighbors(experiment: StoredExperiment) -> pl.DataFrame:
 
     total = len(TESTS) * len(experiment.data)
     with (
-        _importable(experiment.layout.root),
+        importable(experiment.layout.root),
         progress(f"{experiment.name}: observations compared", total) as advance,
     ):
         table = run_tests(experiment, samples, weights, advance)
@@ -48,7 +48,7 @@ def neighbors(experiment: StoredExperiment) -> pl.DataFrame:
 
 
 @contextmanager
-def _importable(folder: Path) -> Iterator[None]:
+def importable(folder: Path) -> Iterator[None]:
     """Let modules of a project's own be imported from its folder."""
     entry = str(folder.resolve())
     sys.path.insert(0, entry)

@@ -35,8 +35,11 @@ def report(experiment: StoredExperiment) -> None:
     write_report(experiment.layout.report(experiment.name), data, numbers)
 
 
-def write_report(folder: Path, data: ReportData, numbers: dict[str, Any]) -> None:
+def write_report(folder: Path, data: ReportData, numbers: dict[str, Any]) -> list[Path]:
     """Write the page with its charts, the numbers that DVC shows, and the curves.
+
+    Returns:
+        The files.
 
     Raises:
         ArtifactError: A file cannot be written.
@@ -50,3 +53,4 @@ def write_report(folder: Path, data: ReportData, numbers: dict[str, Any]) -> Non
     }
     for name, content in files.items():
         write_whole(folder / name, content)
+    return [folder / name for name in files]

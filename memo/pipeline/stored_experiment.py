@@ -218,15 +218,26 @@ def load_experiment(project: ProjectSpec, layout: Layout, name: str) -> StoredEx
         InputError: The data set is too small for the design, or has categories that the model or a
             mitigation cannot have; or code of the user's own is missing.
     """
-    spec = _with_source(project, layout, select_experiment(project, name))
+    spec = with_source(project, layout, select_experiment(project, name))
     data, data_hash = read_prepared(layout, spec.dataset)
+    if "copies" not in data.facts and any(m.kind == "deduplicate" for m in spec.mitigations):
+        stage = "prepare-files" if spec.dataset in project.files else "prepare"
+        raise ArtifactError(
+            f"{layout.prepared(spec.dataset)}: was prepared by an earlier memo, without the values "
+            "that `deduplicate` compares; run: dvc repro --force --single-item "
+            f"{stage}@{spec.dataset}"
+        )
     planned = plan_experiment(name, with_removal(spec, layout, data_hash), data, data_hash)
     own = {part.name: getattr(planned, part.name) for part in fields(Experiment)}
     return StoredExperiment(**own, layout=layout)
 
 
-def _with_source(project: ProjectSpec, layout: Layout, spec: ExperimentSpec) -> ExperimentSpec:
-    """Give a model of the user's own its code, to be the same wherever it is built."""
+def with_source(project: ProjectSpec, layout: Layout, spec: ExperimentSpec) -> ExperimentSpec:
+    """Give a model of the user's own its code, to be the same wherever it is built.
+
+    Raises:
+        CodeError: The code is missing or cannot be read.
+    """
     model = spec.model
     if not isinstance(model, CustomSpec):
         return spec

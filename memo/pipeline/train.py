@@ -8,6 +8,8 @@ from memo.artifacts.training_seconds import read_seconds, write_seconds
 from memo.execution.protocol import Executor
 from memo.experiments.experiment import ModelPlan
 from memo.experiments.model_training import train_models
+from memo.experiments.readiness import require_ready
+from memo.pipeline.neighbors import importable
 from memo.pipeline.progress import console, progress, telling_kept
 from memo.pipeline.stored_experiment import StoredExperiment, exclusive
 
@@ -23,6 +25,12 @@ def train(experiment: StoredExperiment, executor: Executor) -> int:
         ArtifactError: A file cannot be written.
     """
     name, layout = experiment.name, experiment.layout
+    for kind, count in experiment.left_out().items():
+        console.print(
+            f"{name}: {kind} leaves {count:,} of {len(experiment.data):,} observations out of "
+            "training",
+            soft_wrap=True,
+        )
     make_folder(layout.folds(name))  # DVC expects it, even if it stays empty
     seconds_file = layout.seconds(name)
     seconds = read_seconds(seconds_file)
@@ -33,6 +41,8 @@ def train(experiment: StoredExperiment, executor: Executor) -> int:
         console.print(f"{name}: {kept} of {len(experiment.models)} models are kept")
     if not wanted:
         return 0
+    with importable(layout.root):
+        require_ready(experiment)
     left = set(wanted)
 
     def tell(words: str) -> None:

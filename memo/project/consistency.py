@@ -1,5 +1,6 @@
 """Parts of a spec that do not go together: model and data set, design and data set, experiments."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple, TypeAlias
@@ -114,14 +115,15 @@ def table_problems(table: TableSpec) -> Iterator[Problem]:
             yield Problem((role,), f"column {name!r} is under `{aside[name]}` already")
         elif name is not None:
             aside[name] = role
-    chosen = table.columns or []
+    chosen = dict.fromkeys(table.columns or [])
     for role, names in (
-        ("columns", chosen),
+        ("columns", table.columns or []),
         ("categorical", table.categorical),
         ("dequantize", list(table.dequantize)),
+        ("dates", list(table.dates)),
     ):
-        for place, name in enumerate(names):
-            if name in names[:place]:
+        for name, count in Counter(names).items():
+            if count > 1:
                 yield Problem((role,), f"column {name!r} is named twice")
             if name in aside:
                 yield Problem(
@@ -131,10 +133,17 @@ def table_problems(table: TableSpec) -> Iterator[Problem]:
                 yield Problem(
                     (role,), f"column {name!r} is not modelled: it is not under `columns`"
                 )
-    for name in table.dequantize:
-        if name in table.categorical:
+    yield from _number_problems(table)
+
+
+def _number_problems(table: TableSpec) -> Iterator[Problem]:
+    """Find contradictions about a table's columns of numbers."""
+    for role, names in (("dequantize", [*table.dequantize]), ("dates", [*table.dates])):
+        for name in set(names) & set(table.categorical):
             message = f"column {name!r} is under `categorical`, and has no numbers"
-            yield Problem(("dequantize",), message)
+            yield Problem((role,), message)
+    if table.thousands == table.decimal:
+        yield Problem(("thousands",), f"is {table.thousands!r}, as `decimal` is")
 
 
 def removal_problems(name: str, experiments: Mapping[str, ExperimentSpec]) -> Iterator[Problem]:

@@ -15,7 +15,8 @@ from memo.spec.training_specs import TrainingSpec
 class ExperimentSpec(Spec):
     """One data set, one model, one training with its mitigations, and one scoring.
 
-    The six sections are required, because DVC stages depend on each of them as a parameter.
+    The six sections are required, because DVC stages depend on each of them as a parameter; of a
+    density that is fitted without epochs, `training: {}` and `epochs: []` will do.
     """
 
     title: str | None = Field(
@@ -23,7 +24,9 @@ class ExperimentSpec(Spec):
     )
     dataset: Name = Field(description="Key of a data set under `datasets` or `files`.")
     model: ModelSpec = Field(description="The density that is trained.")
-    training: TrainingSpec
+    training: TrainingSpec = Field(
+        description="Training by gradient descent; {} for a density that is fitted without it."
+    )
     mitigations: list[MitigationSpec] = Field(
         description="Changes to training, data or released density that should lower "
         "memorization, applied together."
@@ -41,6 +44,15 @@ class ExperimentSpec(Spec):
         for mitigation in self.mitigations:
             model = mitigation.changed_model(model)
         return self if model is self.model else self.model_copy(update={"model": model})
+
+    @model_validator(mode="after")
+    def _with_epochs(self) -> Self:
+        if self.scoring.epochs:
+            return self
+        last = self.training.epochs if self.model.by_gradient else 1
+        return self.model_copy(
+            update={"scoring": self.scoring.model_copy(update={"epochs": [last]})}
+        )
 
     @property
     def removal(self) -> RemoveSpec | None:

@@ -8,7 +8,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from memo.project.document import Document, KeyPath
+from memo.project.experiment_spec import ExperimentSpec
 from memo.project.project_spec import ProjectSpec
+
+_EMPTY: dict[str | int, str] = {
+    key: f": DVC watches it; a density that is fitted without epochs has `{key}: {empty}`"
+    for key, empty in (("training", "{}"), ("epochs", "[]"))
+}
+"""Keys that must be there, with what is said of those that need not say anything."""
 
 MOST_MESSAGES = 20
 """More would not help: such a file is no spec at all."""
@@ -33,6 +40,22 @@ def error_lines(
     return "\n".join(dict.fromkeys(lines))
 
 
+def setting_lines(error: ValidationError, settings: Mapping[str, Any]) -> str:
+    """One line for each thing that is wrong with settings that come from no file.
+
+    Args:
+        error: What `ExperimentSpec` found wrong with them.
+        settings: The settings of one experiment.
+    """
+    lines = []
+    for detail in error.errors(include_url=False)[:MOST_MESSAGES]:
+        context = detail.get("ctx", {})
+        path = _path(detail, detail["loc"], settings)
+        message = _message(detail, context, detail["loc"], ExperimentSpec)
+        lines.append(f"{'.'.join(map(str, path))}: {message}")
+    return "\n".join(dict.fromkeys(lines))
+
+
 def near_miss(given: str, allowed: Iterable[object]) -> str:
     """A suggestion where something allowed is spelt alike, and the list of what is allowed."""
     choices = [str(choice) for choice in allowed]
@@ -46,25 +69,32 @@ def _line(
 ) -> str:
     context = detail.get("ctx", {})
     location = _in_section(context.get("path", detail["loc"]), data)
-    path, value = _without_tags(location, data)
-    if detail["type"] in ("union_tag_invalid", "union_tag_not_found") and isinstance(value, dict):
-        path = (*path, "kind")
+    path = _path(detail, location, data)
     key = ".".join(map(str, path))
     if len(path) > 1 and path[0] == "experiments" and path[1] in entries:
         made, path = path, ("derived", entries[str(path[1])])
         key = ".".join([*map(str, path), *map(str, made[2:])]) + f" (of {made[1]})"
-    message = _message(detail, context, location)
+    message = _message(detail, context, location, ProjectSpec)
     return f"{document.place(path)}: {key or 'top level'}: {message}"
 
 
-def _message(detail: ErrorDetails, context: dict[str, Any], location: KeyPath) -> str:
+def _path(detail: ErrorDetails, location: KeyPath, data: Mapping[str, Any]) -> KeyPath:
+    path, value = _without_tags(location, data)
+    if detail["type"] in ("union_tag_invalid", "union_tag_not_found") and isinstance(value, dict):
+        return (*path, "kind")
+    return path
+
+
+def _message(
+    detail: ErrorDetails, context: dict[str, Any], location: KeyPath, whole: type[BaseModel]
+) -> str:
     given = detail["input"]
     match detail["type"]:
         case "extra_forbidden":
-            keys = sorted(_keys_allowed_at(location[:-1]))
+            keys = sorted(_keys_allowed_at(location[:-1], whole))
             return f"unknown key{near_miss(str(location[-1]), keys)}"
         case "missing" | "union_tag_not_found":
-            return "is required, but missing"
+            return f"is required, but missing{_EMPTY.get(location[-1], '')}"
         case "union_tag_invalid" | "literal_error" | "enum":
             expected = str(context.get("expected_tags", context.get("expected")))
             choices = [choice.strip(" '") for choice in expected.replace(" or ", ",").split(",")]
@@ -78,6 +108,8 @@ def _message(detail: ErrorDetails, context: dict[str, Any], location: KeyPath) -
         case "inconsistent":
             return f"{context['message']}{near_miss(context['given'], context['choices'])}"
     problem = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        problem = "Must be keys and values"
     return f"{problem[0].lower()}{problem[1:]} (found {given!r:.60})"
 
 
@@ -104,9 +136,9 @@ def _without_tags(location: KeyPath, data: Any) -> tuple[KeyPath, Any]:
     return tuple(path), value
 
 
-def _keys_allowed_at(location: KeyPath) -> Iterator[str]:
-    """The keys of the spec at a location, which has pydantic's tags of unions in it."""
-    annotation: Any = ProjectSpec
+def _keys_allowed_at(location: KeyPath, whole: type[BaseModel]) -> Iterator[str]:
+    """The keys of a spec at a location, which has pydantic's tags of unions in it."""
+    annotation: Any = whole
     for part in location:
         annotation = _step(annotation, part)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):

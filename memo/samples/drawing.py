@@ -13,8 +13,9 @@ BATCH = 512
 """Samples drawn at a time."""
 
 
+@torch.no_grad()
 def draw_samples(model: Generative, count: int, seed: int) -> NDArray[Any]:
-    """Draw from a model, in the space of its values.
+    """Draw from a model, in the space of its values, with autograd off.
 
     Args:
         model: On any device; in the mode that it is evaluated in.
@@ -29,7 +30,8 @@ def draw_samples(model: Generative, count: int, seed: int) -> NDArray[Any]:
     """
     generator = torch.Generator().manual_seed(seed)
     batches = [
-        model.sample(min(BATCH, count - start), generator).cpu() for start in range(0, count, BATCH)
+        model.sample(min(BATCH, count - start), generator).detach().cpu()
+        for start in range(0, count, BATCH)
     ]
     samples: NDArray[Any] = torch.cat(batches).numpy()
     wrong = int((~np.isfinite(samples.reshape(count, -1)).all(1)).sum())

@@ -66,7 +66,7 @@ def embed(embedding: Embedding, batches: Iterable[Tensor]) -> Tensor:
         for batch in batches:
             features = embedding(batch)
             _check(features, len(batch), rows)
-            rows.append(features.cpu())
+            rows.append(features.detach().cpu())
     return torch.cat(rows)
 
 

@@ -12,7 +12,10 @@ class _SourceSpec(Spec):
 
     kind: str
     seed: int = Field(
-        default=0, ge=0, lt=2**63, description="Seed of the fixed draw of the scored values."
+        default=0,
+        ge=0,
+        lt=2**63,
+        description="Seed of the fixed draw of the scored values, and of which a `limit` keeps.",
     )
 
 
@@ -61,7 +64,9 @@ class ImagesSpec(_SourceSpec):
         "Scored values are never mirrored.",
     )
     limit: Positive | None = Field(
-        default=None, description="Keep only so many observations, the first; default: all."
+        default=None,
+        description="Keep only so many observations, drawn at random from the seed, with as large "
+        "a share of each label as the source has; default: all.",
     )
 
     @property
@@ -138,11 +143,18 @@ class CelebASpec(DownloadedSpec):
 
 
 class ImageFolderSpec(ImagesSpec):
-    """A folder or tree of image files; the label of an image is the name of its folder."""
+    """A folder or tree of image files; the label of an image is the name of its folder.
+
+    BMP, GIF, JPEG, PNG, PPM, TIFF and WebP files of at most 8 bits a channel are read, with one
+    picture each. They are turned as their EXIF orientation says.
+    """
 
     kind: Literal["image-folder"]
     path: str = Field(description="The folder, absolute or relative to the project's.")
     channels: Literal[1, 3] = Field(default=3, description="1: grey. 3: red, green, blue.")
+    background: Literal["white", "black"] = Field(
+        default="white", description="Colour on which transparent images are laid."
+    )
     unreadable: Literal["error", "skip"] = Field(
         default="error",
         description="Treatment of images that cannot be read. error: stop, and list all of them. "
@@ -199,12 +211,33 @@ class TableSpec(_SourceSpec):
 
     kind: Literal["table"]
     path: str = Field(
-        description="The file, absolute or relative to the project's folder: Parquet where its "
-        "name ends in `.parquet`, else CSV in UTF-8 with the names of the columns in its first "
-        "line."
+        description="The file, absolute or relative to the project's folder: Parquet, or CSV in "
+        "UTF-8 (UTF-16 with a byte order mark), which gzip, bzip2 or xz may have compressed. What "
+        "it is, its first bytes say."
     )
     separator: str = Field(
         default=",", pattern=r"^[\t !#-~]$", description="Character between the fields of CSV."
+    )
+    header: bool | None = Field(
+        default=None,
+        description="Treatment of the first line of CSV. true: names of the columns. false: a "
+        "record; columns are then named `column 1`, `column 2` and so on. Default: names, and "
+        "refused where one of them is a number.",
+    )
+    decimal: Literal[".", ","] = Field(
+        default=".", description="Mark before the decimals of numbers that are written as text."
+    )
+    thousands: Literal[",", ".", " ", "'"] | None = Field(
+        default=None,
+        description="Mark between groups of three digits of numbers that are written as text; "
+        "default: none.",
+    )
+    dates: dict[str, str | None] = Field(
+        default={},
+        description="Columns of dates or times, each with its format as of Python's `strptime` "
+        "(`%Y-%m-%d`), or null for Parquet's own dates, times and durations. A date becomes a "
+        "number: days since 1970-01-01, with times of the day as fractions; a time of the day or "
+        "a duration becomes days, too.",
     )
     id: str | None = Field(
         default=None,
@@ -224,15 +257,24 @@ class TableSpec(_SourceSpec):
     categorical: list[str] = Field(
         default=[], description="Columns whose numbers are names of categories."
     )
-    missing: Literal["refuse", "impute"] = Field(
+    missing: Literal["refuse", "impute", "category"] = Field(
         default="refuse",
         description="Treatment of missing values in modelled columns. refuse: stop. impute: "
-        "replace them by the column's median or most frequent category, and score these as if "
-        "they had been observed; dataset.json counts them.",
+        "replace them by the column's median (the nearest multiple of its step, where it is under "
+        "`dequantize`) or most frequent category, and score these as if they had been observed; "
+        "dataset.json counts them. category: numbers as with impute, but in columns of categories "
+        "absence is a category of its own.",
     )
     missing_values: list[str] = Field(
         default=["", "NA", "N/A", "NaN", "nan", "NULL", "null", "?"],
-        description="Texts that stand for a missing value; spaces around a text do not count.",
+        description="Texts that stand for a missing value; spaces around a text do not count. "
+        "Where such a text looks like the other categories of a column (`NA` among countries), it "
+        "counts as missing only if this key is written.",
+    )
+    limit: Positive | None = Field(
+        default=None,
+        description="Keep only so many records, drawn at random from the seed, in the proportions "
+        "of their labels; default: all.",
     )
     standardize: bool = Field(
         default=True,

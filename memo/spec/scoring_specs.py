@@ -1,6 +1,7 @@
 """Specs of scoring: the design, the scored epochs, the likelihood estimator, the aggregate."""
 
 import math
+from fractions import Fraction
 from itertools import pairwise
 from typing import Annotated, Literal, Self, TypeAlias
 
@@ -42,7 +43,10 @@ class LeaveOneOutSpec(Spec):
 
 
 ROUND = 10
-"""Fewest models in a round of subsets, which are drawn together."""
+"""Fewest models in a whole round of subsets, which are drawn together."""
+
+TOLERANCE = 1e-6
+"""Difference up to which a fraction in decimals, as 0.333333, is one of small integers."""
 
 
 class SubsetsSpec(Spec):
@@ -57,9 +61,10 @@ class SubsetsSpec(Spec):
         gt=0, lt=1, description="Fraction of the observations that each model is trained on."
     )
     models: Positive = Field(
-        description="Number of models, a multiple of the size of a round: 10, or more where it "
-        "takes more to hold out, and to train on, each observation once. Raising it trains only "
-        "the new models."
+        description="Number of models: whole rounds of 10, or more where it takes more to hold "
+        "out, and to train on, each observation once. The last round of a fraction a/b may have "
+        "b models, or a multiple: 2 for 1/2, 4 for 3/4, 5 for 4/5. Raising it trains only the new "
+        "models."
     )
 
     @property
@@ -69,15 +74,26 @@ class SubsetsSpec(Spec):
 
     @property
     def round_size(self) -> int:
-        """Number of models in a round."""
+        """Number of models in a whole round."""
         return max(ROUND, self.share)
 
+    @property
+    def balanced(self) -> int:
+        """Fewest models by which each observation is held out equally often: b for a/b."""
+        part = Fraction(self.fraction).limit_denominator(self.round_size)
+        exact = abs(part - Fraction(self.fraction)) < TOLERANCE
+        return part.denominator if exact else self.round_size
+
     @model_validator(mode="after")
-    def _whole_rounds(self) -> Self:
-        if self.models % self.round_size:
+    def _balanced_rounds(self) -> Self:
+        if self.models % self.round_size % self.balanced:
+            below = self.models - self.models % self.round_size % self.balanced
+            full = self.models - self.models % self.round_size + self.round_size
+            above = min(below + self.balanced, full)
+            near = f"{below} or {above}" if below else str(above)
             raise ValueError(
-                f"models: {self.models} are not whole rounds of {self.round_size}, in which each "
-                f"observation is held out equally often with fraction {self.fraction:g}"
+                f"models: {self.models} do not hold out each observation equally often with "
+                f"fraction {self.fraction:g}; {near} do"
             )
         return self
 
@@ -135,8 +151,9 @@ class ScoringSpec(Spec):
     design: DesignSpec = Field(
         description="Choice of the observations that each model is trained on."
     )
-    epochs: Annotated[list[Positive], Field(min_length=1), AfterValidator(_increasing)] = Field(
-        description="Epochs after which weights are kept and scored, in increasing order."
+    epochs: Annotated[list[Positive], AfterValidator(_increasing)] = Field(
+        description="Epochs after which weights are kept and scored, in increasing order; []: the "
+        "last one alone, which is all that a density has that is fitted without epochs."
     )
     likelihood: LikelihoodSpec = Field(
         default=AdaptiveSpec(kind="adaptive"),

@@ -10,7 +10,7 @@ import importlib
 import importlib.machinery
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.abc import InspectLoader, MetaPathFinder
@@ -39,6 +39,9 @@ class Code:
     digest: str
     """SHA-256 over the paths and contents of all files."""
 
+    root: str
+    """The project's folder, where modules find files beside their `__file__`."""
+
     @property
     def name(self) -> str:
         """Name in messages: `folder/module.py:Class`."""
@@ -51,13 +54,13 @@ class Code:
         Raises:
             CodeError: The target is missing, cannot be imported, or is not callable.
         """
-        key = (self.target, self.digest)
+        key = (self.target, self.digest, self.root)
         if key not in _loaded:
             _loaded[key] = _import(self)
         return _loaded[key]
 
 
-_loaded: dict[tuple[str, str], Any] = {}
+_loaded: dict[tuple[str, str, str], Any] = {}
 
 
 def read_code(root: Path, path: str, target: str) -> Code:
@@ -86,26 +89,48 @@ def read_code(root: Path, path: str, target: str) -> Code:
     if module not in sources:
         raise CodeError(f"{path}: has no module {module!r}, which {target!r} names")
     _require_own_name(root, module.partition(".")[0])
-    return Code(target, sources, digest.hexdigest())
+    return Code(target, sources, digest.hexdigest(), str(root.resolve()))
 
 
 @contextmanager
-def errors_of(code: Code | None) -> Iterator[None]:
+def errors_of(code: Code | None, call: str | Callable[[], str] = "") -> Iterator[None]:
     """Turn exceptions of the user's own code into one error that shows the lines they came from.
+
+    Args:
+        code: The code that the body runs; None where none is the user's.
+        call: What the body calls, or a function that tells it afterwards: it is named where an
+            exception has no line of the user's, as one that torch raises in a layer of theirs.
 
     Raises:
         CodeError: The body raised an exception other than memo's, with a line of `code` in its
-            traceback.
+            traceback, or in a call that has a name.
     """
     try:
         yield
     except MemoError:
         raise
     except Exception as error:
-        lines = [] if code is None else _own_lines(error, code)
-        if code is None or not lines:
+        if code is None:
             raise
-        raise CodeError("\n".join([f"{code.name}: {_summary(error)}", *lines])) from error
+        lines = _own_lines(error, code)
+        called = call if isinstance(call, str) else call()
+        if not lines and called:
+            without = "; no line of yours is in the traceback" if code.sources else ""
+            lines = [f"  memo called {called}{without}"]
+        if not lines:
+            raise
+        found = [f"{code.name}: {_summary(error)}{_advice(error)}", *lines]
+        raise CodeError("\n".join(found)) from error
+
+
+def _advice(error: BaseException) -> str:
+    """What to do about an error that says little of its cause."""
+    if "does not require grad" in str(error):
+        return (
+            " (memo calls everything but `loss` with autograd off: what needs gradients of its own "
+            "stands in `with torch.enable_grad():`)"
+        )
+    return ""
 
 
 def _summary(error: BaseException) -> str:
@@ -210,17 +235,24 @@ class _Finder(MetaPathFinder):
         if fullname in sources:
             file, text = sources[fullname]
             package = file.endswith("__init__.py")
-            return ModuleSpec(fullname, _Loader(file, text), origin=file, is_package=package)
+            loader = _Loader(file, text, str(Path(self._code.root, file)))
+            return ModuleSpec(fullname, loader, origin=file, is_package=package)
         if any(name.startswith(f"{fullname}.") for name in sources):
             return ModuleSpec(fullname, None, is_package=True)
         return None
 
 
 class _Loader(InspectLoader):
-    """Loader of one module from its text."""
+    """Loader of one module from its text.
 
-    def __init__(self, file: str, text: str) -> None:
-        self._file, self._text = file, text
+    Args:
+        file: Its path in the project's folder, which tracebacks show.
+        text: Its text.
+        place: Its path on the machine that read it, which is its `__file__`.
+    """
+
+    def __init__(self, file: str, text: str, place: str) -> None:
+        self._file, self._text, self._place = file, text, place
 
     def get_source(self, fullname: str) -> str:
         return self._text
@@ -229,5 +261,5 @@ class _Loader(InspectLoader):
         return self.source_to_code(self._text, self._file)
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__file__ = self._file
+        module.__file__ = self._place
         exec(self.get_code(module.__name__), module.__dict__)

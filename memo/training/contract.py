@@ -1,5 +1,6 @@
 """The demands on a model of the user's own, tried out before anything is trained."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from memo.errors import InputError
 from memo.mitigations.mitigation import Mitigation
-from memo.models.protocols import ClosedForm, Fitted, is_latent_variable_model
+from memo.models.protocols import ClosedForm, Fitted, Initialized, is_latent_variable_model
 from memo.spec.model_specs import CustomSpec
 from memo.spec.user_code import errors_of
 from memo.training import contract_density, contract_training
@@ -23,8 +24,29 @@ class ContractError(InputError):
     """A model of the user's own lacks something; one line for each thing."""
 
 
+METHODS = {
+    "loss": ("x", "noise"),
+    "fit": ("x",),
+    "initialize": ("x",),
+    "log_prob": ("x",),
+    "log_prob_draw": ("x", "noise"),
+    "leave_one_out_log_prob": ("x",),
+    "sample": ("count", "generator"),
+}
+"""Functions that memo calls where a model has them, with their arguments."""
+
+LATENT_METHODS = {"encode": ("x",), "decode": ("z",)}
+"""Those of a latent-variable model."""
+
+
 def check_contract(
-    spec: CustomSpec, x: Tensor, mitigations: Sequence[Mitigation], *, leave_one_out: bool = False
+    spec: CustomSpec,
+    x: Tensor,
+    mitigations: Sequence[Mitigation],
+    *,
+    leave_one_out: bool = False,
+    samples: int = 3,
+    encodes: bool = False,
 ) -> None:
     """Try a model of the user's own on some observations.
 
@@ -33,16 +55,21 @@ def check_contract(
         x: Observations, (n, *shape), on the device that is trained on; a few of them are tried.
         mitigations: Mitigations of the experiment.
         leave_one_out: True where scores are to come without refits.
+        samples: Samples that are drawn at a time.
+        encodes: True where distances are to be measured in the space of the model's encoder.
 
     Raises:
         ContractError: Something is missing or wrong; the message says what it must be.
         CodeError: The user's own code raised an error.
     """
-    trial = Trial(spec, x[:TRIED], mitigations, leave_one_out)
+    trial = Trial(spec, x[:TRIED], mitigations, leave_one_out, samples, encodes)
     for check in (
+        _signature_problems,
         _protocol_problems,
         _setting_problems,
+        contract_training.copy_problems,
         contract_training.initial_problems,
+        contract_training.initialize_problems,
         contract_density.latent_variable_problems,
         contract_training.training_problems,
         contract_training.mitigation_problems,
@@ -50,7 +77,7 @@ def check_contract(
         contract_density.density_problems,
         contract_density.sample_problems,
     ):
-        with errors_of(spec.source):
+        with errors_of(spec.source, lambda: trial.called):
             problems = list(check(trial))
         if problems:
             name = spec.target if spec.source is None else spec.source.name
@@ -65,6 +92,9 @@ def why_not_stacked(spec: CustomSpec, x: Tensor) -> str | None:
     """
     trial = Trial(spec, x[:TRIED])
     x, noise, models = trial.x, trial.noise, [trial.model, trial.initial(1)]
+    for model in models:
+        if isinstance(model, Initialized):
+            trial.call(model, "initialize", x)
     try:
         together = Stack(models, x.device).loss(torch.stack([x, x]), torch.stack([noise, noise]))
     except Exception as error:
@@ -73,15 +103,43 @@ def why_not_stacked(spec: CustomSpec, x: Tensor) -> str | None:
     return None if close(together, apart) else "losses of a stack are others"
 
 
+def _signature_problems(trial: Trial) -> Problems:
+    """Require functions that take what memo calls them with."""
+    model: Any = trial.model
+    latent = is_latent_variable_model(model)
+    for name, arguments in (METHODS | LATENT_METHODS if latent else METHODS).items():
+        if not hasattr(model, name):
+            continue
+        function = getattr(model, name)
+        if not callable(function):
+            yield f"`{name}` must be a method, not a {type(function).__name__}"
+            continue
+        try:
+            signature = inspect.signature(function)
+        except ValueError:  # a callable that is not written in Python
+            continue
+        call = f"{name}({', '.join(arguments)})"
+        try:
+            bound = signature.bind(*arguments)
+        except TypeError:
+            yield f"`{name}` takes {signature}, but memo calls it as {call}"
+            continue
+        first = signature.parameters[next(iter(bound.arguments))]
+        if name == "initialize" and first.default is not inspect.Parameter.empty:
+            yield (
+                f"`initialize` takes {signature}, but memo calls it as {call}, with the training "
+                "set: rename it if it means something else"
+            )
+
+
 def _protocol_problems(trial: Trial) -> Problems:
     """Require that the model can be trained, and says something of log p(x)."""
     model: Any = trial.model
-    has = {name for name in ("loss", "fit", "log_prob", "log_prob_draw") if hasattr(model, name)}
-    for name in sorted(has):
-        if not callable(getattr(model, name)):
-            yield f"`{name}` must be a method, not a {type(getattr(model, name)).__name__}"
+    has = {name for name in METHODS if hasattr(model, name)}
     if {"loss", "fit"} <= has:
         yield "has both `loss` and `fit`: one of them trains it, the other must go"
+    if {"initialize", "fit"} <= has:
+        yield "has both `initialize` and `fit`: `fit` has all the data that it needs"
     if not has & {"loss", "fit"}:
         yield (
             "cannot be trained: it needs `loss(x, noise)`, `fit(x)`, or a `log_prob(x)` whose "
@@ -107,6 +165,18 @@ def _setting_problems(trial: Trial) -> Problems:
     if isinstance(trial.model, Fitted):
         for kind in sorted({m.kind for m in trial.mitigations if m.by_gradient}):
             yield f"{kind!r} changes the steps of training, but `fit` has none"
+    if isinstance(trial.model, Initialized):
+        for mitigation in trial.mitigations:
+            if mitigation.by_observation:
+                yield (
+                    f"{mitigation.kind!r} does not go with `initialize`, which reads the data "
+                    "without noise, so that epsilon would not count it"
+                )
+    if trial.encodes and not is_latent_variable_model(trial.model):
+        yield (
+            "scoring.neighbors.space 'encoder' needs `latent`, `observation`, `encode(x)` and "
+            "`decode(z)`"
+        )
     if trial.leave_one_out and not isinstance(trial.model, ClosedForm):
         yield (
             "scoring.design 'leave-one-out' needs `fit(x)` and `leave_one_out_log_prob(x)`; "

@@ -38,6 +38,7 @@ def fit_model(
     model.fit(_rows(data, training_set.members))
     weights = cast(nn.Module, model).state_dict().items()
     state = {name: tensor.cpu().numpy().copy() for name, tensor in weights}
+    cast(nn.Module, model).eval()  # as it is scored
     losses = [
         -float(model.log_prob(_rows(data, index)).mean()) if len(index) else np.nan
         for index in (training_set.members, training_set.held_out)

@@ -8,6 +8,7 @@ from enum import IntEnum
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from memo.datasets.prepared import Prepared
 from memo.design.k_fold import IndexArray
@@ -17,6 +18,7 @@ from memo.mitigations.mitigation import Gradient, Run
 from memo.mitigations.steps.early_stopping import EarlyStopping
 from memo.mitigations.training_plan import TrainingPlan
 from memo.models.build import initial_model
+from memo.models.protocols import Initialized
 from memo.spec.model_specs import ModelSpec
 from memo.training.batches import Draws, Minibatches, Observations, PoissonBatches, generators
 from memo.training.evaluation import Evaluation, random_part
@@ -95,19 +97,23 @@ def train_stack(
     def seeds(stream: int) -> list[np.random.SeedSequence]:
         return [substream(one.seed, stream) for one in training_sets]
 
-    # models
-    models = [initial_model(model, data.shape, torch_seed(seed)) for seed in seeds(_Stream.WEIGHTS)]
-    stack = Stack(models, device, plan.loss)
-    optimizer = build_optimizer(stack, plan)
-    observations = Observations(data, device)
-
-    # sets that they are trained on, and sets that their losses are read from
+    # sets that they are trained on
     members: Sequence[IndexArray] = [one.members for one in training_sets]
-    held_out = [one.held_out for one in training_sets]
     rules = (m.stopping(members, seeds(m.stream)) for m in plan.mitigations)
     stopping = next(filter(None, rules), None)
     if stopping is not None:
         members = stopping.members
+
+    # models
+    models = [initial_model(model, data.shape, torch_seed(seed)) for seed in seeds(_Stream.WEIGHTS)]
+    observations = Observations(data, device)
+    for one, own in zip(models, members, strict=True):
+        _initialize(one.to(device), observations, own)
+    stack = Stack(models, device, plan.loss)
+    optimizer = build_optimizer(stack, plan)
+
+    # sets that their losses are read from
+    held_out = [one.held_out for one in training_sets]
     parts = [*map(random_part, members, map(len, held_out), seeds(_Stream.SUBSET))]
     evaluated = [(parts, seeds(_Stream.EVALUATION)), (held_out, seeds(_Stream.EVALUATION))]
     if stopping is not None:
@@ -147,6 +153,13 @@ def train_stack(
                         m.after_step(stack)
         history.add(epoch, keep=epoch in epochs)
     return history.trained()
+
+
+@torch.no_grad()
+def _initialize(model: nn.Module, observations: Observations, members: IndexArray) -> None:
+    """Have a model take what it takes from its own training set."""
+    if isinstance(model, Initialized):
+        model.initialize(observations.scored(torch.from_numpy(members)))
 
 
 class _History:

@@ -63,6 +63,7 @@ class Stack:
         self._buffers = _stacked([dict(m.named_buffers()) for m in models], device)
         for parameter in self._parameters.values():
             parameter.requires_grad_()
+        self._kept = models[0].state_dict().keys()
         self.module = copy.deepcopy(models[0]).to("meta")
         own = Loss(self.module.loss, int(self.module.noise_features))  # type: ignore[arg-type]
         minimized = own if objective is None else objective(self.module)
@@ -152,8 +153,9 @@ class Stack:
         return list(gradient(self._parameters, x, noise).values())
 
     def weights(self) -> list[Weights]:
-        """Copy the state of each model."""
+        """Copy the state of each model: parameters and persistent buffers."""
         state = self._parameters | self._buffers
+        state = {name: tensor for name, tensor in state.items() if name in self._kept}
         if self.size > 1:
             state = _oriented(state)
         arrays = {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}

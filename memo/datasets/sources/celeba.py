@@ -33,12 +33,14 @@ def read_celeba(spec: CelebASpec) -> Images:
         address="https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
     )
     files = [(name, folder / FOLDER / name) for name in _training_names(folder / PARTITION)]
-    read = read_files(files, spec, channels=3, skip=False)
+    unlabelled = [None] * len(files)
+    read = read_files(files, unlabelled, spec, channels=3, skip=False)
     return Images(
         levels=read.levels,
-        ids=read.kept,
+        ids=[files[position][0] for position in read.kept],
         labels=[None] * len(read.kept),
         facts={
+            **read.facts(unlabelled, spec),
             "source": "CelebA training images, aligned and cropped (Liu et al. 2015), for "
             "non-commercial research",
         },

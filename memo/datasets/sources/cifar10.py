@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from memo.datasets.draws import drawn, limit_notes
 from memo.datasets.prepared import DataError
 from memo.datasets.sources.download import find_or_download
 from memo.datasets.sources.image_files import Images, reshape_arrays
@@ -48,12 +49,16 @@ def read_cifar10(spec: CIFAR10Spec) -> Images:
         folders=folders,
         address="https://www.cs.toronto.edu/~kriz/cifar.html",
     )
-    levels = reshape_arrays(pixels, spec)
+    names = [CLASSES[k] for k in classes]
+    chosen = drawn(names, spec.limit, spec.seed)
     return Images(
-        levels=levels,
-        ids=[f"cifar10-{index:05d}" for index in range(len(levels))],
-        labels=[CLASSES[k] for k in classes[: len(levels)]],
-        facts={"source": "CIFAR-10 training images (Krizhevsky 2009)"},
+        levels=reshape_arrays(pixels[chosen], spec),
+        ids=[f"cifar10-{index:05d}" for index in chosen],
+        labels=[names[index] for index in chosen],
+        facts={
+            "notes": limit_notes(len(chosen), names, spec.seed),
+            "source": "CIFAR-10 training images (Krizhevsky 2009)",
+        },
     )
 
 

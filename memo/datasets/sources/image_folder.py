@@ -1,41 +1,58 @@
 """A folder or tree of image files."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from memo.datasets.prepared import DataError
-from memo.datasets.sources.image_files import BROKEN, Images, read_files
-from memo.spec.dataset_specs import ImageFolderSpec
-
-SUFFIXES = frozenset(
-    [".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"]
+from memo.datasets.sources.image_decoding import (
+    RefusedError,
+    bombs_refused,
+    is_grey,
+    opened,
+    require_cropped,
+    upright_size,
 )
+from memo.datasets.sources.image_files import Images, complaint, read_files
+from memo.datasets.sources.image_tree import image_tree
+from memo.spec.dataset_specs import ImageFolderSpec
 
 
 def read_image_folder(spec: ImageFolderSpec) -> Images:
     """Images in the order of their paths; ids are paths below the folder, labels folder names.
+
+    Symbolic links are followed, and hidden files left out. The rules by which files become levels
+    are those of `image_decoding`.
 
     Raises:
         DataError: The folder is missing or has no images, images differ in size, or one cannot be
             read and the spec does not say to skip it.
     """
     root = Path(spec.path)
-    images, others = _files(root)
+    tree = image_tree(root)
+    names = [name for name, _ in tree.images]
+    labels = [_label(name) for name in names]
+    skip = spec.unreadable == "skip"
     try:
-        read = read_files(images, spec, spec.channels, skip=spec.unreadable == "skip")
+        read = read_files(
+            tree.images, labels, spec, spec.channels, skip=skip, background=spec.background
+        )
     except DataError as error:
         raise DataError(f"{root}: {error}") from None
+    facts = read.facts(labels, spec, spec.background)
+    folders = len({labels[position] for position in read.kept} - {None})
+    summary = f"read: {len(read.kept):,} of {len(names):,} image files, with {folders:,} labels"
     return Images(
         levels=read.levels,
-        ids=read.kept,
-        labels=[_label(name) for name in read.kept],
+        ids=[names[position] for position in read.kept],
+        labels=[labels[position] for position in read.kept],
         facts={
             "source": f"image files below {spec.path}",
-            "unreadable": read.unreadable,
-            "other_files": others,
+            **facts,
+            "other_files": tree.others.total(),
+            "hidden_files": tree.hidden,
+            "notes": [summary, *facts["notes"], *tree.notes()],
         },
     )
 
@@ -57,11 +74,17 @@ class FolderSurvey:
     count: int
     """Number of all image files."""
     sizes: set[tuple[int, int]]
-    """Heights and widths."""
+    """Heights and widths, upright."""
     channels: int
     """1 where all images are grey, else 3."""
     two_tone: bool
     """True where images are grey, with most pixels nearly black or white."""
+    looked_at: int
+    """Number of images that were opened."""
+    notes: list[str] = field(default_factory=list)
+    """Links, and files that are no images."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Reasons why some of those looked at cannot be read, by name."""
 
 
 def survey_image_folder(root: Path) -> FolderSurvey:
@@ -70,44 +93,64 @@ def survey_image_folder(root: Path) -> FolderSurvey:
     Raises:
         DataError: The folder is missing, or has no images that can be read.
     """
-    images, _ = _files(root)
-    chosen = np.linspace(0, len(images) - 1, min(len(images), SURVEYED)).astype(int)
+    tree = image_tree(root)
+    chosen = np.linspace(0, len(tree.images) - 1, min(len(tree.images), SURVEYED)).astype(int)
     sizes, grey, extreme = set(), [], []
-    for place in chosen:
-        try:
-            with Image.open(images[place][1]) as image:
-                sizes.add((image.height, image.width))
-                grey.append(image.mode in ("1", "L", "LA"))
-                levels = np.asarray(image.convert("L"))
-        except BROKEN:
-            continue
-        extreme.append(float(((levels <= DARK) | (levels >= BRIGHT)).mean()))
+    refused: dict[str, str] = {}
+    with bombs_refused():
+        for name, path in (tree.images[place] for place in chosen):
+            try:
+                with opened(path) as image:
+                    levels = np.asarray(image.convert("RGBA").convert("L"))
+                    sizes.add(upright_size(image))
+                    grey.append(is_grey(image))
+            except RefusedError as problem:
+                refused[name] = str(problem)
+                continue
+            extreme.append(float(((levels <= DARK) | (levels >= BRIGHT)).mean()))
     if not sizes:
-        raise DataError(f"{root}: none of {len(chosen)} images can be read")
+        name, reason = next(iter(refused.items()))
+        raise DataError(
+            f"{root}: none of {len(chosen)} images can be read; the first, {name}, {reason}"
+        )
     two_tone = all(grey) and float(np.mean(extreme)) >= TWO_TONE
-    return FolderSurvey(len(images), sizes, 1 if all(grey) else 3, two_tone)
+    channels = 1 if all(grey) else 3
+    return FolderSurvey(
+        len(tree.images), sizes, channels, two_tone, len(chosen), tree.notes(), refused
+    )
 
 
-def _files(root: Path) -> tuple[list[tuple[str, Path]], int]:
-    """Name and path of each image, in the order of names, and the number of other files.
+LOOKED_AT = 5000
+"""Most images whose headers are read to see what `read_image_folder` would refuse."""
+
+
+def look_at_image_folder(spec: ImageFolderSpec) -> None:
+    """See from the headers of its images that a folder can be read; of many, those of some.
 
     Raises:
-        DataError: There is no such folder, or no image in it.
+        DataError: The folder is missing or has no images, or images that are refused.
     """
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder")
-    files = sorted((_name(path, root), path) for path in root.rglob("*") if path.is_file())
-    visible = [(name, path) for name, path in files if "/." not in f"/{name}"]
-    images = [(name, path) for name, path in visible if path.suffix.lower() in SUFFIXES]
-    if not images:
-        raise DataError(f"{root}: has no images ({', '.join(sorted(SUFFIXES))})")
-    return images, len(visible) - len(images)
-
-
-def _name(path: Path, root: Path) -> str:
-    """The path below the root, with bytes that are not UTF-8 spelt out."""
-    relative = path.relative_to(root).as_posix()
-    return relative.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    root = Path(spec.path)
+    images = image_tree(root).images
+    sizes: dict[tuple[int, ...], str] = {}
+    refused: dict[str, str] = {}
+    with bombs_refused():
+        for name, path in images[:: -(-len(images) // LOOKED_AT)]:
+            try:
+                with opened(path) as image:
+                    require_cropped(image, spec)
+                    # by the sides alone: which is the height, EXIF says, perhaps after the pixels
+                    sizes.setdefault(tuple(sorted(image.size)), name)
+            except RefusedError as problem:
+                refused[name] = str(problem)
+    if refused and spec.unreadable == "error":
+        raise DataError(f"{root}: {complaint(refused)}")
+    if len(sizes) > 1 and spec.size is None and spec.crop is None:
+        (first, name), (second, other) = list(sizes.items())[:2]
+        raise DataError(
+            f"{root}: {other} is of {second[0]} x {second[1]} pixels, but {name} of {first[0]} x "
+            f"{first[1]}; give a `size` or `crop` that makes them alike"
+        )
 
 
 def _label(name: str) -> str | None:

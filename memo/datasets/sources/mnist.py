@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from memo.datasets.draws import drawn, limit_notes
 from memo.datasets.prepared import DataError
 from memo.datasets.sources.download import find_or_download
 from memo.datasets.sources.image_files import Images, reshape_arrays
@@ -55,12 +56,14 @@ def read_mnist(spec: MNISTSpec | FashionMNISTSpec) -> Images:
         )
     if fashion and classes.max(initial=0) >= len(CLOTHES):
         raise DataError(f"{labels}: has labels beyond {len(CLOTHES) - 1}")
-    levels = reshape_arrays(pixels[:, None], spec)
+    names = [CLOTHES[k] if fashion else str(k) for k in classes]
+    chosen = drawn(names, spec.limit, spec.seed)
     return Images(
-        levels=levels,
-        ids=[f"{spec.kind}-{index:05d}" for index in range(len(levels))],
-        labels=[CLOTHES[k] if fashion else str(k) for k in classes[: len(levels)]],
+        levels=reshape_arrays(pixels[chosen, None], spec),
+        ids=[f"{spec.kind}-{index:05d}" for index in chosen],
+        labels=[names[index] for index in chosen],
         facts={
+            "notes": limit_notes(len(chosen), names, spec.seed),
             "source": "Fashion-MNIST training images (Xiao et al. 2017), MIT licence"
             if fashion
             else "MNIST training images (LeCun, Cortes & Burges), CC BY-SA 3.0",

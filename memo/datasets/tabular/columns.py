@@ -116,7 +116,7 @@ def in_own_units(columns: Sequence[Column], points: NDArray[np.float64]) -> NDAr
 
 def log_jacobian(columns: Sequence[Column]) -> float:
     """log |det d vector / d numbers|, nats: minus the sum of the logs of the scales."""
-    return -sum(float(np.log(column.scale)) for column in columns if column.categories is None)
+    return float(-sum(np.log(column.scale) for column in columns if column.categories is None))
 
 
 def _values(column: Column, block: NDArray[Any]) -> NDArray[Any] | list[str]:

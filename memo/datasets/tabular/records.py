@@ -1,23 +1,47 @@
 """Tables of records: which columns are numbers, which are categories, and what is missing."""
 
 import difflib
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from memo.datasets.draws import drawn, limit_in_words
 from memo.datasets.prepared import DataError, Prepared, named_observations
 from memo.datasets.tabular.columns import Column, encoded, log_jacobian
-from memo.datasets.tabular.table_files import RECORD, is_parquet, read_table_file
+from memo.datasets.tabular.kept_digits import check_digits, moments
+from memo.datasets.tabular.number_columns import as_numbers
+from memo.datasets.tabular.row_numbers import (
+    far_number,
+    has_name_of_codes,
+    has_name_of_ids,
+    row_numbers,
+)
+from memo.datasets.tabular.source_columns import (
+    SourceColumn,
+    SourceTable,
+    in_words,
+    known_numbers,
+    short,
+)
+from memo.datasets.tabular.table_files import RECORD, TableFile, read_table_file
+from memo.datasets.tabular.table_summary import ColumnCounts, summary
+from memo.datasets.tabular.table_summary import in_words as column_in_words
+from memo.datasets.tabular.written_numbers import is_absence
 from memo.spec.dataset_specs import TableSpec
 
 MOST_CATEGORIES = 256
 """Most categories of a column; columns with more texts are hardly categorical."""
 
-RESOLUTION = 1e-3
-"""Fraction of a column's standard deviation that float32 must resolve."""
+FEWEST_RECORDS = 20
+"""Records of which more than half may differ by chance where they are fewer."""
+
+MOST_CODES = 20
+"""Most categories that are mostly digits, unless the spec says that they are categories."""
 
 TOLERANCE = 1e-6
 """Fraction of a step by which a rounded number may miss a multiple of the step."""
@@ -27,6 +51,9 @@ LARGEST = 1e100
 
 PLACES = 1024
 """Positions within a step at which noise may fall."""
+
+ABSENT = "(missing)"
+"""Name of the category of records without one, under `missing: category`."""
 
 Values: TypeAlias = NDArray[np.float64] | NDArray[np.int64]
 
@@ -38,90 +65,72 @@ def read_records(spec: TableSpec) -> Prepared:
         DataError: The file is not a table, a column is not what the spec says, or a value is
             missing, infinite, or of another type than the rest of its column.
     """
-    table = read_table_file(spec.path, spec.separator)
+    sure = "separator" in spec.model_fields_set
+    file = read_table_file(spec.path, spec.separator, spec.header, sure)
+    modelled = _modelled(spec, file.records.columns)
+    file, notes = _kept(spec, file)
+    table = file.records
     if len(table) < 2:
         raise DataError(
-            f"{spec.path}: has {len(table) or 'no'} record{'s' * (not len(table))}; memorization "
-            "is measured on two or more"
+            f"{spec.path}: has {len(table) or 'no'} record{'s' * (not len(table))}"
+            f"{' under `limit`' * (spec.limit is not None)}; memorization is measured on two or "
+            "more"
         )
-    read = [_column(_Source(spec, table, name)) for name in _modelled(spec, table.columns)]
+    source = SourceTable(spec, file)
+    read = [_column(SourceColumn(source, name)) for name in modelled]
     columns = [one.column for one in read]
     with np.errstate(all="ignore"):
         scored = encoded(columns, [one.values for one in read])
-        _check_resolution(spec, table, columns, scored)
-    ids = _ids(spec, table).to_list()
-    labels = [None] * len(table)
-    if spec.label is not None:
-        labels = _Source(spec, table, spec.label).texts().to_list()
+        given = encoded(columns, [one.given for one in read]) if spec.dequantize else None
+        numbers = [one for one in read if one.column.categories is None]
+        remarks = [
+            remark
+            for one, kept in zip(numbers, scored.T, strict=False)
+            for remark in check_digits(one.source, one.column, one.values, kept)
+        ]
+    ids, labels, aside = _names(source)
+    counts = [one.counts() for one in read]
     return Prepared(
         scored=scored,
         observations=named_observations(ids, labels),
+        given=given,
         log_jacobian=np.full(len(table), log_jacobian(columns)) if spec.standardize else None,
         columns=columns,
         facts={
             "source": f"table {spec.path}",
-            "columns": {one.column.name: _in_words(one.column, one.imputed) for one in read},
-            "imputed": {one.column.name: one.imputed for one in read if one.imputed},
+            "columns": {one.column.name: column_in_words(one) for one in counts},
+            "imputed": {one.column.name: one.imputed for one in counts if one.imputed},
+            "missing": {one.column.name: one.absent for one in counts if one.absent} | aside,
+            "notes": [*notes, *summary(counts, aside, len(table)), *remarks],
         },
     )
-
-
-@dataclass(frozen=True)
-class _Source:
-    """A column as the file has it."""
-
-    spec: TableSpec
-    table: pl.DataFrame
-    name: str
-
-    @property
-    def series(self) -> pl.Series:
-        """Values of the column."""
-        return self.table[self.name]
-
-    def texts(self) -> pl.Series:
-        """Values as text, null where they are missing; booleans as `true` and `false`.
-
-        Raises:
-            DataError: The column has values of another type.
-        """
-        series = self.series
-        if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
-            raise self.unusable()
-        texts = series.cast(pl.String).str.strip_chars()
-        missing = texts.is_in([*self.spec.missing_values, ""])
-        if series.dtype.is_float():
-            missing |= series.is_nan()
-        return texts.zip_with(~missing.fill_null(True), pl.Series([None], dtype=pl.String))
-
-    def error(self, message: str, row: int | None = None) -> DataError:
-        """An error about the column, or about its value in a row."""
-        record = "" if row is None else f", record {self.table[RECORD][int(row)]}"
-        return DataError(f"{self.spec.path}: column {self.name!r}{record}: {message}")
-
-    def unusable(self) -> DataError:
-        """An error about the type of the column."""
-        return self.error(
-            f"is of type {self.series.dtype}, but only numbers, text and booleans can be used; "
-            "name it under `drop`"
-        )
-
-    def constant(self, value: Any) -> DataError:
-        """An error about a column with a single value."""
-        return self.error(
-            f"is {_short(value)} in all {len(self.table):,} records, and says nothing about any; "
-            "name it under `drop`"
-        )
 
 
 @dataclass(frozen=True)
 class _Read:
     """A column, and its value in each record."""
 
+    source: SourceColumn
     column: Column
     values: Values
     """(n,): numbers, or positions in the column's categories."""
+    given: Values
+    """(n,): the same before noise was added to rounded numbers."""
+    missing: int
     imputed: int
+    remarks: list[str] = field(default_factory=list)
+    unit: str | None = None
+
+    def counts(self) -> ColumnCounts:
+        """The column without its values."""
+        return ColumnCounts(
+            self.column,
+            self.missing,
+            self.imputed,
+            self.source.absent,
+            self.remarks,
+            self.unit,
+        )
 
 
 def _modelled(spec: TableSpec, names: list[str]) -> list[str]:
@@ -130,10 +139,11 @@ def _modelled(spec: TableSpec, names: list[str]) -> list[str]:
     Raises:
         DataError: The spec names a column that is not there, or leaves none.
     """
-    known = [name for name in names if name != RECORD]
-    aside = [name for name in (spec.id, spec.label) if name is not None]
+    known = dict.fromkeys(name for name in names if name != RECORD)
+    aside = {name: None for name in (spec.id, spec.label) if name is not None}
     chosen = spec.columns or []
-    for name in (*aside, *chosen, *spec.drop, *spec.categorical, *spec.dequantize):
+    named = (*aside, *chosen, *spec.drop, *spec.categorical, *spec.dequantize, *spec.dates)
+    for name in named:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -141,59 +151,104 @@ def _modelled(spec: TableSpec, names: list[str]) -> list[str]:
                 f"{spec.path}: has no column {name!r}{hint} (columns: "
                 f"{', '.join(map(repr, known)):.300})"
             )
-    modelled = chosen or [name for name in known if name not in (*aside, *spec.drop)]
+    left_out = {*aside, *spec.drop}
+    modelled = chosen or [name for name in known if name not in left_out]
     if not modelled:
         raise DataError(f"{spec.path}: no column is left to be modelled")
     return modelled
 
 
-def _column(source: _Source) -> _Read:
-    spec, series = source.spec, source.series
-    numeric = series.dtype.is_numeric()
-    categorical = source.name in spec.categorical
-    if numeric and not categorical:
-        return _number(source, series.cast(pl.Float64).fill_nan(None))
-    texts = source.texts()
-    if not categorical and not is_parquet(spec.path):
-        numbers = texts.cast(pl.Float64, strict=False)
-        wrong = (numbers.is_null() & texts.is_not_null()).arg_true()
-        if len(texts) > texts.null_count() and not len(wrong):
-            return _number(source, numbers)
-        if numbers.null_count() < len(numbers):
-            raise source.error(
-                f"{_short(texts[wrong[0]])} is not a number, but other values of the column are; "
-                "name the column under `categorical`, or the text under `missing_values`",
-                wrong[0],
-            )
-    if series.dtype.is_temporal():
-        raise source.unusable()
-    return _category(source, texts)
+def _kept(spec: TableSpec, file: TableFile) -> tuple[TableFile, list[str]]:
+    """Records that are modelled, and words about those that are not."""
+    table, notes = file.records, []
+    if file.blank:
+        notes.append(f"{file.blank:,} blank line{'s' * (file.blank > 1)} left out")
+    if spec.missing != "refuse" and table.width > 2:
+        filled = table.filter(~pl.all_horizontal(pl.exclude(RECORD).is_null()))
+        if len(filled) < len(table):
+            notes.append(f"{len(table) - len(filled):,} of {len(table):,} records left out: empty")
+        table = filled
+    file = replace(file, records=table)
+    if spec.limit is not None:
+        labels: Sequence[str | None] = [None] * len(table)
+        if spec.label is not None:
+            labels = SourceColumn(SourceTable(spec, file), spec.label).texts.to_list()
+        file = replace(file, records=table[drawn(labels, spec.limit, spec.seed)])
+        said = limit_in_words(len(file.records), len(table), labels, spec.seed)
+        notes += [said] if said else []
+    return file, notes
 
 
-def _number(source: _Source, series: pl.Series) -> _Read:
-    _check_missing(source, series)
-    beyond = (series.abs() > LARGEST).fill_null(False).arg_true()
-    if len(beyond):
+def _column(source: SourceColumn) -> _Read:
+    spec, name = source.spec, source.name
+    if name in source.file.index and not source.is_named() and name not in spec.categorical:
+        raise source.error(
+            "is the index of a pandas data frame; name it under `id` or `drop`, or, if it is a "
+            "measurement, under `columns`, `dates` or `dequantize`"
+        )
+    numbers = as_numbers(source)
+    return _category(source) if numbers is None else _number(source, numbers)
+
+
+def _number(source: SourceColumn, series: pl.Series) -> _Read:
+    source.check_missing(series)
+    known = known_numbers(series)
+    if np.abs(known).max() > LARGEST:
+        beyond = (series.abs() > LARGEST).fill_null(False).arg_true()
         found = series[beyond[0]]
         size = "infinite" if np.isinf(found) else f"{found:.6g}, beyond {LARGEST:.0e}"
-        raise source.error(f"is {size}", beyond[0])
-    values = series.fill_null(float(np.median(series.drop_nulls()))).to_numpy()
+        raise source.error(
+            f"is {size}; if nothing is known there, leave the cell empty or name its text under "
+            "`missing_values`",
+            beyond[0],
+        )
+    why = None if source.is_named() else row_numbers(source.name, series)
+    if why is not None:
+        raise source.error(
+            f"{why}, as row numbers and ids do; name it under `id` or `drop`, or, if it is a "
+            "measurement, under `columns` or `dequantize`"
+        )
+    step = source.spec.dequantize.get(source.name)
+    median = float(np.median(known))
+    if step is not None:
+        median = float(step * np.rint(median / step))
+    values = known if len(known) == len(series) else series.fill_null(median).to_numpy()
     if values.min() == values.max():
         raise source.constant(values[0])
-    step = source.spec.dequantize.get(source.name)
+    given = values
     if step is not None:
         values = _dequantized(source, values, step)
-    mean, scale = _moments(values) if source.spec.standardize else (0.0, 1.0)
-    return _Read(Column(source.name, None, mean, scale, step), values, series.null_count())
+    mean, scale = moments(values) if source.spec.standardize else (0.0, 1.0)
+    missing = series.null_count()
+    column = Column(source.name, None, mean, scale, step)
+    unit = "days" if source.name in source.spec.dates else None
+    remarks = []
+    if has_name_of_ids(source.name) and not source.is_named():
+        remarks = [f"{source.name}: has the name of an id, but is modelled as a number"]
+    if has_name_of_codes(source.name) and not source.is_named():
+        remarks = [f"{source.name}: has the name of a code, but is modelled as a number"]
+    if len(known) > FEWEST_RECORDS and len(np.unique(known)) == 2 and not source.is_named():
+        remarks.append(
+            f"{source.name}: has no numbers but {known.min():.6g} and {known.max():.6g}; name it "
+            "under `categorical` if these are codes"
+        )
+    remarks += far_number(source.name, known)
+    return _Read(source, column, values, given, missing, missing, remarks, unit)
 
 
-def _category(source: _Source, texts: pl.Series) -> _Read:
-    name = source.name
+def _category(source: SourceColumn) -> _Read:
+    name, texts, missing = source.name, source.texts, source.texts.null_count()
     if name in source.spec.dequantize:
         raise source.error("is under `dequantize`, but has categories and no numbers")
-    _check_missing(source, texts)
-    counts = texts.drop_nulls().value_counts().sort(["count", name], descending=[True, False])
-    names = sorted(counts[name])
+    source.check_words()
+    source.check_missing(texts)
+    counts = texts.drop_nulls().rename("text").value_counts(name="n")
+    counts = counts.sort(["n", "text"], descending=[True, False])
+    filled, imputed = counts["text"][0], missing
+    if missing and source.spec.missing == "category":
+        filled, imputed = _unused(ABSENT, counts["text"]), 0
+    full = texts.fill_null(filled)
+    names = sorted(full.unique())
     if len(names) == 1:
         raise source.constant(names[0])
     if len(names) == len(texts):
@@ -206,26 +261,64 @@ def _category(source: _Source, texts: pl.Series) -> _Read:
             f"has {len(names):,} different texts, more than the {MOST_CATEGORIES} that a column "
             "of categories may have; name it under `id`, `label` or `drop`"
         )
+    _check_few(source, names, len(texts))
     position = {category: position for position, category in enumerate(names)}
-    full = texts.fill_null(counts[name][0])
     values = np.array([position[text] for text in full], np.int64)
-    return _Read(Column(name, tuple(names)), values, texts.null_count())
+    column = Column(name, tuple(names))
+    return _Read(source, column, values, values, missing, imputed, _remarks(source, counts["text"]))
 
 
-def _check_missing(source: _Source, series: pl.Series) -> None:
-    missing = series.is_null().arg_true()
-    if len(missing) == len(series):
-        raise source.error("has no values")
-    if len(missing) and source.spec.missing == "refuse":
-        others = f", nor have {len(missing) - 1:,} others" if len(missing) > 1 else ""
+def _check_few(source: SourceColumn, names: Sequence[str], records: int) -> None:
+    """See that texts are not so many, for their kind, that they are no categories.
+
+    Raises:
+        DataError: They are, and the spec does not say `categorical`.
+    """
+    if source.name in source.spec.categorical:
+        return
+    cure = "name it under `id`, `label` or `drop`, or under `categorical` if these are categories"
+    if records >= FEWEST_RECORDS and 2 * len(names) > records:
         raise source.error(
-            f"has no value{others}; `missing: impute` fills {'them' if others else 'it'} in, "
-            "`drop` leaves the column out",
-            missing[0],
+            f"has {len(names):,} different texts in {records:,} records, as names and numbers "
+            f"have ({in_words(names, 3)}); {cure}"
+        )
+    coded = [text for text in names if 2 * sum(map(str.isdigit, text)) >= len(text)]
+    if len(names) > MOST_CODES and 2 * len(coded) > len(names):
+        raise source.error(
+            f"has {len(names):,} different texts that are mostly digits, as numbers and codes have "
+            f"({in_words(coded, 3)}); {cure}"
         )
 
 
-def _dequantized(source: _Source, values: NDArray[np.float64], step: float) -> NDArray[np.float64]:
+def _unused(name: str, taken: pl.Series) -> str:
+    while name in taken:
+        name = f"({name})"
+    return name
+
+
+def _remarks(source: SourceColumn, categories: pl.Series) -> list[str]:
+    """What a reader may not expect of a column's categories."""
+    name, stated = source.name, "missing_values" in source.spec.model_fields_set
+    found = [
+        f"{name}: {short(text)} is a category; if it says that nothing is known, name it under "
+        "`missing_values`"
+        for text in categories
+        if is_absence(text) and not stated
+    ]
+    alike: dict[str, list[str]] = {}
+    for text in categories:
+        plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+        alike.setdefault(plain, []).append(text)
+    return found + [
+        f"{name}: {in_words(sorted(texts))} are different categories"
+        for texts in alike.values()
+        if len(texts) > 1
+    ]
+
+
+def _dequantized(
+    source: SourceColumn, values: NDArray[np.float64], step: float
+) -> NDArray[np.float64]:
     """Add uniform noise as wide as the step, from a stream of the column's own.
 
     The noise falls on the middles of `PLACES` parts of the step, so that rounding to float32
@@ -238,65 +331,42 @@ def _dequantized(source: _Source, values: NDArray[np.float64], step: float) -> N
         raise source.error(
             f"{values[beside[0]]:.6g} is not a multiple of {step:.6g}, which `dequantize` says "
             "that it was rounded to",
-            beside[0],
+            int(beside[0]),
         )
     seed = np.random.SeedSequence(source.spec.seed, spawn_key=(*source.name.encode(),))
     noise = (np.random.default_rng(seed).integers(PLACES, size=len(values)) + 0.5) / PLACES - 0.5
     return values + step * noise
 
 
-def _moments(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Mean and standard deviation, the latter without squares that underflow."""
-    mean = values.mean()
-    offsets = values - mean
-    largest = np.abs(offsets).max()
-    return float(mean), float(largest * np.sqrt(np.square(offsets / largest).mean()))
+def _names(
+    table: SourceTable,
+) -> tuple[list[str], list[str | None], dict[str, dict[str, int]]]:
+    """Ids and labels of the records, and labels' cells that were taken as missing."""
+    labels: list[str | None] = [None] * len(table.file.records)
+    aside, label = {}, table.spec.label
+    if label is not None:
+        source = SourceColumn(table, label)
+        labels = source.texts.to_list()
+        source.check_words()
+        aside = {label: source.absent} if source.absent else {}
+    return _ids(table).to_list(), labels, aside
 
 
-def _check_resolution(
-    spec: TableSpec, table: pl.DataFrame, columns: list[Column], scored: NDArray[np.float32]
-) -> None:
-    """See that float32 keeps the digits in which a column's numbers differ."""
-    numbers = [column for column in columns if column.categories is None]
-    for column, values in zip(numbers, scored.T, strict=False):
-        spread = _moments(values.astype(np.float64))[1]
-        if not np.spacing(np.abs(values).max()) <= RESOLUTION * spread:
-            raise _Source(spec, table, column.name).error(
-                "its numbers differ by too little for their size; `standardize: true`, or another "
-                "unit, keeps their digits"
-            )
-
-
-def _ids(spec: TableSpec, table: pl.DataFrame) -> pl.Series:
-    record = table[RECORD]
+def _ids(table: SourceTable) -> pl.Series:
+    spec, record = table.spec, table.file.records[RECORD]
     if spec.id is None:
         return "record " + record.cast(pl.String)
-    source = _Source(spec, table, spec.id)
-    ids = source.texts()
+    source = SourceColumn(table, spec.id)
+    ids = source.texts
     missing = ids.is_null().arg_true()
     if len(missing):
-        raise source.error("has no id", missing[0])
+        source.check_words()
+        text = source.written[int(missing[0])]
+        words = f" ({short(text)} counts as missing: see `missing_values`)" if text else ""
+        raise source.error(f"has no id{words}", missing[0])
     again = ids.is_first_distinct().not_().arg_true()
     if len(again):
         name = ids[again[0]]
         first = record[(ids == name).arg_true()[0]]
-        raise source.error(
-            f"records {first} and {record[again[0]]} have the same id {_short(name)}"
-        )
+        raise source.error(f"records {first} and {record[again[0]]} have the same id {short(name)}")
     return ids
-
-
-def _short(value: Any) -> str:
-    text = repr(value) if isinstance(value, str) else f"{value:.6g}"
-    return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def _in_words(column: Column, imputed: int) -> str:
-    if column.categories is not None:
-        words = f"{len(column.categories)} categories"
-    elif (column.mean, column.scale) == (0, 1):
-        words = "number, as it is"
-    else:
-        words = f"number, mean {column.mean:.6g}, standard deviation {column.scale:.6g}"
-    rounded = "" if column.step is None else f", rounded to {column.step:.6g}"
-    return words + rounded + (f", {imputed:,} imputed" if imputed else "")

@@ -102,7 +102,7 @@ class _Moments:
         draws = self._model.log_prob_draw(
             x.expand(ROUND, *x.shape).flatten(0, 1), noise.flatten(0, 1).to(x)
         )
-        return draws.to("cpu", torch.float64).reshape(ROUND, len(rows)).numpy()
+        return draws.detach().to("cpu", torch.float64).reshape(ROUND, len(rows)).numpy()
 
     def _add(self, rows: NDArray[np.int64], draws: NDArray[np.float64]) -> None:
         size, before = len(draws), self.count[rows]

@@ -84,11 +84,12 @@ class DPSGDSpec(Mitigation):
                 f"is not below 1 / {n}, the number of observations: publishing one of them at "
                 "random would satisfy it",
             )
-        if isinstance(dataset, TableSpec) and (dataset.standardize or dataset.missing == "impute"):
+        if isinstance(dataset, TableSpec) and (dataset.standardize or dataset.missing != "refuse"):
             yield Problem(
                 "kind",
-                "does not go with `standardize` or `missing: impute` of a data set: means, scales "
-                "and medians are read from the data without noise, and are not counted in epsilon",
+                "does not go with `standardize` or `missing: impute` (or `category`) of a data "
+                "set: means, scales and medians are read from the data without noise, and are not "
+                "counted in epsilon",
             )
 
     def custom_model_problems(self, stack: Stack, x: "Tensor") -> Iterator[str]:

@@ -1,19 +1,18 @@
 """A first spec for given data: sensible for their shape, and done within minutes."""
 
-import io
 import re
-import textwrap
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel
-from ruamel.yaml import YAML
 
+from memo.commands.first.first_words import limit_line, table_lines
+from memo.commands.first.spec_text import is_plain, rendered
 from memo.datasets.sources.image_folder import FolderSurvey, survey_image_folder
-from memo.datasets.tabular.table_survey import survey_table
+from memo.datasets.tabular.survey.table_survey import survey_table
 from memo.project.experiment_spec import ExperimentSpec
 from memo.spec.dataset_specs import DigitsSpec, ImageFolderSpec, TableSpec
 from memo.spec.model_specs import VAESpec
@@ -35,7 +34,6 @@ DESIGNS = ((10, 3), (5, 3), (5, 2))
 
 LARGEST_SIDE = 32
 FEW_COLUMNS = 100
-WIDTH = 98
 
 
 class Option(NamedTuple):
@@ -61,9 +59,11 @@ class FirstSpec:
     columns: int
     """Numbers in one observation."""
     count: int
-    """Number of observations."""
+    """Number of observations in the source."""
     latent: int = 8
     batch_size: int = 64
+    said: tuple[str, ...] = ()
+    """What was found and chosen, in lines for the terminal."""
 
     @property
     def few_columns(self) -> bool:
@@ -149,27 +149,33 @@ def image_folder_spec(path: str, folder: Path) -> FirstSpec:
     )
 
 
-def table_spec(path: str, file: Path) -> FirstSpec:
+def skipping_broken(first: FirstSpec) -> FirstSpec:
+    """The same without images that cannot be read."""
+    option = Option("unreadable", "skip", _of(ImageFolderSpec, "unreadable"))
+    return replace(first, options=[*first.options, option])
+
+
+def saying(first: FirstSpec, lines: Sequence[str]) -> FirstSpec:
+    """The same with further lines for the terminal."""
+    return replace(first, said=(*first.said, *lines))
+
+
+def table_spec(path: str, file: Path, refused: Mapping[str, str]) -> FirstSpec:
     """Look at a table.
 
     Args:
         path: The file, as the spec names it.
         file: The same file, as it is found from here.
+        refused: Columns that cannot be modelled, and why, beside those that a look finds.
 
     Raises:
         DataError: The file cannot be read, or no column can be modelled.
     """
-    survey = survey_table(file)
-    settings = {
-        "separator": survey.separator if survey.separator != "," else None,
-        "id": survey.id,
-        "label": survey.label,
-        "drop": survey.drop,
-        "categorical": survey.categorical,
-        "missing": "impute" if survey.missing else None,
-        "dequantize": survey.dequantize,
-    }
-    chosen = [Option(key, value, _of(TableSpec, key)) for key, value in settings.items() if value]
+    survey = survey_table(str(file), refused)
+    chosen = [
+        Option(key, value, " ".join([_of(TableSpec, key), survey.reasons.get(key, "")]).strip())
+        for key, value in survey.settings.items()
+    ]
     return FirstSpec(
         section="files",
         name=_name(file),
@@ -182,21 +188,24 @@ def table_spec(path: str, file: Path) -> FirstSpec:
         count=survey.count,
         latent=max(2, min(8, survey.width // 3)),
         batch_size=32,
+        said=tuple(table_lines(str(file), survey)),
     )
 
 
 def spec_text(first: FirstSpec) -> str:
     """params.yaml with comments."""
-    environment = Environment(
-        loader=PackageLoader("memo.commands"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"comment": _comment, "described": _described, "yaml": _yaml}
-    template = environment.get_template("params.yaml.j2")
-    return template.render(guess=first, effort=_affordable(first))
+    descriptions = {path: _of(*key) for path, key in DESCRIBED.items()}
+    return rendered("params.yaml.j2", descriptions, guess=first, effort=_affordable(first))
+
+
+def limit_words(first: FirstSpec) -> tuple[str, ...]:
+    """A line about the limit, where the time asks for one."""
+    effort = _affordable(first)
+    if effort.limit is None:
+        return ()
+    what = "records" if first.kind == "table" else "images"
+    seconds = _training_seconds(first, effort, first.count) + _scoring_seconds(first, effort)
+    return (limit_line(effort.limit, first.count, what, seconds / 60),)
 
 
 def _affordable(first: FirstSpec) -> Effort:
@@ -206,10 +215,20 @@ def _affordable(first: FirstSpec) -> Effort:
     limit = _round_down(most) if most < first.count else None
     count = limit or first.count
     folds = min(folds, count)
-    passes = ((folds - 1) * repeats + 1) * count
-    seconds = 6 * first.parameters * passes / FLOPS
+    one = Effort(folds, repeats, 1, limit)
+    seconds = _training_seconds(first, one, count)
     epochs = next((e for e in EPOCHS if e * seconds <= TRAINING_SECONDS), EPOCHS[-1])
-    return Effort(folds, repeats, epochs, limit)
+    return one._replace(epochs=epochs)
+
+
+def _training_seconds(first: FirstSpec, effort: Effort, count: int) -> float:
+    passes = ((effort.folds - 1) * effort.repeats + 1) * count * effort.epochs
+    return 6 * first.parameters * passes / FLOPS
+
+
+def _scoring_seconds(first: FirstSpec, effort: Effort) -> float:
+    """Seconds that all observations take, each scored at two epochs under each model."""
+    return 2 * effort.folds * effort.repeats * first.count * SECONDS_A_PIXEL * first.columns
 
 
 def _most(first: FirstSpec, folds: int, repeats: int) -> int:
@@ -252,7 +271,7 @@ def _path_comment(path: str) -> str:
 def _name(path: Path) -> str:
     """Name of a data set, from the name of its file or folder; text in YAML without quotes."""
     name = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower()).strip("-")[:40].strip("-")
-    return name if _yaml(name) == name else f"data-{name}".strip("-")
+    return name if is_plain(name) else f"data-{name}".strip("-")
 
 
 def _of(spec: type[BaseModel], name: str) -> str:
@@ -268,23 +287,3 @@ DESCRIBED: dict[str, tuple[type[BaseModel], str]] = {
     "scoring.likelihood.tolerance": (AdaptiveSpec, "tolerance"),
     "seed": (ExperimentSpec, "seed"),
 }
-
-
-def _described(path: str, indent: int) -> str:
-    """The description of a key in the spec, as a comment."""
-    return _comment(_of(*DESCRIBED[path]), indent)
-
-
-def _yaml(value: Any) -> str:
-    """A scalar, list or mapping on one line, quoted where YAML needs it."""
-    yaml: Any = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = True
-    yaml.width = 1 << 16
-    text = io.StringIO()
-    yaml.dump(value, text)
-    return text.getvalue().removesuffix("...\n").rstrip()
-
-
-def _comment(text: str, indent: int) -> str:
-    prefix = " " * indent + "# "
-    return textwrap.fill(text, WIDTH, initial_indent=prefix, subsequent_indent=prefix)
