@@ -203,7 +203,7 @@ def adopt(
 ) -> None:
     """Take over what another git revision has trained and scored, where its fingerprints hold."""
     loaded = _load(experiment)
-    from memo.artifacts.revision import Revision
+    from memo.artifacts.tracked.revision import Revision
     from memo.commands import adopt as stage
 
     models, tables = stage.adopt(loaded, Revision(_project.root, revision))
@@ -211,8 +211,36 @@ def adopt(
     typer.echo(f"{experiment}: {taken} are taken over from {revision}; now run: dvc repro")
     if models.unnamed:
         typer.echo(f"{models.unnamed} more models are none of this spec's, as of other repeats")
-    for problem in [*models.refused, *tables.refused]:
+    forged = [*models.forged, *tables.forged]
+    for problem in [*models.refused, *tables.refused, *forged]:
         typer.echo(f"not taken: {printable(problem)}", err=True)
+    if forged:
+        raise WorkError(
+            f"{len(forged)} files cannot be had as revision {revision!r} recorded them; those that "
+            "are taken over can"
+        )
+
+
+@app.command()
+def pull(
+    remote: Annotated[
+        str | None, typer.Option("--remote", "-r", help="A remote of DVC's [default: its own].")
+    ] = None,
+) -> None:
+    """Take the project's files from a remote, trusted or not: each is checked before it is used."""
+    from memo.commands import pull as stage
+
+    try:
+        pulled = stage.pull(_project.root, remote)
+    except stage.PullError as error:
+        for problem in error.problems:
+            typer.echo(f"not taken: {printable(problem)}", err=True)
+        raise
+    for words in pulled.left:
+        typer.echo(f"left out: {printable(words)}", err=True)
+    typer.echo(
+        f"{pulled.files} files are as git records them; {pulled.fetched} objects were fetched"
+    )
 
 
 @app.command()
@@ -223,10 +251,13 @@ def fsck() -> None:
     checked = stage.fsck(_project.root)
     for problem in checked.removed:
         typer.echo(f"removed: {printable(problem)}", err=True)
-    if checked.removed:
+    for problem in checked.unchecked:
+        typer.echo(f"not checked: {printable(problem)}", err=True)
+    if checked.removed or checked.unchecked:
         raise WorkError(
-            f"{len(checked.removed)} of {checked.files} cached files were damaged and are removed; "
-            "run: dvc fetch, or dvc repro"
+            f"{len(checked.removed)} of {checked.files} cached files were damaged or forged and "
+            f"are removed, {len(checked.unchecked)} cannot be checked; run: memo pull (not dvc "
+            "pull or checkout, which take a forged list from the remote again), or dvc repro"
         )
     typer.echo(f"{checked.files} cached files are what their names say")
 

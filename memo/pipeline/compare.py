@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from memo.artifacts.files import ArtifactError, write_whole
 from memo.artifacts.layout import Layout
-from memo.artifacts.revision import Revision
 from memo.artifacts.score_tables import parse_scores, read_scores_file
+from memo.artifacts.tracked.revision import Revision
 from memo.artifacts.training_seconds import read_seconds
 from memo.datasets.pictures import pictures
 from memo.experiments.side_by_side import Compared
