@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from memo.artifacts.files import ArtifactError
-from memo.artifacts.json_files import read_facts
 from memo.artifacts.mapped import map_tensors
 from memo.artifacts.score_tables import read_scores_file
 from memo.artifacts.tables import OBSERVATIONS, read_table, write_table
 from memo.artifacts.tensors import Tensors, read_tensors, write_tensors
+from memo.artifacts.text.json_files import read_facts
 from memo.artifacts.training_seconds import read_seconds
 from memo.project.project_spec import ProjectSpec
 from memo.project.reading import SpecError, read_project

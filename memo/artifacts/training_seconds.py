@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from memo.artifacts.files import ArtifactError, write_whole
-from memo.artifacts.json_files import parse_facts, read_facts
+from memo.artifacts.text.json_files import parse_facts, read_facts
 
 MOST = 1e12
 

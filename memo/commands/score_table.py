@@ -16,10 +16,11 @@ from memo.artifacts.fingerprints import fingerprint
 from memo.artifacts.layout import Layout
 from memo.artifacts.likelihood_tables import read_likelihoods, wrong_row
 from memo.artifacts.score_tables import FROM_TABLE, write_scores_file
+from memo.artifacts.text.csv_files import csv_bytes
 from memo.datasets.pictures import pictures
 from memo.datasets.prepared import Prepared
 from memo.design.blocks import blocks
-from memo.errors import InputError
+from memo.errors import InputError, one_line
 from memo.pipeline.prepare import read_prepared
 from memo.pipeline.report import write_report
 from memo.report.headlines import metrics, summary_headlines
@@ -117,7 +118,7 @@ def score_table(
         ),
         metrics(summary) | {"likelihoods": counts | _lacking(few, summary.epoch)},
     )
-    write_whole(folder / "too-few-models.csv", few.write_csv().encode())
+    write_whole(folder / "too-few-models.csv", csv_bytes(few))
     return TableScores(summary, warnings, folder / "index.html", layout.scores(name))
 
 
@@ -312,7 +313,7 @@ def _warnings(
 
 def _named(table: pl.DataFrame) -> str:
     """Count observations, and name the first of them."""
-    names = ", ".join(table["id"].head(NAMED).to_list())
+    names = ", ".join(one_line(f"{name:.60}") for name in table["id"].head(NAMED))
     return f"{len(table):,} observations ({names}{', ...' if len(table) > NAMED else ''})"
 
 

@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from memo.artifacts.files import ArtifactError
+from memo.console import plain_console
 
 LOG_INTERVAL = 10.0
 """Seconds between lines in a log."""
 
-console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+console = plain_console(stderr=True)
 
 
 class Advance(Protocol):

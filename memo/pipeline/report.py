@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from memo.artifacts.files import write_whole
+from memo.artifacts.text.csv_files import csv_bytes
 from memo.experiments.log_likelihoods import scored_densities
 from memo.experiments.page_contents import Results, page_contents
 from memo.pipeline.stored_experiment import StoredExperiment
@@ -44,8 +45,8 @@ def write_report(folder: Path, data: ReportData, numbers: dict[str, Any]) -> Non
     quantiles = data.quantiles.pivot("statistic", index="epoch", values="value")
     files = {
         "metrics.json": (json.dumps(numbers, indent=2, allow_nan=False) + "\n").encode(),
-        "losses.csv": data.losses.write_csv().encode(),
-        "quantiles.csv": quantiles.write_csv().encode(),
+        "losses.csv": csv_bytes(data.losses),
+        "quantiles.csv": csv_bytes(quantiles),
         **render_report(data),
     }
     for name, content in files.items():
