@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -16,7 +16,7 @@ from memo.cli import app
 from memo.commands.score_table import score_table, scored_table
 from memo.errors import InputError, MemoError
 from memo.scores.aggregate import memorization_scores
-from tests.conftest import command
+from tests.conftest import command, examples
 
 MODELS, N = 8, 30
 
@@ -228,7 +228,7 @@ headers = st.lists(
 )
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(
     content=st.one_of(
         st.binary(max_size=200),
@@ -257,7 +257,7 @@ entries = st.dictionaries(
 )
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(
     entries=entries, member=st.integers(0, 2**30 - 1), method=st.sampled_from(["paper", "balanced"])
 )

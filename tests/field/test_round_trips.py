@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from memo.artifacts.files import ArtifactError
@@ -20,6 +20,7 @@ from memo.commands.show import show
 from memo.errors import InputError, printable
 from memo.pipeline.compare import workspace_scores
 from memo.scores.table import Scores
+from tests.conftest import examples
 
 ODD = [
     "\x1b[2J\x1b]0;title\x07",
@@ -89,7 +90,7 @@ def test_a_score_without_an_error_is_written_and_read_shown_and_compared(tmp_pat
     assert trade.scores.table.equals(scores.table)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     models=st.integers(2, 7),
     observations=st.integers(1, 5),
@@ -169,7 +170,7 @@ def test_reports_are_made_whatever_characters_ids_have(ending: str, tmp_path: Pa
     assert all(line == printable(line) for line in found.warnings)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.lists(st.text(max_size=6) | st.sampled_from(ODD), min_size=1, max_size=4))
 def test_csv_gives_texts_back_and_holds_no_formula(texts: list[str]) -> None:
     plain = [printable(text) for text in texts if printable(text)]
