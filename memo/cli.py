@@ -12,6 +12,7 @@ import typer
 from memo import __version__
 from memo.console import discard_output, say, set_up
 from memo.errors import InputError, MemoError, WorkError, one_line
+from memo.project.cost import cost_of
 from memo.project.project_spec import ProjectSpec
 from memo.project.reading import (
     read_project,
@@ -143,6 +144,9 @@ def validate(as_json: AsJson = False) -> None:
     else:
         counts = [f"{len(members)} {kind}" for kind, members in names.items()]
         say(f"{_project.spec} is valid: {', '.join(counts)}")
+        for name, spec in project.experiments.items():
+            shape = project.datasets[spec.dataset].shape
+            say(f"{name}: {cost_of(spec, shape).words}")
         for name, dataset in untried.items():
             say(f"{name}: its model is tried once {dataset} is prepared")
 

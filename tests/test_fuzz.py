@@ -174,7 +174,7 @@ def test_a_section_that_is_no_mapping_beside_other_errors(
     text = io.StringIO()
     YAML(typ="safe", pure=True).dump(spec, text)
     fuzzed(tmp_path / "params.yaml", text.getvalue().encode())
-    with pytest.raises(SpecError, match="unknown key|required, but missing|should be a valid"):
+    with pytest.raises(SpecError, match=r"unknown key|required, but missing|should be a valid"):
         read_project(tmp_path / "params.yaml")
 
 

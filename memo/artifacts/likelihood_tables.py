@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
+from memo.artifacts.files import ArtifactError, read_whole
 from memo.artifacts.parquet.parquet_files import ParquetError, read_parquet
 from memo.artifacts.tables import LONGEST_TEXT
 from memo.artifacts.text.csv_files import unquoted
@@ -59,9 +60,9 @@ def _read(file: Path) -> pl.DataFrame:
     if file.suffix not in (".csv", ".parquet"):
         raise InputError(f"{file}: is neither .csv nor .parquet")
     try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read: {error.strerror or error}") from None
+        content = read_whole(file)
+    except ArtifactError as error:
+        raise InputError(str(error)) from None
     try:
         if file.suffix == ".csv":
             table = pl.read_csv(content, infer_schema=False)

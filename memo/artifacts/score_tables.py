@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from memo.artifacts.files import ArtifactError
+from memo.artifacts.files import ArtifactError, read_whole
 from memo.artifacts.layout import Layout
 from memo.artifacts.tables import parse_table, read_table, write_table
 from memo.scores.table import SCORES, Scores
@@ -21,9 +21,7 @@ def read_scores_file(file: Path) -> Scores:
     Raises:
         ArtifactError: It is missing, damaged, or not a table of scores.
     """
-    if not file.is_file():
-        raise ArtifactError(f"{file}: no such file")
-    return parse_scores(file.read_bytes(), file)
+    return parse_scores(read_whole(file), file)
 
 
 def parse_scores(content: bytes, file: Path) -> Scores:

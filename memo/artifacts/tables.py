@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from memo.artifacts.files import ArtifactError, write_whole
+from memo.artifacts.files import ArtifactError, read_whole, write_whole
 from memo.artifacts.parquet.parquet_files import ParquetError, read_parquet
 
 Schema = dict[str, pl.DataType]
@@ -90,9 +90,7 @@ def read_table(
     Raises:
         ArtifactError: The file is missing, truncated, empty, or does not fit the schema.
     """
-    if not file.is_file():
-        raise ArtifactError(f"{file}: no such file")
-    return parse_table(file.read_bytes(), schema, file, rows, nullable)
+    return parse_table(read_whole(file), schema, file, rows, nullable)
 
 
 def parse_table(

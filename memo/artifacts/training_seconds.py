@@ -15,7 +15,7 @@ def read_seconds(file: Path) -> dict[str, float]:
     Raises:
         ArtifactError: The file is damaged.
     """
-    return _checked(read_facts(file), file) if file.is_file() else {}
+    return _checked(read_facts(file), file) if file.exists() else {}
 
 
 def parse_seconds(content: bytes, file: Path) -> dict[str, float]:
