@@ -12,6 +12,10 @@ class ArtifactError(WorkError):
     """A file is missing, damaged, or not what its name says; the message names it."""
 
 
+class MissingError(ArtifactError):
+    """There is no such file."""
+
+
 def write_whole(file: Path, content: bytes) -> None:
     """Write under a temporary name, fsync, rename: a reader sees the whole file or none.
 
@@ -51,19 +55,22 @@ def read_whole(file: Path) -> bytes:
 
 
 def require_file(file: Path) -> None:
-    """See that there is a file, and not something else that has its name.
+    """See that there is a file that may be read, and not something else that has its name.
 
     Raises:
-        ArtifactError: There is none, or that cannot be seen.
+        MissingError: There is nothing of that name.
+        ArtifactError: It is no file, or cannot be read.
     """
     try:
-        mode = file.stat().st_mode
+        is_file = stat.S_ISREG(file.stat().st_mode)
+        if is_file:
+            file.open("rb").close()
     except FileNotFoundError:
-        raise ArtifactError(f"{file}: no such file") from None
+        raise MissingError(f"{file}: no such file") from None
     except (OSError, ValueError) as error:  # a link to itself, no right to look, a null character
         reason = getattr(error, "strerror", None) or error
         raise ArtifactError(f"{file}: cannot be read: {reason}") from error
-    if not stat.S_ISREG(mode):
+    if not is_file:
         raise ArtifactError(f"{file}: is no file")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from memo.artifacts.files import ArtifactError, make_folder
-from memo.errors import WorkError
+from memo.errors import WorkError, printable
 
 ATTEMPTS = 0.3
 """Seconds in which a lock that a killed process has left is seen to be none, and taken."""
@@ -51,7 +51,7 @@ def _sign(file: Path, doing: str) -> None:
     since = datetime.now().isoformat(" ", "seconds")
     words = f"{doing} (process {os.getpid()} on {socket.gethostname()}, since {since})"
     try:
-        _note(file).write_text(words, encoding="utf-8")
+        _note(file).write_text(printable(words), encoding="utf-8")
     except OSError as error:
         raise _refused(file, error) from error
 

@@ -24,7 +24,6 @@ MOST_PARAMETERS = 100_000_000_000
 MOST_EPOCHS = 10_000_000
 MOST_SAMPLES = 100_000_000
 MOST_PIXELS = 10_000
-MOST_VALUES = 100_000_000_000
 """No machine that memo runs on has room for more, and a typing error is likelier."""
 
 TRAINING_BYTES = 16
@@ -139,8 +138,6 @@ def excesses(experiment: ExperimentSpec, dataset: DatasetSpec | ArraySpec) -> It
 
 def dataset_excesses(dataset: DatasetSpec) -> Iterator[Excess]:
     """Find the numbers of a data set that no machine has room for."""
-    values = prod(dataset.shape or (1,))
-    yield from _beyond((), values, MOST_VALUES, "values of an observation")
     if isinstance(dataset, ImagesSpec):
         side = (dataset.size or dataset.crop or 1) + 2 * dataset.pad
         yield from _beyond((), side, MOST_PIXELS, "pixels on a side")

@@ -73,7 +73,10 @@ def read_code(root: Path, path: str, target: str) -> Code:
             one.
     """
     below = root / path
-    files = sorted(_files(below)) if below.is_dir() else [below]
+    try:
+        files = sorted(_files(below)) if below.is_dir() else [below]
+    except OSError as error:
+        raise CodeError(f"{path}: cannot be read: {error.strerror or error}") from None
     digest = hashlib.sha256()
     sources = {}
     for file in files:
