@@ -185,7 +185,7 @@ def test_a_wrong_table_is_one_line_that_names_the_place(tmp_path: Path, what: st
 def test_what_is_asked_for_wrongly(tmp_path: Path) -> None:
     good = str(written(tmp_path, table()))
     for arguments, problem in (
-        (("--from", "nowhere.csv"), "nowhere.csv: cannot be read: No such file"),
+        (("--from", "nowhere.csv"), "nowhere.csv: no such file"),
         (("--from", str(tmp_path)), "is neither .csv nor .parquet"),
         (("../up", "--from", good), "'../up' is not a valid name"),
         (("compare", "--from", good), "'compare' has other results already"),
