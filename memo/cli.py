@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 # Stages are imported by the commands that run them, once the spec is seen to be right: help and
 # messages about a misspelt key must come at once, without torch.
 
+MOST_COSTS = 20
+"""Experiments whose costs are printed."""
+
 app = typer.Typer(
     name="memo",
     help="What a probabilistic generative model has memorized of its training data.",
@@ -144,9 +147,7 @@ def validate(as_json: AsJson = False) -> None:
     else:
         counts = [f"{len(members)} {kind}" for kind, members in names.items()]
         say(f"{_project.spec} is valid: {', '.join(counts)}")
-        for name, spec in project.experiments.items():
-            shape = project.datasets[spec.dataset].shape
-            say(f"{name}: {cost_of(spec, shape).words}")
+        _say_costs(project)
         for name, dataset in untried.items():
             say(f"{name}: its model is tried once {dataset} is prepared")
 
@@ -466,6 +467,13 @@ def _try_custom(project: ProjectSpec) -> dict[str, str]:
 
         require_contract(_load(name))
     return untried
+
+
+def _say_costs(project: ProjectSpec) -> None:
+    for name, spec in list(project.experiments.items())[:MOST_COSTS]:
+        say(f"{name}: {cost_of(spec, project.datasets[spec.dataset].shape).words}")
+    if len(project.experiments) > MOST_COSTS:
+        say(f"... and {len(project.experiments) - MOST_COSTS} more")
 
 
 def _require_among(given: str | None, allowed: list[str], option: str) -> None:

@@ -99,11 +99,15 @@ def _problems(objects: TrackedObjects, output: Output, path: str, oid: str) -> I
 
 def _check_out(repository: "Repo") -> None:
     """Have DVC put into the project what is in its cache."""
-    from dvc.exceptions import CheckoutError  # noqa: PLC0415 -- takes a second, needed here alone
+    from dvc.exceptions import DvcException  # noqa: PLC0415 -- takes a second, needed here alone
 
-    with dvc_errors("dvc checkout"):
-        repository.drop_data_index()  # where DVC remembers lists that it has read before
-        try:
-            repository.checkout()
-        except CheckoutError as error:
-            raise WorkError(f"dvc checkout: {error}") from error
+    with dvc_errors("what DVC remembers of lists"):
+        repository.drop_data_index()
+    try:
+        repository.checkout()
+    except DvcException as error:
+        reason = " ".join(str(error).replace("Use `--force` to force.", "").split())
+        raise WorkError(
+            f"dvc checkout: {reason} (all is in the cache; move what is in the way, and run memo "
+            "pull again)"
+        ) from error

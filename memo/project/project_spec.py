@@ -123,6 +123,8 @@ def experiment_on_array(settings: Mapping[str, Any], array: ArraySpec) -> Experi
     if experiment.removal is not None:
         message = "'remove' needs a project: it reads another's scores"
         raise Problem(("mitigations",), message).below("experiments", "").error()
+    for excess in excesses(experiment, array):
+        raise Problem(*excess).below("experiments", "").error()
     for problem in experiment_problems(experiment, {experiment.dataset: array}):
         raise problem.below("experiments", "").error()
     return experiment

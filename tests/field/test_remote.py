@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from memo.artifacts.tracked.listing import ListingError, is_md5, parse_listing
 from memo.commands.fsck import fsck
 from memo.commands.pull import PullError, pull
-from memo.errors import InputError
+from memo.errors import InputError, WorkError
 from tests.conftest import Remote, command
 
 # of a library of DVC's
@@ -249,6 +249,23 @@ def test_a_cache_that_was_filled_by_dvc_is_checked_again(clone: Path, tmp_path: 
     assert pull(clone).fetched == 2
     assert EXPECTED.items() <= in_project(clone).items()
     assert {path: path.read_bytes() for path in outside.iterdir()} == kept
+
+
+def test_work_that_is_not_saved_is_not_overwritten(clone: Path) -> None:
+    (clone / "scores.parquet").write_bytes(b"mine")
+    with pytest.raises(
+        WorkError, match=r"unsaved files .*scores\.parquet .*move what is in the way"
+    ):
+        pull(clone)
+    assert (clone / "scores.parquet").read_bytes() == b"mine"
+    (clone / "scores.parquet").unlink()
+    pull(clone)
+    assert EXPECTED.items() <= in_project(clone).items()
+
+
+def test_a_folder_within_the_repository_is_pulled_with_it(clone: Path) -> None:
+    (clone / "below").mkdir()
+    assert pull(clone / "below").files == 4
 
 
 def test_fsck_goes_on_where_a_file_cannot_be_checked_and_removes_links(clone: Path) -> None:
