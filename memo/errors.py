@@ -26,8 +26,8 @@ def printable(text: str) -> str:
     are nothing, do not.
 
     Example:
-        >>> printable("a\x1b[2J\u202eb\uffff")
-        'a\\x1b[2J\\u202eb\\uffff'
+        >>> print(printable("red: " + chr(27) + "[31m, reversed: " + chr(0x202E)))
+        red: \\x1b[31m, reversed: \\u202e
     """
     if text.isprintable():
         return text

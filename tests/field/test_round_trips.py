@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from PIL import Image
 
 from memo.artifacts.files import ArtifactError
 from memo.artifacts.layout import Layout
@@ -19,8 +20,13 @@ from memo.commands.score_table import score_table, scored_table
 from memo.commands.show import show
 from memo.errors import InputError, printable
 from memo.pipeline.compare import workspace_scores
+from memo.pipeline.neighbors import neighbors
+from memo.pipeline.report import report
+from memo.pipeline.sample import sample
+from memo.project.reading import read_project
 from memo.scores.table import Scores
-from tests.conftest import examples
+from tests.conftest import SMALL, examples
+from tests.in_process import load, scored_experiments
 
 ODD = [
     "\x1b[2J\x1b]0;title\x07",
@@ -203,3 +209,33 @@ def test_an_id_of_a_megabyte_is_refused_by_writer_and_reader(tmp_path: Path) -> 
     rows.write_parquet(tmp_path / "t.parquet")
     with pytest.raises(InputError, match=r"row 2, column 'id': 'xxx.* is over 4096 characters"):
         read_likelihoods(tmp_path / "t.parquet")
+
+
+def test_a_report_of_images_whose_names_and_classes_have_any_characters(tmp_path: Path) -> None:
+    classes = ["c\x1b[31m", "=1+1", "d\uffff"]
+    rng = np.random.default_rng(0)
+    for k in range(30):
+        folder = tmp_path / "images" / classes[k % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        odd = ODD[k % len(ODD)].replace("/", "").replace("\x00", "")
+        picture = rng.integers(0, 255, (8, 8), np.uint8)
+        Image.fromarray(picture).save(folder / f"{odd}{k}.png", format="png")
+    (tmp_path / "expanded.yaml").write_text("expanded: {}\n")
+    images = "files:\n  digits: {kind: image-folder, path: PATH, channels: 1, values: binary}\n"
+    images = images.replace("PATH", str(tmp_path / "images"))
+    spec = images + SMALL[SMALL.index("experiments:") :]
+    scored = scored_experiments(tmp_path, spec)["fast"][1]
+    assert set(scored["label"]) == set(classes)
+    experiment = load(tmp_path)
+    sample(experiment)
+    neighbors(experiment)
+    report(experiment)
+    folder = Layout(tmp_path).report("fast")
+    for svg in folder.rglob("*.svg"):
+        xml.dom.minidom.parse(str(svg))
+    html = (folder / "index.html").read_text()
+    assert not {"\x1b", "\uffff", "\u202e"} & set(html)
+    assert r"c\\x1b[31m" in html or r"c\x1b[31m" in html
+    project = read_project(tmp_path / "params.yaml")
+    _, rows = show(project, Layout(tmp_path), "fast", top=5, label=classes[0], epoch=None)
+    assert rows["label"].unique().to_list() == [classes[0]]

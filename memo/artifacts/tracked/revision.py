@@ -95,4 +95,4 @@ class Revision:
         raise self._without(at)
 
     def _without(self, at: str) -> InputError:
-        return InputError(f"{at} at revision {self.name!r}: DVC tracked no such file")
+        return InputError(f"{at} at revision {self.name!r}: DVC tracked no such file, or not by its MD5")
