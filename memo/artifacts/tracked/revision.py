@@ -95,4 +95,6 @@ class Revision:
         raise self._without(at)
 
     def _without(self, at: str) -> InputError:
-        return InputError(f"{at} at revision {self.name!r}: DVC tracked no such file, or not by its MD5")
+        return InputError(
+            f"{at} at revision {self.name!r}: DVC tracked no such file, or not by its MD5"
+        )
