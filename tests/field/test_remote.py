@@ -365,6 +365,19 @@ def test_folders_that_are_no_project(tmp_path: Path) -> None:
             act(tmp_path)
 
 
+def test_names_of_any_script_may_be_in_a_folder() -> None:
+    names = [
+        "é.svg",
+        "漢　字/a b.txt",
+        "\U0001f9d1\u200d\U0001f4bb.png",
+        "...",
+        "a..b",
+        ".gitignore",
+    ]
+    content = json.dumps([{"md5": md5(b""), "relpath": name} for name in names]).encode()
+    assert list(parse_listing(content)) == names
+
+
 @given(st.text() | st.from_regex(r"[0-9a-f./]{30,40}"))
 def test_only_md5s_name_objects(oid: str) -> None:
     expected = len(oid) == 32 and set(oid) <= set("0123456789abcdef")

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath, PureWindowsPath
+from unicodedata import category
 
 DIRECTORY = ".dir"
 """Ending of what DVC keeps of a folder: hashes of its files, and their paths within it."""
@@ -16,6 +17,9 @@ LONGEST = 255
 
 RESERVED = {".git", ".dvc"}
 """Folders whose files git and DVC obey."""
+
+DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that change the direction of text, so that a name reads as another one."""
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
@@ -67,12 +71,16 @@ def path_problem(path: str) -> str | None:
         "has a backslash": "\\" in path,
         "leads out of its folder": bool({"", ".", ".."} & set(parts)),
         "is one of git's or DVC's own": bool(RESERVED & {p.casefold().rstrip(". ") for p in parts}),
-        "has control characters": not path.isprintable(),
+        "has control characters": any(map(_steers, path)),
         "has a name that is too long": any(
             len(p.encode(errors="replace")) > LONGEST for p in parts
         ),
     }
     return next((problem for problem, holds in found.items() if holds), None)
+
+
+def _steers(character: str) -> bool:
+    return character in DIRECTIONS or category(character) in ("Cc", "Cs", "Zl", "Zp")
 
 
 def _require_tree(files: Mapping[str, str]) -> None:
