@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memo import __version__
-from memo.errors import InputError, MemoError, WorkError, printable
+from memo.console import discard_output, say, set_up
+from memo.errors import InputError, MemoError, WorkError, one_line
+from memo.project.cost import cost_of
 from memo.project.project_spec import ProjectSpec
 from memo.project.reading import (
     read_project,
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 # Stages are imported by the commands that run them, once the spec is seen to be right: help and
 # messages about a misspelt key must come at once, without torch.
+
+MOST_COSTS = 20
+"""Experiments whose costs are printed."""
 
 app = typer.Typer(
     name="memo",
@@ -82,7 +87,7 @@ _project = _Project()
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"memo {__version__}")
+        say(f"memo {__version__}")
         raise typer.Exit
 
 
@@ -123,9 +128,9 @@ def init(
     _require_among(data, list(stage.KINDS), "--data")
     made = stage.init(folder, data, source)
     for line in made.said:
-        typer.echo(printable(line))
+        say(one_line(line))
     name = made.name
-    typer.echo(
+    say(
         f"{folder} is a project: read {folder / 'params.yaml'}, run dvc repro there, and open "
         f"reports/{name}-vae/index.html"
     )
@@ -137,9 +142,7 @@ def upgrade() -> None:
     from memo.commands.upgrade import upgrade as bring_up
 
     done = bring_up(_project.root)
-    typer.echo(
-        "\n".join([*done, "now run: memo validate, then dvc repro"]) if done else "nothing to do"
-    )
+    say("\n".join([*done, "now run: memo validate, then dvc repro"]) if done else "nothing to do")
 
 
 @app.command()
@@ -163,12 +166,13 @@ def validate(as_json: AsJson = False) -> None:
         waiting = try_experiments(project, _project.layout)
     names = {"datasets": list(project.datasets), "experiments": list(project.experiments)}
     if as_json:
-        typer.echo(json.dumps(names))
+        say(json.dumps(names))
     else:
         counts = [f"{len(members)} {kind}" for kind, members in names.items()]
-        typer.echo(f"{_project.spec} is valid: {', '.join(counts)}")
+        say(f"{_project.spec} is valid: {', '.join(counts)}")
+        _say_costs(project)
         for sentence in waiting:
-            typer.echo(sentence)
+            say(one_line(sentence))
 
 
 @app.command()
@@ -178,7 +182,7 @@ def expand() -> None:
     from memo.commands.expand import write_expanded
 
     write_expanded(_project.expanded, experiments)
-    typer.echo(f"{_project.expanded}: {len(experiments)} experiments")
+    say(f"{_project.expanded}: {len(experiments)} experiments")
 
 
 @app.command()
@@ -187,7 +191,7 @@ def schema(
 ) -> None:
     """Write the JSON Schema of params.yaml, for editors."""
     if output is None:
-        typer.echo(spec_schema(), nl=False)
+        say(spec_schema().removesuffix("\n"))
     else:
         output.write_text(spec_schema(), encoding="utf-8")
 
@@ -202,9 +206,9 @@ def prepare(
     from memo.pipeline import prepare as stage
 
     facts = stage.prepare(project, _project.layout, dataset)
-    typer.echo(f"{dataset}: {facts['observations']} observations of {facts['shape']}")
+    say(f"{dataset}: {facts['observations']} observations of {facts['shape']}")
     for line in facts.get("notes", []):
-        typer.echo(f"  {printable(line)}")
+        say(one_line(f"  {line}"))
 
 
 @app.command()
@@ -214,7 +218,7 @@ def train(experiment: Experiment, workers: Workers = None) -> None:
     from memo.pipeline import train as stage
 
     trained = stage.train(loaded, executor)
-    typer.echo(f"{experiment}: {trained} models trained")
+    say(f"{experiment}: {trained} models trained")
 
 
 @app.command()
@@ -226,16 +230,42 @@ def adopt(
 ) -> None:
     """Take over what another git revision has trained and scored, where its fingerprints hold."""
     loaded = _load(experiment)
-    from memo.artifacts.revision import Revision
+    from memo.artifacts.tracked.revision import Revision
     from memo.commands import adopt as stage
 
     models, tables = stage.adopt(loaded, Revision(_project.root, revision))
     taken = f"{len(models.files)} models and {len(tables.files)} tables of log-likelihoods"
-    typer.echo(f"{experiment}: {taken} are taken over from {revision}; now run: dvc repro")
+    say(f"{experiment}: {taken} are taken over from {revision}; now run: dvc repro")
     if models.unnamed:
-        typer.echo(f"{models.unnamed} more models are none of this spec's, as of other repeats")
-    for problem in [*models.refused, *tables.refused]:
-        typer.echo(f"not taken: {printable(problem)}", err=True)
+        say(f"{models.unnamed} more models are none of this spec's, as of other repeats")
+    forged = [*models.forged, *tables.forged]
+    for problem in [*models.refused, *tables.refused, *forged]:
+        say(f"not taken: {problem}", error=True)
+    if forged:
+        raise WorkError(
+            f"{len(forged)} files cannot be had as revision {revision!r} recorded them; those that "
+            "are taken over can"
+        )
+
+
+@app.command()
+def pull(
+    remote: Annotated[
+        str | None, typer.Option("--remote", "-r", help="A remote of DVC's [default: its own].")
+    ] = None,
+) -> None:
+    """Take the project's files from a remote, trusted or not: each is checked before it is used."""
+    from memo.commands import pull as stage
+
+    try:
+        pulled = stage.pull(_project.root, remote)
+    except stage.PullError as error:
+        for problem in error.problems:
+            say(f"not taken: {problem}", error=True)
+        raise
+    for words in pulled.left:
+        say(f"left out: {words}", error=True)
+    say(f"{pulled.files} files are as git records them; {pulled.fetched} objects were fetched")
 
 
 @app.command()
@@ -245,13 +275,16 @@ def fsck() -> None:
 
     checked = stage.fsck(_project.root)
     for problem in checked.removed:
-        typer.echo(f"removed: {printable(problem)}", err=True)
-    if checked.removed:
+        say(f"removed: {problem}", error=True)
+    for problem in checked.unchecked:
+        say(f"not checked: {problem}", error=True)
+    if checked.removed or checked.unchecked:
         raise WorkError(
-            f"{len(checked.removed)} of {checked.files} cached files were damaged and are removed; "
-            "run: dvc fetch, or dvc repro"
+            f"{len(checked.removed)} of {checked.files} cached files were damaged or forged and "
+            f"are removed, {len(checked.unchecked)} cannot be checked; run: memo pull (not dvc "
+            "pull or checkout, which take a forged list from the remote again), or dvc repro"
         )
-    typer.echo(f"{checked.files} cached files are what their names say")
+    say(f"{checked.files} cached files are what their names say")
 
 
 @app.command()
@@ -293,7 +326,7 @@ def score(
     from memo.pipeline import score as stage
 
     scores = stage.score(loaded, executor)
-    typer.echo(f"{experiment}: {len(scores.last)} observations scored")
+    say(f"{experiment}: {len(scores.last)} observations scored")
 
 
 @app.command()
@@ -306,7 +339,7 @@ def export(
     from memo.commands import export as stage
 
     rows = stage.export(loaded, output)
-    typer.echo(f"{output}: {rows:,} rows")
+    say(f"{output}: {rows:,} rows")
 
 
 @app.command()
@@ -316,7 +349,7 @@ def sample(experiment: Experiment) -> None:
     from memo.pipeline import sample as stage
 
     drawn = stage.sample(loaded)
-    typer.echo(f"{experiment}: {drawn:,} samples")
+    say(f"{experiment}: {drawn:,} samples")
 
 
 @app.command()
@@ -326,7 +359,7 @@ def neighbors(experiment: Experiment) -> None:
     from memo.pipeline import neighbors as stage
 
     found = stage.neighbors(_loaded(project, experiment))
-    typer.echo(f"{experiment}: {len(found)} observations compared with samples")
+    say(f"{experiment}: {len(found)} observations compared with samples")
 
 
 @app.command()
@@ -337,7 +370,7 @@ def report(experiment: Experiment) -> None:
     from memo.pipeline import report as stage
 
     stage.report(loaded)
-    typer.echo(f"{experiment}: {_project.layout.report(experiment) / 'index.html'}")
+    say(f"{experiment}: {_project.layout.report(experiment) / 'index.html'}")
 
 
 @app.command()
@@ -383,12 +416,12 @@ def compare(
     )
     page = stage.write_comparison(_project.layout, compared)
     if as_json:
-        typer.echo(json.dumps(compared.json, indent=2))
+        say(json.dumps(compared.json, indent=2))
     elif markdown:
-        typer.echo(terminal.comparison_markdown(compared.data), nl=False)
+        say(terminal.comparison_markdown(compared.data).removesuffix("\n"))
     else:
         terminal.print_comparison(compared.data)
-        typer.echo(f"The page with charts: {page}")
+        say(f"The page with charts: {page}")
 
 
 @app.command()
@@ -412,7 +445,7 @@ def show(
         project, _project.layout, experiment, top=top, label=label, epoch=epoch
     )
     if as_json:
-        typer.echo(json.dumps(metrics(summary) | {"most_memorized": rows.to_dicts()}, indent=2))
+        say(json.dumps(metrics(summary) | {"most_memorized": rows.to_dicts()}, indent=2))
     else:
         terminal.print_headlines(
             f"{experiment} after epoch {summary.epoch}", summary_headlines(summary)
@@ -439,9 +472,16 @@ def check(
 
     found = stage.check(loaded, executor, observations=observations, epoch=epoch)
     if as_json:
-        typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
+        say(json.dumps(dataclasses.asdict(found), indent=2))
     else:
         terminal.print_check(experiment, found)
+
+
+def _say_costs(project: ProjectSpec) -> None:
+    for name, spec in list(project.experiments.items())[:MOST_COSTS]:
+        say(f"{name}: {cost_of(spec, project.datasets[spec.dataset].shape).words}")
+    if len(project.experiments) > MOST_COSTS:
+        say(f"... and {len(project.experiments) - MOST_COSTS} more")
 
 
 def _require_among(given: str | None, allowed: list[str], option: str) -> None:
@@ -465,8 +505,8 @@ def _score_table(file: Path, name: str | None, dataset: str | None, aggregate: s
     found = stage.score_table(file, _project.layout, name, method, dataset)
     terminal.print_headlines(name, summary_headlines(found.summary))
     for words in found.warnings:
-        typer.echo(words)
-    typer.echo(f"{found.scores}\n{found.page}")
+        say(words)
+    say(f"{found.scores}\n{found.page}")
 
 
 def _read_if_there() -> ProjectSpec | None:
@@ -519,11 +559,18 @@ def _loaded(project: ProjectSpec, name: str) -> "StoredExperiment":
 def main() -> None:
     """Run a command; an error becomes one message and an exit code, SIGTERM ends it as Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    set_up()
     try:
         app()
     except MemoError as error:
-        typer.echo(f"memo: {printable(str(error))}", err=True)
+        say(f"memo: {error}", error=True)
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # whoever read what is printed has gone, as `head` does
+        discard_output()
+        sys.exit(1)
+    except OSError as error:
+        say(f"memo: {error}", error=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,19 @@ class Layout:
         """Held while files of an experiment or a data set are written; no output of DVC's."""
         return self.root / "artifacts" / "locks" / kind / f"{name}.lock"
 
+    def results(self, experiment: str) -> list[Path]:
+        """Files and folders that stages of an experiment write, but for its report."""
+        return [
+            self.folds(experiment),
+            self.model(experiment, "full"),
+            self.samples(experiment),
+            self.seconds(experiment),
+            self.log_likelihoods(experiment),
+            self.illustration(experiment),
+            self.scores(experiment),
+            self.neighbors(experiment),
+        ]
+
     def report(self, experiment: str) -> Path:
         return self.root / "reports" / experiment
 

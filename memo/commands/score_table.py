@@ -12,18 +12,19 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from memo.artifacts.files import write_whole
+from memo.artifacts.files import remove_leftovers, write_whole
 from memo.artifacts.fingerprints import fingerprint
 from memo.artifacts.layout import Layout
 from memo.artifacts.likelihood_tables import read_likelihoods, wrong_row
 from memo.artifacts.score_tables import FROM_TABLE, write_scores_file
+from memo.artifacts.text.csv_files import csv_bytes
 from memo.datasets.pictures import pictures
 from memo.datasets.prepared import Prepared
 from memo.design.blocks import blocks
-from memo.errors import InputError
+from memo.errors import InputError, one_line
 from memo.experiments.log_likelihoods import require_digits
 from memo.pipeline.prepare import read_prepared
-from memo.pipeline.report import write_report
+from memo.pipeline.report import write_report, writing_report
 from memo.report.headlines import metrics, summary_headlines
 from memo.report.page_data import ReportData
 from memo.report.ranked_scores import UNRELIABLE
@@ -99,27 +100,27 @@ def score_table(
     if known.dataset is not None:
         facts["dataset"] = known.dataset
     scores = replace(scores, facts=facts)
-    write_scores_file(layout.scores(name), scores)
     summary = summarize(scores)
     warnings = list(_warnings(rows, models, few, summary))
     folder = layout.report(name)
-    write_report(
-        folder,
-        ReportData(
-            experiment=name,
-            title=name,
-            facts=_words(file, rows, models, known, method),
-            headlines=summary_headlines(summary),
-            warnings=warnings,
-            scores=scores.table,
-            quantiles=quantile_curve(scores),
-            losses=NO_LOSSES,
-            images=known.images,
-            scores_file=str(layout.scores(name)),
-        ),
-        metrics(summary) | {"likelihoods": counts | _lacking(few, summary.epoch)},
+    page = ReportData(
+        experiment=name,
+        title=name,
+        facts=_words(file, rows, models, known, method),
+        headlines=summary_headlines(summary),
+        warnings=warnings,
+        scores=scores.table,
+        quantiles=quantile_curve(scores),
+        losses=NO_LOSSES,
+        images=known.images,
+        scores_file=str(layout.scores(name)),
     )
-    write_whole(folder / "too-few-models.csv", few.write_csv().encode())
+    numbers = metrics(summary) | {"likelihoods": counts | _lacking(few, summary.epoch)}
+    with writing_report(layout, name, f"memo score {name} --from {file.name}"):
+        remove_leftovers(layout.scores(name))
+        write_scores_file(layout.scores(name), scores)
+        write_report(folder, page, numbers)
+        write_whole(folder / "too-few-models.csv", csv_bytes(few))
     return TableScores(summary, warnings, folder / "index.html", layout.scores(name))
 
 
@@ -315,7 +316,7 @@ def _warnings(
 
 def _named(table: pl.DataFrame) -> str:
     """Count observations, and name the first of them."""
-    names = ", ".join(table["id"].head(NAMED).to_list())
+    names = ", ".join(one_line(f"{name:.60}") for name in table["id"].head(NAMED))
     return f"{len(table):,} observations ({names}{', ...' if len(table) > NAMED else ''})"
 
 

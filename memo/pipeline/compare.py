@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from memo.artifacts.files import ArtifactError, write_whole
+from memo.artifacts.files import ArtifactError
 from memo.artifacts.layout import Layout
-from memo.artifacts.revision import Revision
 from memo.artifacts.score_tables import parse_scores, read_scores_file
+from memo.artifacts.tracked.revision import Revision
 from memo.artifacts.training_seconds import read_seconds
 from memo.datasets.pictures import pictures
 from memo.experiments.side_by_side import Compared
 from memo.experiments.trade_off import Trade
 from memo.pipeline.prepare import read_prepared
+from memo.pipeline.report import write_pages, writing_report
 from memo.project.experiment_spec import ExperimentSpec
 from memo.project.project_spec import ProjectSpec
 from memo.report.comparison_page import render_comparison
@@ -72,8 +73,8 @@ def write_comparison(layout: Layout, compared: Compared) -> Path:
     """
     content = json.dumps(compared.json, indent=2) + "\n"
     files = {"comparison.json": content.encode(), **render_comparison(compared.data)}
-    for name, body in files.items():
-        write_whole(layout.comparison / name, body)
+    with writing_report(layout, layout.comparison.name, "memo compare"):
+        write_pages(layout.comparison, files)
     return layout.comparison / "index.html"
 
 

@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from memo.artifacts.files import ArtifactError
+from memo.console import plain_console
+from memo.errors import WorkError
 
 LOG_INTERVAL = 10.0
 """Seconds between lines in a log."""
 
-console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+console = plain_console(stderr=True)
 
 
 class Advance(Protocol):
@@ -41,11 +41,11 @@ def progress(what: str, total: int) -> Iterator[Advance]:
 
 @contextmanager
 def telling_kept(what: str, kept: Callable[[], str]) -> Iterator[None]:
-    """Say what is kept where work is interrupted, or stopped by a disk."""
+    """Say what is kept where work is interrupted, or stopped by a disk or a cluster."""
     try:
         yield
-    except (KeyboardInterrupt, ArtifactError) as end:
-        how = "stopped" if isinstance(end, ArtifactError) else "interrupted"
+    except (KeyboardInterrupt, WorkError) as end:
+        how = "stopped" if isinstance(end, WorkError) else "interrupted"
         console.print(f"{what}: {how}; {kept()}", soft_wrap=True)
         raise
 

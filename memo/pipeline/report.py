@@ -1,10 +1,14 @@
 """report: scores -> reports/<experiment>/: metrics, plots, charts and a page."""
 
 import json
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from memo.artifacts.files import write_whole
+from memo.artifacts.files import remove_leftovers, write_whole
+from memo.artifacts.layout import Layout
+from memo.artifacts.lock import locked
+from memo.artifacts.text.csv_files import csv_bytes
 from memo.experiments.log_likelihoods import scored_densities
 from memo.experiments.page_contents import Results, page_contents
 from memo.pipeline.stored_experiment import StoredExperiment
@@ -32,7 +36,8 @@ def report(experiment: StoredExperiment) -> None:
     )
     file = experiment.layout.scores(experiment.name)
     data, numbers = page_contents(experiment, results, str(file))
-    write_report(experiment.layout.report(experiment.name), data, numbers)
+    with writing_report(experiment.layout, experiment.name, f"memo report {experiment.name}"):
+        write_report(experiment.layout.report(experiment.name), data, numbers)
 
 
 def write_report(folder: Path, data: ReportData, numbers: dict[str, Any]) -> list[Path]:
@@ -47,10 +52,29 @@ def write_report(folder: Path, data: ReportData, numbers: dict[str, Any]) -> lis
     quantiles = data.quantiles.pivot("statistic", index="epoch", values="value")
     files = {
         "metrics.json": (json.dumps(numbers, indent=2, allow_nan=False) + "\n").encode(),
-        "losses.csv": data.losses.write_csv().encode(),
-        "quantiles.csv": quantiles.write_csv().encode(),
+        "losses.csv": csv_bytes(data.losses),
+        "quantiles.csv": csv_bytes(quantiles),
         **render_report(data),
     }
+    write_pages(folder, files)
+    return [folder / name for name in files]
+
+
+def write_pages(folder: Path, files: dict[str, bytes]) -> None:
+    """Write a report's files; what a killed process has left half written is deleted first.
+
+    Raises:
+        ArtifactError: A file cannot be written.
+    """
+    remove_leftovers(folder)
     for name, content in files.items():
         write_whole(folder / name, content)
-    return [folder / name for name in files]
+
+
+def writing_report(layout: Layout, name: str, doing: str) -> AbstractContextManager[None]:
+    """Let nobody else write a report meanwhile.
+
+    Raises:
+        WorkError: Somebody does.
+    """
+    return locked(layout.lock("reports", name), doing)

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from memo.artifacts.files import ArtifactError
+from memo.artifacts.files import ArtifactError, remove_leftovers
 from memo.artifacts.fingerprints import fingerprint
 from memo.artifacts.layout import Layout
 from memo.artifacts.lock import locked
@@ -252,7 +252,10 @@ _Stage = Callable[Concatenate[StoredExperiment, _Given], _Result]
 
 
 def exclusive(stage: _Stage[_Given, _Result]) -> _Stage[_Given, _Result]:
-    """Make a stage raise WorkError while another process writes files of the same experiment."""
+    """Make a stage raise WorkError while another process writes files of the same experiment.
+
+    What a killed one has left half written is deleted first, lest DVC takes it for a result.
+    """
 
     @wraps(stage)
     def alone(
@@ -260,6 +263,8 @@ def exclusive(stage: _Stage[_Given, _Result]) -> _Stage[_Given, _Result]:
     ) -> _Result:
         file = experiment.layout.lock("experiments", experiment.name)
         with locked(file, f"memo {stage.__name__} {experiment.name}"):
+            for path in experiment.layout.results(experiment.name):
+                remove_leftovers(path)
             return stage(experiment, *given, **named)
 
     return alone
