@@ -271,6 +271,10 @@ def score(
 
     scores = stage.score(loaded, executor)
     typer.echo(f"{experiment}: {len(scores.last)} observations scored")
+    from memo.commands import terminal
+    from memo.experiments.doubts import score_doubts
+
+    terminal.print_warnings([doubt.words for doubt in score_doubts(scores)])
 
 
 @app.command()
@@ -313,8 +317,11 @@ def report(experiment: Experiment) -> None:
     loaded = _loaded(project, experiment)
     from memo.pipeline import report as stage
 
-    stage.report(loaded)
+    warnings = stage.report(loaded)
     typer.echo(f"{experiment}: {_project.layout.report(experiment) / 'index.html'}")
+    from memo.commands import terminal
+
+    terminal.print_warnings(warnings)
 
 
 @app.command()
@@ -383,18 +390,21 @@ def show(
     _scored_names(project, [experiment])
     from memo.commands import show as stage
     from memo.commands import terminal
+    from memo.experiments.doubts import doubts_as_json
     from memo.report.headlines import metrics, summary_headlines
 
-    summary, rows = stage.show(
+    summary, rows, doubts = stage.show(
         project, _project.layout, experiment, top=top, label=label, epoch=epoch
     )
     if as_json:
-        typer.echo(json.dumps(metrics(summary) | {"most_memorized": rows.to_dicts()}, indent=2))
+        found = {"warnings": doubts_as_json(doubts), "most_memorized": rows.to_dicts()}
+        typer.echo(json.dumps(metrics(summary) | found, indent=2))
     else:
         terminal.print_headlines(
             f"{experiment} after epoch {summary.epoch}", summary_headlines(summary)
         )
         terminal.print_observations("Most memorized observations (nats)", rows)
+        terminal.print_warnings([doubt.words for doubt in doubts])
 
 
 @app.command()
@@ -456,8 +466,7 @@ def _score_table(file: Path, name: str | None, dataset: str | None, aggregate: s
     method: Method = "paper" if aggregate == "paper" else "balanced"
     found = stage.score_table(file, _project.layout, name, method, dataset)
     terminal.print_headlines(name, summary_headlines(found.summary))
-    for words in found.warnings:
-        typer.echo(words)
+    terminal.print_warnings(found.warnings)
     typer.echo(f"{found.scores}\n{found.page}")
 
 

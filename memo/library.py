@@ -21,6 +21,7 @@ from memo.errors import InputError
 from memo.execution.choice import executor as chosen_executor
 from memo.execution.protocol import Executor
 from memo.experiments.density_illustration import illustrate
+from memo.experiments.doubts import experiment_doubts, repeat_doubts, score_doubts
 from memo.experiments.experiment import Experiment, plan_experiment
 from memo.experiments.log_likelihoods import estimate_log_likelihoods, scored_densities
 from memo.experiments.model_training import train_models
@@ -239,6 +240,25 @@ class Measured:
         """
         return summarize(self._scores, epoch)
 
+    @cached_property
+    def warnings(self) -> list[str]:
+        """Reasons not to trust the scores, with what to do about each; none where none were found.
+
+        Those of samples, which are drawn for the report, stand on its page alone.
+        """
+        losses = [trained.losses for name, trained in self._models.items() if name != "full"]
+        doubts = [
+            *score_doubts(self._scores),
+            *experiment_doubts(
+                self._experiment,
+                self._scores,
+                self._log_likelihoods,
+                losses or [self._models["full"].losses],
+            ),
+            *repeat_doubts(self.summary(), self._experiment.design.more),
+        ]
+        return [doubt.words for doubt in doubts]
+
     def most_memorized(self, count: int = 10) -> pl.DataFrame:
         """The observations with the highest scores at the last epoch."""
         return self._scores.most_memorized(count)
@@ -278,7 +298,9 @@ class Measured:
         )
 
     def _repr_html_(self) -> str:
-        return _html_table(self.title, summary_headlines(self.summary()))
+        table = _html_table(self.title, summary_headlines(self.summary()))
+        items = "".join(f"<li>{html.escape(words)}</li>" for words in self.warnings)
+        return f"{table}<p>Before you trust this:</p><ul>{items}</ul>" if items else table
 
 
 @dataclass(frozen=True)

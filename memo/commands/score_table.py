@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,16 @@ from memo.artifacts.score_tables import FROM_TABLE, write_scores_file
 from memo.datasets.pictures import pictures
 from memo.datasets.prepared import Prepared
 from memo.design.blocks import blocks
-from memo.errors import InputError
+from memo.errors import InputError, printable
+from memo.experiments.doubts import (
+    Doubt,
+    density_doubts,
+    doubts_as_json,
+    probability_doubts,
+    repeat_doubts,
+    score_doubts,
+    stored_doubts,
+)
 from memo.pipeline.prepare import read_prepared
 from memo.pipeline.report import write_report
 from memo.report.headlines import metrics, summary_headlines
@@ -96,10 +105,13 @@ def score_table(
     }
     if known.dataset is not None:
         facts["dataset"] = known.dataset
-    scores = replace(scores, facts=facts)
+    names = models.sort("place")["model"].cast(pl.String).to_list()
+    doubts = _log_likelihood_doubts(rows, names, scores, data)
+    scores = replace(scores, facts=facts | stored_doubts(doubts))
     write_scores_file(layout.scores(name), scores)
     summary = summarize(scores)
-    warnings = list(_warnings(rows, models, few, summary))
+    doubts = [*score_doubts(scores), *_warnings(rows, models, few, summary)]
+    warnings = [doubt.words for doubt in doubts]
     folder = layout.report(name)
     write_report(
         folder,
@@ -115,7 +127,11 @@ def score_table(
             images=known.images,
             scores_file=str(layout.scores(name)),
         ),
-        metrics(summary) | {"likelihoods": counts | _lacking(few, summary.epoch)},
+        metrics(summary)
+        | {
+            "warnings": doubts_as_json(doubts),
+            "likelihoods": counts | _lacking(few, summary.epoch),
+        },
     )
     write_whole(folder / "too-few-models.csv", few.write_csv().encode())
     return TableScores(summary, warnings, folder / "index.html", layout.scores(name))
@@ -280,33 +296,59 @@ def _lacking(few: pl.DataFrame, epoch: int) -> dict[str, int]:
     return {"without_score": scoreless, "without_std_error": len(at) - scoreless}
 
 
+def _log_likelihood_doubts(
+    rows: pl.DataFrame,
+    models: Sequence[str],
+    scores: Scores,
+    data: tuple[str, Prepared, str] | None,
+) -> list[Doubt]:
+    """Doubts about the table that its scores cannot raise; at the last epoch that has scores."""
+    at = rows.filter(pl.col("epoch") == scores.last_epoch)
+    place = {model: number for number, model in enumerate(models)}
+    index, column = np.unique(at["index"].to_numpy(), return_inverse=True)
+    row = np.array([place[name] for name in at["model"].cast(pl.String).to_list()])
+    log_p = np.zeros((len(models), len(index)))
+    inside, known = np.zeros_like(log_p, np.bool_), np.zeros_like(log_p, np.bool_)
+    log_p[row, column] = at["log_likelihood"].to_numpy()
+    inside[row, column] = at["in_training"].to_numpy()
+    known[row, column] = True
+    found = density_doubts([printable(name) for name in models], log_p, inside, known)
+    return found if data is None else [*probability_doubts(scores, data[1]), *found]
+
+
 def _warnings(
     rows: pl.DataFrame, models: pl.DataFrame, few: pl.DataFrame, summary: Summary
-) -> Iterator[str]:
+) -> Iterator[Doubt]:
     at = few.filter(pl.col("epoch") == summary.epoch)
     for side, column in (("with", "models_in"), ("without", "models_out")):
         lacking = at.filter(pl.col(column) == 0)
         if len(lacking):
-            yield (
+            yield Doubt(
+                "without-score",
                 f"Without a score: {_named(lacking)}, of which there is no log-likelihood under a "
-                f"model trained {side} them."
+                f"model trained {side} them.",
             )
     single = at.filter(pl.min_horizontal("models_in", "models_out") > 0)
     if models["block"].n_unique() == 1:
-        yield (
+        yield Doubt(
+            "one-block",
             "All models are in one block, so scores have no standard errors, and nothing says "
-            "which of them would come out again."
+            "which of them would come out again.",
         )
     elif len(single):
-        yield (
+        yield Doubt(
+            "without-error",
             f"With a score but without a standard error: {_named(single)}, all of whose models on "
-            "one side, often a single one, are in one block."
+            "one side, often a single one, are in one block.",
         )
+    elif summary.repeats == 2:
+        yield from repeat_doubts(summary)
     unreliable = rows.filter("unreliable")["index"].n_unique()
     if unreliable:
-        yield (
+        yield Doubt(
+            "unreliable-log-likelihoods",
             f"Of {unreliable:,} observations the table calls log-likelihoods unreliable; they are "
-            f"marked {UNRELIABLE} below."
+            f"marked {UNRELIABLE} below.",
         )
 
 

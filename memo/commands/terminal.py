@@ -62,6 +62,14 @@ def print_observations(title: str, rows: pl.DataFrame) -> None:
     _print(Cells(title, rows.columns, [[_cell(value) for value in row] for row in rows.rows()]))
 
 
+def print_warnings(warnings: Sequence[str]) -> None:
+    """Print reasons not to trust what was printed, a line each."""
+    if warnings:
+        _output.print("Before you trust these numbers:", style="bold")
+    for words in warnings:
+        _output.print(f"- {printable(words)}", soft_wrap=True)
+
+
 def print_check(title: str, check: "EstimatorCheck") -> None:
     """Print bias, scatter and calibration of log-likelihoods, in training and held out."""
     groups = (check.in_training, check.held_out)

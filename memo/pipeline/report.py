@@ -12,20 +12,22 @@ from memo.report.experiment_page import render_report
 from memo.report.page_data import ReportData
 
 
-def report(experiment: StoredExperiment) -> None:
+def report(experiment: StoredExperiment) -> list[str]:
     """Write an experiment's report from the files of earlier stages; nothing is computed anew.
+
+    Returns:
+        Reasons not to trust it, as the page has them.
 
     Raises:
         ArtifactError: A file is missing, damaged, or from another spec.
     """
     samples = experiment.read_samples()
-    folds = [model for model in experiment.models if model.fold is not None]
     results = Results(
         scores=experiment.read_scores(),
         log_likelihoods=[
             experiment.read_log_likelihoods(density) for density in scored_densities(experiment)
         ],
-        losses=[experiment.read_losses(model) for model in folds or [experiment.full_model]],
+        losses=experiment.fold_losses(),
         samples=samples,
         neighbors=experiment.read_neighbors(samples),
         illustration=experiment.read_illustration(),
@@ -33,6 +35,7 @@ def report(experiment: StoredExperiment) -> None:
     file = experiment.layout.scores(experiment.name)
     data, numbers = page_contents(experiment, results, str(file))
     write_report(experiment.layout.report(experiment.name), data, numbers)
+    return data.warnings
 
 
 def write_report(folder: Path, data: ReportData, numbers: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """score: trained models -> log-likelihoods under each, and one score for each observation."""
 
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +16,7 @@ from memo.experiments.density_illustration import (
     illustration_arrays,
     is_illustrated,
 )
+from memo.experiments.doubts import experiment_doubts, stored_doubts
 from memo.experiments.experiment import ModelPlan
 from memo.experiments.log_likelihoods import (
     ScoredDensity,
@@ -66,7 +68,10 @@ def score(experiment: StoredExperiment, executor: Executor) -> Scores:
                 experiment.write_log_likelihoods(density, table)
                 tables[density.name] = table
                 advance(1)
-    scores = score_experiment(experiment, densities, [tables[d.name] for d in densities])
+    in_order = [tables[density.name] for density in densities]
+    scores = score_experiment(experiment, densities, in_order)
+    doubts = experiment_doubts(experiment, scores, in_order, experiment.fold_losses())
+    scores = replace(scores, facts=scores.facts | stored_doubts(doubts))
     write_scores_file(experiment.layout.scores(experiment.name), scores)
     _illustrate(experiment, scores, weights_of)
     return scores
