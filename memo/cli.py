@@ -232,6 +232,41 @@ def fsck() -> None:
 
 
 @app.command()
+def prune(
+    yes: Annotated[bool, typer.Option("--yes", help="Delete what is listed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List what renamed and removed experiments and data sets have left; with --yes, delete it."""
+    project = _project.read()
+    from memo.commands import prune as stage
+
+    found = stage.find_leftovers(project, _project.layout)
+    if yes:
+        stage.prune(found, _project.layout)
+    if as_json:
+        files = [{"path": str(one.path), "bytes": one.size} for one in found.files]
+        typer.echo(json.dumps({"files": files, "stages": found.stages, "deleted": yes}, indent=2))
+        return
+    for one in found.files:
+        typer.echo(f"{printable(str(one.path))} ({one.size / 1e6:.1f} MB)")
+    for name in found.stages:
+        typer.echo(f"dvc.lock: {printable(name)}")
+    count = len(found.files) + len(found.stages)
+    if not count:
+        typer.echo("no leftovers: everything here belongs to params.yaml")
+    elif yes:
+        typer.echo(
+            f"{count} leftovers are deleted; DVC's cache has those that it tracked, until you run: "
+            "dvc gc --workspace"
+        )
+    else:
+        typer.echo(
+            f"{count} leftovers, {sum(one.size for one in found.files) / 1e6:.1f} MB; nothing is "
+            "deleted yet: memo prune --yes deletes them"
+        )
+
+
+@app.command()
 def score(
     experiment: Annotated[
         str | None,
@@ -340,9 +375,21 @@ def compare(
         typer.Option(metavar="EXP", help="What the others are compared with [default: the first]."),
     ] = None,
     statistic: Annotated[
-        str,
-        typer.Option(help="Statistic of memorization, for the frontier; `?` lists them."),
-    ] = "q99.9",
+        str | None,
+        typer.Option(
+            help="Statistic of memorization, for the frontier; `?` lists them [default: q99.9]."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder of the page [default: reports/compare, or one beside it where anything "
+            "but all experiments was asked for].",
+        ),
+    ] = None,
 ) -> None:
     """Compare experiments (all of them by default), each with the baseline."""
     project = _read_if_there()
@@ -354,6 +401,9 @@ def compare(
     from memo.scores.statistics import STATISTICS
 
     _require_among(statistic, list(STATISTICS), "--statistic")
+    folder = output or stage.comparison_folder(
+        _project.layout, experiments, revision, baseline, statistic
+    )
     scored = stage.workspace_scores(project, _project.layout, names)
     if revision is not None:
         scored += stage.revision_scores(_project.layout, names, revision)
@@ -361,11 +411,13 @@ def compare(
     compared = compare_experiments(
         scored,
         baseline=first.name,
-        statistic=statistic,
+        statistic=statistic or "q99.9",
         images=stage.baseline_images(project, _project.layout, first),
         removals=find_removals(project),
     )
-    page = stage.write_comparison(_project.layout, compared)
+    page = stage.write_comparison(folder, compared)
+    if project is not None and folder == _project.layout.comparison:
+        stage.drop_forgotten(project, _project.layout)
     if as_json:
         typer.echo(json.dumps(compared.json, indent=2))
     elif markdown:

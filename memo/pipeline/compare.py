@@ -1,13 +1,15 @@
-"""compare: scores of several experiments -> reports/compare/."""
+"""compare: scores of several experiments -> reports/compare/, or a folder of its own."""
 
+import hashlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memo.artifacts.files import ArtifactError, write_whole
+from memo.artifacts.files import ArtifactError
 from memo.artifacts.layout import Layout
 from memo.artifacts.revision import Revision
 from memo.artifacts.score_tables import parse_scores, read_scores_file
@@ -16,9 +18,13 @@ from memo.datasets.pictures import pictures
 from memo.experiments.side_by_side import Compared
 from memo.experiments.trade_off import Trade
 from memo.pipeline.prepare import read_prepared
+from memo.pipeline.report import write_page
 from memo.project.experiment_spec import ExperimentSpec
 from memo.project.project_spec import ProjectSpec
 from memo.report.comparison_page import render_comparison
+
+LONGEST = 80
+"""Characters of a folder's name that stand for what was compared."""
 
 
 def workspace_scores(
@@ -64,7 +70,45 @@ def baseline_images(
     return pictures(data) if baseline.facts.get("data") == data_hash else None
 
 
-def write_comparison(layout: Layout, compared: Compared) -> Path:
+def comparison_folder(
+    layout: Layout,
+    names: Sequence[str] | None,
+    revision: str | None,
+    baseline: str | None,
+    statistic: str | None,
+) -> Path:
+    """The folder of a comparison: DVC's output of the one that it runs, any other's own.
+
+    Args:
+        layout: Where files lie.
+        names: Experiments that were asked for; None for all.
+        revision: Another git revision that was asked for, if any.
+        baseline: The baseline that was asked for, if any.
+        statistic: The statistic that was asked for, if any.
+    """
+    asked = [
+        *(names or ()),
+        *(f"rev-{one}" for one in [revision] if one is not None),
+        *(f"baseline-{one}" for one in [baseline] if one is not None),
+        *(one for one in [statistic] if one is not None),
+    ]
+    if not asked:
+        return layout.comparison
+    words = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(asked))
+    if words != "-".join(asked) or len(words) > LONGEST:
+        digest = hashlib.sha256("\n".join(asked).encode()).hexdigest()[:8]
+        words = f"{words[:LONGEST]}-{digest}"
+    return layout.one_comparison(words)
+
+
+def drop_forgotten(project: ProjectSpec, layout: Layout) -> None:
+    """Remove what names scores of experiments that are no more, so that DVC forgets them too."""
+    for file in layout.compared("x").parent.glob("*.json"):
+        if file.stem not in project.experiments:
+            file.unlink(missing_ok=True)
+
+
+def write_comparison(folder: Path, compared: Compared) -> Path:
     """Write comparison.json, the page and its charts; return the page's path.
 
     Raises:
@@ -72,9 +116,8 @@ def write_comparison(layout: Layout, compared: Compared) -> Path:
     """
     content = json.dumps(compared.json, indent=2) + "\n"
     files = {"comparison.json": content.encode(), **render_comparison(compared.data)}
-    for name, body in files.items():
-        write_whole(layout.comparison / name, body)
-    return layout.comparison / "index.html"
+    write_page(folder, files)
+    return folder / "index.html"
 
 
 def _spec(project: ProjectSpec | None, name: str) -> ExperimentSpec | None:

@@ -1,6 +1,7 @@
 """report: scores -> reports/<experiment>/: metrics, plots, charts and a page."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,5 +52,17 @@ def write_report(folder: Path, data: ReportData, numbers: dict[str, Any]) -> Non
         "quantiles.csv": quantiles.write_csv().encode(),
         **render_report(data),
     }
+    write_page(folder, files)
+
+
+def write_page(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a page with what belongs to it, in place of the charts of an earlier one.
+
+    Raises:
+        ArtifactError: A file cannot be written.
+    """
     for name, content in files.items():
         write_whole(folder / name, content)
+    for chart in [*(folder / "charts").glob("*.svg"), *(folder / "charts").glob("*.png")]:
+        if f"charts/{chart.name}" not in files:
+            chart.unlink(missing_ok=True)

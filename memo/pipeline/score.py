@@ -1,5 +1,7 @@
 """score: trained models -> log-likelihoods under each, and one score for each observation."""
 
+import hashlib
+import json
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -72,7 +74,10 @@ def score(experiment: StoredExperiment, executor: Executor) -> Scores:
     scores = score_experiment(experiment, densities, in_order)
     doubts = experiment_doubts(experiment, scores, in_order, experiment.fold_losses())
     scores = replace(scores, facts=scores.facts | stored_doubts(doubts))
-    write_scores_file(experiment.layout.scores(experiment.name), scores)
+    file = experiment.layout.scores(experiment.name)
+    write_scores_file(file, scores)
+    named = {"scores": hashlib.sha256(file.read_bytes()).hexdigest()}
+    write_whole(experiment.layout.compared(experiment.name), json.dumps(named).encode() + b"\n")
     _illustrate(experiment, scores, weights_of)
     return scores
 
