@@ -40,7 +40,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Experiment = Annotated[str, typer.Argument(metavar="EXP", help="An experiment of params.yaml.")]
+Experiment = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[EXP]", help="An experiment of params.yaml [default: the only one there is]."
+    ),
+]
+OneExperiment = Annotated[str, typer.Argument(metavar="EXP", help="An experiment of params.yaml.")]
 Experiments = Annotated[
     list[str] | None, typer.Argument(metavar="[EXP]...", help="Experiments of params.yaml.")
 ]
@@ -171,10 +177,16 @@ def schema(
 
 @app.command()
 def prepare(
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A data set of params.yaml.")],
+    dataset: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DATASET]", help="A data set of params.yaml [default: the only one there is]."
+        ),
+    ] = None,
 ) -> None:
     """Read a data set and draw the values that are scored."""
     project = _project.read()
+    dataset = _only(dataset, list(project.datasets), "data set")
     select_dataset(project, dataset)
     from memo.pipeline import prepare as stage
 
@@ -185,8 +197,9 @@ def prepare(
 
 
 @app.command()
-def train(experiment: Experiment, workers: Workers = None) -> None:
+def train(experiment: Experiment = None, workers: Workers = None) -> None:
     """Train each model whose file is missing or out of date."""
+    experiment = _named(experiment)
     loaded, executor = _load_to_run(experiment, workers)
     from memo.pipeline import train as stage
 
@@ -196,7 +209,7 @@ def train(experiment: Experiment, workers: Workers = None) -> None:
 
 @app.command()
 def adopt(
-    experiment: Experiment,
+    experiment: OneExperiment,
     revision: Annotated[
         str, typer.Option("--rev", help="Git revision: a branch, a commit, MERGE_HEAD.")
     ],
@@ -248,7 +261,7 @@ def prune(
         typer.echo(json.dumps({"files": files, "stages": found.stages, "deleted": yes}, indent=2))
         return
     for one in found.files:
-        typer.echo(f"{printable(str(one.path))} ({one.size / 1e6:.1f} MB)")
+        typer.echo(f"{printable(str(one.path))} ({one.size / 1e6:.2f} MB)")
     for name in found.stages:
         typer.echo(f"dvc.lock: {printable(name)}")
     count = len(found.files) + len(found.stages)
@@ -261,7 +274,7 @@ def prune(
         )
     else:
         typer.echo(
-            f"{count} leftovers, {sum(one.size for one in found.files) / 1e6:.1f} MB; nothing is "
+            f"{count} leftovers, {sum(one.size for one in found.files) / 1e6:.2f} MB; nothing is "
             "deleted yet: memo prune --yes deletes them"
         )
 
@@ -299,8 +312,7 @@ def score(
         return
     if dataset is not None or aggregate is not None:
         raise InputError("--dataset and --aggregate go with --from, not with experiments")
-    if experiment is None:
-        raise InputError("memo score: name an experiment, or a table by --from TABLE")
+    experiment = _named(experiment)
     loaded, executor = _load_to_run(experiment, workers)
     from memo.pipeline import score as stage
 
@@ -314,7 +326,7 @@ def score(
 
 @app.command()
 def export(
-    experiment: Experiment,
+    experiment: OneExperiment,
     output: Annotated[Path, typer.Option("--output", "-o", help="The table: .csv or .parquet.")],
 ) -> None:
     """Write an experiment's log-likelihoods as one table, as `memo score --from` reads it."""
@@ -326,8 +338,9 @@ def export(
 
 
 @app.command()
-def sample(experiment: Experiment) -> None:
+def sample(experiment: Experiment = None) -> None:
     """Draw samples from trained models."""
+    experiment = _named(experiment)
     loaded = _load(experiment)
     from memo.pipeline import sample as stage
 
@@ -336,8 +349,9 @@ def sample(experiment: Experiment) -> None:
 
 
 @app.command()
-def neighbors(experiment: Experiment) -> None:
+def neighbors(experiment: Experiment = None) -> None:
     """Run the tests on samples: each observation's nearest sample and held-out observation."""
+    experiment = _named(experiment)
     project = _selected(experiment)
     from memo.pipeline import neighbors as stage
 
@@ -346,8 +360,9 @@ def neighbors(experiment: Experiment) -> None:
 
 
 @app.command()
-def report(experiment: Experiment) -> None:
+def report(experiment: Experiment = None) -> None:
     """Write metrics, plots, charts and the page of an experiment."""
+    experiment = _named(experiment)
     project = _selected(experiment)
     loaded = _loaded(project, experiment)
     from memo.pipeline import report as stage
@@ -429,7 +444,7 @@ def compare(
 
 @app.command()
 def show(
-    experiment: Experiment,
+    experiment: Experiment = None,
     top: Annotated[int, typer.Option(min=1, help="How many observations.")] = 10,
     label: Annotated[str | None, typer.Option(help="Only observations with this label.")] = None,
     epoch: Annotated[
@@ -439,7 +454,8 @@ def show(
 ) -> None:
     """Print headline numbers and the most memorized observations."""
     project = _read_if_there()
-    _scored_names(project, [experiment])
+    names = _scored_names(project, None if experiment is None else [experiment])
+    experiment = _only(experiment, names, "experiment")
     from memo.commands import show as stage
     from memo.commands import terminal
     from memo.experiments.doubts import doubts_as_json
@@ -461,7 +477,7 @@ def show(
 
 @app.command()
 def check(
-    experiment: Experiment,
+    experiment: Experiment = None,
     observations: Annotated[
         int, typer.Option(min=8, help="How many in training, and as many held out.")
     ] = 200,
@@ -472,6 +488,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check the log-likelihoods behind the scores against a slower, independent method."""
+    experiment = _named(experiment)
     loaded, executor = _load_to_run(experiment, workers)
     from memo.commands import check as stage
     from memo.commands import terminal
@@ -555,6 +572,17 @@ def _load_to_run(name: str, workers: int | None) -> tuple["StoredExperiment", "E
 
     where = executor(workers, gpus=visible_gpus())
     return _loaded(project, name), where
+
+
+def _named(experiment: str | None) -> str:
+    """The experiment that was named, or the only one there is."""
+    return experiment or _only(None, list(_project.read().experiments), "experiment")
+
+
+def _only(given: str | None, there: list[str], what: str) -> str:
+    if given is None and len(there) != 1:
+        raise InputError(f"there are {len(there)}, so name one {what}: {', '.join(there)}")
+    return there[0] if given is None else given
 
 
 def _selected(name: str) -> ProjectSpec:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from memo.experiments.log_likelihoods import (
     scored_densities,
 )
 from memo.experiments.scoring import score_experiment
-from memo.pipeline.progress import progress, telling_kept
+from memo.pipeline.progress import Advance, progress, telling_kept
 from memo.pipeline.stored_experiment import StoredExperiment, exclusive
 from memo.scores.table import Scores
 from memo.training.stack import Weights
@@ -64,7 +65,11 @@ def score(experiment: StoredExperiment, executor: Executor) -> Scores:
         with (
             telling_kept(experiment.name, words_of_kept),
             progress(f"{experiment.name}: densities scored", len(missing)) as advance,
-            closing(estimate_log_likelihoods(experiment, missing, weights_of, executor)) as found,
+            closing(
+                estimate_log_likelihoods(
+                    experiment, missing, _telling(weights_of, advance), executor
+                )
+            ) as found,
         ):
             for density, table in found:
                 experiment.write_log_likelihoods(density, table)
@@ -80,6 +85,16 @@ def score(experiment: StoredExperiment, executor: Executor) -> Scores:
     write_whole(experiment.layout.compared(experiment.name), json.dumps(named).encode() + b"\n")
     _illustrate(experiment, scores, weights_of)
     return scores
+
+
+def _telling(weights_of: WeightsOf, advance: Advance) -> WeightsOf:
+    """Weights that are about to be used: their density is under way."""
+
+    def told(model: ModelPlan) -> Mapping[int, Weights]:
+        advance.begin(1)
+        return weights_of(model)
+
+    return told
 
 
 def _holds(experiment: StoredExperiment, density: ScoredDensity) -> bool:
