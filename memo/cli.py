@@ -123,6 +123,7 @@ def init(
         f"{folder} is a project: read {folder / 'params.yaml'}, run dvc repro there, and open "
         f"reports/{name}-vae/index.html"
     )
+    _advise()
 
 
 @app.command()
@@ -134,6 +135,7 @@ def upgrade() -> None:
     typer.echo(
         "\n".join([*done, "now run: memo validate, then dvc repro"]) if done else "nothing to do"
     )
+    _advise()
 
 
 @app.command()
@@ -152,6 +154,7 @@ def validate(as_json: AsJson = False) -> None:
         typer.echo(f"{_project.spec} is valid: {', '.join(counts)}")
         for name, dataset in untried.items():
             typer.echo(f"{name}: its model is tried once {dataset} is prepared")
+        _advise()
 
 
 @app.command()
@@ -310,6 +313,8 @@ def score(
     if table is not None:
         _score_table(table, experiment, dataset, aggregate)
         return
+    if experiment is None and not _project.spec.exists():
+        raise InputError("memo score: name an experiment, or a table by --from TABLE")
     if dataset is not None or aggregate is not None:
         raise InputError("--dataset and --aggregate go with --from, not with experiments")
     experiment = _named(experiment)
@@ -498,6 +503,15 @@ def check(
         typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
     else:
         terminal.print_check(experiment, found)
+
+
+def _advise() -> None:
+    """Say on standard error what `dvc repro` would stumble over at once."""
+    from memo.commands.program_path import path_advice
+
+    advice = path_advice()
+    if advice is not None:
+        typer.echo(printable(advice), err=True)
 
 
 def _try_custom(project: ProjectSpec) -> dict[str, str]:
