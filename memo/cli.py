@@ -416,7 +416,6 @@ def compare(
     names = _scored_names(project, experiments)
     _require_among(baseline, names, "--baseline")
     from memo.commands import terminal
-    from memo.experiments.side_by_side import compare_experiments, find_removals
     from memo.pipeline import compare as stage
     from memo.scores.statistics import STATISTICS
 
@@ -424,27 +423,22 @@ def compare(
     folder = output or stage.comparison_folder(
         _project.layout, experiments, revision, baseline, statistic
     )
-    scored = stage.workspace_scores(project, _project.layout, names)
-    if revision is not None:
-        scored += stage.revision_scores(_project.layout, names, revision)
-    first = next((one for one in scored if one.name == baseline), scored[0])
-    compared = compare_experiments(
-        scored,
-        baseline=first.name,
+    compared = stage.compare(
+        project,
+        _project.layout,
+        names,
+        revision=revision,
+        baseline=baseline,
         statistic=statistic or "q99.9",
-        images=stage.baseline_images(project, _project.layout, first),
-        removals=find_removals(project),
+        folder=folder,
     )
-    page = stage.write_comparison(folder, compared)
-    if project is not None and folder == _project.layout.comparison:
-        stage.drop_forgotten(project, _project.layout)
     if as_json:
         typer.echo(json.dumps(compared.json, indent=2))
     elif markdown:
         typer.echo(terminal.comparison_markdown(compared.data), nl=False)
     else:
         terminal.print_comparison(compared.data)
-        typer.echo(f"The page with charts: {page}")
+        typer.echo(f"The page with charts: {folder / 'index.html'}")
 
 
 @app.command()

@@ -29,6 +29,7 @@ from memo.experiments.doubts import (
     score_doubts,
     stored_doubts,
 )
+from memo.experiments.page_contents import dimensions_of
 from memo.pipeline.prepare import read_prepared
 from memo.pipeline.report import write_report
 from memo.report.headlines import metrics, summary_headlines
@@ -126,6 +127,7 @@ def score_table(
             losses=NO_LOSSES,
             images=known.images,
             scores_file=str(layout.scores(name)),
+            dimensions=None if data is None else dimensions_of(data[1]),
         ),
         metrics(summary)
         | {

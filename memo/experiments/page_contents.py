@@ -1,5 +1,6 @@
 """The contents of an experiment's report: facts, warnings, headline numbers, tables and metrics."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from memo.datasets.pictures import pictures
+from memo.datasets.prepared import Prepared
 from memo.experiments.doubts import (
     Doubt,
     doubts_as_json,
@@ -31,7 +33,7 @@ from memo.mitigations.stored_facts import (
     mitigation_paragraphs,
     stored_values,
 )
-from memo.report.headlines import metrics, summary_headlines
+from memo.report.headlines import metrics, scale_metrics, summary_headlines
 from memo.report.page_data import Illustration, ReportData
 from memo.report.ranked_scores import UNRELIABLE
 from memo.scores.summaries import Summary, quantile_curve, summarize
@@ -95,13 +97,25 @@ def page_contents(
         records=record_data(experiment, results.neighbors, results.samples),
         illustration=results.illustration,
         scores_file=scores_file,
+        dimensions=dimensions_of(experiment.data),
     )
     return data, (
         metrics(summary)
+        | {"scale": _scale(scores, summary, dimensions_of(experiment.data))}
         | {"warnings": doubts_as_json(doubts), "estimator": diagnostics}
         | sample_metrics(experiment, found)
         | ({"mitigations": mitigation_metrics(promised)} if promised else {})
     )
+
+
+def dimensions_of(data: Prepared) -> int:
+    """Numbers that an observation has: values, or columns of a record."""
+    return math.prod(data.shape) if data.columns is None else len(data.columns)
+
+
+def _scale(scores: Scores, summary: Summary, dimensions: int) -> dict[str, Any]:
+    statistics = {name: estimate.value for name, estimate in summary.memorization.items()}
+    return scale_metrics(scores.last.column("log_p_out"), statistics, dimensions)
 
 
 def _diagnostics(experiment: Experiment, tables: Sequence[pl.DataFrame]) -> dict[str, float]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memo.experiments.doubts import doubts_as_json, score_doubts
+from memo.experiments.doubts import Doubt, doubts_as_json, score_doubts
 from memo.experiments.trade_off import Trade, frontier, remainder
 from memo.project.experiment_spec import ExperimentSpec
 from memo.project.project_spec import ProjectSpec
@@ -67,7 +67,7 @@ def compare_experiments(
             experiments=[_page_entry(experiment) for experiment in experiments],
             differences=[_page_difference(*pair) for pair in pairs],
             warnings=[
-                *(f"{name}: {doubt.words}" for name, doubt in doubts),
+                *_by_kind(doubts),
                 *_uneven_power(experiments),
                 *(
                     words
@@ -132,6 +132,19 @@ def _partly_shared(first: Trade, second: Trade) -> str | None:
         f"{first.name} and {second.name} share {shared:,} of {counts[0]:,} and {counts[1]:,} "
         "scored observations; their differences are over those."
     )
+
+
+def _by_kind(doubts: Sequence[tuple[str, Doubt]]) -> list[str]:
+    """Say each kind of doubt once, of the first experiment, and name the others that share it."""
+    of_kind: dict[str, list[tuple[str, Doubt]]] = {}
+    for name, doubt in doubts:
+        of_kind.setdefault(doubt.kind, []).append((name, doubt))
+    sentences = []
+    for (name, doubt), *others in of_kind.values():
+        also = ", ".join(other for other, _ in others)
+        shared = f" Likewise, with other numbers: {also}." if also else ""
+        sentences.append(f"{name}: {doubt.words}{shared}")
+    return sentences
 
 
 def _uneven_power(experiments: Sequence[Trade]) -> list[str]:

@@ -15,7 +15,7 @@ from memo.artifacts.revision import Revision
 from memo.artifacts.score_tables import parse_scores, read_scores_file
 from memo.artifacts.training_seconds import read_seconds
 from memo.datasets.pictures import pictures
-from memo.experiments.side_by_side import Compared
+from memo.experiments.side_by_side import Compared, compare_experiments, find_removals
 from memo.experiments.trade_off import Trade
 from memo.pipeline.prepare import read_prepared
 from memo.pipeline.report import write_page
@@ -25,6 +25,48 @@ from memo.report.comparison_page import render_comparison
 
 LONGEST = 80
 """Characters of a folder's name that stand for what was compared."""
+
+
+def compare(
+    project: ProjectSpec | None,
+    layout: Layout,
+    names: Sequence[str],
+    *,
+    revision: str | None,
+    baseline: str | None,
+    statistic: str,
+    folder: Path,
+) -> Compared:
+    """Compare experiments, and write the page of the comparison.
+
+    Args:
+        project: The project; None in a folder that has only the scores of tables.
+        layout: Where files lie.
+        names: Experiments, and scores of tables.
+        revision: A git revision that these are taken from as well.
+        baseline: What the others are compared with; the first when None.
+        statistic: A name in `memo.scores.STATISTICS`.
+        folder: Where the page goes.
+
+    Raises:
+        InputError: The revision or its outputs cannot be had.
+        ArtifactError: Scores are missing or damaged, or a file cannot be written.
+    """
+    scored = workspace_scores(project, layout, names)
+    if revision is not None:
+        scored += revision_scores(layout, names, revision)
+    first = next((one for one in scored if one.name == baseline), scored[0])
+    compared = compare_experiments(
+        scored,
+        baseline=first.name,
+        statistic=statistic,
+        images=baseline_images(project, layout, first),
+        removals=find_removals(project),
+    )
+    write_comparison(folder, compared)
+    if project is not None and folder == layout.comparison:
+        drop_forgotten(project, layout)
+    return compared
 
 
 def workspace_scores(
@@ -108,8 +150,8 @@ def drop_forgotten(project: ProjectSpec, layout: Layout) -> None:
             file.unlink(missing_ok=True)
 
 
-def write_comparison(folder: Path, compared: Compared) -> Path:
-    """Write comparison.json, the page and its charts; return the page's path.
+def write_comparison(folder: Path, compared: Compared) -> None:
+    """Write comparison.json, the page and its charts.
 
     Raises:
         ArtifactError: A file cannot be written.
@@ -117,7 +159,6 @@ def write_comparison(folder: Path, compared: Compared) -> Path:
     content = json.dumps(compared.json, indent=2) + "\n"
     files = {"comparison.json": content.encode(), **render_comparison(compared.data)}
     write_page(folder, files)
-    return folder / "index.html"
 
 
 def _spec(project: ProjectSpec | None, name: str) -> ExperimentSpec | None:
