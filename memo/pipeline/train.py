@@ -1,6 +1,6 @@
 """train: prepared data -> one file for each fold model, and one for the full model."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +12,6 @@ from memo.experiments.experiment import ModelPlan
 from memo.experiments.model_training import train_models
 from memo.pipeline.progress import console, progress, telling_kept
 from memo.pipeline.stored_experiment import StoredExperiment, exclusive
-
-NAMED = 2
-"""Files that a line names; of more, the first."""
 
 
 @exclusive
@@ -87,20 +84,19 @@ def train(experiment: StoredExperiment, executor: Executor) -> int:
 class _Found:
     """Files that were there before, and are not simply kept."""
 
-    outdated: dict[str, list[str]] = field(default_factory=dict)
-    """Names of files that do not hold, by reason."""
+    outdated: dict[str, list[Path]] = field(default_factory=dict)
+    """Files that do not hold, by reason."""
     copied: dict[str, list[str]] = field(default_factory=dict)
     """Words for models that are the same as of another experiment, by its name."""
 
     def sentences(self, experiment: str) -> Iterator[str]:
         """Say it in a line for each reason, not for each file."""
-        for reason, names in self.outdated.items():
-            noun = "1 model file" if len(names) == 1 else f"{len(names)} model files"
-            anew = "it is" if len(names) == 1 else "they are"
-            yield f"{experiment}: {noun} ({_shortly(names)}): {reason}; {anew} trained anew"
-        for other, models in self.copied.items():
-            verb = "is" if len(models) == 1 else "are"
-            yield f"{experiment}: {_shortly(models)} {verb} the same as of {other}"
+        for reason, (first, *others) in self.outdated.items():
+            more = f" and {len(others)} more model files" if others else ""
+            yield f"{first}{more}: {reason}; {'they are' if others else 'it is'} trained anew"
+        for source, (model, *further) in self.copied.items():
+            more = f" and {len(further)} more models are" if further else " is"
+            yield f"{experiment}: {model}{more} the same as of {source}"
 
 
 def _holds(
@@ -118,7 +114,7 @@ def _holds(
     if copy is None:
         if problem is not None:
             reason = problem.removeprefix(f"{file.path}: ")
-            found.outdated.setdefault(reason, []).append(file.path.name)
+            found.outdated.setdefault(reason, []).append(file.path)
         return False
     other = copy.stem if is_full else copy.parent.name
     measured = read_seconds(experiment.layout.seconds(other)).get(copy.stem)
@@ -126,13 +122,6 @@ def _holds(
         seconds[file.path.stem] = measured
     found.copied.setdefault(other, []).append(model.words)
     return True
-
-
-def _shortly(names: Sequence[str]) -> str:
-    """The names, or the first of them and how many more there are."""
-    if len(names) <= NAMED:
-        return ", ".join(names)
-    return f"{names[0]} and {len(names) - 1} more"
 
 
 def _file_of(experiment: StoredExperiment, model: ModelPlan) -> Path:
