@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from memo.artifacts.files import ArtifactError
 from memo.datasets.prepared import Prepared
 from memo.experiments.experiment import Experiment
+from memo.models.protocols import Fitted
 from memo.report.numbers import estimate, number, percent
 from memo.scores.significance import significantly_positive
 from memo.scores.statistics import STATISTICS
@@ -58,7 +59,11 @@ def score_doubts(scores: Scores, epoch: int | None = None) -> list[Doubt]:
         ['worse-in-training']
     """
     at = scores.at(epoch)
-    return [*_stored(at.facts), *_same_scores(at), *_worse_in_training(at), *_power(at)]
+    stored = _stored(at.facts)
+    own = [*_same_scores(at), *_worse_in_training(at), *_power(at)]
+    if any(doubt.kind == "one-value-a-model" for doubt in stored):  # says it already
+        own = [doubt for doubt in own if doubt.kind != "same-density"]
+    return [*stored, *own]
 
 
 def repeat_doubts(summary: Summary, more: str = "") -> list[Doubt]:
@@ -154,7 +159,11 @@ def training_doubts(losses: Sequence[FloatArray], what: str = "training.epochs")
         ]
     if not np.isfinite(held_out).all():
         return []
-    return _undertrained(held_out, what) or _worse_than_at_first(held_out)
+    last = np.stack([one[-1] for one in losses])
+    return [
+        *(_undertrained(held_out, what) or _worse_than_at_first(held_out)),
+        *_held_out_better(last[np.isfinite(last).all(1)]),
+    ]
 
 
 def experiment_doubts(
@@ -176,7 +185,7 @@ def experiment_doubts(
     if not experiment.design.closed_form:
         names = [model.name for model in experiment.models if model.fold is not None]
         found += density_doubts(names, *_matrices(tables, experiment.last_epoch))
-    if experiment.spec.model.by_gradient:
+    if not isinstance(experiment.blank_model, Fitted):
         found += training_doubts(losses)
     return found
 
@@ -373,6 +382,25 @@ def _undertrained(held_out: FloatArray, what: str) -> list[Doubt]:
             f"last {during} of {epochs}: the models have not learned yet what they could, and "
             "scores are of unfinished models. Raise "
             f"{what} until held-out loss stays level, or say that this is what is studied.",
+        )
+    ]
+
+
+def _held_out_better(last: FloatArray) -> list[Doubt]:
+    """Look at losses after the last epoch, (models, 2)."""
+    better = last[:, 0] - last[:, 1]
+    if len(better) < 4:
+        return []
+    mean, error = float(better.mean()), float(better.std(ddof=1) / np.sqrt(len(better)))
+    if mean <= CLEARLY * error or mean < SAME * np.abs(last).max():
+        return []
+    return [
+        Doubt(
+            "held-out-better",
+            f"Loss is lower held out than in training, by {estimate(mean, error)} nats an "
+            "observation over models. That is not what training does: the loss in training may "
+            "have more in it (dropout, noise, a penalty), or what is held out is easier. Where "
+            "the loss is a model's of your own, see that it is the same in both.",
         )
     ]
 

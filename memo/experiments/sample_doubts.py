@@ -15,7 +15,7 @@ from memo.samples.nearest import nearest
 
 COMPARED = 200
 """Most samples, and observations of each kind, that are looked at."""
-FEWEST = 20
+FEWEST = 10
 """With fewer of them, nothing is said."""
 AS_NOISE = 0.9
 """Place between data (0) and shuffled data (1) from which on samples are called noise."""
@@ -43,9 +43,9 @@ def sample_doubts(data: Prepared, samples: NDArray[Any] | None) -> list[Doubt]:
     count = min(COMPARED, len(samples), len(order) // 2)
     if count < FEWEST:
         return []
-    seen, others = (
-        observed_pixels(data, np.sort(part)).reshape(count, -1)
-        for part in (order[:count], order[count : 2 * count])
+    others, seen = (
+        observed_pixels(data, np.sort(part)).reshape(len(part), -1)
+        for part in (order[:count], order[count : count + COMPARED])
     )
     drawn = sampled_pixels(data, samples[:count]).reshape(count, -1)
     variance, own = float(others.var(0).mean()), float(drawn.var(0).mean())
