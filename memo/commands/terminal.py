@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from memo.errors import printable
+from memo.report.numbers import estimate
 from memo.report.page_data import ComparisonData, Difference, Frontier, Headline
 
 if TYPE_CHECKING:
@@ -160,9 +161,7 @@ def _problems(data: ComparisonData) -> list[str]:
 
 
 def _number(headline: Headline) -> str:
-    unit = "%" if headline.unit == "%" else ""
-    error = f" ± {headline.std_error:.2f}" if headline.std_error else ""
-    return f"{headline.value:.2f}{unit}{error}"
+    return estimate(headline.value, headline.std_error, "%" if headline.unit == "%" else "")
 
 
 def _cell(value: object) -> str:

@@ -70,6 +70,7 @@ def render_report(data: ReportData) -> dict[str, bytes]:
         ),
         top=[f"{number(100 * rank / len(ranked.table), 2)}%" for rank in range(1, len(rows) + 1)],
         nearest_samples=beside,
+        sampled=isinstance(data.neighbors, NeighborData),
         records=records,
         pixelated=images is not None and is_tiny(images),
     )
