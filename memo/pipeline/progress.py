@@ -80,7 +80,7 @@ class _Bar:
     def _show(self, running: int) -> None:
         self._running = max(0, min(running, self._left))  # a task may begin twice
         under_way = f" ({self._running} under way)" if self._running else ""
-        self._bars.update(self._bar, description=f"{self._what}{under_way}")
+        self._bars.update(self._bar, description=f"{self._what}{under_way}", refresh=True)
 
 
 class _Lines:
