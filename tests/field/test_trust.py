@@ -374,6 +374,16 @@ def test_a_model_that_does_not_learn_is_said_by_measure(tmp_path: Path) -> None:
     assert found._repr_html_().count("<li>") == len(found.warnings)
 
 
+def test_a_matrix_that_is_no_log_likelihoods_is_warned_of() -> None:
+    memo.scores_from_log_likelihoods(LOG_P, INSIDE)
+    with pytest.warns(UserWarning, match="The mean score is −"):
+        memo.scores_from_log_likelihoods(-LOG_P, INSIDE)
+    with pytest.warns(UserWarning, match=r"1 of 20 models \(5\) gives the same log p"):
+        memo.scores_from_log_likelihoods(COPIED, INSIDE)
+    with pytest.warns(UserWarning, match=r"1 of 20 models \(3\) gives observations that they"):
+        memo.scores_from_log_likelihoods(LOG_P, ONE_REVERSED)
+
+
 def test_measure_says_nothing_where_nothing_is_wrong() -> None:
     values = np.random.default_rng(0).normal(size=(60, 2))
     found = memo.measure(
