@@ -48,8 +48,16 @@ def find_leftovers(project: ProjectSpec, layout: Layout) -> Leftovers:
         layout: Where files lie.
 
     Raises:
-        ArtifactError: dvc.lock cannot be read.
+        ArtifactError: dvc.lock, dvc.yaml or a folder cannot be read.
     """
+    try:
+        return _find_leftovers(project, layout)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ArtifactError(f"{error.filename}: cannot be read: {reason}") from error
+
+
+def _find_leftovers(project: ProjectSpec, layout: Layout) -> Leftovers:
     named = {*project.experiments, *_tables(project, layout)}
     paths = [
         path

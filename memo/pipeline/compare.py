@@ -18,7 +18,7 @@ from memo.datasets.pictures import pictures
 from memo.experiments.side_by_side import Compared, compare_experiments, find_removals
 from memo.experiments.trade_off import Trade
 from memo.pipeline.prepare import read_prepared
-from memo.pipeline.report import write_page
+from memo.pipeline.report import remove_file, write_page
 from memo.project.experiment_spec import ExperimentSpec
 from memo.project.project_spec import ProjectSpec
 from memo.report.comparison_page import render_comparison
@@ -144,10 +144,14 @@ def comparison_folder(
 
 
 def drop_forgotten(project: ProjectSpec, layout: Layout) -> None:
-    """Remove what names scores of experiments that are no more, so that DVC forgets them too."""
+    """Remove what names scores of experiments that are no more, so that DVC forgets them too.
+
+    Raises:
+        ArtifactError: A file cannot be removed.
+    """
     for file in layout.compared("x").parent.glob("*.json"):
         if file.stem not in project.experiments:
-            file.unlink(missing_ok=True)
+            remove_file(file)
 
 
 def write_comparison(folder: Path, compared: Compared) -> None:

@@ -1,11 +1,12 @@
 """report: scores -> reports/<experiment>/: metrics, plots, charts and a page."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from memo.artifacts.files import write_whole
+from memo.artifacts.files import ArtifactError, write_whole
 from memo.experiments.log_likelihoods import scored_densities
 from memo.experiments.page_contents import Results, page_contents
 from memo.pipeline.stored_experiment import StoredExperiment
@@ -56,13 +57,34 @@ def write_report(folder: Path, data: ReportData, numbers: dict[str, Any]) -> Non
 
 
 def write_page(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write a page with what belongs to it, in place of the charts of an earlier one.
+    """Write a page with what belongs to it; charts that only the page before it had are removed.
 
     Raises:
-        ArtifactError: A file cannot be written.
+        ArtifactError: A file cannot be written, or removed.
     """
+    before = _charts_of(folder / "index.html")
     for name, content in files.items():
         write_whole(folder / name, content)
-    for chart in [*(folder / "charts").glob("*.svg"), *(folder / "charts").glob("*.png")]:
-        if f"charts/{chart.name}" not in files:
-            chart.unlink(missing_ok=True)
+    for name in before - files.keys():
+        remove_file(folder / name)
+
+
+def remove_file(file: Path) -> None:
+    """Remove a file, if it is there.
+
+    Raises:
+        ArtifactError: The disk refuses.
+    """
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise ArtifactError(f"{file}: cannot be removed: {error.strerror or error}") from error
+
+
+def _charts_of(page: Path) -> set[str]:
+    """Charts that a page links to, as paths from its folder; none where there is no page."""
+    try:
+        text = page.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return set()
+    return set(re.findall(r'href="(charts/[a-z0-9-]+\.(?:svg|png))"', text))

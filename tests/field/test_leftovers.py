@@ -245,9 +245,11 @@ def test_charts_of_an_earlier_page_are_removed(
     made(folder, monkeypatch)
     charts = folder / "reports" / "one" / "charts"
     before = {file.name for file in charts.iterdir()}
-    (charts / "earlier.svg").write_text("<svg/>")
+    for name in ("earlier.svg", "mine.svg"):
+        (charts / name).write_text("<svg/>")
+    edit(charts.parent / "index.html", "</main>", '<a href="charts/earlier.svg">it</a></main>')
     assert run(folder, "report")[0] == 0
-    assert {file.name for file in charts.iterdir()} == before
+    assert {file.name for file in charts.iterdir()} == {*before, "mine.svg"}
 
 
 def test_the_only_experiment_needs_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
