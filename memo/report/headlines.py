@@ -49,7 +49,8 @@ def summary_headlines(summary: Summary) -> list[Headline]:
         for name, estimate in summary.memorization.items()
     ]
     if summary.significant is not None:
-        how = "; scores are exact" if summary.exact else " at a false discovery rate of 5%"
+        chance = " at a false discovery rate of 5%; it grows with the number of models"
+        how = "; scores are exact" if summary.exact else chance
         meaning = f"Share of observations whose score is above zero{how}."
         share = 100 * summary.significant
         headlines.append(Headline("Significantly memorized", share, None, "%", meaning))
