@@ -179,13 +179,13 @@ def experiment_doubts(
         scores: Its scores.
         tables: Log-likelihoods under each scored density, columns as in
             `memo.artifacts.tables.LOG_LIKELIHOODS`.
-        losses: (epochs, 2) of each fold model, in training and held out.
+        losses: (epochs, 2) of each fold model, in training and held out; none where they are gone.
     """
     found = probability_doubts(scores, experiment.data)
     if not experiment.design.closed_form:
         names = [model.name for model in experiment.models if model.fold is not None]
         found += density_doubts(names, *_matrices(tables, experiment.last_epoch))
-    if not isinstance(experiment.blank_model, Fitted):
+    if len(losses) and not isinstance(experiment.blank_model, Fitted):
         found += training_doubts(losses)
     return found
 

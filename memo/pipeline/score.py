@@ -7,7 +7,9 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from memo.artifacts.files import ArtifactError, remove_leftovers, write_whole
 from memo.artifacts.score_tables import write_scores_file
@@ -27,7 +29,7 @@ from memo.experiments.log_likelihoods import (
     scored_densities,
 )
 from memo.experiments.scoring import score_experiment
-from memo.pipeline.progress import Advance, progress, telling_kept
+from memo.pipeline.progress import Advance, console, progress, telling_kept
 from memo.pipeline.stored_experiment import StoredExperiment, exclusive
 from memo.scores.table import Scores
 from memo.training.stack import Weights
@@ -77,7 +79,7 @@ def score(experiment: StoredExperiment, executor: Executor) -> Scores:
                 advance(1)
     in_order = [tables[density.name] for density in densities]
     scores = score_experiment(experiment, densities, in_order)
-    doubts = experiment_doubts(experiment, scores, in_order, experiment.fold_losses())
+    doubts = experiment_doubts(experiment, scores, in_order, _losses(experiment))
     scores = replace(scores, facts=scores.facts | stored_doubts(doubts))
     file = experiment.layout.scores(experiment.name)
     write_scores_file(file, scores)
@@ -85,6 +87,16 @@ def score(experiment: StoredExperiment, executor: Executor) -> Scores:
     write_whole(experiment.layout.compared(experiment.name), json.dumps(named).encode() + b"\n")
     _illustrate(experiment, scores, weights_of)
     return scores
+
+
+def _losses(experiment: StoredExperiment) -> list[NDArray[np.float64]]:
+    """Losses of the models; none where a model is gone that log-likelihoods are kept of."""
+    try:
+        return experiment.fold_losses()
+    except ArtifactError as error:
+        words = f"{experiment.name}: whether models have learned is not looked at: {error}"
+        console.print(words, soft_wrap=True)
+        return []
 
 
 def _telling(weights_of: WeightsOf, advance: Advance) -> WeightsOf:

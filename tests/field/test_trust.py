@@ -326,6 +326,11 @@ def test_an_undertrained_experiment_is_said_by_each_command(
     assert "Why a picture of noise may score low." in page
     assert "short: Held-out loss is lowest" in run(tmp_path, "compare")
 
+    (tmp_path / "artifacts" / "folds" / "short" / "r000-f001.safetensors").unlink()
+    again = run(tmp_path, "score")  # log-likelihoods are there, and are enough
+    assert "120 observations scored" in again
+    assert "whether models have learned is not looked at" in again
+
 
 class Fit(nn.Module):
     """A density of one's own that is fitted at once."""
