@@ -45,7 +45,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Experiment = Annotated[str, typer.Argument(metavar="EXP", help="An experiment of params.yaml.")]
+Experiment = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[EXP]", help="An experiment of params.yaml [default: the only one there is]."
+    ),
+]
+OneExperiment = Annotated[str, typer.Argument(metavar="EXP", help="An experiment of params.yaml.")]
 Experiments = Annotated[
     list[str] | None, typer.Argument(metavar="[EXP]...", help="Experiments of params.yaml.")
 ]
@@ -134,6 +140,7 @@ def init(
         f"{folder} is a project: read {folder / 'params.yaml'}, run dvc repro there, and open "
         f"reports/{name}-vae/index.html"
     )
+    _advise()
 
 
 @app.command()
@@ -143,6 +150,7 @@ def upgrade() -> None:
 
     done = bring_up(_project.root)
     say("\n".join([*done, "now run: memo validate, then dvc repro"]) if done else "nothing to do")
+    _advise()
 
 
 @app.command()
@@ -173,6 +181,7 @@ def validate(as_json: AsJson = False) -> None:
         _say_costs(project)
         for sentence in waiting:
             say(one_line(sentence))
+        _advise()
 
 
 @app.command()
@@ -198,10 +207,16 @@ def schema(
 
 @app.command()
 def prepare(
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A data set of params.yaml.")],
+    dataset: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DATASET]", help="A data set of params.yaml [default: the only one there is]."
+        ),
+    ] = None,
 ) -> None:
     """Read a data set and draw the values that are scored."""
     project = _project.read()
+    dataset = _only(dataset, list(project.datasets), "data set")
     select_dataset(project, dataset)
     from memo.pipeline import prepare as stage
 
@@ -212,8 +227,9 @@ def prepare(
 
 
 @app.command()
-def train(experiment: Experiment, workers: Workers = None) -> None:
+def train(experiment: Experiment = None, workers: Workers = None) -> None:
     """Train each model whose file is missing or out of date."""
+    experiment = _named(experiment)
     loaded, executor = _load_to_run(experiment, workers)
     from memo.pipeline import train as stage
 
@@ -223,7 +239,7 @@ def train(experiment: Experiment, workers: Workers = None) -> None:
 
 @app.command()
 def adopt(
-    experiment: Experiment,
+    experiment: OneExperiment,
     revision: Annotated[
         str, typer.Option("--rev", help="Git revision: a branch, a commit, MERGE_HEAD.")
     ],
@@ -288,6 +304,41 @@ def fsck() -> None:
 
 
 @app.command()
+def prune(
+    yes: Annotated[bool, typer.Option("--yes", help="Delete what is listed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List what renamed and removed experiments and data sets have left; with --yes, delete it."""
+    project = _project.read()
+    from memo.commands import prune as stage
+
+    found = stage.find_leftovers(project, _project.layout)
+    if yes:
+        stage.prune(found, _project.layout)
+    if as_json:
+        files = [{"path": str(one.path), "bytes": one.size} for one in found.files]
+        say(json.dumps({"files": files, "stages": found.stages, "deleted": yes}, indent=2))
+        return
+    for one in found.files:
+        say(one_line(f"{one.path}") + f" ({one.size / 1e6:.2f} MB)")
+    for name in found.stages:
+        say(one_line(f"dvc.lock: {name}"))
+    count = len(found.files) + len(found.stages)
+    if not count:
+        say("no leftovers: everything here belongs to params.yaml")
+    elif yes:
+        say(
+            f"{count} leftovers are deleted; DVC's cache has those that it tracked, until you run: "
+            "dvc gc --workspace"
+        )
+    else:
+        say(
+            f"{count} leftovers, {sum(one.size for one in found.files) / 1e6:.2f} MB; nothing is "
+            "deleted yet: memo prune --yes deletes them"
+        )
+
+
+@app.command()
 def score(
     experiment: Annotated[
         str | None,
@@ -318,20 +369,25 @@ def score(
     if table is not None:
         _score_table(table, experiment, dataset, aggregate)
         return
+    if experiment is None and not _project.spec.exists():
+        raise InputError("memo score: name an experiment, or a table by --from TABLE")
     if dataset is not None or aggregate is not None:
         raise InputError("--dataset and --aggregate go with --from, not with experiments")
-    if experiment is None:
-        raise InputError("memo score: name an experiment, or a table by --from TABLE")
+    experiment = _named(experiment)
     loaded, executor = _load_to_run(experiment, workers)
     from memo.pipeline import score as stage
 
     scores = stage.score(loaded, executor)
     say(f"{experiment}: {len(scores.last)} observations scored")
+    from memo.commands import terminal
+    from memo.experiments.doubts import score_doubts
+
+    terminal.print_warnings([doubt.words for doubt in score_doubts(scores)])
 
 
 @app.command()
 def export(
-    experiment: Experiment,
+    experiment: OneExperiment,
     output: Annotated[Path, typer.Option("--output", "-o", help="The table: .csv or .parquet.")],
 ) -> None:
     """Write an experiment's log-likelihoods as one table, as `memo score --from` reads it."""
@@ -343,8 +399,9 @@ def export(
 
 
 @app.command()
-def sample(experiment: Experiment) -> None:
+def sample(experiment: Experiment = None) -> None:
     """Draw samples from trained models."""
+    experiment = _named(experiment)
     loaded = _load(experiment)
     from memo.pipeline import sample as stage
 
@@ -353,8 +410,9 @@ def sample(experiment: Experiment) -> None:
 
 
 @app.command()
-def neighbors(experiment: Experiment) -> None:
+def neighbors(experiment: Experiment = None) -> None:
     """Run the tests on samples: each observation's nearest sample and held-out observation."""
+    experiment = _named(experiment)
     project = _selected(experiment)
     from memo.pipeline import neighbors as stage
 
@@ -363,14 +421,18 @@ def neighbors(experiment: Experiment) -> None:
 
 
 @app.command()
-def report(experiment: Experiment) -> None:
+def report(experiment: Experiment = None) -> None:
     """Write metrics, plots, charts and the page of an experiment."""
+    experiment = _named(experiment)
     project = _selected(experiment)
     loaded = _loaded(project, experiment)
     from memo.pipeline import report as stage
 
-    stage.report(loaded)
+    warnings = stage.report(loaded)
     say(f"{experiment}: {_project.layout.report(experiment) / 'index.html'}")
+    from memo.commands import terminal
+
+    terminal.print_warnings(warnings)
 
 
 @app.command()
@@ -389,44 +451,55 @@ def compare(
         typer.Option(metavar="EXP", help="What the others are compared with [default: the first]."),
     ] = None,
     statistic: Annotated[
-        str,
-        typer.Option(help="Statistic of memorization, for the frontier; `?` lists them."),
-    ] = "q99.9",
+        str | None,
+        typer.Option(
+            help="Statistic of memorization, for the frontier; `?` lists them [default: q99.9]."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder of the page [default: reports/compare, or one beside it where anything "
+            "but all experiments was asked for].",
+        ),
+    ] = None,
 ) -> None:
     """Compare experiments (all of them by default), each with the baseline."""
     project = _read_if_there()
     names = _scored_names(project, experiments)
     _require_among(baseline, names, "--baseline")
     from memo.commands import terminal
-    from memo.experiments.side_by_side import compare_experiments, find_removals
     from memo.pipeline import compare as stage
     from memo.scores.statistics import STATISTICS
 
     _require_among(statistic, list(STATISTICS), "--statistic")
-    scored = stage.workspace_scores(project, _project.layout, names)
-    if revision is not None:
-        scored += stage.revision_scores(_project.layout, names, revision)
-    first = next((one for one in scored if one.name == baseline), scored[0])
-    compared = compare_experiments(
-        scored,
-        baseline=first.name,
-        statistic=statistic,
-        images=stage.baseline_images(project, _project.layout, first),
-        removals=find_removals(project),
+    folder = output or stage.comparison_folder(
+        _project.layout, experiments, revision, baseline, statistic
     )
-    page = stage.write_comparison(_project.layout, compared)
+    compared = stage.compare(
+        project,
+        _project.layout,
+        names,
+        revision=revision,
+        baseline=baseline,
+        statistic=statistic or "q99.9",
+        folder=folder,
+    )
     if as_json:
         say(json.dumps(compared.json, indent=2))
     elif markdown:
         say(terminal.comparison_markdown(compared.data).removesuffix("\n"))
     else:
         terminal.print_comparison(compared.data)
-        say(f"The page with charts: {page}")
+        say(f"The page with charts: {folder / 'index.html'}")
 
 
 @app.command()
 def show(
-    experiment: Experiment,
+    experiment: Experiment = None,
     top: Annotated[int, typer.Option(min=1, help="How many observations.")] = 10,
     label: Annotated[str | None, typer.Option(help="Only observations with this label.")] = None,
     epoch: Annotated[
@@ -436,26 +509,30 @@ def show(
 ) -> None:
     """Print headline numbers and the most memorized observations."""
     project = _read_if_there()
-    _scored_names(project, [experiment])
+    names = _scored_names(project, None if experiment is None else [experiment])
+    experiment = _only(experiment, names, "experiment")
     from memo.commands import show as stage
     from memo.commands import terminal
+    from memo.experiments.doubts import doubts_as_json
     from memo.report.headlines import metrics, summary_headlines
 
-    summary, rows = stage.show(
+    summary, rows, doubts = stage.show(
         project, _project.layout, experiment, top=top, label=label, epoch=epoch
     )
     if as_json:
-        say(json.dumps(metrics(summary) | {"most_memorized": rows.to_dicts()}, indent=2))
+        found = {"warnings": doubts_as_json(doubts), "most_memorized": rows.to_dicts()}
+        say(json.dumps(metrics(summary) | found, indent=2))
     else:
         terminal.print_headlines(
             f"{experiment} after epoch {summary.epoch}", summary_headlines(summary)
         )
         terminal.print_observations("Most memorized observations (nats)", rows)
+        terminal.print_warnings([doubt.words for doubt in doubts])
 
 
 @app.command()
 def check(
-    experiment: Experiment,
+    experiment: Experiment = None,
     observations: Annotated[
         int, typer.Option(min=8, help="How many in training, and as many held out.")
     ] = 200,
@@ -466,6 +543,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check the log-likelihoods behind the scores against a slower, independent method."""
+    experiment = _named(experiment)
     loaded, executor = _load_to_run(experiment, workers)
     from memo.commands import check as stage
     from memo.commands import terminal
@@ -482,6 +560,15 @@ def _say_costs(project: ProjectSpec) -> None:
         say(f"{name}: {cost_of(spec, project.datasets[spec.dataset].shape).words}")
     if len(project.experiments) > MOST_COSTS:
         say(f"... and {len(project.experiments) - MOST_COSTS} more")
+
+
+def _advise() -> None:
+    """Say on standard error what `dvc repro` would stumble over at once."""
+    from memo.commands.program_path import path_advice
+
+    advice = path_advice()
+    if advice is not None:
+        say(advice, error=True)
 
 
 def _require_among(given: str | None, allowed: list[str], option: str) -> None:
@@ -504,8 +591,7 @@ def _score_table(file: Path, name: str | None, dataset: str | None, aggregate: s
     method: Method = "paper" if aggregate == "paper" else "balanced"
     found = stage.score_table(file, _project.layout, name, method, dataset)
     terminal.print_headlines(name, summary_headlines(found.summary))
-    for words in found.warnings:
-        say(words)
+    terminal.print_warnings(found.warnings)
     say(f"{found.scores}\n{found.page}")
 
 
@@ -542,6 +628,17 @@ def _load_to_run(name: str, workers: int | None) -> tuple["StoredExperiment", "E
 
     where = executor(workers, gpus=visible_gpus())
     return _loaded(project, name), where
+
+
+def _named(experiment: str | None) -> str:
+    """The experiment that was named, or the only one there is."""
+    return experiment or _only(None, list(_project.read().experiments), "experiment")
+
+
+def _only(given: str | None, there: list[str], what: str) -> str:
+    if given is None and len(there) != 1:
+        raise InputError(f"there are {len(there)}, so name one {what}: {', '.join(there)}")
+    return there[0] if given is None else given
 
 
 def _selected(name: str) -> ProjectSpec:

@@ -38,6 +38,10 @@ class Layout:
     def scores(self, experiment: str) -> Path:
         return self.root / "artifacts" / "scores" / f"{experiment}.parquet"
 
+    def compared(self, experiment: str) -> Path:
+        """Names the scores of an experiment, for DVC to know when to compare anew."""
+        return self.root / "artifacts" / "compared" / f"{experiment}.json"
+
     @property
     def all_scores(self) -> list[Path]:
         """Files of scores, of every experiment and every table of log-likelihoods."""
@@ -68,4 +72,9 @@ class Layout:
 
     @property
     def comparison(self) -> Path:
+        """The comparison of all experiments, an output of DVC's."""
         return self.root / "reports" / "compare"
+
+    def one_comparison(self, words: str) -> Path:
+        """A comparison that was asked for once; no output of DVC's, and no experiment's name."""
+        return self.root / "reports" / f"compare@{words}"

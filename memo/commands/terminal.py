@@ -11,6 +11,7 @@ from rich.table import Table
 
 from memo.console import plain_console
 from memo.errors import one_line, printable
+from memo.report.numbers import estimate
 from memo.report.page_data import ComparisonData, Difference, Frontier, Headline
 
 if TYPE_CHECKING:
@@ -58,6 +59,14 @@ def print_headlines(title: str, headlines: Sequence[Headline]) -> None:
 def print_observations(title: str, rows: pl.DataFrame) -> None:
     """Print observations with their scores."""
     _print(Cells(title, rows.columns, [[_cell(value) for value in row] for row in rows.rows()]))
+
+
+def print_warnings(warnings: Sequence[str]) -> None:
+    """Print reasons not to trust what was printed, a line each."""
+    if warnings:
+        _output.print("Before you trust these numbers:", style="bold")
+    for words in warnings:
+        _output.print(f"- {printable(words)}", soft_wrap=True)
 
 
 def print_check(title: str, check: "EstimatorCheck") -> None:
@@ -150,9 +159,7 @@ def _problems(data: ComparisonData) -> list[str]:
 
 
 def _number(headline: Headline) -> str:
-    unit = "%" if headline.unit == "%" else ""
-    error = f" ± {headline.std_error:.2f}" if headline.std_error else ""
-    return f"{headline.value:.2f}{unit}{error}"
+    return estimate(headline.value, headline.std_error, "%" if headline.unit == "%" else "")
 
 
 def _cell(value: object) -> str:

@@ -276,7 +276,7 @@ def slots(resources: Mapping[str, float], demand: Demand) -> int:
 
 
 def _nodes() -> list[dict[str, Any]]:
-    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    return [node for node in ray.nodes() if node["Alive"]]
 
 
 def _check_nodes(demand: Demand) -> None:
@@ -339,6 +339,6 @@ def _first_line(error: Exception) -> str:
 def _run_task(job: Payload, key: str, wanted: str, task: Payload) -> Any:
     """Run a task on a node."""
     if installed() != wanted:
-        address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        address = ray.util.get_node_ip_address()
         raise _other_memo(address, installed(), wanted)
     return run_packed(job, task, key)

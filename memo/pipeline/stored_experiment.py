@@ -77,6 +77,15 @@ class StoredExperiment(Experiment):
         with _made_by(f"memo train {self.name}"):
             return self.model_file(model).read_losses()
 
+    def fold_losses(self) -> list[NDArray[np.float64]]:
+        """Read the losses of each fold model; of the full model alone where there are no others.
+
+        Raises:
+            ArtifactError: They are missing, damaged, or from another spec.
+        """
+        folds = [model for model in self.models if model.fold is not None]
+        return [self.read_losses(model) for model in folds or [self.full_model]]
+
     def table_file(self, density: ScoredDensity) -> Path:
         """The file of a density's log-likelihoods."""
         return self.layout.log_likelihoods(self.name) / f"{density.name}.parquet"
