@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench-test lint
+.PHONY: help install demo test fuzz bench-test lint
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -31,6 +31,11 @@ lint: $(INSTALL) ## Check style, types and which room imports which.
 
 test: lint ## Check style, types and imports, and run the tests and the examples in docstrings.
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n 2 --dist loadfile
+
+fuzz: $(INSTALL) ## Try thousands of specs and files that are drawn anew; before each release.
+	PATH="$(CURDIR)/$(BIN):$$PATH" MEMO_FUZZ=20 $(BIN)/pytest -n 2 -m 'not timing' \
+	  tests/test_fuzz.py tests/test_table.py tests/test_likelihood_tables.py \
+	  tests/field/test_round_trips.py tests/field/test_terminal.py tests/field/test_remote.py
 
 bench-test: $(INSTALL) ## Run the tests that time something, one by one; best on a quiet machine.
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m timing

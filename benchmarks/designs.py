@@ -16,6 +16,7 @@ blocks, where log p varies over models with a standard deviation of 1 or 2 nats.
 
 import argparse
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -101,14 +102,16 @@ class Row:
     seconds: float
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
+    """Print the table; the arguments are the command line's when None."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--observations", type=int, default=600)
     parser.add_argument("--studies", type=int, default=20)
     parser.add_argument("--blocks", action="store_true", help="coverage of intervals instead")
-    arguments = parser.parse_args()
+    parser.add_argument("--scores", type=int, default=2000, help="with --blocks: how many of each")
+    arguments = parser.parse_args(given)
     if arguments.blocks:
-        print_coverage()
+        print_coverage(arguments.scores)
         return
     pixels = digits()[: arguments.observations].reshape(arguments.observations, -1).numpy()
     x = PCA(COMPONENTS, whiten=True, random_state=0).fit_transform(pixels)
@@ -187,7 +190,7 @@ def study(family: Family, n: int, spec: DesignSpec, seed: int) -> Array:
     return memorization_scores(log_p, exact, in_training, None, "mean-log").memorization
 
 
-def print_coverage() -> None:
+def print_coverage(scores: int) -> None:
     """Coverage and width of intervals from subsets of a half, by the number of blocks."""
     print("| models | std of log p | blocks | coverage | mean width | spread of widths |")
     print("| ---: | ---: | ---: | ---: | ---: | ---: |")
@@ -195,12 +198,12 @@ def print_coverage() -> None:
         for spread in (1.0, 2.0):
             for count in (2, 3, 5, 10, 20, 50, 100):
                 if 2 * count <= models:
-                    found = coverage(models, spread, count)
+                    found = coverage(models, spread, count, scores)
                     numbers = " | ".join(f"{number:.3f}" for number in found)
                     print(f"| {models} | {spread:g} | {count} | {numbers} |", flush=True)
 
 
-def coverage(models: int, spread: float, count: int, n: int = 2000) -> tuple[float, float, float]:
+def coverage(models: int, spread: float, count: int, n: int) -> tuple[float, float, float]:
     """Share of intervals that hold the score, their mean width, and its relative spread."""
     stream = np.random.default_rng(models)
     pairs = stream.random((models // 2, n)) < 0.5

@@ -2,6 +2,7 @@
 
     python -m benchmarks.likelihood [--mnist DIR] [--colour ZIP] [--only NAME ...] [--cache DIR]
                                     [--images N] [--repeats R] [--estimators NAME ...]
+                                    [--epochs E]
 
 Without --mnist and --colour only digits are measured. Weights and references are kept under
 --cache.
@@ -10,7 +11,7 @@ Without --mnist and --colour only digits are measured. Weights and references ar
 import argparse
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -100,7 +101,8 @@ class Setting:
     """Temperatures and chains of a second reference, which the first is compared with."""
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
+    """Print the table; the arguments are the command line's when None."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mnist", type=Path, help="folder of MNIST's IDX .gz files")
     parser.add_argument("--colour", type=Path, help="zip archive of colour images of 32 x 32")
@@ -108,14 +110,25 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("benchmarks/.cache"))
     parser.add_argument("--images", type=int, default=200, help="in training, and as many held out")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--epochs", type=int, help="of every training, instead of each setting's")
     parser.add_argument("--estimators", nargs="+", choices=ESTIMATORS, default=list(ESTIMATORS))
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     torch.set_num_threads(1)
     arguments.cache.mkdir(parents=True, exist_ok=True)
     for setting in settings(arguments.mnist, arguments.colour):
         if arguments.only and setting.name not in arguments.only:
             continue
-        measure(setting, arguments.cache, arguments.images, arguments.repeats, arguments.estimators)
+        measure(
+            setting if arguments.epochs is None else _trained_for(setting, arguments.epochs),
+            arguments.cache,
+            arguments.images,
+            arguments.repeats,
+            arguments.estimators,
+        )
+
+
+def _trained_for(setting: Setting, epochs: int) -> Setting:
+    return replace(setting, name=f"{setting.name}-{epochs}-epochs", epochs=epochs)
 
 
 def settings(mnist: Path | None, colour: Path | None) -> list[Setting]:

@@ -9,7 +9,7 @@ import argparse
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +23,13 @@ from memo.samples.nearest import nearest
 Search = tuple[str, Tensor, Tensor]
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
+    """Print the table; the arguments are the command line's when None."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mnist", type=Path, help="folder of MNIST's IDX .gz files")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--checked", type=int, default=500, help="queries also sought by force")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     torch.set_num_threads(arguments.threads)
     print(
         f"{arguments.threads} threads\n"

@@ -1,6 +1,6 @@
 """Fold models an hour, and the share of the machine's arithmetic that training reaches.
 
-    python -m benchmarks.training [--mnist DIR] [--images N] [--repeats R]
+    python -m benchmarks.training [--mnist DIR] [--images N] [--repeats R] [--cores C] [--epochs E]
 
 Each row is a whole training of so many epochs (MNIST: one), the recording of the step, batches,
 evaluation of losses and all, on one core with the other cores doing the same; the peak is that of
@@ -15,6 +15,7 @@ import argparse
 import multiprocessing
 import statistics
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -44,6 +45,7 @@ BATCH = 64
 LEARNING_RATE = 1e-3
 PEAK_SIZE = 1024
 EPOCHS_OF_A_MODEL = 100
+DIGITS_EPOCHS = 40
 
 
 @dataclass(frozen=True)
@@ -73,13 +75,16 @@ class Timing:
     """In an epoch."""
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
+    """Print the table; the arguments are the command line's when None."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mnist", type=Path, help="folder of MNIST's IDX .gz files")
     parser.add_argument("--images", type=int, default=60_000, help="MNIST images")
     parser.add_argument("--repeats", type=int, default=5)
-    arguments = parser.parse_args()
-    cores = loky.cpu_count()
+    parser.add_argument("--cores", type=int, default=loky.cpu_count())
+    parser.add_argument("--epochs", type=int, default=DIGITS_EPOCHS, help="on digits")
+    arguments = parser.parse_args(given)
+    cores = arguments.cores
     print(f"{cores} cores at once, one process each; median of {arguments.repeats} runs\n")
     print(
         f"{'setting':<8}{'how':>10}{'stack':>6}{'ms/model step':>15}{'models/hour':>13}"
@@ -87,7 +92,7 @@ def main() -> None:
     )
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(cores, mp_context=context) as pool:
-        for setting in settings(arguments.mnist, arguments.images):
+        for setting in settings(arguments.mnist, arguments.images, arguments.epochs):
             timings = [
                 timing
                 for _ in range(arguments.repeats)
@@ -96,16 +101,16 @@ def main() -> None:
             print(row(setting, timings, cores), flush=True)
 
 
-def settings(mnist: Path | None, images: int) -> list[Setting]:
+def settings(mnist: Path | None, images: int, epochs: int) -> list[Setting]:
     """Digits as the demo trains them, one by one and stacked; MNIST where it is given."""
     small = VAESpec(kind="vae", network=MLPSpec(kind="mlp", hidden=[128, 64]), latent=8)
     shape = tuple(digits().shape[1:])
     demo = stack_size(parameters(small, shape), FOLDS)
     sizes = sorted({1, 2, demo, FOLDS})
     result = [
-        Setting("digits", small, None, 0, 1, 40, "plain"),
-        *(Setting("digits", small, None, 0, size, 40) for size in sizes),
-        Setting("digits", small, None, 0, demo, 40, "bfloat16"),
+        Setting("digits", small, None, 0, 1, epochs, "plain"),
+        *(Setting("digits", small, None, 0, size, epochs) for size in sizes),
+        Setting("digits", small, None, 0, demo, epochs, "bfloat16"),
     ]
     if mnist is not None:
         large = VAESpec(kind="vae", network=MLPSpec(kind="mlp", hidden=[512, 256]), latent=16)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memo import __version__
-from memo.errors import InputError, MemoError, WorkError, printable
+from memo.console import discard_output, say, set_up
+from memo.errors import InputError, MemoError, WorkError, one_line
+from memo.project.cost import cost_of
 from memo.project.project_spec import ProjectSpec
 from memo.project.reading import (
     read_project,
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 # Stages are imported by the commands that run them, once the spec is seen to be right: help and
 # messages about a misspelt key must come at once, without torch.
 
+MOST_COSTS = 20
+"""Experiments whose costs are printed."""
+
 app = typer.Typer(
     name="memo",
     help="What a probabilistic generative model has memorized of its training data.",
@@ -40,7 +45,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Experiment = Annotated[str, typer.Argument(metavar="EXP", help="An experiment of params.yaml.")]
+Experiment = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[EXP]", help="An experiment of params.yaml [default: the only one there is]."
+    ),
+]
+OneExperiment = Annotated[str, typer.Argument(metavar="EXP", help="An experiment of params.yaml.")]
 Experiments = Annotated[
     list[str] | None, typer.Argument(metavar="[EXP]...", help="Experiments of params.yaml.")
 ]
@@ -82,7 +93,7 @@ _project = _Project()
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"memo {__version__}")
+        say(f"memo {__version__}")
         raise typer.Exit
 
 
@@ -123,12 +134,13 @@ def init(
     _require_among(data, list(stage.KINDS), "--data")
     made = stage.init(folder, data, source)
     for line in made.said:
-        typer.echo(printable(line))
+        say(one_line(line))
     name = made.name
-    typer.echo(
+    say(
         f"{folder} is a project: read {folder / 'params.yaml'}, run dvc repro there, and open "
         f"reports/{name}-vae/index.html"
     )
+    _advise()
 
 
 @app.command()
@@ -137,9 +149,8 @@ def upgrade() -> None:
     from memo.commands.upgrade import upgrade as bring_up
 
     done = bring_up(_project.root)
-    typer.echo(
-        "\n".join([*done, "now run: memo validate, then dvc repro"]) if done else "nothing to do"
-    )
+    say("\n".join([*done, "now run: memo validate, then dvc repro"]) if done else "nothing to do")
+    _advise()
 
 
 @app.command()
@@ -163,12 +174,14 @@ def validate(as_json: AsJson = False) -> None:
         waiting = try_experiments(project, _project.layout)
     names = {"datasets": list(project.datasets), "experiments": list(project.experiments)}
     if as_json:
-        typer.echo(json.dumps(names))
+        say(json.dumps(names))
     else:
         counts = [f"{len(members)} {kind}" for kind, members in names.items()]
-        typer.echo(f"{_project.spec} is valid: {', '.join(counts)}")
+        say(f"{_project.spec} is valid: {', '.join(counts)}")
+        _say_costs(project)
         for sentence in waiting:
-            typer.echo(sentence)
+            say(one_line(sentence))
+        _advise()
 
 
 @app.command()
@@ -178,7 +191,7 @@ def expand() -> None:
     from memo.commands.expand import write_expanded
 
     write_expanded(_project.expanded, experiments)
-    typer.echo(f"{_project.expanded}: {len(experiments)} experiments")
+    say(f"{_project.expanded}: {len(experiments)} experiments")
 
 
 @app.command()
@@ -187,55 +200,88 @@ def schema(
 ) -> None:
     """Write the JSON Schema of params.yaml, for editors."""
     if output is None:
-        typer.echo(spec_schema(), nl=False)
+        say(spec_schema().removesuffix("\n"))
     else:
         output.write_text(spec_schema(), encoding="utf-8")
 
 
 @app.command()
 def prepare(
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A data set of params.yaml.")],
+    dataset: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DATASET]", help="A data set of params.yaml [default: the only one there is]."
+        ),
+    ] = None,
 ) -> None:
     """Read a data set and draw the values that are scored."""
     project = _project.read()
+    dataset = _only(dataset, list(project.datasets), "data set")
     select_dataset(project, dataset)
     from memo.pipeline import prepare as stage
 
     facts = stage.prepare(project, _project.layout, dataset)
-    typer.echo(f"{dataset}: {facts['observations']} observations of {facts['shape']}")
+    say(f"{dataset}: {facts['observations']} observations of {facts['shape']}")
     for line in facts.get("notes", []):
-        typer.echo(f"  {printable(line)}")
+        say(one_line(f"  {line}"))
 
 
 @app.command()
-def train(experiment: Experiment, workers: Workers = None) -> None:
+def train(experiment: Experiment = None, workers: Workers = None) -> None:
     """Train each model whose file is missing or out of date."""
+    experiment = _named(experiment)
     loaded, executor = _load_to_run(experiment, workers)
     from memo.pipeline import train as stage
 
     trained = stage.train(loaded, executor)
-    typer.echo(f"{experiment}: {trained} models trained")
+    say(f"{experiment}: {trained} models trained")
 
 
 @app.command()
 def adopt(
-    experiment: Experiment,
+    experiment: OneExperiment,
     revision: Annotated[
         str, typer.Option("--rev", help="Git revision: a branch, a commit, MERGE_HEAD.")
     ],
 ) -> None:
     """Take over what another git revision has trained and scored, where its fingerprints hold."""
     loaded = _load(experiment)
-    from memo.artifacts.revision import Revision
+    from memo.artifacts.tracked.revision import Revision
     from memo.commands import adopt as stage
 
     models, tables = stage.adopt(loaded, Revision(_project.root, revision))
     taken = f"{len(models.files)} models and {len(tables.files)} tables of log-likelihoods"
-    typer.echo(f"{experiment}: {taken} are taken over from {revision}; now run: dvc repro")
+    say(f"{experiment}: {taken} are taken over from {revision}; now run: dvc repro")
     if models.unnamed:
-        typer.echo(f"{models.unnamed} more models are none of this spec's, as of other repeats")
-    for problem in [*models.refused, *tables.refused]:
-        typer.echo(f"not taken: {printable(problem)}", err=True)
+        say(f"{models.unnamed} more models are none of this spec's, as of other repeats")
+    forged = [*models.forged, *tables.forged]
+    for problem in [*models.refused, *tables.refused, *forged]:
+        say(f"not taken: {problem}", error=True)
+    if forged:
+        raise WorkError(
+            f"{len(forged)} files cannot be had as revision {revision!r} recorded them; those that "
+            "are taken over can"
+        )
+
+
+@app.command()
+def pull(
+    remote: Annotated[
+        str | None, typer.Option("--remote", "-r", help="A remote of DVC's [default: its own].")
+    ] = None,
+) -> None:
+    """Take the project's files from a remote, trusted or not: each is checked before it is used."""
+    from memo.commands import pull as stage
+
+    try:
+        pulled = stage.pull(_project.root, remote)
+    except stage.PullError as error:
+        for problem in error.problems:
+            say(f"not taken: {problem}", error=True)
+        raise
+    for words in pulled.left:
+        say(f"left out: {words}", error=True)
+    say(f"{pulled.files} files are as git records them; {pulled.fetched} objects were fetched")
 
 
 @app.command()
@@ -245,13 +291,51 @@ def fsck() -> None:
 
     checked = stage.fsck(_project.root)
     for problem in checked.removed:
-        typer.echo(f"removed: {printable(problem)}", err=True)
-    if checked.removed:
+        say(f"removed: {problem}", error=True)
+    for problem in checked.unchecked:
+        say(f"not checked: {problem}", error=True)
+    if checked.removed or checked.unchecked:
         raise WorkError(
-            f"{len(checked.removed)} of {checked.files} cached files were damaged and are removed; "
-            "run: dvc fetch, or dvc repro"
+            f"{len(checked.removed)} of {checked.files} cached files were damaged or forged and "
+            f"are removed, {len(checked.unchecked)} cannot be checked; run: memo pull (not dvc "
+            "pull or checkout, which take a forged list from the remote again), or dvc repro"
         )
-    typer.echo(f"{checked.files} cached files are what their names say")
+    say(f"{checked.files} cached files are what their names say")
+
+
+@app.command()
+def prune(
+    yes: Annotated[bool, typer.Option("--yes", help="Delete what is listed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List what renamed and removed experiments and data sets have left; with --yes, delete it."""
+    project = _project.read()
+    from memo.commands import prune as stage
+
+    found = stage.find_leftovers(project, _project.layout)
+    if yes:
+        stage.prune(found, _project.layout)
+    if as_json:
+        files = [{"path": str(one.path), "bytes": one.size} for one in found.files]
+        say(json.dumps({"files": files, "stages": found.stages, "deleted": yes}, indent=2))
+        return
+    for one in found.files:
+        say(one_line(f"{one.path}") + f" ({one.size / 1e6:.2f} MB)")
+    for name in found.stages:
+        say(one_line(f"dvc.lock: {name}"))
+    count = len(found.files) + len(found.stages)
+    if not count:
+        say("no leftovers: everything here belongs to params.yaml")
+    elif yes:
+        say(
+            f"{count} leftovers are deleted; DVC's cache has those that it tracked, until you run: "
+            "dvc gc --workspace"
+        )
+    else:
+        say(
+            f"{count} leftovers, {sum(one.size for one in found.files) / 1e6:.2f} MB; nothing is "
+            "deleted yet: memo prune --yes deletes them"
+        )
 
 
 @app.command()
@@ -285,20 +369,25 @@ def score(
     if table is not None:
         _score_table(table, experiment, dataset, aggregate)
         return
+    if experiment is None and not _project.spec.exists():
+        raise InputError("memo score: name an experiment, or a table by --from TABLE")
     if dataset is not None or aggregate is not None:
         raise InputError("--dataset and --aggregate go with --from, not with experiments")
-    if experiment is None:
-        raise InputError("memo score: name an experiment, or a table by --from TABLE")
+    experiment = _named(experiment)
     loaded, executor = _load_to_run(experiment, workers)
     from memo.pipeline import score as stage
 
     scores = stage.score(loaded, executor)
-    typer.echo(f"{experiment}: {len(scores.last)} observations scored")
+    say(f"{experiment}: {len(scores.last)} observations scored")
+    from memo.commands import terminal
+    from memo.experiments.doubts import score_doubts
+
+    terminal.print_warnings([doubt.words for doubt in score_doubts(scores)])
 
 
 @app.command()
 def export(
-    experiment: Experiment,
+    experiment: OneExperiment,
     output: Annotated[Path, typer.Option("--output", "-o", help="The table: .csv or .parquet.")],
 ) -> None:
     """Write an experiment's log-likelihoods as one table, as `memo score --from` reads it."""
@@ -306,38 +395,44 @@ def export(
     from memo.commands import export as stage
 
     rows = stage.export(loaded, output)
-    typer.echo(f"{output}: {rows:,} rows")
+    say(f"{output}: {rows:,} rows")
 
 
 @app.command()
-def sample(experiment: Experiment) -> None:
+def sample(experiment: Experiment = None) -> None:
     """Draw samples from trained models."""
+    experiment = _named(experiment)
     loaded = _load(experiment)
     from memo.pipeline import sample as stage
 
     drawn = stage.sample(loaded)
-    typer.echo(f"{experiment}: {drawn:,} samples")
+    say(f"{experiment}: {drawn:,} samples")
 
 
 @app.command()
-def neighbors(experiment: Experiment) -> None:
+def neighbors(experiment: Experiment = None) -> None:
     """Run the tests on samples: each observation's nearest sample and held-out observation."""
+    experiment = _named(experiment)
     project = _selected(experiment)
     from memo.pipeline import neighbors as stage
 
     found = stage.neighbors(_loaded(project, experiment))
-    typer.echo(f"{experiment}: {len(found)} observations compared with samples")
+    say(f"{experiment}: {len(found)} observations compared with samples")
 
 
 @app.command()
-def report(experiment: Experiment) -> None:
+def report(experiment: Experiment = None) -> None:
     """Write metrics, plots, charts and the page of an experiment."""
+    experiment = _named(experiment)
     project = _selected(experiment)
     loaded = _loaded(project, experiment)
     from memo.pipeline import report as stage
 
-    stage.report(loaded)
-    typer.echo(f"{experiment}: {_project.layout.report(experiment) / 'index.html'}")
+    warnings = stage.report(loaded)
+    say(f"{experiment}: {_project.layout.report(experiment) / 'index.html'}")
+    from memo.commands import terminal
+
+    terminal.print_warnings(warnings)
 
 
 @app.command()
@@ -356,44 +451,55 @@ def compare(
         typer.Option(metavar="EXP", help="What the others are compared with [default: the first]."),
     ] = None,
     statistic: Annotated[
-        str,
-        typer.Option(help="Statistic of memorization, for the frontier; `?` lists them."),
-    ] = "q99.9",
+        str | None,
+        typer.Option(
+            help="Statistic of memorization, for the frontier; `?` lists them [default: q99.9]."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder of the page [default: reports/compare, or one beside it where anything "
+            "but all experiments was asked for].",
+        ),
+    ] = None,
 ) -> None:
     """Compare experiments (all of them by default), each with the baseline."""
     project = _read_if_there()
     names = _scored_names(project, experiments)
     _require_among(baseline, names, "--baseline")
     from memo.commands import terminal
-    from memo.experiments.side_by_side import compare_experiments, find_removals
     from memo.pipeline import compare as stage
     from memo.scores.statistics import STATISTICS
 
     _require_among(statistic, list(STATISTICS), "--statistic")
-    scored = stage.workspace_scores(project, _project.layout, names)
-    if revision is not None:
-        scored += stage.revision_scores(_project.layout, names, revision)
-    first = next((one for one in scored if one.name == baseline), scored[0])
-    compared = compare_experiments(
-        scored,
-        baseline=first.name,
-        statistic=statistic,
-        images=stage.baseline_images(project, _project.layout, first),
-        removals=find_removals(project),
+    folder = output or stage.comparison_folder(
+        _project.layout, experiments, revision, baseline, statistic
     )
-    page = stage.write_comparison(_project.layout, compared)
+    compared = stage.compare(
+        project,
+        _project.layout,
+        names,
+        revision=revision,
+        baseline=baseline,
+        statistic=statistic or "q99.9",
+        folder=folder,
+    )
     if as_json:
-        typer.echo(json.dumps(compared.json, indent=2))
+        say(json.dumps(compared.json, indent=2))
     elif markdown:
-        typer.echo(terminal.comparison_markdown(compared.data), nl=False)
+        say(terminal.comparison_markdown(compared.data).removesuffix("\n"))
     else:
         terminal.print_comparison(compared.data)
-        typer.echo(f"The page with charts: {page}")
+        say(f"The page with charts: {folder / 'index.html'}")
 
 
 @app.command()
 def show(
-    experiment: Experiment,
+    experiment: Experiment = None,
     top: Annotated[int, typer.Option(min=1, help="How many observations.")] = 10,
     label: Annotated[str | None, typer.Option(help="Only observations with this label.")] = None,
     epoch: Annotated[
@@ -403,26 +509,30 @@ def show(
 ) -> None:
     """Print headline numbers and the most memorized observations."""
     project = _read_if_there()
-    _scored_names(project, [experiment])
+    names = _scored_names(project, None if experiment is None else [experiment])
+    experiment = _only(experiment, names, "experiment")
     from memo.commands import show as stage
     from memo.commands import terminal
+    from memo.experiments.doubts import doubts_as_json
     from memo.report.headlines import metrics, summary_headlines
 
-    summary, rows = stage.show(
+    summary, rows, doubts = stage.show(
         project, _project.layout, experiment, top=top, label=label, epoch=epoch
     )
     if as_json:
-        typer.echo(json.dumps(metrics(summary) | {"most_memorized": rows.to_dicts()}, indent=2))
+        found = {"warnings": doubts_as_json(doubts), "most_memorized": rows.to_dicts()}
+        say(json.dumps(metrics(summary) | found, indent=2))
     else:
         terminal.print_headlines(
             f"{experiment} after epoch {summary.epoch}", summary_headlines(summary)
         )
         terminal.print_observations("Most memorized observations (nats)", rows)
+        terminal.print_warnings([doubt.words for doubt in doubts])
 
 
 @app.command()
 def check(
-    experiment: Experiment,
+    experiment: Experiment = None,
     observations: Annotated[
         int, typer.Option(min=8, help="How many in training, and as many held out.")
     ] = 200,
@@ -433,15 +543,32 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check the log-likelihoods behind the scores against a slower, independent method."""
+    experiment = _named(experiment)
     loaded, executor = _load_to_run(experiment, workers)
     from memo.commands import check as stage
     from memo.commands import terminal
 
     found = stage.check(loaded, executor, observations=observations, epoch=epoch)
     if as_json:
-        typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
+        say(json.dumps(dataclasses.asdict(found), indent=2))
     else:
         terminal.print_check(experiment, found)
+
+
+def _say_costs(project: ProjectSpec) -> None:
+    for name, spec in list(project.experiments.items())[:MOST_COSTS]:
+        say(f"{name}: {cost_of(spec, project.datasets[spec.dataset].shape).words}")
+    if len(project.experiments) > MOST_COSTS:
+        say(f"... and {len(project.experiments) - MOST_COSTS} more")
+
+
+def _advise() -> None:
+    """Say on standard error what `dvc repro` would stumble over at once."""
+    from memo.commands.program_path import path_advice
+
+    advice = path_advice()
+    if advice is not None:
+        say(advice, error=True)
 
 
 def _require_among(given: str | None, allowed: list[str], option: str) -> None:
@@ -464,9 +591,8 @@ def _score_table(file: Path, name: str | None, dataset: str | None, aggregate: s
     method: Method = "paper" if aggregate == "paper" else "mean-log"
     found = stage.score_table(file, _project.layout, name, method, dataset)
     terminal.print_headlines(name, summary_headlines(found.summary))
-    for words in found.warnings:
-        typer.echo(words)
-    typer.echo(f"{found.scores}\n{found.page}")
+    terminal.print_warnings(found.warnings)
+    say(f"{found.scores}\n{found.page}")
 
 
 def _read_if_there() -> ProjectSpec | None:
@@ -504,6 +630,17 @@ def _load_to_run(name: str, workers: int | None) -> tuple["StoredExperiment", "E
     return _loaded(project, name), where
 
 
+def _named(experiment: str | None) -> str:
+    """The experiment that was named, or the only one there is."""
+    return experiment or _only(None, list(_project.read().experiments), "experiment")
+
+
+def _only(given: str | None, there: list[str], what: str) -> str:
+    if given is None and len(there) != 1:
+        raise InputError(f"there are {len(there)}, so name one {what}: {', '.join(there)}")
+    return there[0] if given is None else given
+
+
 def _selected(name: str) -> ProjectSpec:
     project = _project.read()
     select_experiment(project, name)
@@ -519,11 +656,18 @@ def _loaded(project: ProjectSpec, name: str) -> "StoredExperiment":
 def main() -> None:
     """Run a command; an error becomes one message and an exit code, SIGTERM ends it as Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    set_up()
     try:
         app()
     except MemoError as error:
-        typer.echo(f"memo: {printable(str(error))}", err=True)
+        say(f"memo: {error}", error=True)
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # whoever read what is printed has gone, as `head` does
+        discard_output()
+        sys.exit(1)
+    except OSError as error:
+        say(f"memo: {error}", error=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

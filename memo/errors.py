@@ -1,4 +1,6 @@
-"""Errors, by what the user has to do about them."""
+"""Errors, by what the user has to do about them; and text that is safe to show."""
+
+from unicodedata import category
 
 
 class MemoError(Exception):
@@ -18,7 +20,29 @@ class WorkError(MemoError):
 
 
 def printable(text: str) -> str:
-    """The text with what would steer a terminal written out: names may come from other people."""
-    return "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
-    )
+    """The text with what would steer a terminal written out: names may come from other people.
+
+    Line ends stay, and so do spaces of any width; characters that change the direction of text, or
+    are nothing, do not.
+
+    Example:
+        >>> print(printable("red: " + chr(27) + "[31m, reversed: " + chr(0x202E)))
+        red: \\x1b[31m, reversed: \\u202e
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if _is_plain(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def one_line(text: str) -> str:
+    r"""The text as `printable` has it, in one line: a name must not look like another message.
+
+    Example:
+        >>> print(one_line("a\nmemo: all is well"))
+        a\nmemo: all is well
+    """
+    return printable(text).replace("\n", r"\n")
+
+
+def _is_plain(character: str) -> bool:
+    return character.isprintable() or character == "\n" or category(character) == "Zs"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import html
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,6 +26,7 @@ from memo.errors import InputError
 from memo.execution.choice import executor as chosen_executor
 from memo.execution.protocol import Executor
 from memo.experiments.density_illustration import illustrate
+from memo.experiments.doubts import density_doubts, experiment_doubts, repeat_doubts, score_doubts
 from memo.experiments.experiment import Experiment, plan_experiment
 from memo.experiments.log_likelihoods import (
     estimate_log_likelihoods,
@@ -47,7 +49,7 @@ from memo.report.charts.experiment_charts import distribution
 from memo.report.charts.themes import Chart, in_notebook
 from memo.report.headlines import difference_headlines, summary_headlines
 from memo.report.page_data import Headline
-from memo.scores.aggregate import Method, memorization_scores
+from memo.scores.aggregate import FloatArray, Method, memorization_scores
 from memo.scores.comparison import Comparison, compare_scores
 from memo.scores.summaries import Summary, summarize
 from memo.scores.table import Scores
@@ -183,6 +185,10 @@ def scores_from_log_likelihoods(
 
     Raises:
         InputError: Shapes do not fit, or a value is not finite.
+
+    Warns:
+        UserWarning: Something else than memorization may have made the scores, as losses in the
+            place of log-likelihoods do.
     """
     values = _matrix("log_likelihood", log_likelihood, None)
     inside = np.asarray(in_training)
@@ -201,7 +207,19 @@ def scores_from_log_likelihoods(
     )
     observations = observation_table(values.shape[1], ids, labels)
     unreliable = np.zeros(values.shape[1], np.int64)
-    return Scores.from_aggregate(observations, 1, result, unreliable).table
+    table = Scores.from_aggregate(observations, 1, result, unreliable).table
+    _warn(table.drop_nulls("memorization"), values, inside)
+    return table
+
+
+def _warn(scores: pl.DataFrame, log_likelihood: FloatArray, in_training: NDArray[np.bool_]) -> None:
+    """Warn of what something else than memorization may have made."""
+    names = [str(model) for model in range(len(log_likelihood))]
+    doubts = density_doubts(names, log_likelihood, in_training)
+    if len(scores):
+        doubts += score_doubts(Scores(scores))
+    for doubt in doubts:
+        warnings.warn(doubt.words, stacklevel=3)
 
 
 def _matrix(what: str, given: ArrayLike, shape: tuple[int, ...] | None) -> NDArray[np.float64]:
@@ -257,6 +275,25 @@ class Measured:
         """
         return summarize(self._scores, epoch)
 
+    @cached_property
+    def warnings(self) -> list[str]:
+        """Reasons not to trust the scores, with what to do about each; none where none were found.
+
+        Those of samples, which are drawn for the report, stand on its page alone.
+        """
+        losses = [trained.losses for name, trained in self._models.items() if name != "full"]
+        doubts = [
+            *score_doubts(self._scores),
+            *experiment_doubts(
+                self._experiment,
+                self._scores,
+                self._log_likelihoods,
+                losses or [self._models["full"].losses],
+            ),
+            *repeat_doubts(self.summary(), self._experiment.design.more),
+        ]
+        return [doubt.words for doubt in doubts]
+
     def most_memorized(self, count: int = 10) -> pl.DataFrame:
         """The observations with the highest scores at the last epoch."""
         return self._scores.most_memorized(count)
@@ -305,7 +342,8 @@ class Measured:
         )
 
     def _repr_html_(self) -> str:
-        return _html_table(self.title, summary_headlines(self.summary()))
+        table = _html_table(self.title, summary_headlines(self.summary()))
+        return table + _html_warnings(self.warnings)
 
 
 @dataclass(frozen=True)
@@ -316,6 +354,13 @@ class Compared:
     second: Measured
     difference: Comparison
     """Second minus first, with standard errors of the differences."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """Reasons not to trust one of the two, as `Measured.warnings`, with its title."""
+        return [
+            f"{one.title}: {words}" for one in (self.first, self.second) for words in one.warnings
+        ]
 
     @cached_property
     def table(self) -> pl.DataFrame:
@@ -338,7 +383,8 @@ class Compared:
 
     def _repr_html_(self) -> str:
         title = f"{self.second.title} minus {self.first.title}"
-        return _html_table(title, difference_headlines(self.difference))
+        table = _html_table(title, difference_headlines(self.difference))
+        return table + _html_warnings(self.warnings)
 
 
 @dataclass(frozen=True)
@@ -450,6 +496,11 @@ def _html_table(title: str, rows: Iterable[Headline]) -> str:
         for row in rows
     ]
     return f"<table><caption>{html.escape(title)}</caption>{''.join(lines)}</table>"
+
+
+def _html_warnings(sentences: Sequence[str]) -> str:
+    items = "".join(f"<li>{html.escape(words)}</li>" for words in sentences)
+    return f"<p>Before you trust this:</p><ul>{items}</ul>" if items else ""
 
 
 def _number(row: Headline) -> str:

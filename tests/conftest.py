@@ -14,8 +14,18 @@ import psutil
 import pytest
 from hypothesis import settings
 
-settings.register_profile("memo", deadline=None)  # machines are shared
+FUZZ = int(os.environ.get("MEMO_FUZZ", "0"))
+"""Times as many examples of each property, drawn anew; 0 for the same ones each time."""
+
+# Machines are shared, so that nothing is timed.
+settings.register_profile("memo", deadline=None, derandomize=not FUZZ, print_blob=bool(FUZZ))
 settings.load_profile("memo")
+
+
+def examples(count: int) -> settings:
+    """How many examples a property is tried on."""
+    return settings(max_examples=count * max(1, FUZZ))
+
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side
 

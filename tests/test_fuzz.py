@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from memo.artifacts.files import ArtifactError
-from memo.artifacts.json_files import read_facts
 from memo.artifacts.mapped import map_tensors
 from memo.artifacts.score_tables import read_scores_file
 from memo.artifacts.tables import OBSERVATIONS, read_table, write_table
 from memo.artifacts.tensors import Tensors, read_tensors, write_tensors
+from memo.artifacts.text.json_files import read_facts
 from memo.artifacts.training_seconds import read_seconds
 from memo.project.project_spec import ProjectSpec
 from memo.project.reading import SpecError, read_project
 from memo.scores.table import SCORES
-from tests.conftest import SMALL, SPEC
+from tests.conftest import SMALL, SPEC, examples
 
 DERIVED = (
     SMALL
@@ -95,7 +95,7 @@ edits = st.lists(
 )
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(edits=edits)
 def test_a_spec_with_anything_spliced_in(
     edits: list[tuple[float, int, str]], tmp_path_factory: pytest.TempPathFactory
@@ -104,7 +104,7 @@ def test_a_spec_with_anything_spliced_in(
     fuzzed(file, spliced(DERIVED, edits).encode())
 
 
-@settings(max_examples=1000)
+@examples(1000)
 @given(content=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_bytes_that_are_no_spec(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     fuzzed(tmp_path_factory.getbasetemp() / "bytes.yaml", content)
@@ -136,7 +136,7 @@ def nodes(value: Any) -> list[Any]:
     return own + [node for one in inner for node in nodes(one)]
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(data=st.data())
 def test_a_spec_whose_parts_are_exchanged(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
@@ -156,6 +156,56 @@ def test_a_spec_whose_parts_are_exchanged(
     text = io.StringIO()
     YAML(typ="safe", pure=True).dump(spec, text)
     fuzzed(tmp_path_factory.getbasetemp() / "exchanged.yaml", text.getvalue().encode())
+
+
+SECTIONS = ["datasets", "files", "experiments", "custom", "derived"]
+VALUES = ["true", "3", "1.5", "~", "fast", "''", "[]", "[fast]", "{}", "{fast: 3}", "{fast: ~}"]
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize("value", VALUES)
+def test_a_section_that_is_no_mapping_beside_other_errors(
+    section: str, value: str, tmp_path: Path
+) -> None:
+    spec = YAML(typ="safe", pure=True).load(DERIVED)
+    spec["experiments"]["fast"]["sed"] = 1
+    spec["custom"]["own"].pop("seed")
+    spec[section] = YAML(typ="safe", pure=True).load(value)
+    text = io.StringIO()
+    YAML(typ="safe", pure=True).dump(spec, text)
+    fuzzed(tmp_path / "params.yaml", text.getvalue().encode())
+    with pytest.raises(SpecError, match=r"unknown key|required, but missing|should be a valid"):
+        read_project(tmp_path / "params.yaml")
+
+
+def test_typos_under_merge_keys_are_named_where_they_stand(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    base = SMALL.replace("  fast:\n", "  fast: &base\n").replace("training: {", "training: &t {")
+    line = base.count("\n")
+    for more, message in (
+        ("  other:\n    <<: *base\n    trainin: {}\n", f":{line + 3}: experiments.other.trainin: "),
+        (
+            "  other:\n    <<: *base\n    training: {<<: *t, epochz: 3}\n",
+            f":{line + 3}: experiments.other.training.epochz: unknown key; did you mean 'epochs'?",
+        ),
+        (
+            "  other:\n    <<: [*base, {sed: 3}]\n",
+            f":{line + 2}: experiments.other.sed: unknown key; did you mean 'seed'?",
+        ),
+        ("  other: {<<: *t}\n", ": experiments.other.training: is required, but missing"),
+        ("custom:\n  other: {<<: *base, sed: 3}\n", ": custom.other.sed: unknown key"),
+        ("derived:\n  w: {<<: *t, base: fast}\n", ": derived.w.epochs: unknown key"),
+    ):
+        file.write_text(base + more)
+        with pytest.raises(SpecError) as caught:
+            read_project(file)
+        assert f"{file}{message}" in str(caught.value) or message in str(caught.value), (
+            more,
+            str(caught.value),
+        )
+    file.write_text(base.replace("training: &t", "trainin: &t") + "  other:\n    <<: *base\n")
+    with pytest.raises(SpecError, match=r"experiments\.other\.training: is required, but missing"):
+        read_project(file)
 
 
 LAUGHTER = "a0: &a0 [x, x]\n" + "".join(
@@ -254,7 +304,7 @@ pieces = st.binary(max_size=8) | st.sampled_from(
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=500)
+@examples(500)
 @given(
     edits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 8), pieces), max_size=3),
     kept=st.just(1.0) | st.floats(0, 1),
@@ -276,7 +326,7 @@ def test_files_that_are_damaged(
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=100)
+@examples(100)
 @given(content=st.binary(max_size=300), framed=st.booleans())
 def test_bytes_that_are_no_file(
     name: str, content: bytes, framed: bool, tmp_path_factory: pytest.TempPathFactory

@@ -144,7 +144,8 @@ def test_an_interrupt_while_workers_start_is_quiet(project: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=10)
     assert process.returncode == 130
-    assert re.fullmatch(r"fast: interrupted; 0 of 7 models are kept[^\n]*\n", stderr)
+    begun = r"(fast: models trained: 0 of 7, \d under way\n)?"
+    assert re.fullmatch(begun + r"fast: interrupted; 0 of 7 models are kept[^\n]*\n", stderr)
 
 
 def test_a_prepared_data_set_that_is_missing_or_altered(project: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -16,7 +16,7 @@ from memo.cli import app
 from memo.commands.score_table import score_table, scored_table
 from memo.errors import InputError, MemoError
 from memo.scores.aggregate import memorization_scores
-from tests.conftest import command
+from tests.conftest import command, examples
 
 MODELS, N = 8, 30
 
@@ -185,7 +185,7 @@ def test_a_wrong_table_is_one_line_that_names_the_place(tmp_path: Path, what: st
 def test_what_is_asked_for_wrongly(tmp_path: Path) -> None:
     good = str(written(tmp_path, table()))
     for arguments, problem in (
-        (("--from", "nowhere.csv"), "nowhere.csv: cannot be read: No such file"),
+        (("--from", "nowhere.csv"), "nowhere.csv: no such file"),
         (("--from", str(tmp_path)), "is neither .csv nor .parquet"),
         (("../up", "--from", good), "'../up' is not a valid name"),
         (("compare", "--from", good), "'compare' has other results already"),
@@ -228,7 +228,7 @@ headers = st.lists(
 )
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(
     content=st.one_of(
         st.binary(max_size=200),
@@ -257,7 +257,7 @@ entries = st.dictionaries(
 )
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(
     entries=entries, member=st.integers(0, 2**30 - 1), method=st.sampled_from(["paper", "mean-log"])
 )

@@ -224,7 +224,7 @@ def test_what_cannot_be_compared_says_why(results: Path) -> None:
     assert "cannot be compared: they were scored on different data sets" in result.stdout
     markdown = command(scored, "memo", "compare", "fast", "slow", "--markdown").stdout
     assert "\n|  | fast | slow |" in markdown
-    assert (scored / "reports" / "compare" / "index.html").is_file()
+    assert (scored / "reports" / "compare@fast-slow" / "index.html").is_file()
     unknown = command(scored, "memo", "compare", "fats", check=False)
     assert unknown.returncode == 2
     assert "did you mean 'fast'" in unknown.stderr

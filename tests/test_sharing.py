@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from memo.artifacts.revision import Revision
+from memo.artifacts.tracked.revision import Revision
 from memo.commands.adopt import adopt
 from memo.errors import InputError
 from tests.conftest import SMALL, Remote, command, contents, edit, files, make_repository

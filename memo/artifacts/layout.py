@@ -38,6 +38,10 @@ class Layout:
     def scores(self, experiment: str) -> Path:
         return self.root / "artifacts" / "scores" / f"{experiment}.parquet"
 
+    def compared(self, experiment: str) -> Path:
+        """Names the scores of an experiment, for DVC to know when to compare anew."""
+        return self.root / "artifacts" / "compared" / f"{experiment}.json"
+
     @property
     def all_scores(self) -> list[Path]:
         """Files of scores, of every experiment and every table of log-likelihoods."""
@@ -50,9 +54,27 @@ class Layout:
         """Held while files of an experiment or a data set are written; no output of DVC's."""
         return self.root / "artifacts" / "locks" / kind / f"{name}.lock"
 
+    def results(self, experiment: str) -> list[Path]:
+        """Files and folders that stages of an experiment write, but for its report."""
+        return [
+            self.folds(experiment),
+            self.model(experiment, "full"),
+            self.samples(experiment),
+            self.seconds(experiment),
+            self.log_likelihoods(experiment),
+            self.illustration(experiment),
+            self.scores(experiment),
+            self.neighbors(experiment),
+        ]
+
     def report(self, experiment: str) -> Path:
         return self.root / "reports" / experiment
 
     @property
     def comparison(self) -> Path:
+        """The comparison of all experiments, an output of DVC's."""
         return self.root / "reports" / "compare"
+
+    def one_comparison(self, words: str) -> Path:
+        """A comparison that was asked for once; no output of DVC's, and no experiment's name."""
+        return self.root / "reports" / f"compare@{words}"

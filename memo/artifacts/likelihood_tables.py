@@ -5,13 +5,17 @@ from pathlib import Path
 
 import polars as pl
 
+from memo.artifacts.files import ArtifactError, read_whole
 from memo.artifacts.parquet.parquet_files import ParquetError, read_parquet
+from memo.artifacts.tables import LONGEST_TEXT
+from memo.artifacts.text.csv_files import unquoted
 from memo.errors import InputError
 
 LARGEST = 1e15
 """Nats beyond which a double has no fractions left."""
 
 REQUIRED = ("model", "in_training", "log_likelihood")
+TEXT = {"model", "id", "block"}
 ALLOWED = (*REQUIRED, "index", "id", "epoch", "std_error", "unreliable", "block")
 
 
@@ -56,12 +60,13 @@ def _read(file: Path) -> pl.DataFrame:
     if file.suffix not in (".csv", ".parquet"):
         raise InputError(f"{file}: is neither .csv nor .parquet")
     try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read: {error.strerror or error}") from None
+        content = read_whole(file)
+    except ArtifactError as error:
+        raise InputError(str(error)) from None
     try:
         if file.suffix == ".csv":
-            return pl.read_csv(content, infer_schema=False)
+            table = pl.read_csv(content, infer_schema=False)
+            return table.with_columns(map(unquoted, table.select(TEXT & set(table.columns))))
         return read_parquet(content)[0]
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ParquetError) as error:
         reason = (str(error).splitlines() or ["it is damaged"])[0]
@@ -91,10 +96,14 @@ def _converted(file: Path, column: pl.Series) -> pl.Series:
     plain = column.cast(pl.String) if not column.dtype.is_numeric() else column
     if plain.dtype == pl.String:
         plain = plain.str.strip_chars().replace("", None)
-    _refuse(file, column, plain.is_null(), "is empty")
+    _refuse(file, column, plain.is_null(), "empty")
     match name:
         case "model" | "id" | "block":
-            return plain.cast(pl.String)
+            text = (column if name == "id" else plain).cast(pl.String)
+            _refuse(
+                file, text, text.str.len_chars() > LONGEST_TEXT, f"over {LONGEST_TEXT} characters"
+            )
+            return text
         case "in_training" | "unreliable":
             result, what = _booleans(plain), "neither true nor false"
         case "index" | "epoch":
@@ -125,7 +134,7 @@ def _refuse(file: Path, column: pl.Series, wrong: pl.Series, what: str) -> None:
     if wrong.any():
         row = int(wrong.arg_true()[0])
         value = column[row]
-        shown = "" if value is None else f"{value!r:.60} is "
+        shown = "is " if value is None else f"{value!r:.60} is "
         raise wrong_row(file, row + 1, column.name, f"{shown}{what}")
 
 

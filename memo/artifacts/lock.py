@@ -10,14 +10,19 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from memo.artifacts.files import ArtifactError, make_folder
-from memo.errors import WorkError
+from memo.errors import WorkError, printable
+
+ATTEMPTS = 0.3
+"""Seconds in which a lock that a killed process has left is seen to be none, and taken."""
 
 
 @contextmanager
 def locked(file: Path, doing: str) -> Iterator[None]:
-    """Hold a lock while something is done; the file says who does it.
+    """Hold a lock while something is done; a file beside it says who does it.
 
-    The operating system releases it when the process ends, so that none is ever stale.
+    The operating system releases it when the process ends, so that none is ever stale. Where it
+    cannot lock files, the lock is a file that names its process, and counts while that one lives;
+    only one that a process on another machine has left must be deleted by hand.
 
     Args:
         file: The lock's file. It stays; only whether it is locked counts.
@@ -28,7 +33,7 @@ def locked(file: Path, doing: str) -> Iterator[None]:
         ArtifactError: The disk refuses.
     """
     make_folder(file.parent)
-    lock = FileLock(file, timeout=0)
+    lock = FileLock(file, timeout=ATTEMPTS)
     try:
         lock.acquire()
     except Timeout:
@@ -44,17 +49,24 @@ def locked(file: Path, doing: str) -> Iterator[None]:
 
 def _sign(file: Path, doing: str) -> None:
     since = datetime.now().isoformat(" ", "seconds")
+    words = f"{doing} (process {os.getpid()} on {socket.gethostname()}, since {since})"
     try:
-        file.write_text(f"{doing} (process {os.getpid()} on {socket.gethostname()}, since {since})")
+        _note(file).write_text(printable(words), encoding="utf-8")
     except OSError as error:
         raise _refused(file, error) from error
 
 
 def _holder(file: Path) -> str:
     try:
-        return file.read_text() or "another process"
+        words = _note(file).read_text(encoding="utf-8") or "another process"
     except (OSError, UnicodeDecodeError):
-        return "another process"
+        words = "another process"
+    return f"{words}; if there is no such process, delete {file}"
+
+
+def _note(file: Path) -> Path:
+    """The file that says who holds a lock: the lock's own may be filelock's to write."""
+    return file.with_suffix(".txt")
 
 
 def _refused(file: Path, error: OSError) -> ArtifactError:

@@ -3,7 +3,10 @@
 from collections.abc import Container
 from pathlib import Path
 
-from memo.artifacts.files import ArtifactError
+import numpy as np
+import polars as pl
+
+from memo.artifacts.files import ArtifactError, read_whole
 from memo.artifacts.layout import Layout
 from memo.artifacts.tables import parse_table, read_table, write_table
 from memo.scores.table import SCORES, Scores
@@ -18,9 +21,7 @@ def read_scores_file(file: Path) -> Scores:
     Raises:
         ArtifactError: It is missing, damaged, or not a table of scores.
     """
-    if not file.is_file():
-        raise ArtifactError(f"{file}: no such file")
-    return parse_scores(file.read_bytes(), file)
+    return parse_scores(read_whole(file), file)
 
 
 def parse_scores(content: bytes, file: Path) -> Scores:
@@ -30,10 +31,7 @@ def parse_scores(content: bytes, file: Path) -> Scores:
         ArtifactError: They are damaged, or not a table of scores; the message names `file`.
     """
     table, facts = parse_table(content, SCORES, file)
-    without = table["memorization_without_repeat"]
-    values = without.explode(empty_as_null=False)
-    if without.list.len().n_unique() != 1 or values.null_count() or not values.is_finite().all():
-        raise ArtifactError(f"{file}: scores without each repeat are not numbers for each repeat")
+    _require_replicates(file, table)
     return Scores(table, facts)
 
 
@@ -41,8 +39,9 @@ def write_scores_file(file: Path, scores: Scores) -> None:
     """Write scores with their facts, whole or not at all.
 
     Raises:
-        ArtifactError: The file cannot be written.
+        ArtifactError: They are not what can be read back, or the file cannot be written.
     """
+    _require_replicates(file, scores.table)
     write_table(file, scores.table, SCORES, scores.facts)
 
 
@@ -60,3 +59,20 @@ def _is_from_table(file: Path) -> bool:
         return FROM_TABLE in read_table(file, SCORES)[1]
     except ArtifactError:
         return False
+
+
+def _require_replicates(file: Path, table: pl.DataFrame) -> None:
+    """See that rows have one score without each block, a number where there is an error.
+
+    Where too few models give no standard error, each of them is NaN.
+    """
+    without = table["memorization_without_repeat"]
+    values = without.explode(empty_as_null=False)
+    blocks = int(without.list.len()[0])
+    wrong = without.list.len().n_unique() != 1 or values.null_count() > 0
+    if not wrong:
+        expected = np.repeat(table["std_error"].is_not_null().to_numpy(), blocks)
+        found = values.to_numpy()
+        wrong = not np.array_equal(np.isfinite(found), expected) or np.isinf(found).any()
+    if wrong:
+        raise ArtifactError(f"{file}: scores without each repeat are not numbers for each repeat")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from memo.artifacts.files import ArtifactError, write_whole
+from memo.artifacts.files import ArtifactError, read_whole, write_whole
 from memo.artifacts.parquet.parquet_files import ParquetError, read_parquet
 
 Schema = dict[str, pl.DataType]
@@ -39,6 +39,9 @@ be trusted itself.
 PREFIX = "memo."
 NO_DIGEST = "0" * 64
 SEAL = re.compile(rb"memo\.digest.{1,8}?([0-9a-f]{64})", re.DOTALL)
+
+LONGEST_TEXT = 4096
+"""Characters of an id or a label, as many as of a path: pages show them."""
 
 NULLABLE = frozenset({"label", "std_error"})
 
@@ -87,9 +90,7 @@ def read_table(
     Raises:
         ArtifactError: The file is missing, truncated, empty, or does not fit the schema.
     """
-    if not file.is_file():
-        raise ArtifactError(f"{file}: no such file")
-    return parse_table(file.read_bytes(), schema, file, rows, nullable)
+    return parse_table(read_whole(file), schema, file, rows, nullable)
 
 
 def parse_table(
@@ -160,9 +161,20 @@ def _check(
             raise ArtifactError(f"{file}: column {name!r} is {column.dtype}, not {dtype}")
         if name not in nullable and column.null_count():
             raise ArtifactError(f"{file}: column {name!r} has {column.null_count()} empty values")
+        if dtype == pl.String():
+            _require_short(file, column)
         if dtype == pl.Float64() and not column.drop_nulls().is_finite().all():
             raise ArtifactError(f"{file}: column {name!r} has values that are not finite")
     if rows is not None and len(table) != rows:
         raise ArtifactError(f"{file}: has {len(table)} rows, not {rows}")
     if rows is None and not len(table):
         raise ArtifactError(f"{file}: has no rows")
+
+
+def _require_short(file: Path, column: pl.Series) -> None:
+    long = column.filter(column.str.len_chars() > LONGEST_TEXT)
+    if len(long):
+        raise ArtifactError(
+            f"{file}: column {column.name!r} has a text of {len(long[0]):,} characters; shorten it "
+            f"to at most {LONGEST_TEXT:,} where it comes from"
+        )

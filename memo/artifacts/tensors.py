@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from memo.artifacts.files import ArtifactError, write_whole
+from memo.artifacts.files import ArtifactError, require_file, write_whole
 
 HEADER = "memo"
 
@@ -56,8 +56,7 @@ def checked_tensors(file: Path, arrays_of: Callable[[Any], dict[str, NDArray[Any
     Raises:
         ArtifactError: The file is missing, truncated, altered, or not memo's.
     """
-    if not file.is_file():
-        raise ArtifactError(f"{file}: no such file")
+    require_file(file)
     try:
         with safe_open(file, framework="numpy") as handle:
             digest, facts = read_header(handle.metadata())

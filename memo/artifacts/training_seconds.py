@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from memo.artifacts.files import ArtifactError, write_whole
-from memo.artifacts.json_files import parse_facts, read_facts
+from memo.artifacts.files import ArtifactError, MissingError, write_whole
+from memo.artifacts.text.json_files import parse_facts, read_facts
 
 MOST = 1e12
 
@@ -15,7 +15,10 @@ def read_seconds(file: Path) -> dict[str, float]:
     Raises:
         ArtifactError: The file is damaged.
     """
-    return _checked(read_facts(file), file) if file.is_file() else {}
+    try:
+        return _checked(read_facts(file), file)
+    except MissingError:
+        return {}
 
 
 def parse_seconds(content: bytes, file: Path) -> dict[str, float]:

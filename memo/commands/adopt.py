@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from memo.artifacts.files import ArtifactError, write_whole
 from memo.artifacts.model_files import ModelFile
-from memo.artifacts.revision import Revision
+from memo.artifacts.tracked.revision import Revision
 from memo.artifacts.training_seconds import parse_seconds, read_seconds, write_seconds
 from memo.errors import InputError
 from memo.experiments.log_likelihoods import ScoredDensity, scored_densities
@@ -23,6 +23,8 @@ class Adopted:
     refused: list[str]
     unnamed: int
     """Files of the revision that this spec has no use for, as those of further repeats."""
+    forged: list[str]
+    """Why files were not taken that are not what the revision recorded, or cannot be had."""
 
 
 @exclusive
@@ -37,7 +39,8 @@ def adopt(experiment: StoredExperiment, revision: Revision) -> tuple[Adopted, Ad
 
     Raises:
         InputError: The revision, or what it tracks, cannot be had; or it has no such experiment.
-        ArtifactError: A file cannot be written.
+        ArtifactError: The list of a folder's files is not what the revision recorded; or a file
+            cannot be written.
     """
     files = [experiment.model_file(model) for model in experiment.models]
     models = [_Wanted(file.path, partial(_model_problem, file)) for file in files]
@@ -77,20 +80,24 @@ def _adopted(wanted: Sequence[_Wanted], revision: Revision) -> Adopted:
     }
     if not listed:
         raise InputError(f"revision {revision.name!r} has no {wanted[0].path.parent}")
-    taken, refused = [], []
+    taken, refused, forged = [], [], []
     for one in wanted:
         if one.path in listed and one.problem(one.path) is not None:
-            problem = _take(one, revision)
+            try:
+                content = revision.read(one.path)
+            except ArtifactError as error:
+                forged.append(str(error))
+                continue
+            problem = _take(one, content, revision.name)
             if problem is None:
                 taken.append(one.path)
             else:
                 refused.append(problem)
-    return Adopted(taken, refused, len(listed - {one.path for one in wanted}))
+    return Adopted(taken, refused, len(listed - {one.path for one in wanted}), forged)
 
 
-def _take(wanted: _Wanted, revision: Revision) -> str | None:
-    """Copy a file, once it is seen to hold; return why it was not."""
-    content = revision.read(wanted.path)
+def _take(wanted: _Wanted, content: bytes, revision: str) -> str | None:
+    """Write a file, once its content is seen to hold; return why it was not."""
     with TemporaryDirectory() as folder:
         copy = Path(folder) / wanted.path.name
         write_whole(copy, content)
@@ -98,7 +105,7 @@ def _take(wanted: _Wanted, revision: Revision) -> str | None:
     if problem is None:
         write_whole(wanted.path, content)
         return None
-    return problem.replace(str(copy), f"{wanted.path}@{revision.name}")
+    return problem.replace(str(copy), f"{wanted.path}@{revision}")
 
 
 def _take_seconds(experiment: StoredExperiment, revision: Revision, models: Sequence[Path]) -> None:

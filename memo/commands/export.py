@@ -6,7 +6,8 @@ from pathlib import Path
 import polars as pl
 
 from memo.artifacts.files import write_whole
-from memo.errors import InputError
+from memo.artifacts.text.csv_files import csv_bytes
+from memo.errors import InputError, printable
 from memo.experiments.log_likelihoods import ScoredDensity, scored_densities
 from memo.pipeline.stored_experiment import StoredExperiment
 
@@ -28,13 +29,25 @@ def export(experiment: StoredExperiment, file: Path) -> int:
     if file.suffix not in (".csv", ".parquet"):
         raise InputError(f"{file}: is neither .csv nor .parquet")
     table = pl.concat(_rows(experiment, density) for density in scored_densities(experiment))
-    content = io.BytesIO()
     if file.suffix == ".csv":
-        table.write_csv(content)
+        _require_plain(file, table["id"])
+        content = csv_bytes(table)
     else:
-        table.write_parquet(content, compression="zstd")
-    write_whole(file, content.getvalue())
+        parquet = io.BytesIO()
+        table.write_parquet(parquet, compression="zstd")
+        content = parquet.getvalue()
+    write_whole(file, content)
     return len(table)
+
+
+def _require_plain(file: Path, ids: pl.Series) -> None:
+    """See that ids come back from CSV as they are."""
+    for name in ids.unique(maintain_order=True):
+        if printable(name) != name:
+            raise InputError(
+                f"{file}: id {name!a:.80} has control characters, which CSV is written without; "
+                "export to .parquet"
+            )
 
 
 def _rows(experiment: StoredExperiment, density: ScoredDensity) -> pl.DataFrame:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -12,18 +12,29 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from memo.artifacts.files import write_whole
+from memo.artifacts.files import remove_leftovers, write_whole
 from memo.artifacts.fingerprints import fingerprint
 from memo.artifacts.layout import Layout
 from memo.artifacts.likelihood_tables import read_likelihoods, wrong_row
 from memo.artifacts.score_tables import FROM_TABLE, write_scores_file
+from memo.artifacts.text.csv_files import csv_bytes
 from memo.datasets.pictures import pictures
 from memo.datasets.prepared import Prepared
 from memo.design.blocks import blocks
-from memo.errors import InputError
+from memo.errors import InputError, one_line
+from memo.experiments.doubts import (
+    Doubt,
+    density_doubts,
+    doubts_as_json,
+    probability_doubts,
+    repeat_doubts,
+    score_doubts,
+    stored_doubts,
+)
 from memo.experiments.log_likelihoods import require_digits
+from memo.experiments.page_contents import dimensions_of
 from memo.pipeline.prepare import read_prepared
-from memo.pipeline.report import write_report
+from memo.pipeline.report import write_report, writing_report
 from memo.report.headlines import metrics, summary_headlines
 from memo.report.page_data import ReportData
 from memo.report.ranked_scores import UNRELIABLE
@@ -98,28 +109,35 @@ def score_table(
     }
     if known.dataset is not None:
         facts["dataset"] = known.dataset
-    scores = replace(scores, facts=facts)
-    write_scores_file(layout.scores(name), scores)
+    names = models.sort("place")["model"].cast(pl.String).to_list()
+    doubts = _log_likelihood_doubts(rows, names, scores, data)
+    scores = replace(scores, facts=facts | stored_doubts(doubts))
     summary = summarize(scores)
-    warnings = list(_warnings(rows, models, few, summary))
+    doubts = [*score_doubts(scores), *_warnings(rows, models, few, summary)]
+    warnings = [doubt.words for doubt in doubts]
     folder = layout.report(name)
-    write_report(
-        folder,
-        ReportData(
-            experiment=name,
-            title=name,
-            facts=_words(file, rows, models, known, method),
-            headlines=summary_headlines(summary),
-            warnings=warnings,
-            scores=scores.table,
-            quantiles=quantile_curve(scores),
-            losses=NO_LOSSES,
-            images=known.images,
-            scores_file=str(layout.scores(name)),
-        ),
-        metrics(summary) | {"likelihoods": counts | _lacking(few, summary.epoch)},
+    page = ReportData(
+        experiment=name,
+        title=name,
+        facts=_words(file, rows, models, known, method),
+        headlines=summary_headlines(summary),
+        warnings=warnings,
+        scores=scores.table,
+        quantiles=quantile_curve(scores),
+        losses=NO_LOSSES,
+        images=known.images,
+        scores_file=str(layout.scores(name)),
+        dimensions=None if data is None else dimensions_of(data[1]),
     )
-    write_whole(folder / "too-few-models.csv", few.write_csv().encode())
+    numbers = metrics(summary) | {
+        "warnings": doubts_as_json(doubts),
+        "likelihoods": counts | _lacking(few, summary.epoch),
+    }
+    with writing_report(layout, name, f"memo score {name} --from {file.name}"):
+        remove_leftovers(layout.scores(name))
+        write_scores_file(layout.scores(name), scores)
+        write_report(folder, page, numbers)
+        write_whole(folder / "too-few-models.csv", csv_bytes(few))
     return TableScores(summary, warnings, folder / "index.html", layout.scores(name))
 
 
@@ -283,39 +301,65 @@ def _lacking(few: pl.DataFrame, epoch: int) -> dict[str, int]:
     return {"without_score": scoreless, "without_std_error": len(at) - scoreless}
 
 
+def _log_likelihood_doubts(
+    rows: pl.DataFrame,
+    models: Sequence[str],
+    scores: Scores,
+    data: tuple[str, Prepared, str] | None,
+) -> list[Doubt]:
+    """Doubts about the table that its scores cannot raise; at the last epoch that has scores."""
+    at = rows.filter(pl.col("epoch") == scores.last_epoch)
+    place = {model: number for number, model in enumerate(models)}
+    index, column = np.unique(at["index"].to_numpy(), return_inverse=True)
+    row = np.array([place[name] for name in at["model"].cast(pl.String).to_list()])
+    log_p = np.zeros((len(models), len(index)))
+    inside, known = np.zeros_like(log_p, np.bool_), np.zeros_like(log_p, np.bool_)
+    log_p[row, column] = at["log_likelihood"].to_numpy()
+    inside[row, column] = at["in_training"].to_numpy()
+    known[row, column] = True
+    found = density_doubts([one_line(name) for name in models], log_p, inside, known)
+    return found if data is None else [*probability_doubts(scores, data[1]), *found]
+
+
 def _warnings(
     rows: pl.DataFrame, models: pl.DataFrame, few: pl.DataFrame, summary: Summary
-) -> Iterator[str]:
+) -> Iterator[Doubt]:
     at = few.filter(pl.col("epoch") == summary.epoch)
     for side, column in (("with", "models_in"), ("without", "models_out")):
         lacking = at.filter(pl.col(column) == 0)
         if len(lacking):
-            yield (
+            yield Doubt(
+                "without-score",
                 f"Without a score: {_named(lacking)}, of which there is no log-likelihood under a "
-                f"model trained {side} them."
+                f"model trained {side} them.",
             )
     single = at.filter(pl.min_horizontal("models_in", "models_out") > 0)
     if models["block"].n_unique() == 1:
-        yield (
+        yield Doubt(
+            "one-block",
             "All models are in one block, so scores have no standard errors, and nothing says "
-            "which of them would come out again."
+            "which of them would come out again.",
         )
     elif len(single):
-        yield (
+        yield Doubt(
+            "without-error",
             f"With a score but without a standard error: {_named(single)}, all of whose models on "
-            "one side, often a single one, are in one block."
+            "one side, often a single one, are in one block.",
         )
+    elif summary.repeats == 2:
+        yield from repeat_doubts(summary)
     unreliable = rows.filter("unreliable")["index"].n_unique()
     if unreliable:
-        yield (
+        yield Doubt(
+            "unreliable-log-likelihoods",
             f"Of {unreliable:,} observations the table calls log-likelihoods unreliable; they are "
-            f"marked {UNRELIABLE} below."
+            f"marked {UNRELIABLE} below.",
         )
 
 
 def _named(table: pl.DataFrame) -> str:
     """Count observations, and name the first of them."""
-    names = ", ".join(table["id"].head(NAMED).to_list())
+    names = ", ".join(one_line(f"{name:.60}") for name in table["id"].head(NAMED))
     return f"{len(table):,} observations ({names}{', ...' if len(table) > NAMED else ''})"
 
 

@@ -1,12 +1,25 @@
 """show: an experiment's headline and its most memorized observations, as they were scored."""
 
+from typing import NamedTuple
+
 import polars as pl
 
 from memo.artifacts.layout import Layout
 from memo.artifacts.score_tables import read_scores_file
+from memo.experiments.doubts import Doubt, repeat_doubts, score_doubts
 from memo.pipeline.stored_experiment import load_experiment
 from memo.project.project_spec import ProjectSpec
 from memo.scores.summaries import Summary, summarize
+
+
+class Shown(NamedTuple):
+    """Results of an experiment, or of a table."""
+
+    summary: Summary
+    rows: pl.DataFrame
+    """The most memorized observations."""
+    doubts: list[Doubt]
+    """Reasons not to trust them."""
 
 
 def show(
@@ -17,7 +30,7 @@ def show(
     top: int,
     label: str | None,
     epoch: int | None,
-) -> tuple[Summary, pl.DataFrame]:
+) -> Shown:
     """Summarize all observations of an experiment, or of a table; list the most memorized.
 
     Args:
@@ -37,4 +50,6 @@ def show(
     else:
         scores = read_scores_file(layout.scores(name))
     at = scores.at(epoch)
-    return summarize(at), at.most_memorized(top, label)
+    summary = summarize(at)
+    doubts = [*score_doubts(at), *repeat_doubts(summary)]
+    return Shown(summary, at.most_memorized(top, label), doubts)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
-from memo.errors import printable
+from memo.console import plain_console
+from memo.errors import one_line, printable
+from memo.report.numbers import estimate
 from memo.report.page_data import ComparisonData, Difference, Frontier, Headline
 
 if TYPE_CHECKING:
@@ -18,15 +19,13 @@ if TYPE_CHECKING:
 
 LOG_WIDTH = 110
 """Width of tables in a file or a pipe, which have no width of their own."""
+LONGEST_NAME = 80
+"""Characters of an id or a label in a table."""
 SIDE_BY_SIDE = 4
 """Experiments that a terminal has room for beside each other."""
 
-_output = Console(
-    highlight=False,
-    markup=False,
-    emoji=False,
-    width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else LOG_WIDTH,
-)
+_on_terminal = sys.stdout is not None and sys.stdout.isatty()
+_output = plain_console(width=None if _on_terminal or "COLUMNS" in os.environ else LOG_WIDTH)
 
 
 class Cells(NamedTuple):
@@ -60,6 +59,14 @@ def print_headlines(title: str, headlines: Sequence[Headline]) -> None:
 def print_observations(title: str, rows: pl.DataFrame) -> None:
     """Print observations with their scores."""
     _print(Cells(title, rows.columns, [[_cell(value) for value in row] for row in rows.rows()]))
+
+
+def print_warnings(warnings: Sequence[str]) -> None:
+    """Print reasons not to trust what was printed, a line each."""
+    if warnings:
+        _output.print("Before you trust these numbers:", style="bold")
+    for words in warnings:
+        _output.print(f"- {printable(words)}", soft_wrap=True)
 
 
 def print_check(title: str, check: "EstimatorCheck") -> None:
@@ -152,15 +159,19 @@ def _problems(data: ComparisonData) -> list[str]:
 
 
 def _number(headline: Headline) -> str:
-    unit = "%" if headline.unit == "%" else ""
-    error = f" ± {headline.std_error:.2f}" if headline.std_error else ""
-    return f"{headline.value:.2f}{unit}{error}"
+    return estimate(headline.value, headline.std_error, "%" if headline.unit == "%" else "")
 
 
 def _cell(value: object) -> str:
     if value is None:
         return "–"
-    return f"{value:.2f}" if isinstance(value, float) else printable(str(value))
+    return f"{value:.2f}" if isinstance(value, float) else shown(str(value))
+
+
+def shown(name: str) -> str:
+    """A name in one line, and no longer than a line."""
+    plain = one_line(name)
+    return plain if len(plain) <= LONGEST_NAME else f"{plain[: LONGEST_NAME - 3]}..."
 
 
 def _print(cells: Cells) -> None:
@@ -176,5 +187,5 @@ def _print(cells: Cells) -> None:
 
 def _markdown(cells: Cells) -> str:
     lines = [cells.header, ["---", *["---:"] * (len(cells.header) - 1)], *cells.rows]
-    escaped = ([cell.replace("|", r"\|") for cell in line] for line in lines)
+    escaped = ([printable(cell).replace("|", r"\|") for cell in line] for line in lines)
     return "\n".join(f"| {' | '.join(line)} |" for line in escaped)

@@ -2,20 +2,24 @@
 
 import logging
 import os
+import secrets
 import shutil
 import signal
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import KW_ONLY, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import ray
 from loky import cpu_count
 from ray import exceptions
+from ray.util.client import ray as client
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from memo.errors import InputError, WorkError
@@ -26,11 +30,28 @@ from memo.execution.protocol import Function, Names, Results, WorkerDiedError, s
 Demand: TypeAlias = Mapping[str, float]
 """CPUs and GPUs that one task takes."""
 
+LOOK_INTERVAL = 2.0
+"""Seconds between looks at whether the cluster's head is there, while tasks run."""
+
+LOST = 20.0
+"""Seconds without its head after which a cluster is lost; Ray itself ends this process after 60."""
+
 QUEUED = 2
 """Tasks handed over for each that can run at once: one that runs and one that waits."""
 
+TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+"""Variables of the environment by which Ray is given a token."""
+
 PATIENCE = 10
 """Seconds in which a cluster must answer."""
+
+SETTINGS = 4
+"""The type of the first frame that each side of HTTP/2 sends, which gRPC is built on (RFC 9113)."""
+
+FRAME_HEADER = 9
+"""Bytes of a frame's header: three of its length, one of its type, and five more."""
+
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, SETTINGS, 0, 0, 0, 0, 0))
 
 WORKER_DIED = (
     exceptions.WorkerCrashedError,
@@ -109,13 +130,14 @@ class Ray:
         else:
             folder = tempfile.mkdtemp(prefix="memo-ray-")
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            stack.enter_context(_own_token())
             where = {
                 "address": "local",
                 "num_cpus": self.workers or cpu_count(),
                 "include_dashboard": False,
                 "_temp_dir": folder,
             }
-        stack.callback(ray.shutdown)  # before its folder is removed
+        stack.callback(_leave)  # before its folder is removed
         device = os.environ.get("MEMO_DEVICE")  # holds for tasks on other machines too
         ray.init(
             **where,
@@ -139,6 +161,7 @@ class _Tasks:
         )
 
     def room(self) -> int:
+        _require_head()
         running = sum(slots(node["Resources"], self._demand) for node in _nodes())
         return self._workers or QUEUED * max(1, running)
 
@@ -148,25 +171,100 @@ class _Tasks:
         )
 
     def wait(self, running: Sequence[Any]) -> Iterable[Any]:
-        return list(ray.wait(list(running), num_returns=1)[0])
+        while True:
+            done = ray.wait(list(running), num_returns=1, timeout=LOOK_INTERVAL)[0]
+            if done:
+                return list(done)
+            _require_head()
 
     def result(self, handle: Any, name: str) -> Any:
         return _result(handle, name)
 
     def end(self, running: Iterable[Any]) -> None:
-        for handle in running:
-            ray.cancel(handle, force=True)
+        if _head_answers():
+            for handle in running:
+                ray.cancel(handle, force=True)
+
+
+@contextmanager
+def _own_token() -> Iterator[None]:
+    """Let a cluster that is started here have a token that is written nowhere.
+
+    Ray would write one to ~/.ray, readable by all, and demand it for every later cluster.
+    """
+    before = {name: os.environ.get(name) for name in (*TOKENS, "RAY_AUTH_MODE")}
+    if not any(before.values()):
+        os.environ[TOKENS[0]] = _token()
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+
+
+@cache
+def _token() -> str:
+    """A token for all clusters of this process: Ray reads it once."""
+    return secrets.token_hex(32)
 
 
 def _reach(address: str) -> None:
-    """Connect to a host:port once, which Ray itself would try for minutes.
+    """Exchange greetings with the host:port of a cluster, which Ray itself would try for minutes.
 
     Raises:
-        OSError: Nothing answers there.
+        OSError: Nothing answers there, or not as gRPC does.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdecimal():
-        socket.create_connection((host, int(port)), PATIENCE).close()
+    if not host or not port.isdecimal():
+        return
+    with socket.create_connection((host, int(port)), PATIENCE) as connection:
+        if os.environ.get("RAY_USE_TLS") == "1":
+            return  # what is said first is encrypted then
+        connection.settimeout(PATIENCE)
+        connection.sendall(GREETING)
+        try:
+            answer = connection.recv(FRAME_HEADER)
+        except TimeoutError:
+            raise TimeoutError(f"it does not answer within {PATIENCE} s") from None
+        if len(answer) < FRAME_HEADER or answer[3] != SETTINGS:
+            raise OSError("what answers there is no Ray cluster")
+
+
+def _require_head() -> None:
+    """Wait until the cluster's head answers.
+
+    Raises:
+        WorkError: It does not, for longer than a restart takes.
+    """
+    deadline = time.monotonic() + LOST
+    while not _head_answers():
+        if time.monotonic() > deadline:
+            raise WorkError(
+                f"MEMO_EXECUTOR=ray: the head of the cluster, {_head()}, has not answered for "
+                f"{LOST:.0f} s: it has ended, or cannot be reached any more"
+            )
+        time.sleep(LOOK_INTERVAL / 2)
+
+
+def _head_answers() -> bool:
+    if client.is_connected():  # through a proxy, which has its own ways to notice
+        return True
+    try:
+        _reach(_head())
+    except OSError:
+        return False
+    return True
+
+
+def _head() -> str:
+    return str(ray.get_runtime_context().gcs_address)
+
+
+def _leave() -> None:
+    """Leave the cluster; but not one that is lost, for which Ray would wait for a minute."""
+    if _head_answers():
+        ray.shutdown()
 
 
 def slots(resources: Mapping[str, float], demand: Demand) -> int:
@@ -178,7 +276,7 @@ def slots(resources: Mapping[str, float], demand: Demand) -> int:
 
 
 def _nodes() -> list[dict[str, Any]]:
-    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    return [node for node in ray.nodes() if node["Alive"]]
 
 
 def _check_nodes(demand: Demand) -> None:
@@ -241,6 +339,6 @@ def _first_line(error: Exception) -> str:
 def _run_task(job: Payload, key: str, wanted: str, task: Payload) -> Any:
     """Run a task on a node."""
     if installed() != wanted:
-        address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        address = ray.util.get_node_ip_address()
         raise _other_memo(address, installed(), wanted)
     return run_packed(job, task, key)

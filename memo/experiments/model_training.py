@@ -12,7 +12,7 @@ import torch
 
 from memo.datasets.prepared import Prepared
 from memo.errors import WorkError
-from memo.execution.protocol import Executor
+from memo.execution.protocol import Executor, Lazy
 from memo.experiments.experiment import Experiment, ModelPlan
 from memo.mitigations.training_plan import TrainingPlan, training_plan
 from memo.models.build import build_model
@@ -42,6 +42,7 @@ def train_models(
     wanted: Collection[str],
     executor: Executor,
     tell: Callable[[str], object] = lambda words: None,
+    begin: Callable[[Sequence[ModelPlan]], object] = lambda stack: None,
 ) -> Generator[TrainedStack, None, None]:
     """Train models of an experiment, and yield them stack by stack as they are done.
 
@@ -53,6 +54,7 @@ def train_models(
         wanted: Names of models.
         executor: Where tasks run.
         tell: Given a sentence where models cannot be trained in stacks.
+        begin: Given each stack whose training begins.
 
     Raises:
         CodeError: Code of the user's own raises an error.
@@ -66,7 +68,12 @@ def train_models(
     spec = experiment.spec
     plan = training_plan(spec.training, spec.mitigations)
     shared = _Shared(spec.model, plan, experiment.data, spec.scoring.epochs)
-    tasks = [[TrainingSet(m.members, m.held_out, m.seed) for m in stack] for stack in stacks]
+
+    def task(stack: Sequence[ModelPlan]) -> list[TrainingSet]:
+        begin(stack)
+        return [TrainingSet(m.members, m.held_out, m.seed) for m in stack]
+
+    tasks = Lazy(task, stacks)
     names = [f"experiment {experiment.name}, {_words(stack)}" for stack in stacks]
     with closing(executor.run(_train, shared, tasks, names)) as outcomes:
         for position, (outcome, seconds) in outcomes:

@@ -1,5 +1,6 @@
 """The contents of an experiment's report: facts, warnings, headline numbers, tables and metrics."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,17 @@ import polars as pl
 from numpy.typing import NDArray
 
 from memo.datasets.pictures import pictures
+from memo.datasets.prepared import Prepared
+from memo.experiments.doubts import (
+    Doubt,
+    doubts_as_json,
+    experiment_doubts,
+    repeat_doubts,
+    score_doubts,
+)
 from memo.experiments.experiment import Experiment
 from memo.experiments.record_contents import column_facts, record_data
+from memo.experiments.sample_doubts import sample_doubts
 from memo.experiments.sample_relation import (
     facts_of_tests,
     neighbor_data,
@@ -23,7 +33,7 @@ from memo.mitigations.stored_facts import (
     mitigation_paragraphs,
     stored_values,
 )
-from memo.report.headlines import metrics, summary_headlines
+from memo.report.headlines import metrics, scale_metrics, summary_headlines
 from memo.report.page_data import Illustration, ReportData
 from memo.report.ranked_scores import UNRELIABLE
 from memo.scores.summaries import Summary, quantile_curve, summarize
@@ -64,6 +74,13 @@ def page_contents(
     diagnostics = _diagnostics(experiment, results.log_likelihoods)
     promised = stored_values(scores.facts, scores_file or "scores")
     found = relations(results.neighbors, scores)
+    doubts = [
+        *score_doubts(Scores(scores.table)),
+        *experiment_doubts(experiment, scores, results.log_likelihoods, results.losses),
+        *sample_doubts(experiment.data, results.samples),
+        *repeat_doubts(summary, experiment.design.more),
+        *_likelihood_doubts(experiment, summary, diagnostics),
+    ]
     data = ReportData(
         experiment=experiment.name,
         title=experiment.spec.title or experiment.name,
@@ -71,7 +88,7 @@ def page_contents(
         | facts_of_tests(found)
         | mitigation_paragraphs(promised, scores.last.table, density=_is_density(experiment)),
         headlines=summary_headlines(summary),
-        warnings=list(_warnings(experiment, summary, diagnostics)),
+        warnings=[doubt.words for doubt in doubts],
         scores=scores.table,
         quantiles=quantile_curve(scores),
         losses=_losses(experiment, results),
@@ -80,13 +97,25 @@ def page_contents(
         records=record_data(experiment, results.neighbors, results.samples),
         illustration=results.illustration,
         scores_file=scores_file,
+        dimensions=dimensions_of(experiment.data),
     )
     return data, (
         metrics(summary)
-        | {"estimator": diagnostics}
+        | {"scale": _scale(scores, summary, dimensions_of(experiment.data))}
+        | {"warnings": doubts_as_json(doubts), "estimator": diagnostics}
         | sample_metrics(experiment, found)
         | ({"mitigations": mitigation_metrics(promised)} if promised else {})
     )
+
+
+def dimensions_of(data: Prepared) -> int:
+    """Numbers that an observation has: values, or columns of a record."""
+    return math.prod(data.shape) if data.columns is None else len(data.columns)
+
+
+def _scale(scores: Scores, summary: Summary, dimensions: int) -> dict[str, Any]:
+    statistics = {name: estimate.value for name, estimate in summary.memorization.items()}
+    return scale_metrics(scores.last.column("log_p_out"), statistics, dimensions)
 
 
 def _diagnostics(experiment: Experiment, tables: Sequence[pl.DataFrame]) -> dict[str, float]:
@@ -121,28 +150,19 @@ def _losses(experiment: Experiment, results: Results) -> pl.DataFrame:
     )
 
 
-def _warnings(
+def _likelihood_doubts(
     experiment: Experiment, summary: Summary, diagnostics: dict[str, float]
-) -> Iterator[str]:
-    if not summary.repeats and not summary.exact:
-        yield (
-            "One repeat: scores have no standard errors, and nothing says which of them would "
-            f"come out again. {experiment.design.more}"
-        )
-    elif summary.repeats == 2 and not summary.exact:
-        yield (
-            "Two repeats, or blocks of models: standard errors have one degree of freedom and are "
-            "rough themselves."
-        )
+) -> Iterator[Doubt]:
     if diagnostics["unreliable_observations"]:
-        yield (
+        yield Doubt(
+            "unreliable-log-likelihoods",
             f"For {diagnostics['unreliable_observations']:,} of {summary.observations:,} "
             "observations log p(x) is unreliable under at least one model "
             f"({100 * diagnostics['unreliable_share']:.2g}% of all estimates): its standard error "
             "stayed above the tolerance, or its importance weights have so heavy a tail (Pareto k "
             f"above {LARGEST_PARETO_K}) that the error is unknown. They are marked {UNRELIABLE} "
             "below; the estimates read low rather than high. "
-            + _remedy(experiment.spec.scoring.likelihood)
+            + _remedy(experiment.spec.scoring.likelihood),
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from memo.experiments.doubts import Doubt, doubts_as_json, score_doubts
 from memo.experiments.trade_off import Trade, frontier, remainder
 from memo.project.experiment_spec import ExperimentSpec
 from memo.project.project_spec import ProjectSpec
@@ -59,22 +60,31 @@ def compare_experiments(
     trades += [
         replace(other, difference=found) for _, other, found in pairs if not isinstance(found, str)
     ]
+    doubts = [(e.name, doubt) for e in experiments for doubt in score_doubts(e.scores)]
     found = frontier(trades, first.name, statistic, images) if len(trades) > 1 else None
     return Compared(
         ComparisonData(
             experiments=[_page_entry(experiment) for experiment in experiments],
             differences=[_page_difference(*pair) for pair in pairs],
             warnings=[
-                words
-                for _, other, problem in pairs
-                if not isinstance(problem, str)
-                and (words := _partly_shared(first, other)) is not None
+                *_by_kind(doubts),
+                *_uneven_power(experiments),
+                *(
+                    words
+                    for _, other, problem in pairs
+                    if not isinstance(problem, str)
+                    and (words := _partly_shared(first, other)) is not None
+                ),
             ],
             frontier=found,
             remainders=_remainders(trades, removals),
         ),
         {
-            "experiments": {e.name: metrics(summarize(e.scores)) for e in experiments},
+            "experiments": {
+                e.name: metrics(summarize(e.scores))
+                | {"warnings": doubts_as_json([d for name, d in doubts if name == e.name])}
+                for e in experiments
+            },
             "differences": [_json_difference(*pair) for pair in pairs],
             "frontier": [] if found is None else [asdict(point) for point in found.points],
         },
@@ -122,6 +132,32 @@ def _partly_shared(first: Trade, second: Trade) -> str | None:
         f"{first.name} and {second.name} share {shared:,} of {counts[0]:,} and {counts[1]:,} "
         "scored observations; their differences are over those."
     )
+
+
+def _by_kind(doubts: Sequence[tuple[str, Doubt]]) -> list[str]:
+    """Say each kind of doubt once, of the first experiment, and name the others that share it."""
+    of_kind: dict[str, list[tuple[str, Doubt]]] = {}
+    for name, doubt in doubts:
+        of_kind.setdefault(doubt.kind, []).append((name, doubt))
+    sentences = []
+    for (name, doubt), *others in of_kind.values():
+        also = ", ".join(other for other, _ in others)
+        shared = f" Likewise, with other numbers: {also}." if also else ""
+        sentences.append(f"{name}: {doubt.words}{shared}")
+    return sentences
+
+
+def _uneven_power(experiments: Sequence[Trade]) -> list[str]:
+    """A sentence where shares of significant scores come from designs that tell unlike much."""
+    blocks = {e.name: e.scores.last.blocks for e in experiments if not e.scores.last.exact}
+    if len(set(blocks.values())) < 2:
+        return []
+    counts = ", ".join(f"{name} {count}" for name, count in blocks.items())
+    return [
+        "Shares of significantly memorized observations cannot be compared here: they grow with "
+        f"the number of models, and the experiments have unlike many repeats or blocks ({counts}). "
+        "Compare quantiles."
+    ]
 
 
 def _twin(project: ProjectSpec, spec: ExperimentSpec) -> str | None:

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from memo.errors import WorkError
 from memo.mitigations.stored_facts import stored_values
 from memo.report.page_data import Frontier, FrontierPoint, Headline, Mover, Movers, Remainder
 from memo.scores.comparison import Comparison, compare_scores
@@ -87,7 +88,11 @@ def remainder(removal: Trade, twin: Trade, of: str, *, chosen_by_twin: bool) -> 
         of: The experiment whose scores said what to remove.
         chosen_by_twin: True where that is the twin itself.
     """
-    removed = stored_values(removal.facts, removal.name)["removed"]
+    removed = stored_values(removal.facts, removal.name).get("removed")
+    if removed is None:
+        raise WorkError(
+            f"{removal.name}: scores do not say what was removed; run: memo score {removal.name}"
+        )
     last = [trade.scores.last for trade in (twin, removal)]
     before, after = (scores.among(np.setdiff1d(scores.index, removed)) for scores in last)
     paired = twin.facts.get("partitions") == removal.facts.get("partitions")

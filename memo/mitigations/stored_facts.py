@@ -1,7 +1,6 @@
 """Facts that mitigations store with scores: as text, as metrics, and in words."""
 
 import json
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,13 @@ if TYPE_CHECKING:
 NAMES = [name for kind in reversed(KINDS) for name in kind.stored]
 
 
+LISTS = frozenset({"removed"})
+"""Those that are lists of indices; the others are numbers."""
+
+LARGEST = 1e300
+"""Beyond it, numbers that are computed from a fact are not finite."""
+
+
 def stored_values(facts: Mapping[str, str], where: object) -> dict[str, Any]:
     """Read the facts of mitigations, numbers and lists of indices, among all facts about scores.
 
@@ -22,7 +28,7 @@ def stored_values(facts: Mapping[str, str], where: object) -> dict[str, Any]:
         where: The file that they stand in, for messages.
 
     Raises:
-        ArtifactError: One was not written by memo.
+        ArtifactError: One was not written by memo, or lacks another that is written with it.
     """
     values = {}
     for name in [name for name in NAMES if name in facts]:
@@ -30,11 +36,22 @@ def stored_values(facts: Mapping[str, str], where: object) -> dict[str, Any]:
             value = json.loads(facts[name])
         except (ValueError, RecursionError):
             value = None
-        is_list = isinstance(value, list) and all(type(item) is int for item in value)
-        if not is_list and not (type(value) in (int, float) and math.isfinite(value)):
+        if not (_is_indices(value) if name in LISTS else _is_number(value)):
             raise ArtifactError(f"{where}: its fact {name!r} was not written by memo")
         values[name] = value
+    for kind in KINDS:
+        found = [name for name in kind.stored if name in values]
+        if found and len(found) < len(kind.stored):
+            raise ArtifactError(f"{where}: its fact {found[0]!r} stands there by itself")
     return values
+
+
+def _is_indices(value: Any) -> bool:
+    return isinstance(value, list) and all(type(v) is int and 0 <= v < 2**62 for v in value)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and -LARGEST <= value <= LARGEST
 
 
 def mitigation_metrics(values: Mapping[str, Any]) -> dict[str, float]:

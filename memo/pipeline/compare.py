@@ -1,24 +1,72 @@
-"""compare: scores of several experiments -> reports/compare/."""
+"""compare: scores of several experiments -> reports/compare/, or a folder of its own."""
 
+import hashlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memo.artifacts.files import ArtifactError, write_whole
+from memo.artifacts.files import ArtifactError
 from memo.artifacts.layout import Layout
-from memo.artifacts.revision import Revision
 from memo.artifacts.score_tables import parse_scores, read_scores_file
+from memo.artifacts.tracked.revision import Revision
 from memo.artifacts.training_seconds import read_seconds
 from memo.datasets.pictures import pictures
-from memo.experiments.side_by_side import Compared
+from memo.experiments.side_by_side import Compared, compare_experiments, find_removals
 from memo.experiments.trade_off import Trade
 from memo.pipeline.prepare import read_prepared
+from memo.pipeline.report import remove_file, write_page, writing_report
 from memo.project.experiment_spec import ExperimentSpec
 from memo.project.project_spec import ProjectSpec
 from memo.report.comparison_page import render_comparison
+
+LONGEST = 80
+"""Characters of a folder's name that stand for what was compared."""
+
+
+def compare(
+    project: ProjectSpec | None,
+    layout: Layout,
+    names: Sequence[str],
+    *,
+    revision: str | None,
+    baseline: str | None,
+    statistic: str,
+    folder: Path,
+) -> Compared:
+    """Compare experiments, and write the page of the comparison.
+
+    Args:
+        project: The project; None in a folder that has only the scores of tables.
+        layout: Where files lie.
+        names: Experiments, and scores of tables.
+        revision: A git revision that these are taken from as well.
+        baseline: What the others are compared with; the first when None.
+        statistic: A name in `memo.scores.STATISTICS`.
+        folder: Where the page goes.
+
+    Raises:
+        InputError: The revision or its outputs cannot be had.
+        ArtifactError: Scores are missing or damaged, or a file cannot be written.
+    """
+    scored = workspace_scores(project, layout, names)
+    if revision is not None:
+        scored += revision_scores(layout, names, revision)
+    first = next((one for one in scored if one.name == baseline), scored[0])
+    compared = compare_experiments(
+        scored,
+        baseline=first.name,
+        statistic=statistic,
+        images=baseline_images(project, layout, first),
+        removals=find_removals(project),
+    )
+    write_comparison(layout, folder, compared)
+    if project is not None and folder == layout.comparison:
+        drop_forgotten(project, layout)
+    return compared
 
 
 def workspace_scores(
@@ -64,17 +112,58 @@ def baseline_images(
     return pictures(data) if baseline.facts.get("data") == data_hash else None
 
 
-def write_comparison(layout: Layout, compared: Compared) -> Path:
-    """Write comparison.json, the page and its charts; return the page's path.
+def comparison_folder(
+    layout: Layout,
+    names: Sequence[str] | None,
+    revision: str | None,
+    baseline: str | None,
+    statistic: str | None,
+) -> Path:
+    """The folder of a comparison: DVC's output of the one that it runs, any other's own.
+
+    Args:
+        layout: Where files lie.
+        names: Experiments that were asked for; None for all.
+        revision: Another git revision that was asked for, if any.
+        baseline: The baseline that was asked for, if any.
+        statistic: The statistic that was asked for, if any.
+    """
+    asked = [
+        *(names or ()),
+        *(f"rev-{one}" for one in [revision] if one is not None),
+        *(f"baseline-{one}" for one in [baseline] if one is not None),
+        *(one for one in [statistic] if one is not None),
+    ]
+    if not asked:
+        return layout.comparison
+    words = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(asked))
+    if words != "-".join(asked) or len(words) > LONGEST:
+        digest = hashlib.sha256("\n".join(asked).encode()).hexdigest()[:8]
+        words = f"{words[:LONGEST]}-{digest}"
+    return layout.one_comparison(words)
+
+
+def drop_forgotten(project: ProjectSpec, layout: Layout) -> None:
+    """Remove what names scores of experiments that are no more, so that DVC forgets them too.
+
+    Raises:
+        ArtifactError: A file cannot be removed.
+    """
+    for file in layout.compared("x").parent.glob("*.json"):
+        if file.stem not in project.experiments:
+            remove_file(file)
+
+
+def write_comparison(layout: Layout, folder: Path, compared: Compared) -> None:
+    """Write comparison.json, the page and its charts.
 
     Raises:
         ArtifactError: A file cannot be written.
     """
     content = json.dumps(compared.json, indent=2) + "\n"
     files = {"comparison.json": content.encode(), **render_comparison(compared.data)}
-    for name, body in files.items():
-        write_whole(layout.comparison / name, body)
-    return layout.comparison / "index.html"
+    with writing_report(layout, folder.name, "memo compare"):
+        write_page(folder, files)
 
 
 def _spec(project: ProjectSpec | None, name: str) -> ExperimentSpec | None:

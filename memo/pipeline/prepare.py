@@ -6,12 +6,12 @@ from typing import Any
 import polars as pl
 
 from memo.artifacts.files import ArtifactError, remove_leftovers, write_whole
-from memo.artifacts.json_files import read_facts
 from memo.artifacts.layout import Layout
 from memo.artifacts.lock import locked
 from memo.artifacts.mapped import map_tensors
 from memo.artifacts.tables import OBSERVATIONS, read_table, write_table
 from memo.artifacts.tensors import Tensors, write_tensors
+from memo.artifacts.text.json_files import read_facts
 from memo.datasets.prepared import DataError, Prepared, content_hash, restored, stored
 from memo.datasets.registry import prepare_dataset
 from memo.project.project_spec import ProjectSpec

@@ -1,9 +1,15 @@
 """score: trained models -> log-likelihoods under each, and one score for each observation."""
 
+import hashlib
+import json
+from collections.abc import Mapping
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from memo.artifacts.files import ArtifactError, remove_leftovers, write_whole
 from memo.artifacts.score_tables import write_scores_file
@@ -15,6 +21,7 @@ from memo.experiments.density_illustration import (
     illustration_arrays,
     is_illustrated,
 )
+from memo.experiments.doubts import experiment_doubts, stored_doubts
 from memo.experiments.experiment import ModelPlan
 from memo.experiments.log_likelihoods import (
     ScoredDensity,
@@ -22,7 +29,7 @@ from memo.experiments.log_likelihoods import (
     scored_densities,
 )
 from memo.experiments.scoring import score_experiment
-from memo.pipeline.progress import progress, telling_kept
+from memo.pipeline.progress import Advance, console, progress, telling_kept
 from memo.pipeline.stored_experiment import StoredExperiment, exclusive
 from memo.scores.table import Scores
 from memo.training.stack import Weights
@@ -60,16 +67,46 @@ def score(experiment: StoredExperiment, executor: Executor) -> Scores:
         with (
             telling_kept(experiment.name, words_of_kept),
             progress(f"{experiment.name}: densities scored", len(missing)) as advance,
-            closing(estimate_log_likelihoods(experiment, missing, weights_of, executor)) as found,
+            closing(
+                estimate_log_likelihoods(
+                    experiment, missing, _telling(weights_of, advance), executor
+                )
+            ) as found,
         ):
             for density, table in found:
                 experiment.write_log_likelihoods(density, table)
                 tables[density.name] = table
                 advance(1)
-    scores = score_experiment(experiment, densities, [tables[d.name] for d in densities])
-    write_scores_file(experiment.layout.scores(experiment.name), scores)
+    in_order = [tables[density.name] for density in densities]
+    scores = score_experiment(experiment, densities, in_order)
+    doubts = experiment_doubts(experiment, scores, in_order, _losses(experiment))
+    scores = replace(scores, facts=scores.facts | stored_doubts(doubts))
+    file = experiment.layout.scores(experiment.name)
+    write_scores_file(file, scores)
+    named = {"scores": hashlib.sha256(file.read_bytes()).hexdigest()}
+    write_whole(experiment.layout.compared(experiment.name), json.dumps(named).encode() + b"\n")
     _illustrate(experiment, scores, weights_of)
     return scores
+
+
+def _losses(experiment: StoredExperiment) -> list[NDArray[np.float64]]:
+    """Losses of the models; none where a model is gone that log-likelihoods are kept of."""
+    try:
+        return experiment.fold_losses()
+    except ArtifactError as error:
+        words = f"{experiment.name}: whether models have learned is not looked at: {error}"
+        console.print(words, soft_wrap=True)
+        return []
+
+
+def _telling(weights_of: WeightsOf, advance: Advance) -> WeightsOf:
+    """Weights that are about to be used: their density is under way."""
+
+    def told(model: ModelPlan) -> Mapping[int, Weights]:
+        advance.begin(1)
+        return weights_of(model)
+
+    return told
 
 
 def _holds(experiment: StoredExperiment, density: ScoredDensity) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from memo.artifacts.files import ArtifactError
+from memo.artifacts.files import ArtifactError, remove_leftovers
 from memo.artifacts.fingerprints import fingerprint
 from memo.artifacts.layout import Layout
 from memo.artifacts.lock import locked
@@ -76,6 +76,15 @@ class StoredExperiment(Experiment):
         """
         with _made_by(f"memo train {self.name}"):
             return self.model_file(model).read_losses()
+
+    def fold_losses(self) -> list[NDArray[np.float64]]:
+        """Read the losses of each fold model; of the full model alone where there are no others.
+
+        Raises:
+            ArtifactError: They are missing, damaged, or from another spec.
+        """
+        folds = [model for model in self.models if model.fold is not None]
+        return [self.read_losses(model) for model in folds or [self.full_model]]
 
     def table_file(self, density: ScoredDensity) -> Path:
         """The file of a density's log-likelihoods."""
@@ -252,7 +261,10 @@ _Stage = Callable[Concatenate[StoredExperiment, _Given], _Result]
 
 
 def exclusive(stage: _Stage[_Given, _Result]) -> _Stage[_Given, _Result]:
-    """Make a stage raise WorkError while another process writes files of the same experiment."""
+    """Make a stage raise WorkError while another process writes files of the same experiment.
+
+    What a killed one has left half written is deleted first, lest DVC takes it for a result.
+    """
 
     @wraps(stage)
     def alone(
@@ -260,6 +272,8 @@ def exclusive(stage: _Stage[_Given, _Result]) -> _Stage[_Given, _Result]:
     ) -> _Result:
         file = experiment.layout.lock("experiments", experiment.name)
         with locked(file, f"memo {stage.__name__} {experiment.name}"):
+            for path in experiment.layout.results(experiment.name):
+                remove_leftovers(path)
             return stage(experiment, *given, **named)
 
     return alone

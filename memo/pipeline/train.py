@@ -1,6 +1,8 @@
 """train: prepared data -> one file for each fold model, and one for the full model."""
 
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from memo.artifacts.files import make_folder, remove_leftovers
@@ -34,8 +36,11 @@ def train(experiment: StoredExperiment, executor: Executor) -> int:
     make_folder(layout.folds(name))  # DVC expects it, even if it stays empty
     seconds_file = layout.seconds(name)
     seconds = read_seconds(seconds_file)
-    wanted = {m.name for m in experiment.models if not _holds(experiment, m, seconds)}
+    found = _Found()
+    wanted = {m.name for m in experiment.models if not _holds(experiment, m, seconds, found)}
     write_seconds(seconds_file, seconds)
+    for words in found.sentences(name):
+        console.print(words, soft_wrap=True)
     kept = len(experiment.models) - len(wanted)
     if kept:
         console.print(f"{name}: {kept} of {len(experiment.models)} models are kept")
@@ -62,7 +67,15 @@ def train(experiment: StoredExperiment, executor: Executor) -> int:
     with (
         telling_kept(name, words_of_kept),
         progress(f"{name}: models trained", len(wanted)) as advance,
-        closing(train_models(experiment, wanted, executor, tell)) as stacks,
+        closing(
+            train_models(
+                experiment,
+                wanted,
+                executor,
+                tell,
+                lambda stack: advance.begin(sum(model.name in left for model in stack)),
+            )
+        ) as stacks,
     ):
         for stack in stacks:
             for model, trained in zip(stack.models, stack.trained, strict=True):
@@ -76,25 +89,47 @@ def train(experiment: StoredExperiment, executor: Executor) -> int:
     return len(wanted)
 
 
-def _holds(experiment: StoredExperiment, model: ModelPlan, seconds: dict[str, float]) -> bool:
+@dataclass
+class _Found:
+    """Files that were there before, and are not simply kept."""
+
+    outdated: dict[str, list[Path]] = field(default_factory=dict)
+    """Files that do not hold, by reason."""
+    copied: dict[str, list[str]] = field(default_factory=dict)
+    """Words for models that are the same as of another experiment, by its name."""
+
+    def sentences(self, experiment: str) -> Iterator[str]:
+        """Say it in a line for each reason, not for each file."""
+        for reason, (first, *others) in self.outdated.items():
+            more = f" and {len(others)} more model files" if others else ""
+            yield f"{first}{more}: {reason}; {'they are' if others else 'it is'} trained anew"
+        for source, (model, *further) in self.copied.items():
+            more = f" and {len(further)} more models are" if further else " is"
+            yield f"{experiment}: {model}{more} the same as of {source}"
+
+
+def _holds(
+    experiment: StoredExperiment, model: ModelPlan, seconds: dict[str, float], found: _Found
+) -> bool:
     """True where the file holds, or another experiment has trained the same model: it is copied."""
     file = experiment.model_file(model)
     remove_leftovers(file.path)
-    if file.path.exists():
-        problem = file.problem()
-        if problem is None:
-            return True
-        console.print(f"{problem}; it is trained anew", soft_wrap=True)
+    problem = file.problem() if file.path.exists() else None
+    if file.path.exists() and problem is None:
+        return True
     is_full = model.fold is None
     folder = file.path.parent if is_full else file.path.parent.parent
-    found = file.copy_from(folder, "*.safetensors" if is_full else f"*/{file.path.name}")
-    if found is None:
+    copy = file.copy_from(folder, "*.safetensors" if is_full else f"*/{file.path.name}")
+    if copy is None:
+        if problem is not None:
+            reason = problem.removeprefix(f"{file.path}: ")
+            found.outdated.setdefault(reason, []).append(file.path)
         return False
-    other = found.stem if is_full else found.parent.name
-    measured = read_seconds(experiment.layout.seconds(other)).get(found.stem)
+    other = copy.stem if is_full else copy.parent.name
+    measured = read_seconds(experiment.layout.seconds(other)).get(copy.stem)
     if measured is not None:
         seconds[file.path.stem] = measured
-    console.print(f"{experiment.name}: {model.words} is the same as of {other}", soft_wrap=True)
+    found.copied.setdefault(other, []).append(model.words)
     return True
 
 

@@ -115,7 +115,10 @@ def _message(
 
 def _in_section(path: KeyPath, data: dict[str, Any]) -> KeyPath:
     """The path in the file: experiments under `custom` are validated among the others."""
-    if len(path) > 1 and path[0] == "experiments" and path[1] in (data.get("custom") or {}):
+    custom = data.get("custom")
+    if not isinstance(custom, dict):  # which is wrong by itself, and said so
+        return path
+    if len(path) > 1 and path[0] == "experiments" and path[1] in custom:
         return ("custom", *path[1:])
     return path
 

@@ -6,11 +6,15 @@ from typing import Any, Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from memo.project.consistency import Problem, experiment_problems, removal_problems, table_problems
+from memo.project.cost import dataset_excesses, excesses
 from memo.project.derived import DerivedSpec
 from memo.project.experiment_spec import ExperimentSpec
 from memo.spec.base import Name, Spec
 from memo.spec.dataset_specs import ArraySpec, DatasetSpec, FilesSpec, TableSpec
 from memo.spec.model_specs import CustomSpec
+
+RESERVED = "compare"
+"""Name of the folder of reports that no experiment can have: DVC refuses outputs that overlap."""
 
 
 class ProjectSpec(Spec):
@@ -86,11 +90,26 @@ class ProjectSpec(Spec):
                 section = "files" if name in self.files else "datasets"
                 for problem in table_problems(dataset):
                     yield problem.below(section, name)
+            for excess in dataset_excesses(dataset):
+                yield Problem(*excess).below("files" if name in self.files else "datasets", name)
         for name, experiment in self.experiments.items():
+            yield from _impossible(name, experiment, self.datasets)
             for problem in experiment_problems(experiment, self.datasets):
                 yield problem.below("experiments", name)
             for problem in removal_problems(name, self.experiments):
                 yield problem.below("experiments", name)
+
+
+def _impossible(
+    name: str, experiment: ExperimentSpec, datasets: Mapping[str, DatasetSpec]
+) -> Iterator[Problem]:
+    """Find what would end in an error of DVC's or of memory, long after work has begun."""
+    if name == RESERVED:
+        message = f"the name {name!r} is taken by reports/{name}, where experiments are compared"
+        yield Problem(("experiments", name), message)
+    if experiment.dataset in datasets:
+        for excess in excesses(experiment, datasets[experiment.dataset]):
+            yield Problem(*excess).below("experiments", name)
 
 
 def experiment_on_array(settings: Mapping[str, Any], array: ArraySpec) -> ExperimentSpec:
@@ -104,6 +123,8 @@ def experiment_on_array(settings: Mapping[str, Any], array: ArraySpec) -> Experi
     if experiment.removal is not None:
         message = "'remove' needs a project: it reads another's scores"
         raise Problem(("mitigations",), message).below("experiments", "").error()
+    for excess in excesses(experiment, array):
+        raise Problem(*excess).below("experiments", "").error()
     for problem in experiment_problems(experiment, {experiment.dataset: array}):
         raise problem.below("experiments", "").error()
     return experiment

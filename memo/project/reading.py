@@ -14,7 +14,7 @@ from memo.project.derived import ExpansionError, expand
 from memo.project.document import Document, parse
 from memo.project.experiment_spec import ExperimentSpec
 from memo.project.messages import error_lines, near_miss
-from memo.project.project_spec import ProjectSpec
+from memo.project.project_spec import RESERVED, ProjectSpec
 from memo.spec.base import Name
 from memo.spec.dataset_specs import DatasetSpec
 from memo.spec.model_specs import CustomSpec
@@ -104,7 +104,7 @@ def require_free_name(name: str, project: ProjectSpec | None) -> None:
             f"{name!r:.80} is not a valid name: lower-case letters, digits, '-' and '_', starting "
             "with a letter or digit, at most 64; give one: memo score NAME --from TABLE"
         ) from None
-    if name == "compare" or (project is not None and name in project.experiments):
+    if name == RESERVED or (project is not None and name in project.experiments):
         raise SpecError(
             f"{name!r} has other results already; give another name: memo score NAME --from TABLE"
         )
@@ -121,11 +121,13 @@ def spec_schema() -> str:
 
 def _read(file: Path) -> Document:
     try:
+        if file.exists() and not file.is_file():  # reading a pipe might never end
+            raise SpecError(f"{file}: is no file")
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise SpecError(f"{file}: no such file; a memo project is run from its folder") from None
     except OSError as error:
-        raise SpecError(f"{file}: cannot be read: {error.strerror}") from None
+        raise SpecError(f"{file}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise SpecError(f"{file}: is not UTF-8 text (byte {error.start})") from None
     try:

@@ -4,9 +4,11 @@ import numpy as np
 
 from memo.report.experiment_figures import SPLIT, score_figures
 from memo.report.galleries import examples, galleries, nearest
+from memo.report.headlines import score_scale
 from memo.report.illustration_figure import illustrated_figure
 from memo.report.memorized_records import memorized_records
 from memo.report.neighbor_figures import neighbor_figures
+from memo.report.numbers import number
 from memo.report.page import render_page
 from memo.report.page_data import NeighborData, ReportData
 from memo.report.ranked_scores import UNRELIABLE, described, is_exact, rank_scores
@@ -63,7 +65,12 @@ def render_report(data: ReportData) -> dict[str, bytes]:
         examples=examples(ranked, images) if images is not None else {},
         galleries=galleries(ranked, images) if images is not None else {},
         exact=is_exact(ranked.table),
+        scale=score_scale(
+            ranked.memorization, ranked.table["log_p_out"].to_numpy(), data.dimensions
+        ),
+        top=[f"{number(100 * rank / len(ranked.table), 2)}%" for rank in range(1, len(rows) + 1)],
         nearest_samples=beside,
+        sampled=isinstance(data.neighbors, NeighborData),
         records=records,
         pixelated=images is not None and is_tiny(images),
     )

@@ -1,11 +1,45 @@
 """A summary's numbers with what they mean, in the words that every page and table uses."""
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from memo.report.numbers import number
 from memo.report.page_data import Headline
+from memo.scores.aggregate import FloatArray
 from memo.scores.comparison import Comparison
 from memo.scores.statistics import STATISTICS
 from memo.scores.summaries import Estimate, Summary
+
+LARGEST_FACTOR = 1e6
+"""Factors above it are written as powers of ten."""
+SHOWN = ("q50", "q95", "q99.9", "max")
+
+
+@dataclass(frozen=True)
+class ScaleRow:
+    """One statistic of the scores, in several measures and in words."""
+
+    name: str
+    nats: str
+    factor: str
+    """Times as likely, by the observation's own presence in training."""
+    bits: str | None
+    """Bits per dimension; None where the number of dimensions is not known."""
+    spreads: str | None
+    """Times the spread of held-out log p; None where that is zero."""
+
+
+@dataclass(frozen=True)
+class ScoreScale:
+    """Scores in several measures."""
+
+    rows: list[ScaleRow]
+    spread: str | None
+    """Spread of held-out log p over observations, nats; None where it is zero."""
+    dimensions: int | None
 
 
 def summary_headlines(summary: Summary) -> list[Headline]:
@@ -15,7 +49,8 @@ def summary_headlines(summary: Summary) -> list[Headline]:
         for name, estimate in summary.memorization.items()
     ]
     if summary.significant is not None:
-        how = "; scores are exact" if summary.exact else " at a false discovery rate of 5%"
+        chance = " at a false discovery rate of 5%; it grows with the number of models"
+        how = "; scores are exact" if summary.exact else chance
         meaning = f"Share of observations whose score is above zero{how}."
         share = 100 * summary.significant
         headlines.append(Headline("Significantly memorized", share, None, "%", meaning))
@@ -68,6 +103,68 @@ def metrics(summary: Summary) -> dict[str, Any]:
         "train_log_likelihood": summary.train_log_likelihood.value,
         "gap": summary.gap.value,
         "gap_std_error": summary.gap.std_error,
+    }
+
+
+def spread(log_p: FloatArray) -> float:
+    """Half the distance from the 16% to the 84% quantile: of a normal distribution, its deviation.
+
+    >>> round(spread(np.arange(101.0)), 6)
+    34.0
+    """
+    low, high = np.quantile(log_p, [0.16, 0.84])
+    return float(high - low) / 2
+
+
+def score_scale(
+    memorization: FloatArray, log_p_out: FloatArray, dimensions: int | None
+) -> ScoreScale:
+    """Set quantiles of the scores beside other measures than nats.
+
+    Args:
+        memorization: All scores, (n,) nats.
+        log_p_out: Held-out log p of the same observations, (n,) nats.
+        dimensions: Numbers that an observation has; None where that is not known.
+    """
+    width = spread(log_p_out)
+    rows = []
+    for name in SHOWN:
+        value = STATISTICS[name](memorization)
+        bits = None if dimensions is None else number(value / dimensions / math.log(2), 2)
+        times = number(value / width, 2) if width > 0 else None
+        rows.append(ScaleRow(STATISTICS[name].label, number(value), factor(value), bits, times))
+    return ScoreScale(rows, number(width) if width > 0 else None, dimensions)
+
+
+def factor(nats: float) -> str:
+    """Format how many times as likely so many nats make an observation.
+
+    >>> factor(5.0), factor(9445.0), factor(-1.0)
+    ('148', '10^4102', '0.368')
+    """
+    if abs(nats) > math.log(LARGEST_FACTOR):
+        return f"10^{nats / math.log(10):.0f}".replace("-", "−")
+    return number(math.exp(nats))
+
+
+def scale_metrics(
+    log_p_out: FloatArray, statistics: dict[str, float], dimensions: int | None
+) -> dict[str, float | dict[str, float] | None]:
+    """Return the scale as plain JSON.
+
+    Args:
+        log_p_out: Held-out log p of each observation, nats.
+        statistics: Statistics of memorization in nats, by name.
+        dimensions: Numbers that an observation has; None where that is not known.
+    """
+    bits = {}
+    if dimensions is not None:
+        in_nats = {n: v for n, v in statistics.items() if STATISTICS[n].unit == "nats"}
+        bits = {name: value / dimensions / math.log(2) for name, value in in_nats.items()}
+    return {
+        "dimensions": dimensions,
+        "log_p_out_spread": spread(log_p_out),
+        "memorization_bits_per_dimension": bits,
     }
 
 

@@ -4,6 +4,8 @@ import math
 from typing import TypeGuard
 
 MOST_DECIMALS = 6
+NOTHING = 10.0**-MOST_DECIMALS / 2
+"""Errors below it would be shown as zero."""
 
 
 def number(value: float, significant: int = 3) -> str:
@@ -56,7 +58,7 @@ def difference_in_words(value: float, std_error: float | None, unit: str = "") -
 
 
 def _rounded(value: float, std_error: float | None) -> tuple[str, ...]:
-    if not _known(std_error) or not math.isfinite(value):
+    if not _known(std_error) or not math.isfinite(value) or std_error < NOTHING:
         return (number(value),)
     decimals = _decimals(std_error, 2)
     return _fixed(value, decimals), _fixed(std_error, decimals)

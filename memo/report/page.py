@@ -7,6 +7,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from memo.errors import printable
+from memo.report.charts.themes import plain_texts
 from memo.report.figures import Figure, chart_files, page_specs
 from memo.report.numbers import difference_in_words, estimate, number
 from memo.report.page_script import page_script
@@ -36,6 +38,7 @@ def _environment() -> Environment:
         loader=PackageLoader("memo.report"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_plain,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -47,9 +50,15 @@ def _environment() -> Environment:
     return environment
 
 
+def _plain(value: Any) -> Any:
+    """A text from elsewhere with its control characters written out; markup as it is."""
+    is_text = isinstance(value, str) and not isinstance(value, Markup)
+    return printable(value) if is_text else value
+
+
 def _inert_json(data: dict[str, Any]) -> Markup:
     """Embed data so that no string in it can end its element."""
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(plain_texts(data), separators=(",", ":"), allow_nan=False)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)

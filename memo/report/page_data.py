@@ -122,6 +122,8 @@ class ReportData:
     """A sentence where samples cannot be compared; None where they were not."""
     scores_file: str = ""
     """Path of the file of all scores, for the reader; empty where there is none."""
+    dimensions: int | None = None
+    """Numbers that an observation has (values, or columns); None where that is not known."""
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,10 @@ def read_code(root: Path, path: str, target: str) -> Code:
             one.
     """
     below = root / path
-    files = sorted(_files(below)) if below.is_dir() else [below]
+    try:
+        files = sorted(_files(below)) if below.is_dir() else [below]
+    except OSError as error:
+        raise CodeError(f"{path}: cannot be read: {error.strerror or error}") from None
     digest = hashlib.sha256()
     sources = {}
     for file in files:
@@ -147,18 +150,24 @@ def _own_lines(error: BaseException, code: Code) -> list[str]:
     ]
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """The files in a folder; `above` are the folders that it was found in, seen through links."""
+    inside = (*above, folder.resolve())
+    if inside[-1] in above:
+        raise CodeError(f"{folder}: is a link to a folder that it lies in")
     for entry in folder.iterdir():
         if entry.name.startswith((".", "__pycache__")):
             continue
         if entry.is_dir():
-            yield from _files(entry)
+            yield from _files(entry, inside)
         else:
             yield entry
 
 
 def _content(file: Path, name: str) -> bytes:
     try:
+        if file.exists() and not file.is_file():  # reading a pipe might never end
+            raise CodeError(f"{name}: is no file")
         return file.read_bytes()
     except FileNotFoundError:
         raise CodeError(f"{name}: no such file or folder in the project's") from None

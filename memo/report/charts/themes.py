@@ -4,6 +4,8 @@ from typing import Any, TypeAlias
 
 import altair as alt
 
+from memo.errors import printable
+
 Chart: TypeAlias = alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HConcatChart
 
 # Okabe & Ito (2008): distinct for every common kind of colour blindness, on white and on black.
@@ -89,4 +91,14 @@ def _finished(chart: Chart, background: str | None) -> dict[str, Any]:
     spec["config"] = CONFIG | {"background": background}
     if background is None:
         spec["autosize"] = {"type": "fit-x", "contains": "padding"}
-    return spec
+    plain: dict[str, Any] = plain_texts(spec)
+    return plain
+
+
+def plain_texts(part: Any) -> Any:
+    """JSON with the control characters of its texts written out: XML has no place for them."""
+    if isinstance(part, str):
+        return printable(part)
+    if isinstance(part, dict):
+        return {key: plain_texts(value) for key, value in part.items()}
+    return [plain_texts(value) for value in part] if isinstance(part, list) else part

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from memo.artifacts.files import ArtifactError
+from memo.artifacts.files import ArtifactError, read_whole
 
 
 def read_facts(file: Path) -> dict[str, Any]:
@@ -13,11 +13,7 @@ def read_facts(file: Path) -> dict[str, Any]:
     Raises:
         ArtifactError: It is missing, damaged, or no JSON object.
     """
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"{file}: cannot be read: {error.strerror or error}") from error
-    return parse_facts(content, file)
+    return parse_facts(read_whole(file), file)
 
 
 def parse_facts(content: bytes | str, file: Path) -> dict[str, Any]:

@@ -1,0 +1,32 @@
+"""CSV as every table of memo is written, and read back: safe to open in a spreadsheet or to print.
+
+A spreadsheet takes a text that begins with =, +, -, @, a tab or a carriage return for a formula,
+and runs it; a quote before it makes it text. What begins with such a quote gets another one, so
+that taking one away gives each text back.
+"""
+
+import polars as pl
+
+from memo.errors import printable
+
+FORMULA = r"^'*[=+\-@\t\r]"
+"""Beginnings of texts that a spreadsheet would run, quotes of an earlier writer before them."""
+
+QUOTED = r"^'('*[=+\-@\t\r])"
+
+
+def csv_bytes(table: pl.DataFrame) -> bytes:
+    """Format a table as CSV: formulas as text, control characters written out, numbers as such."""
+    text = [_plain(pl.col(name)) for name, dtype in table.schema.items() if dtype == pl.String]
+    return table.with_columns(text).write_csv().encode()
+
+
+def unquoted(column: pl.Series) -> pl.Series:
+    """Take away the quotes that `csv_bytes` has put before texts."""
+    return column.str.replace(QUOTED, "${1}")
+
+
+def _plain(column: pl.Expr) -> pl.Expr:
+    text = column.map_elements(printable, return_dtype=pl.String)
+    is_number = text.cast(pl.Float64, strict=False).is_not_null()
+    return pl.when(is_number).then(text).otherwise(text.str.replace(FORMULA, "'${0}"))

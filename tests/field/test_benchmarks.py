@@ -1,0 +1,106 @@
+"""A clean environment can repeat the measured numbers: imports are declared, and scripts run."""
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions, requires
+from pathlib import Path
+
+import pytest
+
+from benchmarks import designs, likelihood, neighbors, training
+from tests.conftest import ROOT
+
+SCRIPTS = [
+    file
+    for folder in ("benchmarks", "examples", "paper", "memo")
+    for file in sorted((ROOT / folder).rglob("*.py"))
+]
+
+
+def name_of(requirement: str) -> str:
+    return re.split(r"[^A-Za-z0-9._-]", requirement)[0].lower().replace("_", "-")
+
+
+def declared(*extras: str) -> set[str]:
+    """What pyproject.toml asks for, also in these extras, and what that cannot do without."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    optional = project["optional-dependencies"]
+    lines = [*project["dependencies"], *(line for extra in extras for line in optional[extra])]
+    own = {name_of(line) for line in lines}
+    theirs = {name_of(line) for name in own for line in requires(name) or () if ";" not in line}
+    return own | theirs
+
+
+def imported(file: Path) -> set[str]:
+    """Top-level packages that a file imports, and that are neither Python's nor this project's."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {name.name.partition(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(str(node.module).partition(".")[0])
+    beside = {other.stem for other in file.parent.glob("*.py")}
+    return found - sys.stdlib_module_names - beside - {"memo", "benchmarks"}
+
+
+def test_everything_imported_is_declared() -> None:
+    distributions, wanted = packages_distributions(), declared("ray")
+    undeclared = {
+        f"{file.relative_to(ROOT)}: {package}"
+        for file in SCRIPTS
+        for package in imported(file)
+        if not wanted & {name_of(name) for name in distributions.get(package, [])}
+    }
+    assert not undeclared
+
+
+def numbers(line: str) -> list[float]:
+    return [float(part) for part in re.findall(r"[-+]?\d+\.?\d*", line.replace(",", ""))]
+
+
+def test_neighbors_are_those_of_brute_force(capsys: pytest.CaptureFixture[str]) -> None:
+    neighbors.main(["--threads", "1", "--checked", "5"])
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert [row.split()[0] for row in rows] == ["digits", "digits,"]
+    assert [numbers(row)[-1] for row in rows] == [0, 0]
+
+
+def test_designs_are_measured_against_exact_scores(capsys: pytest.CaptureFixture[str]) -> None:
+    designs.main(["--observations", "60", "--studies", "1"])
+    rows = [row for row in capsys.readouterr().out.splitlines() if row.startswith(("| k", "| s"))]
+    assert len(rows) == 3 * len(designs.designs())
+    for row in rows[:6]:  # of a kernel density, whose fit is not random
+        fewest, most = (numbers(cell)[0] for cell in row.split("|")[4:7:2])
+        assert 0 < most <= fewest + 0.01
+
+
+def test_intervals_of_many_blocks_hold_the_score(capsys: pytest.CaptureFixture[str]) -> None:
+    designs.main(["--blocks", "--scores", "200"])
+    rows = [numbers(row) for row in capsys.readouterr().out.splitlines()[2:]]
+    coverage = [row[3] for row in rows if row[1] == 1]
+    assert len(coverage) == 5 + 7
+    assert all(abs(share - 0.95) < 4 * (0.95 * 0.05 / 200) ** 0.5 for share in coverage)
+
+
+def test_training_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
+    training.main(["--repeats", "1", "--cores", "1", "--epochs", "1"])
+    rows = capsys.readouterr().out.splitlines()[3:]
+    assert [row.split()[1] for row in rows] == ["plain", *["float32"] * 4, "bfloat16"]
+    for row in rows:
+        *_, per_step, models_per_hour, flops, peak, share = numbers(row)
+        assert min(per_step, models_per_hour, flops, peak) > 0
+        assert share == pytest.approx(100 * flops / peak, abs=2)
+
+
+def test_likelihoods_agree_with_their_reference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ("--only", "digits-demo", "--images", "4", "--repeats", "2", "--epochs", "2")
+    likelihood.main([*small, "--cache", str(tmp_path)])
+    rows = [row for row in capsys.readouterr().out.splitlines() if re.search(r" (in|out)  ", row)]
+    assert len(rows) == 2 * len(likelihood.ESTIMATORS)
+    for row in rows:
+        root_mean_square = float(row.split("±")[1].split()[2])
+        assert root_mean_square < 0.4  # nats: the loosest tolerance
