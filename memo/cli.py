@@ -514,7 +514,7 @@ def show(
     from memo.commands import show as stage
     from memo.commands import terminal
     from memo.experiments.doubts import doubts_as_json
-    from memo.report.headlines import metrics, summary_headlines
+    from memo.report.headlines import about_intervals, metrics, summary_headlines
 
     summary, rows, doubts = stage.show(
         project, _project.layout, experiment, top=top, label=label, epoch=epoch
@@ -524,9 +524,11 @@ def show(
         say(json.dumps(metrics(summary) | found, indent=2))
     else:
         terminal.print_headlines(
-            f"{experiment} after epoch {summary.epoch}", summary_headlines(summary)
+            f"{experiment} after epoch {summary.epoch}",
+            summary_headlines(summary),
+            about_intervals(summary),
         )
-        terminal.print_observations("Most memorized observations (nats)", rows)
+        terminal.print_most_memorized(rows)
         terminal.print_warnings([doubt.words for doubt in doubts])
 
 
@@ -586,11 +588,12 @@ def _score_table(file: Path, name: str | None, dataset: str | None, aggregate: s
         select_dataset(project, dataset)
     from memo.commands import score_table as stage
     from memo.commands import terminal
-    from memo.report.headlines import summary_headlines
+    from memo.report.headlines import about_intervals, summary_headlines
 
     method: Method = "paper" if aggregate == "paper" else "mean-log"
     found = stage.score_table(file, _project.layout, name, method, dataset)
-    terminal.print_headlines(name, summary_headlines(found.summary))
+    headlines = summary_headlines(found.summary)
+    terminal.print_headlines(name, headlines, about_intervals(found.summary))
     terminal.print_warnings(found.warnings)
     say(f"{found.scores}\n{found.page}")
 

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import html
+import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -47,12 +48,13 @@ from memo.project.reading import SpecError
 from memo.report.charts.comparison_charts import agreement
 from memo.report.charts.experiment_charts import distribution
 from memo.report.charts.themes import Chart, in_notebook
-from memo.report.headlines import difference_headlines, summary_headlines
+from memo.report.headlines import about_intervals, difference_headlines, summary_headlines
+from memo.report.numbers import estimate
 from memo.report.page_data import Headline
 from memo.scores.aggregate import FloatArray, Method, memorization_scores
 from memo.scores.comparison import Comparison, compare_scores
-from memo.scores.summaries import Summary, summarize
-from memo.scores.table import Scores
+from memo.scores.summaries import Summary, summarize, with_true_scores
+from memo.scores.table import THRESHOLD, Scores
 from memo.spec.dataset_specs import ArraySpec
 from memo.spec.model_specs import CustomSpec, ModelSpec
 from memo.spec.scoring_specs import DesignSpec, LikelihoodSpec
@@ -86,6 +88,7 @@ def measure(
     mitigations: Sequence[MitigationSpec | Settings] = (),
     likelihood: LikelihoodSpec | Settings = ADAPTIVE,
     epochs: Sequence[int] | None = None,
+    threshold: float = THRESHOLD,
     seed: int = 0,
     ids: Sequence[object] | None = None,
     labels: Sequence[object] | None = None,
@@ -105,6 +108,7 @@ def measure(
         mitigations: Changes to training or data that should lower memorization.
         likelihood: How log p(x) is estimated where it has no closed form.
         epochs: Epochs after which models are scored; the last one alone when None.
+        threshold: Score, in nats, above which an observation counts as memorized.
         seed: Of partitions, initial weights, batch order and noise.
         ids: A name of each observation; its position when None.
         labels: A label of each observation.
@@ -127,6 +131,7 @@ def measure(
             "design": design,
             "likelihood": likelihood,
             "epochs": [] if epochs is None else epochs,
+            "threshold": threshold,
         },
         "seed": seed,
     }
@@ -165,6 +170,7 @@ def scores_from_log_likelihoods(
     std_error: ArrayLike | None = None,
     block: ArrayLike | None = None,
     aggregate: Method = "mean-log",
+    threshold: float = THRESHOLD,
     ids: Sequence[object] | None = None,
     labels: Sequence[object] | None = None,
 ) -> pl.DataFrame:
@@ -176,7 +182,9 @@ def scores_from_log_likelihoods(
         std_error: Of each log-likelihood; 0 when None.
         block: Which models belong together in the jackknife, (models,); runs of models in their
             order when None.
-        aggregate: How densities are averaged.
+        aggregate: `mean-log`, means of log densities; or `paper`, logs of mean densities, which
+            have no intervals.
+        threshold: Nats; `above_threshold` is the probability that the true score is above it.
         ids: A name of each observation; its position when None.
         labels: A label of each observation.
 
@@ -184,12 +192,14 @@ def scores_from_log_likelihoods(
         Columns as `memo.scores.SCORES` says; null where an observation has too few models.
 
     Raises:
-        InputError: Shapes do not fit, or a value is not finite.
+        InputError: Shapes do not fit, a value is not finite, or the threshold is negative.
 
     Warns:
         UserWarning: Something else than memorization may have made the scores, as losses in the
             place of log-likelihoods do.
     """
+    if not 0 <= threshold < math.inf:
+        raise InputError(f"threshold: {threshold} is not a number of nats, 0 or more")
     values = _matrix("log_likelihood", log_likelihood, None)
     inside = np.asarray(in_training)
     if inside.dtype != np.bool_ or inside.shape != values.shape:
@@ -207,17 +217,22 @@ def scores_from_log_likelihoods(
     )
     observations = observation_table(values.shape[1], ids, labels)
     unreliable = np.zeros(values.shape[1], np.int64)
-    table = Scores.from_aggregate(observations, 1, result, unreliable).table
-    _warn(table.drop_nulls("memorization"), values, inside)
-    return table
+    scores = Scores.from_aggregate(observations, 1, result, unreliable)
+    known = replace(scores, table=scores.table.drop_nulls("memorization"))
+    _warn(known, values, inside)
+    if not len(known):
+        return scores.table
+    scoreless = scores.table.filter(pl.col("memorization").is_null())
+    found = with_true_scores(known, threshold).table
+    return pl.concat([found, scoreless]).sort("index")
 
 
-def _warn(scores: pl.DataFrame, log_likelihood: FloatArray, in_training: NDArray[np.bool_]) -> None:
+def _warn(scores: Scores, log_likelihood: FloatArray, in_training: NDArray[np.bool_]) -> None:
     """Warn of what something else than memorization may have made."""
     names = [str(model) for model in range(len(log_likelihood))]
     doubts = density_doubts(names, log_likelihood, in_training)
     if len(scores):
-        doubts += score_doubts(Scores(scores))
+        doubts += score_doubts(scores)
     for doubt in doubts:
         warnings.warn(doubt.words, stacklevel=3)
 
@@ -268,7 +283,7 @@ class Measured:
         return self._scores.last.table
 
     def summary(self, epoch: int | None = None) -> Summary:
-        """Headline statistics at an epoch, the last one scored when None; each with its error.
+        """Headline statistics at an epoch, the last one scored when None; each with its interval.
 
         Raises:
             InputError: The epoch was not scored.
@@ -295,7 +310,10 @@ class Measured:
         return [doubt.words for doubt in doubts]
 
     def most_memorized(self, count: int = 10) -> pl.DataFrame:
-        """The observations with the highest scores at the last epoch."""
+        """The observations with the highest shrunk scores at the last epoch.
+
+        By the scores as they stand where none are shrunk: the largest of noisy ones are too large.
+        """
         return self._scores.most_memorized(count)
 
     def chart(self) -> Chart:
@@ -342,8 +360,9 @@ class Measured:
         )
 
     def _repr_html_(self) -> str:
-        table = _html_table(self.title, summary_headlines(self.summary()))
-        return table + _html_warnings(self.warnings)
+        summary = self.summary()
+        table = _html_table(self.title, summary_headlines(summary))
+        return f"{table}<p>{about_intervals(summary)}</p>{_html_warnings(self.warnings)}"
 
 
 @dataclass(frozen=True)
@@ -353,7 +372,7 @@ class Compared:
     first: Measured
     second: Measured
     difference: Comparison
-    """Second minus first, with standard errors of the differences."""
+    """Second minus first, with 95% intervals and standard errors of the differences."""
 
     @property
     def warnings(self) -> list[str]:
@@ -364,16 +383,21 @@ class Compared:
 
     @cached_property
     def table(self) -> pl.DataFrame:
-        """Differences in rows: `what`, `difference` in nats, `std_error`, `meaning`."""
+        """Differences in rows: `what`, `difference` in nats, `low` and `high`, `meaning`.
+
+        `low` and `high` are the ends of a 95% interval, null where there is none.
+        """
         rows = difference_headlines(self.difference)
         return pl.DataFrame(
             {
                 "what": [row.name for row in rows],
                 "difference": [row.value for row in rows],
+                "low": [row.low for row in rows],
+                "high": [row.high for row in rows],
                 "std_error": [row.std_error for row in rows],
                 "meaning": [row.meaning for row in rows],
             },
-            schema_overrides={"std_error": pl.Float64},
+            schema_overrides=dict.fromkeys(("low", "high", "std_error"), pl.Float64),
         )
 
     def chart(self) -> Chart:
@@ -384,7 +408,7 @@ class Compared:
     def _repr_html_(self) -> str:
         title = f"{self.second.title} minus {self.first.title}"
         table = _html_table(title, difference_headlines(self.difference))
-        return table + _html_warnings(self.warnings)
+        return f"{table}<p>In brackets: 95% intervals.</p>{_html_warnings(self.warnings)}"
 
 
 @dataclass(frozen=True)
@@ -504,5 +528,4 @@ def _html_warnings(sentences: Sequence[str]) -> str:
 
 
 def _number(row: Headline) -> str:
-    error = f" ± {row.std_error:.2f}" if row.std_error else ""
-    return f"{row.value:.2f}{error} {html.escape(row.unit)}"
+    return html.escape(estimate(row.value, row.low, row.high, row.unit))

@@ -54,6 +54,7 @@ def digits_report(
             "likelihood": "importance sampling, 256 samples",
         },
         headlines=headlines(scores),
+        intervals="In brackets: 95% intervals.",
         warnings=["With 3 repeats a single score's standard error is itself uncertain by half."],
         scores=scores,
         quantiles=quantiles(scores),
@@ -99,6 +100,8 @@ def _scores(
     m += random.normal(0, 0.4, n) * size**0.5
     log_p_in = -18 + 0.6 * np.log(epoch) - 1.6 * oddness + 0.05 * m + random.normal(0, 2.2, n)
     index = np.arange(n)
+    std_error = 0.15 + 0.12 * np.abs(m) * random.chisquare(2, n) / 2
+    shrunk = 0.9 * m + 0.1 * m.mean()
     return pl.DataFrame(
         {
             "index": index,
@@ -108,7 +111,11 @@ def _scores(
             "log_p_in": log_p_in,
             "log_p_out": log_p_in - m,
             "memorization": m,
-            "std_error": 0.15 + 0.12 * np.abs(m) * random.chisquare(2, n) / 2,
+            "low": m - 2 * std_error,
+            "high": m + 2 * std_error,
+            "std_error": std_error,
+            "memorization_shrunk": shrunk,
+            "above_threshold": 1 / (1 + np.exp(1 - shrunk)),
             "unreliable_models": (m > np.quantile(m, 0.99)).astype(np.int64),
         }
     )
@@ -120,8 +127,10 @@ def quantiles(scores: pl.DataFrame) -> pl.DataFrame:
         m = at["memorization"].to_numpy()
         for name, statistic in STATISTICS.items():
             value = float(statistic(m))
-            rows.append((epoch, name, value, 0.02 + 0.06 * abs(value)))
-    return pl.DataFrame(rows, ["epoch", "statistic", "value", "std_error"], orient="row")
+            error = 0.02 + 0.06 * abs(value)
+            rows.append((epoch, name, value, error, value - 2 * error, value + 2 * error))
+    columns = ["epoch", "statistic", "value", "std_error", "low", "high"]
+    return pl.DataFrame(rows, columns, orient="row")
 
 
 def losses(last: int) -> pl.DataFrame:
@@ -139,9 +148,7 @@ def headlines(scores: pl.DataFrame) -> list[Headline]:
         "99.9% quantile": (0.999, "One observation in a thousand is memorized more than this."),
     }
     made = [
-        Headline(
-            name, float(np.quantile(m, q)), 0.05 + 0.05 * float(np.quantile(m, q)), "nats", text
-        )
+        with_interval(name, float(np.quantile(m, q)), 0.05 + 0.05 * float(np.quantile(m, q)), text)
         for name, (q, text) in meanings.items()
     ]
     share = Headline(
@@ -151,17 +158,21 @@ def headlines(scores: pl.DataFrame) -> list[Headline]:
         "%",
         "Share of observations whose score is above zero by more than chance.",
     )
-    held_out = Headline(
+    held_out = with_interval(
         "held-out log-likelihood",
         -21.437,
         0.112,
-        "nats",
         "How well the model fits what it has not seen.",
     )
-    gap = Headline(
-        "train less held-out", 2.13, 0.041, "nats", "Overfitting, which is not memorization."
+    gap = with_interval(
+        "train less held-out", 2.13, 0.041, "Overfitting, which is not memorization."
     )
     return [*made, share, held_out, gap]
+
+
+def with_interval(name: str, value: float, std_error: float, meaning: str) -> Headline:
+    ends = (value - 2 * std_error, value + 2 * std_error)
+    return Headline(name, value, std_error, "nats", meaning, *ends)
 
 
 def digits_comparison() -> ComparisonData:
@@ -182,10 +193,10 @@ def digits_comparison() -> ComparisonData:
         )
     ]
     rows = [
-        Headline("median", -0.61, 0.11, "nats", "Of the memorization score."),
-        Headline("99.9% quantile", -8.4, 1.2, "nats", "Of the memorization score."),
-        Headline(
-            "held-out log-likelihood", -0.05, 0.08, "nats", "Positive where the second fits better."
+        with_interval("median", -0.61, 0.11, "Of the memorization score."),
+        with_interval("99.9% quantile", -8.4, 1.2, "Of the memorization score."),
+        with_interval(
+            "held-out log-likelihood", -0.05, 0.08, "Positive where the second fits better."
         ),
         Headline("maximum", -6.2, None, "nats", "Of the memorization score."),
     ]

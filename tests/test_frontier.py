@@ -149,10 +149,10 @@ def test_the_report_says_what_of_privacy_holds_and_what_is_only_suggestive() -> 
     epsilon = accountant.get_epsilon(1e-5)
     assert facts["epsilon"] == pytest.approx(epsilon)
     memorization = np.linspace(0, 2 * epsilon, 81)[:80]
-    scores = pl.DataFrame({"memorization": memorization, "log_p_out": np.full(80, -30.0)})
+    scores = pl.DataFrame({"memorization_paper": memorization, "log_p_out": np.full(80, -30.0)})
     words = mitigation_paragraphs(facts, scores, density=False)["Differential privacy"]
     assert words.startswith("Holds: ")
-    assert f"{(memorization > epsilon).sum()} of 80 scores are" in words
+    assert f"{(memorization > epsilon).sum()} of 80 such scores are" in words
     bound = np.log(np.exp(epsilon) + 1e-5 / np.exp(-30.0))
     assert f"{bound:.3g} nats for the median observation" in words
     assert mitigation_paragraphs({}, scores, density=False) == {}

@@ -146,10 +146,10 @@ def test_the_table_is_searched_sorted_and_downloaded(
 def _check_csv(text: str) -> None:
     scores = digits_report().scores
     last = scores.filter(pl.col("epoch") == pl.col("epoch").max())
-    expected = last.sort("memorization", descending=True).head(LISTED)
+    expected = last.sort("memorization_shrunk", descending=True).head(LISTED)
     table = pl.read_csv(io.StringIO(text))
     assert table["id"].to_list() == expected["id"].to_list()
-    for column in ("memorization", "std_error", "log_p_in", "log_p_out"):
+    for column in ("memorization", "low", "memorization_shrunk", "log_p_in", "log_p_out"):
         np.testing.assert_array_equal(table[column], expected[column])
 
 
@@ -172,8 +172,8 @@ def test_a_comparison_shows_every_chart_without_a_network(
 
 def test_a_comparison_says_in_words_what_differs_and_why_not(comparison: dict[str, bytes]) -> None:
     text = _text(comparison["index.html"])
-    assert "lower by 8.4 nats; more than two standard errors" in text
-    assert "lower by 0.050 nats; within two standard errors, so it may be chance" in text
+    assert "lower by 8.4 nats; the interval is all on this side of 0" in text
+    assert "lower by 0.05 nats; the interval holds 0, so it may be chance" in text
     assert "They are on different data sets." in text
     assert "rank correlation of the scores is 0.83" in text
 
@@ -240,9 +240,16 @@ def _small(n: int) -> ReportData:
 def _without_errors(data: ReportData) -> ReportData:
     return replace(
         data,
-        scores=data.scores.with_columns(std_error=pl.lit(None)),
-        quantiles=data.quantiles.with_columns(std_error=pl.lit(None)),
-        headlines=[replace(headline, std_error=None) for headline in data.headlines],
+        scores=data.scores.with_columns(
+            **dict.fromkeys(
+                ("std_error", "low", "high", "memorization_shrunk", "above_threshold"), pl.lit(None)
+            )
+        ),
+        quantiles=data.quantiles.with_columns(
+            **dict.fromkeys(("std_error", "low", "high"), pl.lit(None))
+        ),
+        headlines=[replace(h, std_error=None, low=None, high=None) for h in data.headlines],
+        intervals="There are none.",
     )
 
 
@@ -258,7 +265,7 @@ EDGES: dict[str, tuple[ReportData, set[str], str]] = {
         REPORT_CHARTS - {"training"},
         "there is no course of training to draw",
     ),
-    "one repeat": (_without_errors(digits_report(n=200)), REPORT_CHARTS, "it is not known"),
+    "one repeat": (_without_errors(digits_report(n=200)), REPORT_CHARTS, "There are none."),
     "not images, nothing held out": (
         replace(
             digits_report(n=200),
@@ -460,30 +467,31 @@ def test_bins_count_every_observation_once() -> None:
 def test_intervals_of_shares_are_wilsons() -> None:
     random = np.random.default_rng(0)
     x, chosen = random.normal(size=500), random.random(500) < 0.1
-    one_sigma = float(2 * stats.norm.cdf(1) - 1)
     for row in shares_of_bins(x, chosen, bin_edges(x, most=20)).iter_rows(named=True):
         trials = row["chosen"] + row["regular"]
-        expected = stats.binomtest(row["chosen"], trials).proportion_ci(one_sigma, "wilson")
+        expected = stats.binomtest(row["chosen"], trials).proportion_ci(0.95, "wilson")
         assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 @pytest.mark.parametrize(
-    ("value", "std_error", "unit", "text"),
+    ("value", "ends", "unit", "text"),
     [
-        (31.234, 1.27, "nats", "31.2 ± 1.3 nats"),
-        (-0.0512, 0.00034, "", "−0.05120 ± 0.00034"),
-        (123456.7, 432.1, "nats", "123,457 ± 432 nats"),
-        (70.41, None, "%", "70.4%"),
-        (70.41, 1.3, "%", "(70.4 ± 1.3)%"),
-        (0.0, 0.0, "nats", "0 nats"),
-        (-0.0001, 0.5, "", "0.00 ± 0.50"),
-        (float("nan"), 1.0, "", "not defined"),
+        (31.234, (30.11, 32.52), "nats", "31.2 [30.1, 32.5] nats"),
+        (5.02, (-1.0, 44.0), "nats", "5 [−1, 44] nats"),
+        (-0.0512, (-0.05154, -0.05086), "", "−0.05120 [−0.05154, −0.05086]"),
+        (123456.7, (123024.6, 123888.8), "nats", "123,457 [123,025, 123,889] nats"),
+        (70.41, (None, None), "%", "70.4%"),
+        (70.41, (69.11, 71.71), "%", "70.4% [69.1, 71.7]"),
+        (3.0, (3.0, 3.0), "nats", "3.00 nats"),
+        (0.0, (0.0, 0.0), "nats", "0 nats"),
+        (-0.0001, (-0.5, 0.5), "", "0.00 [−0.50, 0.50]"),
+        (float("nan"), (0.0, 1.0), "", "not defined"),
     ],
 )
-def test_numbers_have_the_digits_that_their_errors_leave(
-    value: float, std_error: float | None, unit: str, text: str
+def test_numbers_have_the_digits_that_their_intervals_leave(
+    value: float, ends: tuple[float | None, float | None], unit: str, text: str
 ) -> None:
-    assert estimate(value, std_error, unit) == text
+    assert estimate(value, *ends, unit) == text
 
 
 def test_an_interval_is_told_by_its_width() -> None:
@@ -494,10 +502,17 @@ def test_an_interval_is_told_by_its_width() -> None:
 
 
 def test_differences_are_told_from_chance() -> None:
-    assert difference_in_words(2.0, 0.5) == "higher by 2.00; more than two standard errors"
-    assert "may be chance" in difference_in_words(-1.0, 0.5)
-    assert "without a standard error" in difference_in_words(-1.0, None)
-    assert difference_in_words(0.0, None) == "no difference"
+    """By the interval, which need not lie around the value alike on both sides."""
+    sure = "; the interval is all on this side of 0"
+    assert difference_in_words(2.0, 0.9, 3.1, "nats") == f"higher by 2.0 nats{sure}"
+    assert difference_in_words(-2.0, -9.0, -0.1, "%") == f"lower by 2.0%{sure}"
+    open_ = difference_in_words(-1.0, -1.5, 0.2)
+    assert open_ == "lower by 1.00; the interval holds 0, so it may be chance"
+    unknown = difference_in_words(-1.0, None, None)
+    assert unknown == "lower by 1.00; without an interval this may be chance"
+    assert difference_in_words(1.0, 1.0, 1.0) == "higher by 1.00; both are exact"
+    assert difference_in_words(0.0, None, None) == "no difference"
+    assert difference_in_words(0.0, 0.0, 0.0) == "no difference"
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (28, 28), (32, 32, 3), (12, 9, 1)])

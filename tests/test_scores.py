@@ -366,6 +366,7 @@ def scores_table(memorization: np.ndarray, without: np.ndarray, out: np.ndarray)
             "low": memorization - 2,
             "high": memorization + 2,
             "memorization_shrunk": memorization / 2,
+            "above_threshold": (memorization > 1).astype(float),
             "std_error": np.ones(n),
             "estimator_std_error": np.zeros(n),
             "mean_log_likelihood_in": memorization + out,
@@ -507,6 +508,14 @@ def test_scores_rank_their_observations_by_score_then_index() -> None:
     assert scores.most_memorized(2)["index"].to_list() == [2, 3]
     assert scores.most_memorized(9, "v")["index"].to_list() == [3, 4]
     assert scores.among([0, 4]).ranked["index"].to_list() == [4, 0]
+    shrunk = pl.col("index").replace_strict({0: 1.0, 1: 2.0, 2: 3.0, 3: 9.0, 4: 3.0})
+    other = replace(scores, table=scores.table.with_columns(memorization_shrunk=shrunk))
+    assert other.ranking == "memorization_shrunk"
+    assert other.ranked["index"].to_list() == [3, 2, 4, 1, 0]
+    unknown = pl.when(pl.col("index") != 4).then(shrunk)
+    other = replace(scores, table=scores.table.with_columns(memorization_shrunk=unknown))
+    assert other.last.ranking == "memorization"
+    assert other.ranked["index"].to_list() == [2, 3, 4, 1, 0]
     with pytest.raises(InputError, match="no observation has the label 'w'; labels are u, v"):
         scores.most_memorized(2, "w")
 

@@ -8,11 +8,22 @@ import polars as pl
 
 from memo.artifacts.files import ArtifactError, read_whole
 from memo.artifacts.layout import Layout
-from memo.artifacts.tables import parse_table, read_table, write_table
-from memo.scores.table import SCORES, Scores
+from memo.artifacts.tables import (
+    NULLABLE,
+    MissingColumnsError,
+    parse_table,
+    read_table,
+    write_table,
+)
+from memo.scores.table import SCORES, SHRUNK, Scores
 
 FROM_TABLE = "likelihoods"
 """The fact by which scores that were made from a table are known; it says what is in the table."""
+
+LATER = ("low", "high", *SHRUNK, "memorization_paper")
+"""Columns that scores of an earlier memo do not have."""
+
+MAY_BE_NULL = NULLABLE | {"low", "high", *SHRUNK}
 
 
 def read_scores_file(file: Path) -> Scores:
@@ -28,9 +39,17 @@ def parse_scores(content: bytes, file: Path) -> Scores:
     """Read scores from the bytes of a file that lies elsewhere.
 
     Raises:
-        ArtifactError: They are damaged, or not a table of scores; the message names `file`.
+        ArtifactError: They are damaged, not a table of scores, or of an earlier memo; the message
+            names `file`.
     """
-    table, facts = parse_table(content, SCORES, file)
+    try:
+        table, facts = parse_table(content, SCORES, file, nullable=MAY_BE_NULL)
+    except MissingColumnsError as error:
+        if not set(error.columns) <= set(LATER):
+            raise
+        raise ArtifactError(
+            f"{file}: the scores are outdated: an earlier memo made them, without intervals"
+        ) from None
     _require_replicates(file, table)
     return Scores(table, facts)
 
@@ -42,7 +61,7 @@ def write_scores_file(file: Path, scores: Scores) -> None:
         ArtifactError: They are not what can be read back, or the file cannot be written.
     """
     _require_replicates(file, scores.table)
-    write_table(file, scores.table, SCORES, scores.facts)
+    write_table(file, scores.table, SCORES, scores.facts, MAY_BE_NULL)
 
 
 def from_table(layout: Layout, experiments: Container[str] = ()) -> list[str]:
@@ -55,8 +74,10 @@ def from_table(layout: Layout, experiments: Container[str] = ()) -> list[str]:
 
 
 def _is_from_table(file: Path) -> bool:
+    """Tell by the facts; those of an earlier memo are told too, so that reading says what to do."""
+    schema = {name: dtype for name, dtype in SCORES.items() if name not in LATER}
     try:
-        return FROM_TABLE in read_table(file, SCORES)[1]
+        return FROM_TABLE in read_table(file, schema)[1]
     except ArtifactError:
         return False
 

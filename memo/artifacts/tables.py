@@ -46,6 +46,15 @@ LONGEST_TEXT = 4096
 NULLABLE = frozenset({"label", "std_error"})
 
 
+class MissingColumnsError(ArtifactError):
+    """A table lacks columns that it must have."""
+
+    def __init__(self, file: Path, columns: Sequence[str]):
+        super().__init__(f"{file}: has no column {', '.join(map(repr, columns))}")
+        self.columns = columns
+        """Names of all that are missing."""
+
+
 def write_table(
     file: Path,
     table: pl.DataFrame,
@@ -154,7 +163,7 @@ def _check(
 ) -> None:
     missing = [name for name in schema if name not in table.columns]
     if missing:
-        raise ArtifactError(f"{file}: has no column {', '.join(map(repr, missing))}")
+        raise MissingColumnsError(file, missing)
     for name, dtype in schema.items():
         column = table[name]
         if column.dtype != dtype:

@@ -35,12 +35,12 @@ from memo.experiments.log_likelihoods import require_digits
 from memo.experiments.page_contents import dimensions_of
 from memo.pipeline.prepare import read_prepared
 from memo.pipeline.report import write_report, writing_report
-from memo.report.headlines import metrics, summary_headlines
+from memo.report.headlines import AGGREGATES, about_intervals, metrics, summary_headlines
 from memo.report.page_data import ReportData
 from memo.report.ranked_scores import UNRELIABLE
 from memo.scores.aggregate import Method, memorization_scores
-from memo.scores.summaries import Summary, quantile_curve, summarize
-from memo.scores.table import SCORES, Scores
+from memo.scores.summaries import Summary, quantile_curve, summarize, with_true_scores
+from memo.scores.table import SCORES, THRESHOLD, Scores
 
 MOST_VALUES = 1 << 30
 """Models times observations, each of which has its place in memory."""
@@ -111,7 +111,7 @@ def score_table(
         facts["dataset"] = known.dataset
     names = models.sort("place")["model"].cast(pl.String).to_list()
     doubts = _log_likelihood_doubts(rows, names, scores, data)
-    scores = replace(scores, facts=facts | stored_doubts(doubts))
+    scores = replace(scores, facts=scores.facts | facts | stored_doubts(doubts))
     summary = summarize(scores)
     doubts = [*score_doubts(scores), *_warnings(rows, models, few, summary)]
     warnings = [doubt.words for doubt in doubts]
@@ -121,6 +121,7 @@ def score_table(
         title=name,
         facts=_words(file, rows, models, known, method),
         headlines=summary_headlines(summary),
+        intervals=about_intervals(summary),
         warnings=warnings,
         scores=scores.table,
         quantiles=quantile_curve(scores),
@@ -128,6 +129,7 @@ def score_table(
         images=known.images,
         scores_file=str(layout.scores(name)),
         dimensions=None if data is None else dimensions_of(data[1]),
+        threshold=scores.threshold,
     )
     numbers = metrics(summary) | {
         "warnings": doubts_as_json(doubts),
@@ -173,13 +175,14 @@ def scored_table(
         _scores_at(at, models, known, method)
         for _, at in sorted(rows.group_by("epoch"), key=lambda group: group[0])
     ]
-    scores = Scores(pl.concat(table for table, _ in at_epochs))
+    table = pl.concat(table for table, _ in at_epochs)
     few = pl.concat(lacking for _, lacking in at_epochs)
-    if not len(scores):
+    if not len(table):
         raise InputError(
             f"{file}: of no observation there are log-likelihoods under a model trained with it "
             "and under one trained without it"
         )
+    scores = with_true_scores(Scores(table, {"aggregate": method}), THRESHOLD)
     return Scored(rows, known, models, scores, few)
 
 
@@ -337,13 +340,13 @@ def _warnings(
     if models["block"].n_unique() == 1:
         yield Doubt(
             "one-block",
-            "All models are in one block, so scores have no standard errors, and nothing says "
+            "All models are in one block, so scores have no intervals, and nothing says "
             "which of them would come out again.",
         )
     elif len(single):
         yield Doubt(
             "without-error",
-            f"With a score but without a standard error: {_named(single)}, all of whose models on "
+            f"With a score but without an interval: {_named(single)}, all of whose models on "
             "one side, often a single one, are in one block.",
         )
     elif summary.repeats == 2:
@@ -379,5 +382,5 @@ def _words(
         f"the training sets of {100 * share:.3g}% of them",
         "Jackknife": f"{models['block'].n_unique():,} blocks, "
         + ("as the table has them" if given else "runs of models in the order of their names"),
-        "Aggregate": method,
+        "Aggregate": AGGREGATES[method],
     }

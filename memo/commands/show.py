@@ -7,7 +7,7 @@ import polars as pl
 from memo.artifacts.layout import Layout
 from memo.artifacts.score_tables import read_scores_file
 from memo.experiments.doubts import Doubt, repeat_doubts, score_doubts
-from memo.pipeline.stored_experiment import load_experiment
+from memo.pipeline.stored_experiment import load_experiment, made_by
 from memo.project.project_spec import ProjectSpec
 from memo.scores.summaries import Summary, summarize
 
@@ -48,7 +48,8 @@ def show(
     if project is not None and name in project.experiments:
         scores = load_experiment(project, layout, name).read_scores()
     else:
-        scores = read_scores_file(layout.scores(name))
+        with made_by(f"memo score {name} --from TABLE"):
+            scores = read_scores_file(layout.scores(name))
     at = scores.at(epoch)
     summary = summarize(at)
     doubts = [*score_doubts(at), *repeat_doubts(summary)]

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from memo.console import plain_console
 from memo.errors import one_line, printable
-from memo.report.numbers import estimate
+from memo.report.numbers import difference_in_words, estimate
 from memo.report.page_data import ComparisonData, Difference, Frontier, Headline
 
 if TYPE_CHECKING:
@@ -50,15 +50,33 @@ def comparison_markdown(data: ComparisonData) -> str:
     return "\n\n".join([*parts, *_problems(data)]) + "\n"
 
 
-def print_headlines(title: str, headlines: Sequence[Headline]) -> None:
-    """Print one experiment's numbers with their meaning."""
+def print_headlines(title: str, headlines: Sequence[Headline], intervals: str) -> None:
+    """Print one experiment's numbers with their meaning, and what their intervals are of."""
     rows = [[h.name, _number(h), h.meaning] for h in headlines]
-    _print(Cells(title, ["", "", "meaning"], rows))
+    _print(Cells(title, ["", "[95% interval]", "meaning"], rows))
+    _output.print(intervals, soft_wrap=True)
 
 
-def print_observations(title: str, rows: pl.DataFrame) -> None:
-    """Print observations with their scores."""
-    _print(Cells(title, rows.columns, [[_cell(value) for value in row] for row in rows.rows()]))
+def print_most_memorized(rows: pl.DataFrame) -> None:
+    """Print the most memorized observations, columns as in `memo.scores.table.SHOWN`."""
+    shrunk = rows["memorization_shrunk"].count() == len(rows)
+    names = ("memorization", "low", "high")
+    scores = [estimate(*row) for row in rows.select(names).iter_rows()]
+    table = rows.select(
+        *("index", "id", "label"),
+        pl.Series("score [95% interval]", scores, dtype=pl.String),
+        *([pl.col("memorization_shrunk").alias("shrunk")] if shrunk else []),
+        *("log_p_in", "log_p_out"),
+        unreliable="unreliable_models",
+    )
+    by = (
+        "; by shrunk score, since the largest of noisy scores are too large"
+        if shrunk and not rows["memorization_shrunk"].equals(rows["memorization"])
+        else ""
+    )
+    title = f"Most memorized observations (nats{by})"
+    cells = [[_cell(value) for value in row] for row in table.rows()]
+    _print(Cells(title, table.columns, cells))
 
 
 def print_warnings(warnings: Sequence[str]) -> None:
@@ -95,7 +113,7 @@ def _tables(data: ComparisonData) -> list[Cells]:
     trades += [
         Cells(
             " ".join(remainder.sentences),
-            ["", "nats", "meaning"],
+            ["", "nats [95% interval]", "meaning"],
             [[row.name, _number(row), row.meaning] for row in remainder.rows],
         )
         for remainder in data.remainders
@@ -105,7 +123,7 @@ def _tables(data: ComparisonData) -> list[Cells]:
     numbers = [{h.name: _number(h) for h in e.headlines} for e in data.experiments]
     names = dict.fromkeys(name for column in numbers for name in column)
     beside = Cells(
-        "Memorization and likelihood (nats)",
+        "Memorization and likelihood (nats [95% interval])",
         ["", *(e.name for e in data.experiments)],
         [[name, *(column.get(name, "–") for column in numbers)] for name in names],
     )
@@ -129,8 +147,8 @@ def _frontier(frontier: Frontier) -> Cells:
     ]
     filled = [k for k in range(len(header)) if any(row[k] != "–" for row in rows)]
     return Cells(
-        f"{frontier.statistic} against held-out log-likelihood (*: nothing beats it; "
-        f"verdicts against {frontier.baseline}, corrected for their number)",
+        f"{frontier.statistic} against held-out log-likelihood [95% intervals] "
+        f"(*: nothing beats it; verdicts against {frontier.baseline}, corrected for their number)",
         [header[k] for k in filled],
         [[row[k] for k in filled] for row in rows],
     )
@@ -140,15 +158,15 @@ def _difference(difference: Difference) -> Cells:
     title = f"{difference.second} minus {difference.first}"
     if difference.rank_correlation is not None:
         title += f" (rank correlation of memorization {difference.rank_correlation:.2f})"
-    rows = []
-    for h in difference.rows:
-        distance = f"{abs(h.value) / h.std_error:.1f}" if h.std_error else "–"
-        rows.append([h.name, _number(h), distance])
-    return Cells(title, ["", "difference", "/ its error"], rows)
+    rows = [
+        [h.name, _number(h), difference_in_words(h.value, h.low, h.high)] for h in difference.rows
+    ]
+    return Cells(title, ["", "difference [95% interval]", "in words"], rows)
 
 
 def _problems(data: ComparisonData) -> list[str]:
     return [
+        *([data.intervals] if data.intervals else []),
         *data.warnings,
         *(
             f"{d.second} and {d.first} cannot be compared: {d.problem}"
@@ -159,7 +177,8 @@ def _problems(data: ComparisonData) -> list[str]:
 
 
 def _number(headline: Headline) -> str:
-    return estimate(headline.value, headline.std_error, "%" if headline.unit == "%" else "")
+    unit = "%" if headline.unit == "%" else ""
+    return estimate(headline.value, headline.low, headline.high, unit)
 
 
 def _cell(value: object) -> str:
@@ -177,7 +196,7 @@ def shown(name: str) -> str:
 def _print(cells: Cells) -> None:
     table = Table(title=cells.title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     for position, name in enumerate(cells.header):
-        words = name in ("meaning", "verdict")
+        words = name in ("meaning", "verdict", "in words")
         left = words or position == 0
         table.add_column(name, justify="left" if left else "right", no_wrap=not words)
     for row in cells.rows:

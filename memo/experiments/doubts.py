@@ -13,7 +13,7 @@ from memo.artifacts.files import ArtifactError
 from memo.datasets.prepared import Prepared
 from memo.experiments.experiment import Experiment
 from memo.models.protocols import Fitted
-from memo.report.numbers import estimate, number, percent
+from memo.report.numbers import number, percent
 from memo.scores.significance import significantly_positive
 from memo.scores.statistics import STATISTICS
 from memo.scores.summaries import Summary, jackknifed, mean_estimate
@@ -79,15 +79,15 @@ def repeat_doubts(summary: Summary, more: str = "") -> list[Doubt]:
         return [
             Doubt(
                 "one-repeat",
-                "One repeat, or one block of models: scores have no standard errors, and nothing "
+                "One repeat, or one block of models: scores have no intervals, and nothing "
                 f"says which of them would come out again. {more}".strip(),
             )
         ]
     return [
         Doubt(
             "two-repeats",
-            "Two repeats, or blocks of models: standard errors have one degree of freedom and are "
-            f"rough themselves. {more}".strip(),
+            "Two repeats, or blocks of models: standard errors have one degree of freedom, and "
+            f"intervals are wide for it. {more}".strip(),
         )
     ]
 
@@ -268,7 +268,7 @@ def _worse_in_training(scores: Scores) -> Iterator[Doubt]:
     how = f", {-mean / error:,.0f} standard errors below zero" if error else ""
     yield Doubt(
         "worse-in-training",
-        f"The mean score is {estimate(mean, error)} nats{how}: models give observations less "
+        f"The mean score is {number(mean)} nats{how}: models give observations less "
         "density where they were trained on them. Memorization does not do that. Mostly losses, "
         "−log p, stand in the place of log p, or in_training says the opposite of what it should "
         "(true: the observation was in the model's training set); else training is stopped by, or "
@@ -293,7 +293,7 @@ def _power(scores: Scores) -> Iterator[Doubt]:
     yield Doubt(
         "power",
         f"{percent(found.mean())} of observations are significantly memorized, but the others are "
-        f"memorized too, by {estimate(mean, error)} nats on average, each by too little for this "
+        f"memorized too, by {number(mean)} nats on average, each by too little for this "
         "many models to tell. The share says as much about the number of models as about "
         "memorization, and more models raise it: compare it between experiments of the same design "
         "alone, and read from the quantiles how much is memorized.",
@@ -397,7 +397,7 @@ def _held_out_better(last: FloatArray) -> list[Doubt]:
     return [
         Doubt(
             "held-out-better",
-            f"Loss is lower held out than in training, by {estimate(mean, error)} nats an "
+            f"Loss is lower held out than in training, by {number(mean)} nats an "
             "observation over models. That is not what training does: the loss in training may "
             "have more in it (dropout, noise, a penalty), or what is held out is easier. Where "
             "the loss is a model's of your own, see that it is the same in both.",

@@ -33,7 +33,13 @@ from memo.mitigations.stored_facts import (
     mitigation_paragraphs,
     stored_values,
 )
-from memo.report.headlines import metrics, scale_metrics, summary_headlines
+from memo.report.headlines import (
+    AGGREGATES,
+    about_intervals,
+    metrics,
+    scale_metrics,
+    summary_headlines,
+)
 from memo.report.page_data import Illustration, ReportData
 from memo.report.ranked_scores import UNRELIABLE
 from memo.scores.summaries import Summary, quantile_curve, summarize
@@ -88,6 +94,7 @@ def page_contents(
         | facts_of_tests(found)
         | mitigation_paragraphs(promised, scores.last.table, density=_is_density(experiment)),
         headlines=summary_headlines(summary),
+        intervals=about_intervals(summary),
         warnings=[doubt.words for doubt in doubts],
         scores=scores.table,
         quantiles=quantile_curve(scores),
@@ -98,6 +105,7 @@ def page_contents(
         illustration=results.illustration,
         scores_file=scores_file,
         dimensions=dimensions_of(experiment.data),
+        threshold=scores.threshold,
     )
     return data, (
         metrics(summary)
@@ -190,7 +198,7 @@ def _facts(experiment: Experiment) -> dict[str, str]:
         "Mitigations": "; ".join(mitigations) or "none",
         "Design": experiment.design.words,
         "Likelihood": _settings(spec.scoring.likelihood) + _own_draws(experiment),
-        "Aggregate": spec.scoring.aggregate,
+        "Aggregate": AGGREGATES[spec.scoring.aggregate],
         "Seed": str(spec.seed),
     }
 

@@ -65,6 +65,7 @@ def compare_experiments(
     return Compared(
         ComparisonData(
             experiments=[_page_entry(experiment) for experiment in experiments],
+            intervals=_without_intervals(experiments),
             differences=[_page_difference(*pair) for pair in pairs],
             warnings=[
                 *_by_kind(doubts),
@@ -145,6 +146,23 @@ def _by_kind(doubts: Sequence[tuple[str, Doubt]]) -> list[str]:
         shared = f" Likewise, with other numbers: {also}." if also else ""
         sentences.append(f"{name}: {doubt.words}{shared}")
     return sentences
+
+
+def _without_intervals(experiments: Sequence[Trade]) -> str:
+    """Say which experiments' statistics of memorization have no intervals, and why."""
+    reasons: dict[str, list[str]] = {}
+    for experiment in experiments:
+        at = experiment.scores.last
+        if at.exact:
+            reasons.setdefault("they are exact", []).append(experiment.name)
+        elif not at.by_mean_logs:
+            reasons.setdefault("they are by `aggregate: paper`", []).append(experiment.name)
+        elif at.blocks < 2:
+            reasons.setdefault("there is one repeat", []).append(experiment.name)
+    return " ".join(
+        f"Of {', '.join(names)} scores have no intervals: {reason}."
+        for reason, names in reasons.items()
+    )
 
 
 def _uneven_power(experiments: Sequence[Trade]) -> list[str]:

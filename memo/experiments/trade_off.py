@@ -1,18 +1,22 @@
 """The trade that experiments make: memorization against held-out likelihood."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from memo.errors import WorkError
 from memo.mitigations.stored_facts import stored_values
+from memo.report.headlines import headline
 from memo.report.page_data import Frontier, FrontierPoint, Headline, Mover, Movers, Remainder
 from memo.scores.comparison import Comparison, compare_scores
 from memo.scores.frontier import holm, p_value, undominated
+from memo.scores.intervals import LEVEL
 from memo.scores.statistics import STATISTICS
 from memo.scores.summaries import Estimate, Summary, summarize
 from memo.scores.table import Scores
@@ -109,16 +113,16 @@ def remainder(removal: Trade, twin: Trade, of: str, *, chosen_by_twin: bool) -> 
             "with another seed, which the removal shares, has no such bias."
         )
     changes = {name: found.statistics[name] for name in _REMAINDER}
-    shown = _shown({name: (change, found.repeats - 1) for name, change in changes.items()})
+    shown = _shown({name: _test(name, found) for name in changes})
     rows = []
     for name, change in changes.items():
         label, unit = STATISTICS[name].label, STATISTICS[name].unit
         old, new = (summarize(side).memorization[name] for side in (before, after))
         words = _risen(change, shown=name in shown)
         rows += [
-            Headline(f"{label}, before", old.value, old.std_error, unit, f"Under {twin.name}."),
-            Headline(f"{label}, after", new.value, new.std_error, unit, "With the removal."),
-            Headline(f"{label}, change", change.value, change.std_error, unit, words),
+            headline(f"{label}, before", old, unit, f"Under {twin.name}."),
+            headline(f"{label}, after", new, unit, "With the removal."),
+            headline(f"{label}, change", change, unit, words),
         ]
     return Remainder(removal.name, sentences, rows)
 
@@ -131,12 +135,25 @@ def _risen(change: Estimate, *, shown: bool) -> str:
     return "A new layer is memorized." if change.value > 0 else "Less is memorized."
 
 
-def _shown(tests: dict[_Key, tuple[Estimate, int]]) -> set[_Key]:
+def _shown(tests: dict[_Key, tuple[Estimate, float]]) -> set[_Key]:
     """Find differences that are not zero, at one error rate for all together (Holm 1979)."""
     p_values = {key: p_value(value, max(1, freedom)) for key, (value, freedom) in tests.items()}
     known = {key: p for key, p in p_values.items() if p is not None}
     adjusted = holm(list(known.values()))
     return {key for key, p in zip(known, adjusted, strict=True) if p <= ERROR_RATE}
+
+
+def _test(name: str, found: Comparison) -> tuple[Estimate, float]:
+    """The difference of a statistic, and the degrees of freedom of its standard error.
+
+    The difference of statistics of true scores has an interval from their posterior draws, and is
+    taken to be normal on the side of zero.
+    """
+    change = found.statistics[name]
+    if STATISTICS[name].linear or change.low is None or change.high is None:
+        return change, found.repeats - 1
+    half = change.value - change.low if change.value > 0 else change.high - change.value
+    return replace(change, std_error=half / float(norm.ppf((1 + LEVEL) / 2))), math.inf
 
 
 def _verdicts(trades: Sequence[Trade], statistic: str) -> dict[str, str]:
@@ -145,7 +162,7 @@ def _verdicts(trades: Sequence[Trade], statistic: str) -> dict[str, str]:
     for trade in trades:
         found = trade.difference
         if found is not None:
-            tests[trade.name, "memorization"] = (found.statistics[statistic], found.repeats - 1)
+            tests[trade.name, "memorization"] = _test(statistic, found)
             freedom = len(trade.scores.last) - 1
             tests[trade.name, "likelihood"] = (found.held_out_log_likelihood, freedom)
     shown = _shown(tests)
@@ -190,13 +207,17 @@ def _point(
 
 
 def _headline(estimate: Estimate, unit: str = "nats") -> Headline:
-    return Headline("", estimate.value, estimate.std_error, unit, "")
+    return headline("", estimate, unit, "")
 
 
 def _movers(first: Trade, other: Trade) -> Movers:
+    sides = first.scores.last, other.scores.last
+    alike = sides[0].ranking == sides[1].ranking
+    before, after = (side.ranking if alike else "memorization" for side in sides)
     both = (
-        first.scores.last.table.select("index", "id", "label", before="memorization")
-        .join(other.scores.last.table.select("index", after="memorization"), on="index")
+        sides[0]
+        .table.select("index", "id", "label", before=before)
+        .join(sides[1].table.select("index", after=after), on="index")
         .with_columns(change=pl.col("after") - pl.col("before"))
         .sort("change", "index")
     )

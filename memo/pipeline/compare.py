@@ -19,6 +19,7 @@ from memo.experiments.side_by_side import Compared, compare_experiments, find_re
 from memo.experiments.trade_off import Trade
 from memo.pipeline.prepare import read_prepared
 from memo.pipeline.report import remove_file, write_page, writing_report
+from memo.pipeline.stored_experiment import made_by
 from memo.project.experiment_spec import ExperimentSpec
 from memo.project.project_spec import ProjectSpec
 from memo.report.comparison_page import render_comparison
@@ -182,4 +183,6 @@ def _workspace_scores(project: ProjectSpec | None, layout: Layout, name: str) ->
     seconds = sum(models) / len(models) if models else None
     spec = _spec(project, name)
     title = None if spec is None else spec.title
-    return Trade(name, title or name, read_scores_file(file), seconds)
+    with made_by(f"memo score {name}{' --from TABLE' if spec is None else ''}"):
+        scores = read_scores_file(file)
+    return Trade(name, title or name, scores, seconds)

@@ -1,5 +1,7 @@
 """Removal of observations by the scores of another experiment."""
 
+import polars as pl
+
 from memo.artifacts.files import ArtifactError
 from memo.artifacts.layout import Layout
 from memo.artifacts.score_tables import read_scores_file
@@ -18,9 +20,13 @@ def with_removal(spec: ExperimentSpec, layout: Layout, data_hash: str) -> Experi
     file = layout.scores(removal.of)
     if not file.is_file():
         raise ArtifactError(f"{file}: experiment {removal.of!r} is not scored yet; run: dvc repro")
-    scores = read_scores_file(file)
+    try:
+        scores = read_scores_file(file)
+    except ArtifactError as error:
+        raise ArtifactError(f"{error}; run: memo score {removal.of}") from None
     if scores.facts.get("data") != data_hash:
         raise ArtifactError(f"{file}: belongs to another data set; run: dvc repro")
-    complete = removal.with_scores(scores.ranked)
+    ranked = scores.ranked.with_columns(memorization=pl.col(scores.last.ranking))
+    complete = removal.with_scores(ranked)
     mitigations = [complete if m is removal else m for m in spec.mitigations]
     return spec.model_copy(update={"mitigations": mitigations})

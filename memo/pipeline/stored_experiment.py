@@ -65,7 +65,7 @@ class StoredExperiment(Experiment):
         Raises:
             ArtifactError: They are missing, damaged, or from another spec.
         """
-        with _made_by(f"memo train {self.name}"):
+        with made_by(f"memo train {self.name}"):
             return self.model_file(model).read().weights
 
     def read_losses(self, model: ModelPlan) -> NDArray[np.float64]:
@@ -74,7 +74,7 @@ class StoredExperiment(Experiment):
         Raises:
             ArtifactError: They are missing, damaged, or from another spec.
         """
-        with _made_by(f"memo train {self.name}"):
+        with made_by(f"memo train {self.name}"):
             return self.model_file(model).read_losses()
 
     def fold_losses(self) -> list[NDArray[np.float64]]:
@@ -100,7 +100,7 @@ class StoredExperiment(Experiment):
         """
         file = self.table_file(density) if file is None else file
         n, epochs = len(self.data), self.spec.scoring.epochs
-        with _made_by(f"memo score {self.name}"):
+        with made_by(f"memo score {self.name}"):
             table, facts = read_table(file, LOG_LIKELIHOODS, n * len(epochs))
             if facts.get("fingerprint") != density.fingerprint(self):
                 raise ArtifactError(f"{file}: belongs to another spec")
@@ -127,7 +127,7 @@ class StoredExperiment(Experiment):
         """
         file = self.layout.scores(self.name)
         n, epochs = len(self.data), self.spec.scoring.epochs
-        with _made_by(f"memo score {self.name}"):
+        with made_by(f"memo score {self.name}"):
             scores = read_scores_file(file)
             stored_values(scores.facts, file)
             if scores.facts.get("data") != self.data_hash or len(scores.table) != n * len(epochs):
@@ -152,7 +152,7 @@ class StoredExperiment(Experiment):
         upgrade = (
             "a dvc.yaml without a stage `sample` is of an earlier memo: run memo upgrade first"
         )
-        with _made_by(f"memo sample {self.name} ({upgrade})"):
+        with made_by(f"memo sample {self.name} ({upgrade})"):
             return self.sample_file(planned_samples(self)[-1]).read()
 
     def neighbor_file(self, samples: NDArray[Any] | None) -> NeighborFile:
@@ -172,7 +172,7 @@ class StoredExperiment(Experiment):
         Raises:
             ArtifactError: They are missing, damaged, or from another spec or other tests.
         """
-        with _made_by(f"memo neighbors {self.name}"):
+        with made_by(f"memo neighbors {self.name}"):
             return self.neighbor_file(samples).read()
 
     def read_illustration(self) -> Illustration | None:
@@ -182,7 +182,7 @@ class StoredExperiment(Experiment):
             ArtifactError: They are missing, damaged, or from another spec.
         """
         file = self.layout.illustration(self.name)
-        with _made_by(f"memo score {self.name}"):
+        with made_by(f"memo score {self.name}"):
             tensors = read_tensors(file)
             if tensors.facts.get("fingerprint") != self.illustration_fingerprint():
                 raise ArtifactError(f"{file}: belongs to another spec")
@@ -209,7 +209,7 @@ class StoredExperiment(Experiment):
 
 
 @contextmanager
-def _made_by(command: str) -> Iterator[None]:
+def made_by(command: str) -> Iterator[None]:
     """Say in errors about a file which command makes it anew."""
     try:
         yield

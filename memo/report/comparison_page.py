@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from memo.report.charts import comparison_charts as charts
+from memo.report.charts.binning import all_alike
 from memo.report.figures import Figure
 from memo.report.galleries import moved
 from memo.report.page import render_page
@@ -70,8 +71,8 @@ def _frontier(found: Frontier) -> Figure:
         "frontier",
         "What less memorization costs",
         [charts.frontier(found.points, found.baseline, found.statistic, found.unit)],
-        "To the left less is memorized; further up the density is better. Bars are one standard "
-        "error either way: of memorization over repeats of the training, of the likelihood over "
+        "To the left less is memorized; further up the density is better. Bars are 95% "
+        "intervals: of memorization over repeats of the training, of the likelihood over "
         "observations. The dashed line joins the experiments that no other beats in both.",
         "Bars that overlap: which of two such points is on the line may be chance, and the "
         "table's verdicts say of which differences that is unlikely.",
@@ -81,7 +82,7 @@ def _frontier(found: Frontier) -> Figure:
 def _distributions(tables: dict[str, pl.DataFrame]) -> Figure:
     figure = partial(Figure, "distributions", "Distributions of the memorization score")
     scores = {name: table["memorization"].to_numpy() for name, table in tables.items()}
-    if np.ptp(np.concatenate(list(scores.values()))) == 0:
+    if all_alike(np.concatenate(list(scores.values()))):
         return figure(missing="All scores of all experiments are the same.")
     return figure(
         [charts.overlaid_distributions(scores), charts.exceedance(scores)],
@@ -102,8 +103,8 @@ def _curves(experiments: list[ComparedExperiment]) -> Figure:
     left_out = f" Not shown, scored at one epoch: {', '.join(missing)}." if missing else ""
     return figure(
         [charts.quantile_curves_by_experiment(quantiles, s, order) for s in CURVES],
-        "The 99.9% and the 95% quantile of the scores at each scored epoch, bars one standard "
-        f"error either side.{left_out}",
+        "The 99.9% and the 95% quantile of the scores at each scored epoch, bars 95% "
+        f"intervals.{left_out}",
         "Where two curves differ only because one training is slower, the slower one reaches the "
         "same height at a later epoch and a like held-out log-likelihood.",
     )
@@ -115,7 +116,7 @@ def _agreement(place: int, difference: Difference, tables: dict[str, pl.DataFram
         return figure(missing="They cannot be compared.")
     both = tables[difference.first].join(tables[difference.second], on="index")
     first, second = (both[c].to_numpy() for c in ("memorization", "memorization_right"))
-    if not len(both) or np.ptp(first) == 0 or np.ptp(second) == 0:
+    if not len(both) or all_alike(first) or all_alike(second):
         return figure(missing="The scores of one of them are all the same.")
     return figure(
         [charts.agreement((difference.first, first), (difference.second, second))],

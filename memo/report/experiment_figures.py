@@ -56,6 +56,11 @@ def _distribution(ranked: RankedScores) -> Figure:
         shows += (
             f" With {len(m):,} observations the 99.9% quantile lies between the two largest scores."
         )
+    if ranked.shrunk:
+        shows += (
+            " These are the scores with their noise, which widens both tails; the quantiles among "
+            "the numbers above are of the true scores."
+        )
     return figure(
         [charts.distribution(m)],
         shows,
@@ -80,7 +85,7 @@ def _training(data: ReportData) -> Figure:
     shows, contradicts = "One epoch was scored, so the scores have no course to draw.", ""
     if several:
         panels.append(charts.quantile_curves(quantiles, last, turning_point))
-        bars = "" if is_exact(quantiles) else ", bars one standard error either side"
+        bars = ", bars 95% intervals" if _with_intervals(quantiles) else ""
         shows = f"Quantiles of the score at each scored epoch{bars}."
         contradicts = (
             "Were memorization only overfitting, the upper quantiles would stay flat for as long "
@@ -101,11 +106,16 @@ def _before_turning(quantiles: pl.DataFrame, turning_point: int | None) -> str:
     if len(until) < 2:
         return sentence
     first, last = until.row(0, named=True), until.row(-1, named=True)
+    known = " (95% intervals)" if _with_intervals(until) else ""
     return (
         f"{sentence} While it still falls, from epoch {first['epoch']} to {last['epoch']}, the "
-        f"99.9% quantile goes from {estimate(first['value'], first['std_error'])} to "
-        f"{estimate(last['value'], last['std_error'], 'nats')}."
+        f"99.9% quantile goes from {estimate(first['value'], first['low'], first['high'])} to "
+        f"{estimate(last['value'], last['low'], last['high'], 'nats')}{known}."
     )
+
+
+def _with_intervals(quantiles: pl.DataFrame) -> bool:
+    return bool(quantiles["low"].count()) and not is_exact(quantiles)
 
 
 def _thinned(losses: pl.DataFrame) -> pl.DataFrame:
@@ -174,8 +184,8 @@ def _split_log_likelihood(ranked: RankedScores) -> Figure:
             charts.log_likelihood_shares(ranked.log_p_in, ranked.highly),
         ],
         "Highly memorized means a score above the 95% quantile. Above: how many of them, and of "
-        "the others, have each log-likelihood. Below: their share of each bin, bars one standard "
-        "error (Wilson) either side, dashed the share over all.",
+        "the others, have each log-likelihood. Below: their share of each bin, bars 95% "
+        "intervals (Wilson), dashed the share over all.",
         "Were only unlikely observations memorized, the share would be zero but for the bins "
         "at the left; were the two unrelated, it would follow the dashed line.",
     )

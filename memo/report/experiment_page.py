@@ -1,6 +1,7 @@
 """The page of one experiment."""
 
 import numpy as np
+import polars as pl
 
 from memo.report.experiment_figures import SPLIT, score_figures
 from memo.report.galleries import examples, galleries, nearest
@@ -65,8 +66,11 @@ def render_report(data: ReportData) -> dict[str, bytes]:
         examples=examples(ranked, images) if images is not None else {},
         galleries=galleries(ranked, images) if images is not None else {},
         exact=is_exact(ranked.table),
+        with_intervals=bool(ranked.table["low"].count()) and not is_exact(ranked.table),
+        shrunk=ranked.shrunk,
+        threshold=f"{data.threshold:g}",
         scale=score_scale(
-            ranked.memorization, ranked.table["log_p_out"].to_numpy(), data.dimensions
+            _statistics(data.quantiles), ranked.table["log_p_out"].to_numpy(), data.dimensions
         ),
         top=[f"{number(100 * rank / len(ranked.table), 2)}%" for rank in range(1, len(rows) + 1)],
         nearest_samples=beside,
@@ -74,3 +78,9 @@ def render_report(data: ReportData) -> dict[str, bytes]:
         records=records,
         pixelated=images is not None and is_tiny(images),
     )
+
+
+def _statistics(quantiles: pl.DataFrame) -> dict[str, float]:
+    """Statistics at the last epoch, by name."""
+    at = quantiles.filter(pl.col("epoch") == pl.col("epoch").max())
+    return dict(at.select("statistic", "value").iter_rows())

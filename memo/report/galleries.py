@@ -65,6 +65,7 @@ def moved(movers: Movers, images: Images | None) -> Galleries:
             | {
                 "image": None if images is None else data_uri(images[mover.index]),
                 "score": f"{number(mover.before)} → {number(mover.after)}",
+                "shrunk": None,
             }
             for mover in side
         ]

@@ -77,6 +77,8 @@ class MemorizedRecord:
     name: str
     label: str | None
     score: str
+    shrunk: str | None
+    """The shrunk score; None where there is none, or nothing to be shrunk."""
     rows: list[Row]
     others: int
     """Further columns, not listed."""
@@ -97,7 +99,7 @@ def memorized_records(
     Args:
         data: Of all records.
         ranked: Indices of two or more, the most memorized first.
-        described: From an index to `id`, `label` and `score` (in words).
+        described: From an index to `id`, `label`, and `score` and `shrunk` (in words).
     """
     shown = np.array(ranked[:DETAILED])
     drawn = np.random.default_rng(0).permutation(len(data.vectors))[:USUAL]
@@ -123,7 +125,15 @@ def memorized_records(
         ]
         record, others = described(index), max(0, len(order) - LISTED)
         records.append(
-            MemorizedRecord(record["id"], record["label"], record["score"], rows, others, beside)
+            MemorizedRecord(
+                record["id"],
+                record["label"],
+                record["score"],
+                record["shrunk"],
+                rows,
+                others,
+                beside,
+            )
         )
     return records
 

@@ -1,11 +1,10 @@
-"""Numbers in words: as many digits as their errors leave."""
+"""Numbers in words: as many digits as their intervals leave."""
 
 import math
-from typing import TypeGuard
 
 MOST_DECIMALS = 6
 NOTHING = 10.0**-MOST_DECIMALS / 2
-"""Errors below it would be shown as zero."""
+"""Intervals of half this width would be shown as without any."""
 
 
 def number(value: float, significant: int = 3) -> str:
@@ -18,13 +17,24 @@ def percent(share: float) -> str:
     return f"{number(100 * share, 2)}%"
 
 
-def estimate(value: float, std_error: float | None, unit: str = "") -> str:
-    """Format a number with its error: two significant digits of the error decide the value's.
+def estimate(value: float, low: float | None, high: float | None, unit: str = "") -> str:
+    """Format a number with its 95% interval in brackets, whose width decides the digits.
 
-    >>> estimate(31.234, 1.27, "nats")
-    '31.2 ± 1.3 nats'
+    Without an interval, or with one of no width, the number stands alone.
+
+    >>> estimate(5.02, 3.94, 6.41, "nats")
+    '5.0 [3.9, 6.4] nats'
+    >>> estimate(5.02, None, None)
+    '5.02'
     """
-    return _with_unit(" ± ".join(_rounded(value, std_error)), unit)
+    known = _ends(value, low, high)
+    if known is None:
+        shown = f"{number(value)}{unit if unit == '%' else ''}"
+    else:
+        decimals = _decimals((known[1] - known[0]) / 2, 2)
+        ends = ", ".join(_fixed(end, decimals) for end in known)
+        shown = f"{_fixed(value, decimals)}{unit if unit == '%' else ''} [{ends}]"
+    return f"{shown} {unit}" if unit not in ("", "%") else shown
 
 
 def interval(value: float, low: float | None, high: float | None) -> str:
@@ -40,32 +50,36 @@ def interval(value: float, low: float | None, high: float | None) -> str:
     return f"{_fixed(value, decimals)} (95% interval {ends})"
 
 
-def difference_in_words(value: float, std_error: float | None, unit: str = "") -> str:
-    """Tell the way a difference goes, and whether its error leaves that open."""
+def difference_in_words(value: float, low: float | None, high: float | None, unit: str = "") -> str:
+    """Tell the way a difference goes, and whether its 95% interval leaves that open."""
     if not math.isfinite(value):
         return "not defined"
-    if value == 0 and not std_error:
+    exact = low is not None and low == high
+    if value == 0 and (exact or low is None):
         return "no difference"
-    size = _with_unit(_rounded(abs(value), std_error)[0], unit)
-    way = f"{'higher' if value > 0 else 'lower'} by {size}"
-    if std_error == 0:
+    gap = "" if unit in ("", "%") else " "
+    way = f"{'higher' if value > 0 else 'lower'} by {_rounded(abs(value), low, high)}{gap}{unit}"
+    if exact:
         return f"{way}; both are exact"
-    if not _known(std_error):
-        return f"{way}; without a standard error this may be chance"
-    if abs(value) > 2 * std_error:
-        return f"{way}; more than two standard errors"
-    return f"{way}; within two standard errors, so it may be chance"
+    if low is None or high is None:
+        return f"{way}; without an interval this may be chance"
+    if low > 0 or high < 0:
+        return f"{way}; the interval is all on this side of 0"
+    return f"{way}; the interval holds 0, so it may be chance"
 
 
-def _rounded(value: float, std_error: float | None) -> tuple[str, ...]:
-    if not _known(std_error) or not math.isfinite(value) or std_error < NOTHING:
-        return (number(value),)
-    decimals = _decimals(std_error, 2)
-    return _fixed(value, decimals), _fixed(std_error, decimals)
+def _rounded(value: float, low: float | None, high: float | None) -> str:
+    known = _ends(value, low, high)
+    if known is None:
+        return number(value)
+    return _fixed(value, _decimals((known[1] - known[0]) / 2, 2))
 
 
-def _known(std_error: float | None) -> TypeGuard[float]:
-    return std_error is not None and math.isfinite(std_error) and std_error > 0
+def _ends(value: float, low: float | None, high: float | None) -> tuple[float, float] | None:
+    """Ends of an interval; None where there is nothing to be shown."""
+    if low is None or high is None or not all(map(math.isfinite, (value, low, high))):
+        return None
+    return None if (high - low) / 2 < NOTHING else (low, high)
 
 
 def _decimals(value: float, significant: int) -> int:
@@ -78,11 +92,3 @@ def _fixed(value: float, decimals: int) -> str:
     if not math.isfinite(value):
         return "not defined"
     return f"{value:z,.{decimals}f}".replace("-", "−")
-
-
-def _with_unit(text: str, unit: str) -> str:
-    if not unit:
-        return text
-    if unit != "%":
-        return f"{text} {unit}"
-    return f"({text})%" if "±" in text else f"{text}%"

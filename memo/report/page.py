@@ -10,7 +10,7 @@ from markupsafe import Markup
 from memo.errors import printable
 from memo.report.charts.themes import plain_texts
 from memo.report.figures import Figure, chart_files, page_specs
-from memo.report.numbers import difference_in_words, estimate, number
+from memo.report.numbers import difference_in_words, estimate, number, percent
 from memo.report.page_script import page_script
 
 
@@ -44,6 +44,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "number": number,
+        "percent": percent,
         "estimate": estimate,
         "difference_in_words": difference_in_words,
     }

@@ -7,6 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from memo.scores.relation import Relation
+from memo.scores.table import THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,9 @@ class Headline:
     unit: str
     """Follows the number: `nats`, `%`; empty for a pure number."""
     meaning: str
+    low: float | None = None
+    high: float | None = None
+    """Ends of its 95% interval; None where there is none."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +105,18 @@ class ReportData:
     facts: dict[str, str]
     """Data set, model, training and design, in words."""
     headlines: list[Headline]
+    intervals: str
+    """Sentences that say what intervals are of, or why there are none."""
     warnings: list[str]
     """Reasons not to trust the page."""
     scores: pl.DataFrame
     """`index`, `id`, `label`, `epoch`, `log_p_in`, `log_p_out`, `memorization`, `std_error`,
-    `unreliable_models` (number of models whose log p not to trust); one row for each observation
-    and scored epoch. Further columns are ignored."""
+    `low`, `high`, `memorization_shrunk`, `above_threshold` and `unreliable_models`, as in
+    `memo.scores.SCORES`; one row for each observation and scored epoch. Further columns are
+    ignored."""
     quantiles: pl.DataFrame
-    """`epoch`, `statistic` (of `memo.scores.STATISTICS`), `value`, `std_error` (may be null)."""
+    """`epoch`, `statistic` (of `memo.scores.STATISTICS`), `value`, `std_error`, `low` and `high`
+    (these three may be null)."""
     losses: pl.DataFrame
     """`epoch`, `train`, `held_out` (may be null): means over fold models, nats an observation."""
     images: NDArray[np.uint8] | None = None
@@ -124,6 +132,8 @@ class ReportData:
     """Path of the file of all scores, for the reader; empty where there is none."""
     dimensions: int | None = None
     """Numbers that an observation has (values, or columns); None where that is not known."""
+    threshold: float = THRESHOLD
+    """Score above which an observation counts as memorized, nats."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +185,7 @@ class FrontierPoint:
 
 @dataclass(frozen=True)
 class Mover:
-    """An observation whose score another experiment changed."""
+    """An observation whose score, shrunk where it can be, another experiment changed."""
 
     index: int
     id: str
@@ -227,3 +237,5 @@ class ComparisonData:
     warnings: list[str] = field(default_factory=list)
     frontier: Frontier | None = None
     remainders: list[Remainder] = field(default_factory=list)
+    intervals: str = ""
+    """Sentences on those that have no intervals; empty where all have."""

@@ -52,6 +52,8 @@ class Summary:
     train_log_likelihood: Estimate
     gap: Estimate
     """Mean log p of training observations minus that of held-out ones: overfitting."""
+    aggregate: str = "mean-log"
+    """How log densities under many models were made into scores."""
 
 
 def summarize(scores: Scores | pl.DataFrame, epoch: int | None = None) -> Summary:
@@ -95,6 +97,7 @@ def summarize(scores: Scores | pl.DataFrame, epoch: int | None = None) -> Summar
         held_out_log_likelihood=mean_estimate(without),
         train_log_likelihood=mean_estimate(within),
         gap=mean_estimate(within - without),
+        aggregate=at.aggregate,
     )
 
 

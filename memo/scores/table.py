@@ -77,6 +77,7 @@ SHOWN = (
     "low",
     "high",
     "memorization_shrunk",
+    "above_threshold",
     "log_p_in",
     "log_p_out",
     "unreliable_models",
@@ -169,11 +170,11 @@ class Scores:
 
     @cached_property
     def ranked(self) -> pl.DataFrame:
-        """The last epoch's rows, the most memorized first; those of equal score by index."""
-        return self.last.table.sort("memorization", "index", descending=[True, False])
+        """The last epoch's rows, the most memorized first by `ranking`; of equal ones by index."""
+        return self.last.table.sort(self.last.ranking, "index", descending=[True, False])
 
     def most_memorized(self, count: int, label: str | None = None) -> pl.DataFrame:
-        """The highest scores at the last epoch, of all observations or of one label.
+        """The highest scores by `ranking` at the last epoch, of all observations or of one label.
 
         Returns:
             At most `count` rows with the columns of `SHOWN`.
@@ -222,9 +223,24 @@ class Scores:
         return int(lengths[0]) if len(lengths) else 0
 
     @property
+    def aggregate(self) -> str:
+        """How log densities under many models were made into scores: `mean-log` or `paper`."""
+        return self.facts.get("aggregate", "mean-log")
+
+    @property
     def by_mean_logs(self) -> bool:
         """True where scores are differences of mean logs, whose intervals hold."""
-        return self.facts.get("aggregate", "mean-log") == "mean-log"
+        return self.aggregate == "mean-log"
+
+    @property
+    def ranking(self) -> str:
+        """Column that says who is memorized most: the shrunk scores where all rows have one.
+
+        The largest of noisy scores are too large, those of the noisiest observations most of all.
+        """
+        shrunk = "memorization_shrunk"
+        there = shrunk in self.table.columns and not self.table[shrunk].null_count()
+        return shrunk if there else "memorization"
 
     @property
     def threshold(self) -> float:

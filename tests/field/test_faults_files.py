@@ -184,12 +184,12 @@ def test_leftovers_of_killed_writers_are_swept(own: Path) -> None:
 def test_reports_have_no_leftovers(tmp_path: Path) -> None:
     log_likelihoods(12, 6, 0).write_csv(tmp_path / "t.csv")
     layout = Layout(tmp_path)
-    score_table(tmp_path / "t.csv", layout, "t", "balanced")
+    score_table(tmp_path / "t.csv", layout, "t", "mean-log")
     expected = {path.relative_to(tmp_path) for path in tmp_path.rglob("*")}
     for name in (".index.html.x.tmp", "charts/.distribution.svg.x.tmp", ".metrics.json.x.tmp"):
         (layout.report("t") / name).write_bytes(b"half")
     layout.scores("t").with_name(".t.parquet.x.tmp").write_bytes(b"half")
-    score_table(tmp_path / "t.csv", layout, "t", "balanced")
+    score_table(tmp_path / "t.csv", layout, "t", "mean-log")
     assert {path.relative_to(tmp_path) for path in tmp_path.rglob("*")} == expected
 
 
@@ -276,7 +276,7 @@ def test_paths_that_no_encoding_has(tmp_path: Path) -> None:
     name = os.fsdecode(b"t\xff\x1b.csv")
     log_likelihoods(12, 6, 0).write_csv(tmp_path / "t.csv")
     (tmp_path / "t.csv").rename(tmp_path / name)
-    score_table(tmp_path / name, Layout(tmp_path), "t", "balanced")
+    score_table(tmp_path / name, Layout(tmp_path), "t", "mean-log")
     html = (Layout(tmp_path).report("t") / "index.html").read_text()
     assert r"t\udcff\x1b.csv" in html
     found = command(tmp_path, "memo", "score", "--from", name, check=False)

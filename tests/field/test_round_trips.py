@@ -82,14 +82,14 @@ def log_likelihoods(
 def test_a_score_without_an_error_is_written_and_read_shown_and_compared(tmp_path: Path) -> None:
     log_likelihoods(24, 20, 0).write_csv(tmp_path / "t.csv")
     layout = Layout(tmp_path)
-    score_table(tmp_path / "t.csv", layout, "t", "balanced")
+    score_table(tmp_path / "t.csv", layout, "t", "mean-log")
     scores = read_scores_file(layout.scores("t"))
     (lonely,) = scores.table.filter(pl.col("std_error").is_null())["index"]
     assert lonely == 0
     assert scores.table["memorization_without_repeat"].list.len().unique().to_list() == [12]
     assert np.isnan(scores.without_block[:, 0]).all()
     assert np.isfinite(scores.without_block[:, 1:]).all()
-    summary, rows = show(None, layout, "t", top=20, label=None, epoch=None)
+    summary, rows, _ = show(None, layout, "t", top=20, label=None, epoch=None)
     assert len(rows) == 20
     assert all(np.isfinite(e.std_error or 0) for e in summary.memorization.values())
     (trade,) = workspace_scores(None, layout, ["t"])
@@ -102,7 +102,7 @@ def test_a_score_without_an_error_is_written_and_read_shown_and_compared(tmp_pat
     observations=st.integers(1, 5),
     blocks=st.integers(1, 4),
     kept=st.floats(0.3, 1),
-    method=st.sampled_from(["balanced", "paper"]),
+    method=st.sampled_from(["mean-log", "paper"]),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_scores_of_any_table_come_back(
@@ -123,7 +123,7 @@ def test_scores_of_any_table_come_back(
     file = folder / "any.parquet"
     table.write_parquet(file)
     try:
-        scores = scored_table(file, "paper" if method == "paper" else "balanced").scores
+        scores = scored_table(file, "paper" if method == "paper" else "mean-log").scores
     except InputError as error:
         sides = table.group_by("index").agg(pl.col("in_training").n_unique())
         assert "of no observation there are log-likelihoods under a model" in str(error)
@@ -138,7 +138,7 @@ def test_scores_of_any_table_come_back(
 
 def test_scores_that_could_not_be_read_are_not_written(tmp_path: Path) -> None:
     log_likelihoods(8, 6, 0).write_csv(tmp_path / "t.csv")
-    table = scored_table(tmp_path / "t.csv", "balanced").scores.table
+    table = scored_table(tmp_path / "t.csv", "mean-log").scores.table
     replicates = pl.col("memorization_without_repeat")
     for change in (
         replicates.list.head(pl.col("index") + 1),
@@ -162,7 +162,7 @@ def test_reports_are_made_whatever_characters_ids_have(ending: str, tmp_path: Pa
         table = pl.read_csv(file, infer_schema=False)
     else:
         table.write_parquet(file)
-    found = score_table(file, layout, "t", "balanced")
+    found = score_table(file, layout, "t", "mean-log")
     ids = set(read_scores_file(layout.scores("t")).table["id"])
     assert ids == (set(ODD) if ending == ".parquet" else set(unquoted(table["id"])))
     for svg in layout.report("t").rglob("*.svg"):
@@ -237,5 +237,5 @@ def test_a_report_of_images_whose_names_and_classes_have_any_characters(tmp_path
     assert not {"\x1b", "\uffff", "\u202e"} & set(html)
     assert r"c\\x1b[31m" in html or r"c\x1b[31m" in html
     project = read_project(tmp_path / "params.yaml")
-    _, rows = show(project, Layout(tmp_path), "fast", top=5, label=classes[0], epoch=None)
+    _, rows, _ = show(project, Layout(tmp_path), "fast", top=5, label=classes[0], epoch=None)
     assert rows["label"].unique().to_list() == [classes[0]]

@@ -18,9 +18,10 @@ from memo.artifacts.layout import Layout
 from memo.artifacts.tensors import Tensors, read_tensors, write_tensors
 from memo.commands import terminal
 from memo.commands.score_table import score_table
-from memo.console import PlainConsole, _Plain, say
+from memo.console import PlainConsole, _Plain, plain_console, say
 from memo.errors import InputError, one_line, printable
 from memo.pipeline.progress import console, progress
+from memo.scores.table import SHOWN
 from tests.conftest import SMALL, command
 from tests.field.test_round_trips import ODD, log_likelihoods
 
@@ -59,14 +60,18 @@ def test_every_way_to_print_on_a_console_is_plain() -> None:
     assert "\x1b[1m" in file.getvalue()  # what rich itself says to a terminal stays
 
 
-def test_consoles_of_memo_are_plain(capsys: pytest.CaptureFixture[str]) -> None:
+def test_consoles_of_memo_are_plain(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal, "_output", plain_console(width=400))
     console.print(EVIL)
     with progress(EVIL, 1) as advance:
         advance(1)
     say(EVIL)
     say(EVIL, error=True)
     rows = pl.DataFrame({"index": range(len(ODD)), "id": ODD, "label": [EVIL] * len(ODD)})
-    terminal.print_observations(EVIL, rows)
+    numbers = [name for name in SHOWN if name not in rows.columns]
+    terminal.print_most_memorized(rows.with_columns(**dict.fromkeys(numbers, pl.lit(1.0))))
     captured = capsys.readouterr()
     assert not steering(captured.out)
     assert not steering(captured.err)
@@ -140,7 +145,7 @@ def test_errors_and_specs(tmp_path: Path) -> None:
 def test_messages_are_plain_in_any_encoding(tmp_path: Path) -> None:
     ids = ["é", "漢", "b", "c", "d", "\U0001f600"]
     log_likelihoods(12, 6, 0, ids).drop("index").write_parquet(tmp_path / "t.parquet")
-    score_table(tmp_path / "t.parquet", Layout(tmp_path), "t", "balanced")
+    score_table(tmp_path / "t.parquet", Layout(tmp_path), "t", "mean-log")
     for environment in (
         {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
         {"PYTHONIOENCODING": "ascii"},

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import memo
 from memo.artifacts.files import ArtifactError
 from memo.artifacts.layout import Layout
+from memo.artifacts.score_tables import read_scores_file
 from memo.cli import app
 from memo.datasets.arrays import prepare_array
 from memo.experiments.doubts import (
@@ -30,6 +31,8 @@ from memo.experiments.side_by_side import compare_experiments
 from memo.experiments.trade_off import Trade
 from memo.report.headlines import factor, score_scale
 from memo.scores.aggregate import memorization_scores
+from memo.scores.statistics import STATISTICS
+from memo.scores.summaries import jackknifed, mean_estimate
 from memo.scores.table import Scores
 
 MODELS, N = 20, 100
@@ -117,12 +120,17 @@ def test_models_of_one_block_are_said(tmp_path: Path) -> None:
 def test_a_negative_mean_is_said_with_its_numbers(tmp_path: Path) -> None:
     write_table(tmp_path / "t.parquet", -LOG_P, INSIDE)
     said = run(tmp_path, "score", "--from", str(tmp_path / "t.parquet"))
-    found = re.search(r"The mean score is −([\d.]+) ± ([\d.]+) nats, (\d+) standard errors", said)
+    found = re.search(r"The mean score is −([\d.]+) nats, (\d+) standard errors", said)
     assert found is not None
-    mean, error, times = map(float, found.groups())
+    mean, times = map(float, found.groups())
     with_, without = (np.where(side, -LOG_P, 0).sum(0) / side.sum(0) for side in (INSIDE, ~INSIDE))
     assert mean == pytest.approx(-np.mean(with_ - without), abs=0.05)
-    assert times == pytest.approx(mean / error, rel=0.05)
+    scores = read_scores_file(Layout(tmp_path).scores("t"))
+    over_trainings = jackknifed(STATISTICS["mean"], scores).std_error
+    over_observations = mean_estimate(scores.memorization).std_error
+    assert over_trainings is not None
+    assert over_observations is not None
+    assert times == pytest.approx(mean / max(over_trainings, over_observations), rel=0.01)
 
 
 def test_no_memorization_raises_no_doubt_but_for_chance() -> None:
@@ -133,7 +141,7 @@ def test_no_memorization_raises_no_doubt_but_for_chance() -> None:
         inside[0], inside[1] = True, False
         noise = rng.normal(size=(12, 60)) + rng.normal(size=(12, 1))
         found = memorization_scores(
-            noise - 30, 0 * noise, inside, np.repeat(np.arange(6), 2), "balanced"
+            noise - 30, 0 * noise, inside, np.repeat(np.arange(6), 2), "mean-log"
         )
         names = pl.DataFrame(
             {"index": range(60), "id": map(str, range(60)), "label": None},
@@ -154,7 +162,7 @@ def test_few_models_say_that_the_share_is_theirs() -> None:
         owed = rng.exponential(1.0, size=400)
         log_p = -50 + owed * inside + rng.normal(size=(models, 400))
         found = memorization_scores(
-            log_p, 0 * log_p, inside, np.arange(models) // 2 % 20, "balanced"
+            log_p, 0 * log_p, inside, np.arange(models) // 2 % 20, "mean-log"
         )
         names = pl.DataFrame(
             {"index": range(400), "id": map(str, range(400)), "label": None},
@@ -174,7 +182,7 @@ def test_few_models_say_that_the_share_is_theirs() -> None:
 def test_shares_of_unlike_designs_are_not_compared() -> None:
     def trade(name: str, blocks: int) -> Trade:
         found = memorization_scores(
-            LOG_P, 0 * LOG_P, INSIDE, np.arange(MODELS) % blocks, "balanced"
+            LOG_P, 0 * LOG_P, INSIDE, np.arange(MODELS) % blocks, "mean-log"
         )
         names = pl.DataFrame(
             {"index": range(N), "id": map(str, range(N)), "label": None},
@@ -190,7 +198,7 @@ def test_shares_of_unlike_designs_are_not_compared() -> None:
 
 
 def test_a_comparison_has_the_doubts_of_each() -> None:
-    found = memorization_scores(-LOG_P, 0 * LOG_P, INSIDE, np.arange(MODELS), "balanced")
+    found = memorization_scores(-LOG_P, 0 * LOG_P, INSIDE, np.arange(MODELS), "mean-log")
     names = pl.DataFrame(
         {"index": range(N), "id": map(str, range(N)), "label": None},
         schema_overrides={"label": pl.String},
@@ -423,11 +431,12 @@ def test_escapes_in_doubts_do_not_reach_the_terminal(tmp_path: Path) -> None:
 def test_scores_stand_beside_other_measures() -> None:
     log_p_out = np.random.default_rng(0).normal(-100, 4, size=20_000)
     memorization = np.linspace(0, 8, 20_000)
-    scale = score_scale(memorization, log_p_out, 64)
+    statistics = {name: statistic(memorization) for name, statistic in STATISTICS.items()}
+    scale = score_scale(statistics, log_p_out, 64)
     median = scale.rows[0]
     assert median.nats == "4.00"
     assert median.factor == "54.6"  # e^4
     assert median.bits == "0.090"  # 4 / 64 / log 2
     assert median.spreads == "1.0"
-    assert score_scale(memorization, 0 * log_p_out, None).spread is None
+    assert score_scale(statistics, 0 * log_p_out, None).spread is None
     assert factor(9445) == "10^4102"

@@ -50,8 +50,8 @@ class RemoveSpec(Mitigation):
         """Make a copy that knows what to remove.
 
         Args:
-            ranked: `index` and `memorization` of the other experiment's observations at its last
-                epoch, the most memorized first.
+            ranked: `index` and `memorization` (shrunk where it can be) of the other experiment's
+                observations at its last epoch, the most memorized first.
         """
         memorization = ranked["memorization"].to_numpy()
         chosen = (

@@ -5,19 +5,32 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
 
+from memo.scores.intervals import LEVEL
+
 FloatArray = NDArray[np.float64]
 
 FEWEST_BINS = 8
 MOST_BINS = 72
 HIGHLY = 0.95
 """Scores above this quantile count as highly memorized."""
-ONE_SIGMA = float(2 * stats.norm.cdf(1) - 1)
-"""Confidence level of an interval of one standard error either side."""
+ROUNDING = 1e-9
+"""Values that differ by less, as a share of the largest, differ by rounding alone."""
 
 
 def highly_memorized(memorization: FloatArray) -> NDArray[np.bool_]:
     """Tell which of these scores count as high."""
     return np.asarray(memorization > np.quantile(memorization, HIGHLY))
+
+
+def all_alike(values: FloatArray, scale: FloatArray | None = None) -> bool:
+    """Tell whether values differ by no more than rounding.
+
+    Args:
+        values: (n,).
+        scale: What they are differences of, (n,); themselves when None.
+    """
+    size = np.abs(values if scale is None else scale).max()
+    return bool(np.ptp(values) <= ROUNDING * max(1.0, float(size)))
 
 
 def bin_edges(values: FloatArray, most: int = MOST_BINS) -> FloatArray:
@@ -27,7 +40,7 @@ def bin_edges(values: FloatArray, most: int = MOST_BINS) -> FloatArray:
     """
     width = 2 * stats.iqr(values) / len(values) ** (1 / 3)
     wanted = np.ptp(values) / width if width > 0 else most
-    return np.histogram_bin_edges(values, int(np.clip(wanted, FEWEST_BINS, most)))
+    return np.histogram_bin_edges(values, int(np.clip(wanted, FEWEST_BINS, most)), _ends(values))
 
 
 def histogram(values: FloatArray, edges: FloatArray) -> pl.DataFrame:
@@ -39,7 +52,7 @@ def histogram(values: FloatArray, edges: FloatArray) -> pl.DataFrame:
 
 def binned_density(x: FloatArray, y: FloatArray, bins: tuple[int, int]) -> pl.DataFrame:
     """Return `x`, `x_end`, `y`, `y_end`, `count`: a row for each rectangle that is not empty."""
-    counts, x_edges, y_edges = np.histogram2d(x, y, bins)
+    counts, x_edges, y_edges = np.histogram2d(x, y, bins, [_ends(x), _ends(y)])
     column, row = np.nonzero(counts)
     return pl.DataFrame(
         {
@@ -59,13 +72,13 @@ def shares_of_bins(
 
     Returns:
         `middle` of each bin that is not empty, `regular` and `chosen` (counts), the share `value`,
-        and its interval of one standard error, `low` to `high` (Wilson 1927).
+        and its 95% interval, `low` to `high` (Wilson 1927).
     """
     picked, total = (np.histogram(part, edges)[0] for part in (values[chosen], values))
     filled = total > 0
     middle, picked, total = ((edges[:-1] + edges[1:]) / 2)[filled], picked[filled], total[filled]
     intervals = [
-        stats.binomtest(k, n).proportion_ci(ONE_SIGMA, "wilson")
+        stats.binomtest(k, n).proportion_ci(LEVEL, "wilson")
         for k, n in zip(picked, total, strict=True)
     ]
     return pl.DataFrame(
@@ -78,3 +91,9 @@ def shares_of_bins(
             "high": [float(interval.high) for interval in intervals],
         }
     )
+
+
+def _ends(values: FloatArray) -> tuple[float, float]:
+    """Least and largest value, or half a unit either side of values that are all alike."""
+    low, high = float(values.min()), float(values.max())
+    return (low - 0.5, high + 0.5) if all_alike(values) else (low, high)

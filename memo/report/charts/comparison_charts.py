@@ -172,10 +172,10 @@ def _frontier_row(point: FrontierPoint, baseline: str) -> dict[str, str | float]
         "verdict": point.verdict or f"{baseline} is the baseline",
     }
     for name, found in (("memorization", point.memorization), ("held_out", point.held_out)):
-        error = found.std_error or 0.0
         row[name] = found.value
-        row[f"{name}_low"], row[f"{name}_high"] = found.value - error, found.value + error
-        row[f"{name}_text"] = estimate(found.value, found.std_error, found.unit)
+        row[f"{name}_low"] = found.value if found.low is None else found.low
+        row[f"{name}_high"] = found.value if found.high is None else found.high
+        row[f"{name}_text"] = estimate(found.value, found.low, found.high, found.unit)
     return row
 
 

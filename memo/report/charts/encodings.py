@@ -95,21 +95,19 @@ def intervals(base: alt.Chart, channels: Mapping[str, Any], **style: Any) -> lis
 def curves(
     quantiles: pl.DataFrame, column: str, title: str, last: int, *look: Any, **points: Any
 ) -> list[alt.Chart]:
-    """Return lines over epochs, and points with one standard error either side.
+    """Return lines over epochs, and points with their 95% intervals.
 
     Args:
-        quantiles: `epoch`, `value`, `std_error` and a name in `column` for each point.
+        quantiles: `epoch`, `value`, `low`, `high` and a name in `column` for each point.
         column: A curve is drawn for each of its names.
         title: Of the axis of values.
         last: Epoch.
         look: Channels that tell the curves apart.
         points: Further channels of the points.
     """
-    error = pl.col("std_error").cast(pl.Float64).fill_nan(None)
-    texts = [estimate(*row) for row in quantiles.select("value", "std_error").iter_rows()]
+    texts = [estimate(*row) for row in quantiles.select("value", "low", "high").iter_rows()]
     table = quantiles.with_columns(
-        low=pl.col("value") - error,
-        high=pl.col("value") + error,
+        pl.col("low", "high").cast(pl.Float64).fill_nan(None),
         text=pl.Series(texts, dtype=pl.String),
     )
     base = alt.Chart(table).encode(*look, x=epochs(last), y=alt.Y("value:Q", title=title))

@@ -70,7 +70,7 @@ def distribution(memorization: FloatArray) -> Chart:
 
 
 def quantile_curves(quantiles: pl.DataFrame, last_epoch: int, turning_point: int | None) -> Chart:
-    """Draw statistics of the scores at each scored epoch, one standard error either side."""
+    """Draw statistics of the scores at each scored epoch, with their 95% intervals."""
     names = {name: statistic_label(name) for name in statistic_colours()}
     colours = {names[name]: colour for name, colour in statistic_colours().items()}
     shown = quantiles.filter(pl.col("statistic").is_in(names))
@@ -186,7 +186,7 @@ def log_likelihood_shares(log_p_in: FloatArray, highly: NDArray[np.bool_]) -> Ch
             overall.mark_rule(**DASHED).encode(y="share:Q"),
             *intervals(base, {"tooltip": tooltip}, color=VERMILLION),
         ],
-        "Share of highly memorized observations by log-likelihood, with its standard error.",
+        "Share of highly memorized observations by log-likelihood, with 95% intervals.",
         PANEL_HEIGHT,
     )
 
