@@ -13,10 +13,14 @@ import memo
 from memo.artifacts.layout import Layout
 from memo.artifacts.score_tables import LATER, read_scores_file
 from memo.cli import app
+from memo.commands import terminal
 from memo.commands.score_table import score_table, scored_table
+from memo.console import plain_console
 from memo.errors import MemoError
 from memo.experiments.trade_off import _shown, _test
+from memo.report.charts.comparison_charts import _labelled
 from memo.report.headlines import about_intervals, metrics, summary_headlines
+from memo.report.page_data import ComparedExperiment, ComparisonData, FrontierPoint, Headline
 from memo.scores.comparison import compare_scores
 from memo.scores.summaries import Estimate, summarize
 from memo.scores.table import SHRUNK, Scores
@@ -189,3 +193,38 @@ def test_rankings_are_by_shrunk_scores() -> None:
     columns = {"index": [0, 1, 2], "epoch": 1, "memorization": [3.0, 2.0, 1.0]}
     table = pl.DataFrame(columns | {"memorization_shrunk": [0.5, 1.5, 1.0]})
     assert Scores(table).ranked["index"].to_list() == [1, 2, 0]
+
+
+def test_names_of_points_are_told_apart_at_the_scale_of_their_intervals() -> None:
+    """Two points that are apart among points, but not on a chart that shows wide intervals."""
+
+    def points(half: float) -> list[FrontierPoint]:
+        return [
+            FrontierPoint(
+                name,
+                name,
+                Headline("", value, 1.0, "nats", "", value - half, value + half),
+                Headline("", -20.0, 1.0, "nats", "", -20.1, -19.9),
+                undominated=True,
+            )
+            for name, value in (("a", 1.0), ("b", 2.0))
+        ]
+
+    assert _labelled(points(0.1), "a") == [True, True]
+    assert _labelled(points(50.0), "a") == [True, False]
+
+
+def test_no_digits_are_cut_off_where_the_terminal_is_narrow(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal, "_output", plain_console(width=80))
+    numbers = Headline("Held-out log-likelihood", -41.144, 0.03, "nats", "", -41.215, -41.074)
+    experiments = [
+        ComparedExperiment(name, name, [numbers], pl.DataFrame(), pl.DataFrame())
+        for name in ("first", "second", "third", "fourth")
+    ]
+    terminal.print_comparison(ComparisonData(experiments))
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    for number in ("−41.144", "−41.215", "−41.074"):
+        assert shown.count(number) == 4

@@ -68,6 +68,11 @@ def test_bias_of_one_group_is_that_groups(in_training):
     assert check.held_out.bias == pytest.approx(0.5, abs=0.06)
     assert check.bias_difference == pytest.approx(-0.5, abs=0.08)
     assert check.held_out.z_mean == pytest.approx(0.5 / (0.1 * 2**0.5), abs=0.6)
+    z = np.abs(shifted.value / (0.1 * 2**0.5))
+    for group, member in ((check.in_training, in_training), (check.held_out, ~in_training)):
+        assert group.covered == (z[member] <= 1.96).mean()
+    assert check.in_training.covered > 0.9
+    assert check.held_out.covered < 0.3
 
 
 def test_a_check_needs_both_groups(reference):

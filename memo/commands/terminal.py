@@ -1,6 +1,7 @@
 """Results as terminal tables and as Markdown."""
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,12 +18,15 @@ from memo.report.page_data import ComparisonData, Difference, Frontier, Headline
 if TYPE_CHECKING:
     from memo.likelihood.calibration import EstimatorCheck
 
-LOG_WIDTH = 110
+LOG_WIDTH = 120
 """Width of tables in a file or a pipe, which have no width of their own."""
 LONGEST_NAME = 80
 """Characters of an id or a label in a table."""
 SIDE_BY_SIDE = 4
 """Experiments that a terminal has room for beside each other."""
+
+INTERVAL = re.compile(r"\[[−\d.,]+, [−\d.,]+\]")
+"""Cells with one take two lines where the terminal is narrow: digits must not be cut off."""
 
 _on_terminal = sys.stdout is not None and sys.stdout.isatty()
 _output = plain_console(width=None if _on_terminal or "COLUMNS" in os.environ else LOG_WIDTH)
@@ -92,19 +96,27 @@ def print_check(title: str, check: "EstimatorCheck") -> None:
     groups = (check.in_training, check.held_out)
     rows = [
         ["observations", *(f"{g.observations:,}" for g in groups)],
-        ["bias", *(f"{g.bias:.3f} ± {g.bias_std_error:.3f}" for g in groups)],
+        ["bias [95% interval]", *(_within(g.bias, g.bias_std_error) for g in groups)],
         ["scatter", *(f"{g.scatter:.3f}" for g in groups)],
         ["error / standard error", *(f"{g.z_mean:.2f}, spread {g.z_std:.2f}" for g in groups)],
+        ["within 1.96 standard errors", *(f"{100 * g.covered:.1f}%" for g in groups)],
         ["reference's own error", *(f"{g.reference_std_error:.3f}" for g in groups)],
     ]
     title = f"Log-likelihoods of {title} against annealed sampling (nats)"
     _print(Cells(title, ["", "in training", "held out"], rows))
     _output.print(
-        f"What differs between the two adds {check.bias_difference:.3f} ± "
-        f"{check.bias_difference_std_error:.3f} nats to memorization scores. Standard errors are "
-        "right where error / standard error is 0 with a spread of 1.",
+        "What differs between the two adds "
+        f"{_within(check.bias_difference, check.bias_difference_std_error)} nats to memorization "
+        "scores. Standard errors are right where error / standard error is 0 with a spread of 1; "
+        "95% of errors are then within 1.96 of them.",
         soft_wrap=True,
     )
+
+
+def _within(value: float, std_error: float) -> str:
+    """A mean over many observations with its 95% interval."""
+    half = 1.96 * std_error
+    return estimate(value, value - half, value + half)
 
 
 def _tables(data: ComparisonData) -> list[Cells]:
@@ -198,7 +210,8 @@ def _print(cells: Cells) -> None:
     for position, name in enumerate(cells.header):
         words = name in ("meaning", "verdict", "in words")
         left = words or position == 0
-        table.add_column(name, justify="left" if left else "right", no_wrap=not words)
+        wraps = words or any(INTERVAL.search(row[position]) for row in cells.rows)
+        table.add_column(name, justify="left" if left else "right", no_wrap=not wraps)
     for row in cells.rows:
         table.add_row(*row)
     _output.print(table)

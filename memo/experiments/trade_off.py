@@ -221,11 +221,10 @@ def _movers(first: Trade, other: Trade) -> Movers:
         .with_columns(change=pl.col("after") - pl.col("before"))
         .sort("change", "index")
     )
-    lost, gained = both.head(MOST_MOVERS), both.tail(MOST_MOVERS).reverse()
-    return Movers(
-        other.name,
-        *(
-            [Mover(**row) for row in side.drop("change").iter_rows(named=True)]
-            for side in (lost.filter(pl.col("change") < 0), gained.filter(pl.col("change") > 0))
-        ),
+    least, most = both.head(MOST_MOVERS), both.tail(MOST_MOVERS).reverse()
+    lost, gained = (
+        [Mover(**row) for row in side.drop("change").iter_rows(named=True)]
+        for side in (least.filter(pl.col("change") < 0), most.filter(pl.col("change") > 0))
     )
+    shrunk = before != "memorization" and not all(side.exact for side in sides)
+    return Movers(other.name, lost, gained, shrunk)

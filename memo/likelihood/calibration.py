@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from memo.likelihood.importance_weights import LogLikelihood
 
+TWO_SIDED = 1.96
+"""Standard errors either side that hold 95% of a normal distribution."""
+
 
 @dataclass(frozen=True)
 class GroupCheck:
@@ -29,6 +32,10 @@ class GroupCheck:
 
     0 and 1 where standard errors are right.
     """
+
+    covered: float
+    """Share of estimates within 1.96 joint standard errors of the reference: 0.95 where standard
+    errors are right and errors normal, and the most that intervals made of them alone can hold."""
 
     reference_std_error: float
     """Root mean square of the reference's standard errors, nats."""
@@ -97,5 +104,6 @@ def _compare(
         scatter=scatter,
         z_mean=float(z.mean()),
         z_std=float(z.std(ddof=1)),
+        covered=float((np.abs(z) <= TWO_SIDED).mean()),
         reference_std_error=float(np.sqrt(np.mean(reference.std_error[rows] ** 2))),
     )

@@ -55,9 +55,10 @@ def examples(ranked: RankedScores, images: Images) -> Galleries:
 
 def moved(movers: Movers, images: Images | None) -> Galleries:
     """Show the observations whose scores fell most, and those whose scores rose most."""
+    of_what = " of shrunk scores" if movers.shrunk else ""
     sides = {
-        "Memorized less: the largest falls": movers.lost,
-        "Memorized more: the largest rises": movers.gained,
+        f"Memorized less: the largest falls{of_what}": movers.lost,
+        f"Memorized more: the largest rises{of_what}": movers.gained,
     }
     return {
         title: [

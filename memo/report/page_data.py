@@ -201,6 +201,8 @@ class Movers:
     name: str
     lost: list[Mover]
     gained: list[Mover]
+    shrunk: bool = False
+    """True where scores are shrunk ones."""
 
 
 @dataclass(frozen=True)

@@ -152,9 +152,13 @@ def frontier(points: Sequence[FrontierPoint], baseline: str, statistic: str, uni
 
 def _labelled(points: Sequence[FrontierPoint], baseline: str) -> list[bool]:
     """Tell which points have room for their name; undominated ones and the baseline come first."""
-    places = np.array([(p.memorization.value, p.held_out.value) for p in points])
-    spread = np.ptp(places, axis=0)
-    places = (places - places.min(0)) / np.where(spread > 0, spread, 1)
+    rows = [_frontier_row(p, baseline) for p in points]
+    low, places, high = (
+        np.array([[row[f"memorization{end}"], row[f"held_out{end}"]] for row in rows], np.float64)
+        for end in ("_low", "", "_high")
+    )
+    spread = high.max(0) - low.min(0)
+    places = (places - low.min(0)) / np.where(spread > 0, spread, 1)
     shown: list[int] = []
     for place in sorted(
         range(len(points)), key=lambda i: (not points[i].undominated, points[i].name != baseline, i)
