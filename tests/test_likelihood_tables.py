@@ -358,8 +358,13 @@ def test_what_memo_exports_gives_the_same_scores(scored: Path, name: str, suffix
     folder = scored / "artifacts" / "scores"
     truth, again = (pl.read_parquet(folder / f"{n}.parquet") for n in (name, exported.stem))
     assert truth.columns == again.columns
+    width = truth["shrunk_high"] - truth["shrunk_low"]
     for column in truth.columns:
-        if truth[column].dtype == pl.Float64:
+        if column == "above_threshold":  # drawn, from numbers that may differ in the last digit
+            assert (truth[column] - again[column]).abs().max() < 0.2
+        elif column in SHRUNK:
+            assert ((truth[column] - again[column]).abs() < 0.4 * width).all(), column
+        elif truth[column].dtype == pl.Float64:
             assert (truth[column] - again[column]).abs().max() < 1e-9
         else:
             assert truth[column].equals(again[column])

@@ -13,7 +13,7 @@ from memo.scores.shrinkage import fitted_weights, posterior
 from memo.scores.significance import moderated_std_error, natural_spline
 from memo.scores.statistics import STATISTICS
 from memo.scores.summaries import summarize, with_true_scores
-from memo.scores.table import Scores
+from memo.scores.table import SHRUNK, Scores
 from memo.spec.scoring_specs import KFoldSpec, SubsetsSpec
 
 TEN = KFoldSpec(kind="k-fold", folds=10, repeats=3)
@@ -206,3 +206,25 @@ def test_scores_of_the_paper_have_no_intervals() -> None:
     )
     assert all(e.low is None for e in summarize(scores).memorization.values())
     assert (scores.column("memorization") == scores.column("memorization_paper")).all()
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1.0, 1e4])
+@pytest.mark.parametrize("n", [1, 2, 12, 60])
+@pytest.mark.filterwarnings("error")
+def test_odd_scores_give_finite_true_ones(n: int, scale: float) -> None:
+    """Errors that are rounding alone, or 0 of some, or of one observation far above the others."""
+    rng = np.random.default_rng(n)
+    in_training = np.arange(9)[:, None] % 3 != np.arange(n) % 3
+    noise = scale * rng.normal(size=(9, n))
+    lone = np.where(np.arange(9 * n).reshape(9, n) == 0, 1e6, 0.0)
+    by_repeat = (scale * rng.normal(size=(3, n))).repeat(3, 0)
+    for log_p in (noise, noise * (np.arange(n) % 2), noise - lone, by_repeat - 1000, 0 * noise):
+        found = memorization_scores(
+            log_p + 2 * in_training, 0 * log_p, in_training, np.arange(9) // 3, "mean-log"
+        )
+        names = {"index": np.arange(n), "id": [str(i) for i in range(n)], "label": ["u"] * n}
+        scores = Scores.from_aggregate(pl.DataFrame(names), 1, found, np.zeros(n, np.int64))
+        table = with_true_scores(scores, 1.0).table
+        for column in ("low", "high", *SHRUNK):
+            assert table[column].is_finite().all(), column
+        assert (table["shrunk_low"] <= table["shrunk_high"]).all()

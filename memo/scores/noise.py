@@ -100,7 +100,8 @@ def fit_noise(
         basis, root = natural_spline(place, knots), np.sqrt(counts)
         means = logs @ member / np.maximum(counts, np.finfo(float).tiny)
         fitted = np.linalg.lstsq(basis * root[:, None], means * root, rcond=None)[0]
-        expected = basis @ fitted
+        # Where few scores are, a spline may go anywhere; no level is beyond all that was seen.
+        expected = np.clip(basis @ fitted, logs.min(), logs.max())
         spread = member * np.square(logs[:, None] - expected)
         squares = float(spread.sum() / max(len(logs) - len(knots), 1))
     return _noise(true, expected, freedom, squares)

@@ -40,7 +40,8 @@ def significantly_positive(
         [True, False, False]
     """
     moderated, freedom = moderated_std_error(std_error, blocks - 1)
-    p_values = scipy.stats.t.sf(memorization / moderated, freedom)
+    with np.errstate(over="ignore"):  # where no error is above 0
+        p_values = scipy.stats.t.sf(memorization / moderated, freedom)
     return np.asarray(scipy.stats.false_discovery_control(p_values, method="bh") <= rate)
 
 
@@ -109,6 +110,8 @@ def _trend(values: FloatArray, along: FloatArray | None) -> tuple[FloatArray, in
     scale = np.median(np.abs(along - middle)) or np.ptp(along)
     place = np.arcsinh((along - middle) / scale)
     knots = np.unique(np.quantile(place, KNOTS))
+    if len(knots) < 2:
+        return np.full_like(values, values.mean()), 1
     basis = natural_spline(place, knots)
     return basis @ np.linalg.lstsq(basis, values, rcond=None)[0], basis.shape[1]
 
