@@ -1,6 +1,5 @@
 """Results as terminal tables and as Markdown."""
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,7 +24,7 @@ SIDE_BY_SIDE = 4
 """Experiments that a terminal has room for beside each other."""
 
 _on_terminal = sys.stdout is not None and sys.stdout.isatty()
-_output = plain_console(width=None if _on_terminal or "COLUMNS" in os.environ else LOG_WIDTH)
+_output = plain_console(width=None if _on_terminal else LOG_WIDTH)
 
 
 class Cells(NamedTuple):
