@@ -101,3 +101,9 @@ def test_images_that_are_all_the_same_make_no_project(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="all 6 observations are the same"):
         init(tmp_path / "study", "image-folder", folder)
     assert not (tmp_path / "study").exists()
+
+
+def test_one_image_makes_no_project(tmp_path: Path) -> None:
+    folder = noise(tmp_path / "photos", 1)
+    with pytest.raises(DataError, match="has 1 image; memorization is measured on two or more"):
+        init(tmp_path / "study", "image-folder", folder)
