@@ -47,7 +47,7 @@ def as_numbers(column: SourceColumn) -> pl.Series | None:
     if column.name in column.spec.dates:
         return _days(column, column.spec.dates[column.name])
     numbers = _numbers(column)
-    words = {float(word): word for word in column.spec.missing_values if is_number(word)}
+    words = {float(word): word for word in column.spec.missing_values if _is_any_number(word)}
     if numbers is None or not words:
         return numbers
     absent = numbers.is_in(list(words)).fill_null(False)
@@ -55,6 +55,11 @@ def as_numbers(column: SourceColumn) -> pl.Series | None:
         word = words[number]
         column.absent[word] = column.absent.get(word, 0) + count
     return numbers.zip_with(~absent, pl.Series([None], dtype=pl.Float64))
+
+
+def _is_any_number(word: str) -> bool:
+    """True for numbers and for infinity, which Parquet may have where nothing is known."""
+    return is_number(word) or word.strip().lower().lstrip("+-") in ("inf", "infinity")
 
 
 def _numbers(column: SourceColumn) -> pl.Series | None:
