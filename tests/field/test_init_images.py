@@ -103,6 +103,15 @@ def test_images_that_are_all_the_same_make_no_project(tmp_path: Path) -> None:
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.parametrize(("whole", "broken"), [(9, 1), (6, 3), (2, 9), (1, 1)])
+def test_broken_images_among_few_are_named(whole: int, broken: int, tmp_path: Path) -> None:
+    folder = noise(tmp_path / "photos", whole)
+    for i in range(broken):
+        (folder / f"broken-{i}.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    with pytest.raises(DataError, match=f"{broken} images? cannot be read.*\n.*broken-0.png"):
+        init(tmp_path / "study", "image-folder", folder)
+
+
 def test_one_image_makes_no_project(tmp_path: Path) -> None:
     folder = noise(tmp_path / "photos", 1)
     with pytest.raises(DataError, match="has 1 image; memorization is measured on two or more"):
