@@ -94,8 +94,6 @@ def survey_image_folder(root: Path) -> FolderSurvey:
         DataError: The folder is missing, or has no images that can be read.
     """
     tree = image_tree(root)
-    if len(tree.images) < 2:
-        raise DataError(f"{root}: has 1 image; memorization is measured on two or more")
     chosen = np.linspace(0, len(tree.images) - 1, min(len(tree.images), SURVEYED)).astype(int)
     sizes, grey, extreme = set(), [], []
     refused: dict[str, str] = {}
