@@ -447,6 +447,8 @@ def test_numbers_by_chance_are_no_row_numbers() -> None:
         ("5,3,setosa", True, 3),
         ("0.11,1.7,-2.3", False, 3),
         ("7,1,12", False, 3),
+        ("1.0,1.0,1.0", False, 3),
+        ("0,0,1", False, 3),
         (",142.24,144.78", True, 3),
         (",2001.5,0.25", True, 3),
     ],
@@ -463,6 +465,18 @@ def test_a_first_line_of_numbers_has_names_or_is_a_record(
     assert settings["header"] is header
     assert len(prepared) == N + (not header)
     assert f"  header: {header}" in first.said[1]
+
+
+@pytest.mark.parametrize("header", [",Unnamed: 0,x", ",Unnamed: 0.1,Unnamed: 0,x"])
+def test_row_numbers_that_pandas_wrote_twice_are_no_columns(header: str, tmp_path: Path) -> None:
+    counts = header.count(",")
+    lines = [f"{i}," * counts + f"{x:.4f}" for i, x in enumerate(stream().standard_normal(N))]
+    _, settings, prepared = of_csv(tmp_path, header, *lines)
+    assert prepared.shape == (1,)
+    assert len([settings["id"], *settings["drop"]]) == counts
+    spec = TableSpec(kind="table", path=str(tmp_path / "t.csv"), id="Unnamed: 0")
+    with pytest.raises(DataError, match=r"column 'Unnamed: 0\.\d': has another whole number"):
+        prepare_dataset(spec)
 
 
 def test_a_first_line_of_texts_that_stand_below_too_is_a_record(tmp_path: Path) -> None:

@@ -200,7 +200,8 @@ def _without_excel_line(text: str, separator: str) -> tuple[str, int]:
 def _names(first: list[str], header: bool | None) -> list[str]:
     if header is False:
         return [f"column {place}" for place in range(1, len(first) + 1)]
-    names = [name.strip() or f"Unnamed: {place}" for place, name in enumerate(first)]
+    given = [name.strip() for name in first]
+    names = [name or _unnamed(place, given) for place, name in enumerate(given)]
     if header is None and has_names(names) is not True:
         numbers = ", ".join(name for name in names if is_number(name))
         raise CSVError(
@@ -213,6 +214,14 @@ def _names(first: list[str], header: bool | None) -> list[str]:
             raise CSVError(f": two columns are named {name!r}; rename one")
         seen.add(name)
     return names
+
+
+def _unnamed(place: int, given: list[str]) -> str:
+    """Name of a column without one, as pandas gives it; none of those that are given."""
+    name = f"Unnamed: {place}"
+    return next(
+        other for k in range(len(given) + 1) if (other := name + f".{k}" * (k > 0)) not in given
+    )
 
 
 def _fast(text: str, separator: str, width: int) -> pl.DataFrame | None:

@@ -188,6 +188,9 @@ def _are_names(records: pl.DataFrame, first: list[str]) -> bool:
     """
     if not first[0] and not records[1:, 0].null_count():
         return True
+    written = [text for text in first if is_number(text)]
+    if len(set(written)) < len(written):
+        return False
     whole = [int(text) for text in first if text.isdecimal()]
     steps = {b - a for a, b in pairwise(whole)}
     years = bool(whole) and YEARS[0] <= min(whole) and max(whole) <= YEARS[1]
