@@ -27,6 +27,7 @@ from memo.datasets.tabular.written_dates import (
 from memo.datasets.tabular.written_numbers import (
     form_of,
     is_absence,
+    marks_that_read,
     numbers_of,
     plainly,
     reading_of,
@@ -196,7 +197,8 @@ def _mixed(column: SourceColumn, others: list[str], row: int) -> DataError:
             f"{OR_CATEGORIES}",
             row,
         )
-    reading = form_of(others, 1) or reading_of(column.different)
+    reading = None if marks_that_read(column.different) else form_of(others, 1)
+    reading = reading or reading_of(column.different)
     if reading is not None:
         return column.error(
             f"{start}; the column seems to have {reading.seen}: {reading.cure}, {OR_CATEGORIES}",
