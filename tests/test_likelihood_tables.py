@@ -1,5 +1,6 @@
 """`memo score --from`: tables of log-likelihoods, right and wrong, and back from memo's own."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -185,11 +186,42 @@ def test_a_wrong_table_is_one_line_that_names_the_place(tmp_path: Path, what: st
     assert not (tmp_path / "artifacts").exists()
 
 
+def test_a_table_is_what_its_first_bytes_say(tmp_path: Path) -> None:
+    rows = table()
+    expected = read_likelihoods(written(tmp_path, rows))
+    for kind, names in (("csv", ("a.CSV", "a.txt", "a")), ("parquet", ("b.pq", "b.PARQUET", "b"))):
+        source = written(tmp_path, rows, f"source.{kind}")
+        for name in names:
+            found = read_likelihoods(source.rename(tmp_path / name))
+            assert found.equals(expected)
+            source = (tmp_path / name).rename(source)
+    (tmp_path / "packed.csv").write_bytes(gzip.compress(rows.write_csv().encode()))
+    assert "is compressed" in run(tmp_path, "score", "--from", str(tmp_path / "packed.csv"))[1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("\n", "\n7,", "column '' is not known; it seems to be pandas' row numbers: write the"),
+        (",", ";", "is not known; fields must be separated by commas"),
+        (",", "\t", "is not known; fields must be separated by commas"),
+    ],
+)
+def test_tables_as_other_tools_write_them_are_told_apart(
+    old: str, new: str, said: str, tmp_path: Path
+) -> None:
+    content = table().write_csv().replace(old, new)
+    file = written(tmp_path, f",{content}" if old == "\n" else content)
+    with pytest.raises(InputError) as error:
+        read_likelihoods(file)
+    assert said in str(error.value)
+
+
 def test_what_is_asked_for_wrongly(tmp_path: Path) -> None:
     good = str(written(tmp_path, table()))
     for arguments, problem in (
         (("--from", "nowhere.csv"), "nowhere.csv: no such file"),
-        (("--from", str(tmp_path)), "is neither .csv nor .parquet"),
+        (("--from", str(tmp_path)), "is no file"),
         (("../up", "--from", good), "'../up' is not a valid name"),
         (("compare", "--from", good), "'compare' has other results already"),
         (("--from", good, "--aggregate", "mean"), "'mean' is not one of mean-log, paper"),

@@ -14,6 +14,18 @@ from memo.errors import InputError
 LARGEST = 1e15
 """Nats beyond which a double has no fractions left."""
 
+PARQUET = b"PAR1"
+"""First bytes of a Parquet file, whatever its name."""
+
+COMPRESSED = (
+    b"\x1f\x8b",
+    b"BZh",
+    b"\xfd7zXZ",
+    b"\x28\xb5\x2f\xfd",
+    b"PK\x03\x04",
+    b"\xd0\xcf\x11\xe0",
+)
+
 REQUIRED = ("model", "in_training", "log_likelihood")
 TEXT = {"model", "id", "block"}
 ALLOWED = (*REQUIRED, "index", "id", "epoch", "std_error", "unreliable", "block")
@@ -57,14 +69,14 @@ def wrong_row(file: Path, row: int, column: str, what: str) -> InputError:
 
 
 def _read(file: Path) -> pl.DataFrame:
-    if file.suffix not in (".csv", ".parquet"):
-        raise InputError(f"{file}: is neither .csv nor .parquet")
     try:
         content = read_whole(file)
     except ArtifactError as error:
         raise InputError(str(error)) from None
+    if content.startswith(COMPRESSED):
+        raise InputError(f"{file}: is compressed, or an archive or a workbook; give CSV or Parquet")
     try:
-        if file.suffix == ".csv":
+        if not content.startswith(PARQUET):
             table = pl.read_csv(content, infer_schema=False)
             return table.with_columns(map(unquoted, table.select(TEXT & set(table.columns))))
         return read_parquet(content)[0]
@@ -76,16 +88,25 @@ def _read(file: Path) -> pl.DataFrame:
 def _check_columns(file: Path, columns: list[str]) -> None:
     for name in columns:
         if name not in ALLOWED:
-            near = difflib.get_close_matches(name, ALLOWED, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
             raise InputError(
-                f"{file}: column {name!r:.80} is not known{hint} (known: {', '.join(ALLOWED)})"
+                f"{file}: column {name!r:.80} is not known{_cure(name)} (known: "
+                f"{', '.join(ALLOWED)})"
             )
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
         raise InputError(f"{file}: has no column {', '.join(map(repr, missing))}")
     if not {"index", "id"} & set(columns):
         raise InputError(f"{file}: has neither a column 'index' nor 'id'")
+
+
+def _cure(name: str) -> str:
+    """What to do about a column that is not known; empty where nothing comes to mind."""
+    if name in ("", "Unnamed: 0", "__index_level_0__"):
+        return "; it seems to be pandas' row numbers: write the table with `index=False`"
+    if any(mark in name for mark in ";\t|"):
+        return "; fields must be separated by commas"
+    near = difflib.get_close_matches(name, ALLOWED, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _converted(file: Path, column: pl.Series) -> pl.Series:

@@ -146,7 +146,10 @@ def _tried_images(path: str, source: Path) -> tuple[FirstSpec, str]:
     except DataError as error:
         first = skipping_broken(first)
         text = spec_text(first)
-        prepared = tried(text, source)
+        try:
+            prepared = tried(text, source)
+        except InputError:  # so many are broken that too few are left
+            raise error from None
         facts, broken = prepared.facts, prepared.facts["unreadable"]
         if not 0 < len(broken) <= MOST_BROKEN * (len(prepared) + len(broken)):
             raise error from None

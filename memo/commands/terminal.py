@@ -1,6 +1,5 @@
 """Results as terminal tables and as Markdown."""
 
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -29,7 +28,7 @@ INTERVAL = re.compile(r"\[[−\d.,]+, [−\d.,]+\]")
 """Cells with one take two lines where the terminal is narrow: digits must not be cut off."""
 
 _on_terminal = sys.stdout is not None and sys.stdout.isatty()
-_output = plain_console(width=None if _on_terminal or "COLUMNS" in os.environ else LOG_WIDTH)
+_output = plain_console(width=None if _on_terminal else LOG_WIDTH)
 
 
 class Cells(NamedTuple):

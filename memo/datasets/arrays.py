@@ -1,6 +1,6 @@
 """Observations in memory as a prepared data set."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -172,6 +172,11 @@ def _typed(numbers: NDArray[Any]) -> NDArray[Any]:
 def _texts(what: str, given: Sequence[object] | None, count: int) -> list[str | None]:
     if given is None:
         return [None] * count
+    if isinstance(given, Set | Mapping | str | bytes) or not hasattr(given, "__len__"):
+        raise DataError(
+            f"{what}: are of type {type(given).__name__}; give a list, in the order of the "
+            "observations"
+        )
     if len(given) != count:
         raise DataError(f"{what}: are {len(given):,}, of {count:,} observations")
     return [None if is_missing(one) else _text(one) for one in given]

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+NAMED = 5
+"""Labels without any observation that are named."""
+
 SPAWN_KEY = (1 << 31,)
 """Of the draw's stream: no other stream of a data set's seed has it."""
 
@@ -52,15 +55,33 @@ def drawn(labels: Sequence[str | None], limit: int | None, seed: int) -> NDArray
     return np.sort(drawn_order(labels, seed)[:limit])
 
 
-def limit_in_words(kept: int, of: int, labels: Sequence[str | None], seed: int) -> str | None:
-    """Say how many observations of a source were kept; None where all were."""
-    if kept >= of:
-        return None
-    shares = ", in the proportions of their labels" if len(set(labels)) > 1 else ""
-    return f"limit: {kept:,} of {of:,}, drawn at random from seed {seed}{shares}"
+def limit_notes(
+    kept: Sequence[int] | NDArray[np.int64], labels: Sequence[str | None], seed: int
+) -> list[str]:
+    """Say how many observations of a source were drawn, and which labels have none of them.
 
+    Args:
+        kept: Positions of those that were drawn.
+        labels: Of each observation of the source.
+        seed: Seed of the data set.
 
-def limit_notes(kept: int, labels: Sequence[str | None], seed: int) -> list[str]:
-    """The same of a source with these labels, for the `notes` of a data set."""
-    words = limit_in_words(kept, len(labels), labels, seed)
-    return [] if words is None else [words]
+    Returns:
+        A line for the `notes` of a data set; none where all observations were kept.
+
+    Example:
+        >>> limit_notes([0], ["a", "b", None], seed=0)  # doctest: +ELLIPSIS
+        ["limit: 1 of 3, drawn at random from seed 0, ...; 1 of 2 labels has none ('b')"]
+    """
+    if len(kept) >= len(labels):
+        return []
+    every = dict.fromkeys(label for label in labels if label is not None)
+    drawn_labels = {labels[position] for position in kept}
+    without = [label for label in every if label not in drawn_labels]
+    words = f"limit: {len(kept):,} of {len(labels):,}, drawn at random from seed {seed}"
+    words += ", in the proportions of their labels" if len(set(labels)) > 1 else ""
+    if without:
+        named = ", ".join(f"{label!r:.60}" for label in without[:NAMED])
+        more = f" and {len(without) - NAMED:,} more" * (len(without) > NAMED)
+        verb = "has" if len(without) == 1 else "have"
+        words += f"; {len(without):,} of {len(every):,} labels {verb} none ({named}{more})"
+    return [words]

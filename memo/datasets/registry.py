@@ -8,6 +8,7 @@ from memo.datasets.copies import with_copies
 from memo.datasets.prepared import Prepared, check_prepared
 from memo.datasets.sources import celeba, cifar10, digits, image_folder, mnist, synthetic
 from memo.datasets.sources.image_files import Images
+from memo.datasets.sources.image_tree import require_tracked
 from memo.datasets.tabular import records
 from memo.datasets.values import prepare_images
 from memo.spec import dataset_specs as specs
@@ -45,6 +46,7 @@ def look_at_source(spec: specs.DatasetSpec) -> None:
         DataError: `prepare_dataset` would refuse it.
     """
     if isinstance(spec, specs.ImageFolderSpec) and Path(spec.path).is_dir():
+        require_tracked(Path(spec.path))
         image_folder.look_at_image_folder(spec)
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import ray
+import ray.util.client
 from loky import cpu_count
 from ray import exceptions
-from ray.util.client import ray as client
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from memo.errors import InputError, WorkError
@@ -248,7 +248,7 @@ def _require_head() -> None:
 
 
 def _head_answers() -> bool:
-    if client.is_connected():  # through a proxy, which has its own ways to notice
+    if ray.util.client.ray.is_connected():  # through a proxy, which has its own ways to notice
         return True
     try:
         _reach(_head())

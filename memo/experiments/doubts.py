@@ -34,6 +34,8 @@ FEWEST_ON_A_SIDE = 8
 """Observations on either side from which on a model is looked at by itself."""
 STILL_FALLING = 0.01
 """Part of all that held-out loss fell by, in the last tenth of training, that is not yet little."""
+SPREAD = 5.0
+"""Times a typical value that the highest of values between 0 and 1 exceeds, if they are no logs."""
 NAMED = 3
 """Models that a sentence names."""
 
@@ -107,6 +109,7 @@ def density_doubts(
     return [
         *_one_value(names, log_likelihood, known),
         *_identical(names, log_likelihood, known),
+        *_not_logs(log_likelihood, known),
         *_reversed(names, log_likelihood, in_training, known),
     ]
 
@@ -341,6 +344,19 @@ def _identical(names: Sequence[str], log_p: FloatArray, known: Mask) -> Iterator
             "for several, or training may change nothing. Scores then rest on fewer models than "
             "there seem to be, and their errors are too small.",
         )
+
+
+def _not_logs(log_p: FloatArray, known: Mask) -> Iterator[Doubt]:
+    """Name values that all lie between 0 and 1, some of them many times as large as others."""
+    values = log_p[known]
+    if len(values) and values.min() >= 0 and values.max() <= 1:
+        typical, highest = np.median(values), values.max()
+        if highest > SPREAD * typical:
+            yield Doubt(
+                "not-logs",
+                "All values of log p lie between 0 and 1, most of them close to 0: probabilities "
+                "or densities may stand in the place of their logarithms. Give log p, in nats.",
+            )
 
 
 def _reversed(

@@ -142,3 +142,10 @@ def test_names_and_labels_are_the_numbers_and_texts_that_were_given() -> None:
         observation_table(2, ["a", None], None)
     with pytest.raises(DataError, match="two observations have the same"):
         observation_table(2, [1, "1"], None)
+
+
+@pytest.mark.parametrize("given", [{3, 4}, {3: "a", 4: "b"}, (k for k in (3, 4)), "ab", b"ab"])
+def test_names_without_an_order_of_their_own_are_refused(given) -> None:
+    for what in ({"ids": given, "labels": None}, {"ids": None, "labels": given}):
+        with pytest.raises(DataError, match=r"of type \w+; give a list, in the order of the"):
+            observation_table(2, **what)

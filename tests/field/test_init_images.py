@@ -1,5 +1,7 @@
 """`memo init` on folders of images: which are measured, and what is said of them."""
 
+import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from memo.commands.first.dry_run import tried
 from memo.commands.first.first_spec import FirstSpec
 from memo.commands.init import init, tried_spec
 from memo.datasets.prepared import DataError, Prepared
+from memo.datasets.registry import look_at_source
 from memo.project.reading import read_project
 from memo.spec.dataset_specs import ImageFolderSpec
 
@@ -101,3 +104,36 @@ def test_images_that_are_all_the_same_make_no_project(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="all 6 observations are the same"):
         init(tmp_path / "study", "image-folder", folder)
     assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize(("whole", "broken"), [(9, 1), (6, 3), (2, 9), (1, 1)])
+def test_broken_images_among_few_are_named(whole: int, broken: int, tmp_path: Path) -> None:
+    folder = noise(tmp_path / "photos", whole)
+    for i in range(broken):
+        (folder / f"broken-{i}.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    with pytest.raises(DataError, match=f"{broken} images? cannot be read.*\n.*broken-0.png"):
+        init(tmp_path / "study", "image-folder", folder)
+
+
+def test_one_image_makes_no_project(tmp_path: Path) -> None:
+    folder = noise(tmp_path / "photos", 1)
+    with pytest.raises(DataError, match="has 1 image; memorization is measured on two or more"):
+        init(tmp_path / "study", "image-folder", folder)
+
+
+@pytest.mark.parametrize("kind", ["link", "hidden link", "loop", "pipe", "hidden pipe"])
+def test_files_at_which_dvc_stops_are_refused_before(kind: str, tmp_path: Path) -> None:
+    folder = noise(tmp_path / "photos", 12)
+    (folder / "sub").mkdir()
+    odd = folder / "sub" / f"{'.' * kind.startswith('hidden')}odd.png"
+    if kind.endswith("pipe"):
+        os.mkfifo(odd)
+    else:
+        odd.symlink_to("odd.png" if kind == "loop" else "gone.png")
+    words = "pipe, socket or device" if kind.endswith("pipe") else "link that leads nowhere"
+    message = re.escape(f"{odd.relative_to(folder)} is a {words}: `dvc repro` would stop there")
+    with pytest.raises(DataError, match=message):
+        init(tmp_path / "study", "image-folder", folder)
+    spec = {"kind": "image-folder", "path": str(folder), "channels": 1, "values": "continuous"}
+    with pytest.raises(DataError, match=message):
+        look_at_source(ImageFolderSpec.model_validate(spec))

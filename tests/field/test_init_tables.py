@@ -13,10 +13,12 @@ from memo.commands.first.dry_run import tried
 from memo.commands.first.first_spec import FirstSpec
 from memo.commands.init import init, tried_spec
 from memo.datasets.prepared import DataError, Prepared
+from memo.datasets.registry import prepare_dataset
 from memo.datasets.tabular.columns import records
 from memo.datasets.tabular.survey.grids import common_step
 from memo.datasets.tabular.survey.numbering import is_identifier, names_records, numbering
 from memo.errors import InputError
+from memo.spec.dataset_specs import TableSpec
 from tests.conftest import command
 
 N = 120
@@ -404,7 +406,8 @@ def test_series_in_time_are_known_by_their_dates(tmp_path: Path) -> None:
     days = pl.date_range(pl.date(2020, 1, 1), pl.date(2020, 4, 29), eager=True)
     first, settings, prepared = of_table(tmp_path, {"date": days, "x": stream().standard_normal(N)})
     assert (settings["id"], prepared.shape) == ("date", (1,))
-    assert line_of(first, "date") == "id: has a date for each record, in order"
+    cure = "if it is a measurement, name it under `dates` instead"
+    assert line_of(first, "date") == f"id: has a date for each record, in order; {cure}"
 
 
 @pytest.mark.parametrize(
@@ -444,6 +447,10 @@ def test_numbers_by_chance_are_no_row_numbers() -> None:
         ("5,3,setosa", True, 3),
         ("0.11,1.7,-2.3", False, 3),
         ("7,1,12", False, 3),
+        ("1.0,1.0,1.0", False, 3),
+        ("0,0,1", False, 3),
+        (",142.24,144.78", True, 3),
+        (",2001.5,0.25", True, 3),
     ],
 )
 def test_a_first_line_of_numbers_has_names_or_is_a_record(
@@ -458,6 +465,82 @@ def test_a_first_line_of_numbers_has_names_or_is_a_record(
     assert settings["header"] is header
     assert len(prepared) == N + (not header)
     assert f"  header: {header}" in first.said[1]
+
+
+@pytest.mark.parametrize("header", [",Unnamed: 0,x", ",Unnamed: 0.1,Unnamed: 0,x"])
+def test_row_numbers_that_pandas_wrote_twice_are_no_columns(header: str, tmp_path: Path) -> None:
+    counts = header.count(",")
+    lines = [f"{i}," * counts + f"{x:.4f}" for i, x in enumerate(stream().standard_normal(N))]
+    _, settings, prepared = of_csv(tmp_path, header, *lines)
+    assert prepared.shape == (1,)
+    assert len([settings["id"], *settings["drop"]]) == counts
+    spec = TableSpec(kind="table", path=str(tmp_path / "t.csv"), id="Unnamed: 0")
+    with pytest.raises(DataError, match=r"column 'Unnamed: 0\.\d': has another whole number"):
+        prepare_dataset(spec)
+
+
+def test_a_first_line_of_texts_that_stand_below_too_is_a_record(tmp_path: Path) -> None:
+    rows = [f"{'abc'[i % 3]},{'uvw'[i // 3 % 3]}" for i in range(N)]
+    _, settings, prepared = of_csv(tmp_path, *rows)
+    assert settings["header"] is False
+    assert len(prepared) == N
+    assert of_csv(tmp_path, "colour,shape", *rows)[2].shape == (6,)
+
+
+def test_names_of_columns_in_the_middle_are_no_record(tmp_path: Path) -> None:
+    rows = [f"{v:.3f},{'uv'[i % 2]}" for i, v in enumerate(stream().standard_normal(N))]
+    with pytest.raises(DataError, match="delete the line that repeats them"):
+        of_csv(tmp_path, "x,kind", *rows[:60], "x,kind", *rows[60:])
+
+
+@pytest.mark.parametrize(("place", "line"), [(0, "[m],[s]"), (N, "total,3.3"), (N, "3.3,Summe")])
+def test_lines_of_units_and_of_totals_are_no_records(place: int, line: str, tmp_path: Path) -> None:
+    rows = [f"{x:.3f},{y:.3f}" for x, y in stream().standard_normal((N, 2))]
+    with pytest.raises(DataError, match=rf"record {place + 1} has '.*' among numbers.*delete the"):
+        of_csv(tmp_path, "x,y", *rows[:place], line, *rows[place:])
+    for word in ("-", "n/a", "unknown"):
+        assert len(of_csv(tmp_path, "x,y", *rows, f"{word},3.3")[2]) == N + 1
+    assert len(of_csv(tmp_path, "x,y", *rows, "broken,3.3", *rows[:5])[2]) == N + 6
+
+
+def test_codes_that_are_numbers_are_categories(tmp_path: Path) -> None:
+    rng = stream()
+    table = {
+        "zip": rng.choice([10001, 90210, 60601], N),
+        "postal_code": rng.integers(10000, 10040, N),
+        "phone": rng.integers(10**9, 10**10, N),
+        "x": rng.standard_normal(N),
+    }
+    _, settings, prepared = of_table(tmp_path, table)
+    assert settings["categorical"] == ["zip", "postal_code"]
+    assert settings["drop"] == ["phone"]
+    assert not [note for note in prepared.facts["notes"] if "name of a code" in note]
+
+
+def test_row_numbers_that_are_measurements_are_kept_as_init_says(tmp_path: Path) -> None:
+    rng = stream()
+    dose, height = rng.permutation(40) + 1, rng.permutation(40) + 150
+    lines = [f"{a},{b},{v:.3f}" for a, b, v in zip(dose, height, rng.normal(size=40), strict=True)]
+    first, _, _ = of_csv(tmp_path, "dose,height,y", *lines)
+    cure = "if it is a measurement, write `dequantize: {%s: 1}` instead"
+    assert line_of(first, "dose") == f"id: has each number from 1 to 40 once; {cure % 'dose'}"
+    assert line_of(first, "height").endswith(f"; 'dose' is the id; {cure % 'height'}")
+    spec = {
+        "kind": "table",
+        "path": str(tmp_path / "t.csv"),
+        "dequantize": {"dose": 1, "height": 1},
+    }
+    kept = prepare_dataset(TableSpec.model_validate(spec))
+    np.testing.assert_array_equal(values(kept, "dose"), dose)
+    np.testing.assert_array_equal(values(kept, "height"), height)
+
+
+def test_fine_steps_lose_no_column(tmp_path: Path) -> None:
+    squares = stream().choice([0.2401, 0.2601, 2.2201, 4.0804, 6.2001, 12.18], 3000)
+    _, settings, prepared = of_table(tmp_path, {"x": squares, "y": stream().standard_normal(3000)})
+    assert "drop" not in settings
+    assert settings["dequantize"]["x"] == pytest.approx(1e-4)
+    np.testing.assert_allclose(values(prepared, "x"), squares, atol=1.01e-4)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from memo.datasets.draws import drawn, drawn_order
+from memo.datasets.draws import drawn, drawn_order, limit_notes
 from memo.datasets.registry import prepare_dataset
 from memo.spec.dataset_specs import DigitsSpec
 
@@ -51,3 +51,18 @@ def test_digits_of_a_limit_have_all_ten_classes_and_their_own_names() -> None:
     np.testing.assert_array_equal(some.scored[:], whole.scored[:][places])
     other = prepare_dataset(DigitsSpec(kind="digits", values="levels", limit=100, seed=1))
     assert set(other.observations["id"]) != set(some.observations["id"])
+
+
+def test_labels_of_which_none_was_drawn_are_named() -> None:
+    (said,) = limit_notes(drawn(LABELS, 20, 0), LABELS, 0)
+    assert said == (
+        "limit: 20 of 1,000, drawn at random from seed 0, in the proportions of their labels; "
+        "2 of 4 labels have none ('d', 'e')"
+    )
+    assert limit_notes(drawn(LABELS, 1000, 0), LABELS, 0) == []
+    (said,) = limit_notes(drawn(LABELS, 500, 3), ["x"] * 1000, 3)
+    assert said == "limit: 500 of 1,000, drawn at random from seed 3"
+    digits = prepare_dataset(DigitsSpec(kind="digits", values="levels", limit=5))
+    kept = set(digits.observations["label"])
+    without = [str(digit) for digit in range(10) if str(digit) not in kept]
+    assert f"; {len(without)} of 10 labels have none ({without[0]!r}, " in digits.facts["notes"][0]

@@ -198,13 +198,21 @@ def test_columns_without_a_name_get_one_as_in_pandas() -> None:
 
 
 LINES = {
-    "ragged": (BASE + "1,2,3\n", ":26: has 3 fields, but the first line names 2 columns"),
-    "short": (BASE + "1\n", ":26: has 1 field, but the first line names 2 columns"),
+    "ragged": (
+        BASE + "1,2,3\n",
+        ":26: has 3 fields, but the first line names 2 columns, as other lines have: correct that "
+        "line, or delete it if it is no record",
+    ),
+    "short": (BASE + "1\n", ":26: has 1 field, but the first line names 2 columns, as other"),
+    "source": (BASE + "Source: WHO\n", "delete it if it is no record"),
+    "comments": ("# by A\n# on Monday\n" + BASE, "those below have 2: delete what stands above"),
+    "names again": (BASE + BASE, "delete the line that repeats them; or set `header: false`"),
+    "no names": ("a,u\nb,v\nc,u\na,v\n", "or set `header: false` if the first line is a record"),
     "after a long text": (
         'a,b\n"' + "z" * 200_000 + '",1\n"one\ntwo",2\n3\n',
         ":5: has 1 field",
     ),
-    "title": ("Wines of 2020\n" + BASE, "the next have 2, too: delete what stands above"),
+    "title": ("Wines of 2020\n" + BASE, "those below have 2: delete what stands above"),
     "names of rows": (
         "a,b\n" + "".join(f"r{k},{v},{k % 5}\n" for k, v in enumerate(MEASURED)),
         "R writes names of rows so unless `row.names = FALSE`",

@@ -341,3 +341,16 @@ def test_noise_that_float32_does_not_hold_is_refused_or_counted() -> None:
     assert moved > 0
     said = [note for note in data.facts["notes"] if "carries the noise" in note]
     assert said[0].startswith(f"x: float32 carries the noise of {moved} records")
+
+
+@pytest.mark.parametrize("mark", ["'", "\u2019", " ", ","])
+def test_thousands_beside_numbers_without_them_are_no_other_form(mark: str) -> None:
+    values = [round(float(v), 2) for v in np.random.default_rng(0).lognormal(7, 1, N)]
+    texts = [f"{v:,.2f}".replace(",", mark) for v in values]
+    assert any(v < 1000 for v in values)
+    key = {"\u2019": "'"}.get(mark, mark)
+    message = refusal(csv_of(texts))
+    assert f'`thousands: "{key}"` reads it as' in message
+    assert "feet" not in message
+    found = read_numbers(prepared(csv_of(texts), thousands=key))
+    np.testing.assert_allclose(found, values, rtol=1e-6, atol=1e-2)

@@ -154,3 +154,14 @@ def test_other_types_are_refused_with_a_cure(series, said) -> None:
     assert said in message
     assert "`drop`" in message or "`missing_values`" in message
     assert len(prepared(as_parquet(frame), "t.parquet", drop=["x"]).columns) == 1
+
+
+@pytest.mark.parametrize(("word", "value"), [("inf", np.inf), ("-inf", -np.inf)])
+def test_infinity_may_say_that_nothing_is_known(word: str, value: float) -> None:
+    frame = pl.DataFrame({"x": [value, *np.arange(1.0, N) ** 2], "y": np.sin(np.arange(N))})
+    words = {"missing_values": ["", word], "missing": "impute"}
+    for content, file in ((as_parquet(frame), "t.parquet"), (frame.write_csv(), "t.csv")):
+        data = prepared(content, file, **words)
+        assert data.facts["missing"] == {"x": {word: 1}}
+        median = np.median(np.arange(1.0, N) ** 2)
+        np.testing.assert_allclose(numbers_of(data)[0], median, rtol=1e-6)

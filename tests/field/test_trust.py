@@ -54,6 +54,9 @@ TABLES: dict[str, tuple[NDArray[np.float64], NDArray[np.bool_], set[str]]] = {
     "in_training reversed": (LOG_P, ~INSIDE, {"worse-in-training"}),
     "losses, in bits": (-LOG_P / np.log(2), INSIDE, {"worse-in-training"}),
     "log p in bits": (LOG_P / np.log(2), INSIDE, set()),  # cannot be told
+    "probabilities": (np.exp(LOG_P), INSIDE, {"not-logs"}),
+    "probabilities of likely records": (np.exp(LOG_P + 15), INSIDE, {"not-logs"}),
+    "narrow densities": (0.5 + 0.01 * (LOG_P + 20), INSIDE, set()),
     "in_training of one model reversed": (LOG_P, ONE_REVERSED, {"reversed-models"}),
     "one model twice": (COPIED, INSIDE, {"identical-models"}),
     "one model": (np.repeat(LOG_P[:1], MODELS, 0), INSIDE, {"identical-models", "no-difference"}),

@@ -11,7 +11,9 @@ from pydantic import BaseModel
 
 from memo.commands.first.first_words import limit_line, table_lines
 from memo.commands.first.spec_text import is_plain, rendered
+from memo.datasets.prepared import DataError
 from memo.datasets.sources.image_folder import FolderSurvey, survey_image_folder
+from memo.datasets.sources.image_tree import require_tracked
 from memo.datasets.tabular.survey.table_survey import survey_table
 from memo.project.experiment_spec import ExperimentSpec
 from memo.spec.dataset_specs import DigitsSpec, ImageFolderSpec, TableSpec
@@ -114,7 +116,10 @@ def image_folder_spec(path: str, folder: Path) -> FirstSpec:
     Raises:
         DataError: The folder is missing or has no images.
     """
+    require_tracked(folder)
     survey = survey_image_folder(folder)
+    if survey.count < 2:
+        raise DataError(f"{folder}: has 1 image; memorization is measured on two or more")
     alike_and_small = len(survey.sizes) == 1 and max(map(max, survey.sizes)) <= LARGEST_SIDE
     side = None if alike_and_small else min(LARGEST_SIDE, *map(min, survey.sizes))
     height, width = (side, side) if side else next(iter(survey.sizes))

@@ -56,7 +56,7 @@ def read_cifar10(spec: CIFAR10Spec) -> Images:
         ids=[f"cifar10-{index:05d}" for index in chosen],
         labels=[names[index] for index in chosen],
         facts={
-            "notes": limit_notes(len(chosen), names, spec.seed),
+            "notes": limit_notes(chosen, names, spec.seed),
             "source": "CIFAR-10 training images (Krizhevsky 2009)",
         },
     )

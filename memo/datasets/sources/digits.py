@@ -19,7 +19,7 @@ def read_digits(spec: DigitsSpec) -> Images:
         ids=[f"digits-{index:04d}" for index in chosen],
         labels=[classes[index] for index in chosen],
         facts={
-            "notes": limit_notes(len(chosen), classes, spec.seed),
+            "notes": limit_notes(chosen, classes, spec.seed),
             "source": "scikit-learn's load_digits: the test set of the UCI optical recognition of "
             "handwritten digits data set (Alpaydin & Kaynak 1998), CC BY 4.0",
         },

@@ -71,7 +71,7 @@ class ImageFiles:
         """
         notes: list[str] = []
         if spec.limit is not None and spec.limit < len(labels):
-            notes += limit_notes(len(self.kept), labels, spec.seed)
+            notes += limit_notes(self.kept, labels, spec.seed)
         if self.unreadable:
             name, reason = next(iter(self.unreadable.items()))
             more = ", ..." * (len(self.unreadable) > 1)

@@ -26,6 +26,8 @@ class ImageTree:
     repeated_folders: list[str] = field(default_factory=list)
     """Symbolic links to folders that are read under another name, or lead in circles."""
     broken_links: list[str] = field(default_factory=list)
+    special: list[str] = field(default_factory=list)
+    """Pipes, sockets and devices."""
     others: Counter[str] = field(default_factory=Counter)
     """Numbers of other files by suffix."""
     hidden: int = 0
@@ -64,6 +66,23 @@ def image_tree(root: Path) -> ImageTree:
         told = "".join(f"; {note}" for note in tree.notes())
         raise DataError(f"{root}: has no images ({', '.join(sorted(SUFFIXES))}){told}")
     return tree
+
+
+def require_tracked(root: Path) -> None:
+    """See that DVC can take the hash of all files, as it does before `memo prepare`.
+
+    Raises:
+        DataError: A link leads nowhere, or there is a pipe, a socket or a device; or as of
+            `image_tree`.
+    """
+    tree = image_tree(root)
+    names = tree.broken_links + tree.special
+    if names:
+        what = "link that leads nowhere" if tree.broken_links else "pipe, socket or device"
+        others = f", and there are {len(names) - 1:,} more" if len(names) > 1 else ""
+        raise DataError(
+            f"{root}: {names[0]} is a {what}{others}: `dvc repro` would stop there; remove it"
+        )
 
 
 def _listed(root: Path) -> ImageTree:
@@ -124,12 +143,13 @@ def _mark(folder: Path, seen: set[tuple[int, int]]) -> bool:
 
 def _sort_file(path: Path, root: Path, tree: ImageTree) -> None:
     suffix = path.suffix.lower()
-    if _is_hidden(path, root):
-        tree.hidden += 1
-    elif path.is_symlink() and not path.exists():
+    if path.is_symlink() and not path.exists():
         tree.broken_links.append(_name(path, root))
     elif not path.is_file():
+        tree.special.append(_name(path, root))
         tree.others["neither file nor folder"] += 1
+    elif _is_hidden(path, root):
+        tree.hidden += 1
     elif suffix not in SUFFIXES:
         tree.others[suffix or "without a suffix"] += 1
     else:

@@ -63,7 +63,7 @@ def read_mnist(spec: MNISTSpec | FashionMNISTSpec) -> Images:
         ids=[f"{spec.kind}-{index:05d}" for index in chosen],
         labels=[names[index] for index in chosen],
         facts={
-            "notes": limit_notes(len(chosen), names, spec.seed),
+            "notes": limit_notes(chosen, names, spec.seed),
             "source": "Fashion-MNIST training images (Xiao et al. 2017), MIT licence"
             if fashion
             else "MNIST training images (LeCun, Cortes & Burges), CC BY-SA 3.0",

@@ -104,6 +104,12 @@ def parsed(text: str, separator: str, header: bool | None, sure: bool = True) ->
     fields.columns = names
     stripped = pl.all().str.strip_chars()
     fields = fields.select(pl.when(stripped != "").then(stripped).name.keep())
+    if header is None and are_below(first, fields):
+        raise CSVError(
+            ": all names in its first line are also values below, in their own columns: delete the "
+            "line that repeats them; or set `header: false` if the first line is a record, "
+            "`header: true` if it has the names all the same"
+        )
     return CSVTable(fields, data[""].cast(pl.Int64) - start, left_out)
 
 
@@ -152,6 +158,18 @@ def has_names(first: Sequence[str]) -> bool | None:
     return False if decimals or len(set(numbers)) < len(numbers) else None
 
 
+def are_below(first: Sequence[str], fields: pl.DataFrame) -> bool:
+    """True where each field of the first line is a value in its own column below.
+
+    Example:
+        >>> below = pl.DataFrame({"red": ["blue", "red"], "round": ["round", "flat"]})
+        >>> are_below(["red", "round"], below), are_below(["colour", "round"], below)
+        (True, False)
+    """
+    pairs = zip(first, fields, strict=True)
+    return len(first) > 1 and all((column == name.strip()).any() for name, column in pairs)
+
+
 def csv_lines(text: str, separator: str) -> Iterator[list[str]]:
     """Fields of each line, without an error where quotes are odd."""
     return csv.reader(_stream(text), delimiter=separator)
@@ -182,7 +200,8 @@ def _without_excel_line(text: str, separator: str) -> tuple[str, int]:
 def _names(first: list[str], header: bool | None) -> list[str]:
     if header is False:
         return [f"column {place}" for place in range(1, len(first) + 1)]
-    names = [name.strip() or f"Unnamed: {place}" for place, name in enumerate(first)]
+    given = [name.strip() for name in first]
+    names = [name or _unnamed(place, given) for place, name in enumerate(given)]
     if header is None and has_names(names) is not True:
         numbers = ", ".join(name for name in names if is_number(name))
         raise CSVError(
@@ -195,6 +214,14 @@ def _names(first: list[str], header: bool | None) -> list[str]:
             raise CSVError(f": two columns are named {name!r}; rename one")
         seen.add(name)
     return names
+
+
+def _unnamed(place: int, given: list[str]) -> str:
+    """Name of a column without one, as pandas gives it; none of those that are given."""
+    name = f"Unnamed: {place}"
+    return next(
+        other for k in range(len(given) + 1) if (other := name + f".{k}" * (k > 0)) not in given
+    )
 
 
 def _fast(text: str, separator: str, width: int) -> pl.DataFrame | None:
@@ -291,14 +318,15 @@ def _other_separator(text: str, separator: str) -> str:
 
 
 def _other_first_line(text: str, separator: str, width: int) -> str:
-    """Words about a first line that does not go with the others; none where it does."""
-    below = "\n".join(_start(text)[1:])
-    others = _common_width(below, separator)
-    if others == width + 1 > 2:
+    """What to do about a line that does not go with the first."""
+    lines = _start(text)
+    widths = [_common_width("\n".join(lines[above:]), separator) for above in range(1, len(lines))]
+    others = next(filter(None, widths), None)
+    if others == widths[0] == width + 1 > 2:
         return "as all have: R writes names of rows so unless `row.names = FALSE`"
-    if others is not None:
-        return f"and the next have {others}, too: delete what stands above the names of the columns"
-    return ""
+    if others is not None and others != width:
+        return f"and those below have {others}: delete what stands above the names of the columns"
+    return "as other lines have: correct that line, or delete it if it is no record"
 
 
 def _common_width(text: str, mark: str) -> int | None:

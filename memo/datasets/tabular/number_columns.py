@@ -27,6 +27,7 @@ from memo.datasets.tabular.written_dates import (
 from memo.datasets.tabular.written_numbers import (
     form_of,
     is_absence,
+    marks_that_read,
     numbers_of,
     plainly,
     reading_of,
@@ -47,7 +48,7 @@ def as_numbers(column: SourceColumn) -> pl.Series | None:
     if column.name in column.spec.dates:
         return _days(column, column.spec.dates[column.name])
     numbers = _numbers(column)
-    words = {float(word): word for word in column.spec.missing_values if is_number(word)}
+    words = {float(word): word for word in column.spec.missing_values if _is_any_number(word)}
     if numbers is None or not words:
         return numbers
     absent = numbers.is_in(list(words)).fill_null(False)
@@ -55,6 +56,11 @@ def as_numbers(column: SourceColumn) -> pl.Series | None:
         word = words[number]
         column.absent[word] = column.absent.get(word, 0) + count
     return numbers.zip_with(~absent, pl.Series([None], dtype=pl.Float64))
+
+
+def _is_any_number(word: str) -> bool:
+    """True for numbers and for infinity, which Parquet may have where nothing is known."""
+    return is_number(word) or word.strip().lower().lstrip("+-") in ("inf", "infinity")
 
 
 def _numbers(column: SourceColumn) -> pl.Series | None:
@@ -191,7 +197,8 @@ def _mixed(column: SourceColumn, others: list[str], row: int) -> DataError:
             f"{OR_CATEGORIES}",
             row,
         )
-    reading = form_of(others, 1) or reading_of(column.different)
+    reading = None if marks_that_read(column.different) else form_of(others, 1)
+    reading = reading or reading_of(column.different)
     if reading is not None:
         return column.error(
             f"{start}; the column seems to have {reading.seen}: {reading.cure}, {OR_CATEGORIES}",

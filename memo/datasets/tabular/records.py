@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from memo.datasets.draws import drawn, limit_in_words
+from memo.datasets.draws import drawn, limit_notes
 from memo.datasets.prepared import DataError, Prepared, named_observations
 from memo.datasets.tabular.columns import Column, encoded, log_jacobian
 from memo.datasets.tabular.kept_digits import check_digits, moments
@@ -173,9 +173,9 @@ def _kept(spec: TableSpec, file: TableFile) -> tuple[TableFile, list[str]]:
         labels: Sequence[str | None] = [None] * len(table)
         if spec.label is not None:
             labels = SourceColumn(SourceTable(spec, file), spec.label).texts.to_list()
-        file = replace(file, records=table[drawn(labels, spec.limit, spec.seed)])
-        said = limit_in_words(len(file.records), len(table), labels, spec.seed)
-        notes += [said] if said else []
+        chosen = drawn(labels, spec.limit, spec.seed)
+        file = replace(file, records=table[chosen])
+        notes += limit_notes(chosen, labels, spec.seed)
     return file, notes
 
 

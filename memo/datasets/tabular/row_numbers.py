@@ -10,7 +10,8 @@ FEWEST = 10
 """Records of which consecutive numbers are hardly a measurement."""
 
 _NAMES = re.compile(
-    r"(?:.*[_ .-])?(?:id|idx|index|uuid|guid|rowid)|unnamed: ?\d+|__index_level_\d+__|level_\d+"
+    r"(?:.*[_ .-])?(?:id|idx|index|uuid|guid|rowid)"
+    r"|unnamed: ?\d+(?:\.\d+)*|__index_level_\d+__|level_\d+"
     r"|row[_ .-]?(?:names?|no|nums?|numbers?)|(?:record|sample|case|serial)[_ .-]?(?:no|numbers?)"
     r"|s\.?no\.?|nr\.?|#",
     re.IGNORECASE,

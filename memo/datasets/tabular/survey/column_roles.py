@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from memo.datasets.tabular.records import MOST_CATEGORIES
+from memo.datasets.tabular.row_numbers import has_name_of_codes
 from memo.datasets.tabular.survey.grids import common_step, is_grid
 from memo.datasets.tabular.survey.numbering import (
     dating,
@@ -68,10 +69,10 @@ def choices_of(columns: Sequence[Looked], index: Sequence[str]) -> dict[str, Cho
         claim = claims[one.name]
         if one.name == id_name:
             assert claim is not None
-            found[one.name] = Choice(one.name, "id", claim.why)
+            found[one.name] = Choice(one.name, "id", _joined(claim.why, claim.unless))
         elif claim is not None and claim.only:
-            taken = f"; {id_name!r} is the id" if id_name else ""
-            found[one.name] = Choice(one.name, "dropped", claim.why + taken)
+            taken = f"{id_name!r} is the id" if id_name else ""
+            found[one.name] = Choice(one.name, "dropped", _joined(claim.why, taken, claim.unless))
         else:
             found[one.name] = _part(one)
     label = next((one for one in columns if _is_label(one, found[one.name])), None)
@@ -90,6 +91,8 @@ class _Claim:
     why: str
     only: bool = True
     """True where the column is dropped if it does not become the id."""
+    unless: str = ""
+    """What to do if the column is a measurement after all."""
 
 
 def _claim(one: Looked, in_index: bool) -> _Claim | None:
@@ -105,7 +108,8 @@ def _claim(one: Looked, in_index: bool) -> _Claim | None:
     numbers = one.numbers.to_numpy()
     if one.kind == "date":
         regular = in_index or dating(numbers)
-        return _Claim(4, "has a date for each record, in order") if regular else None
+        unless = "if it is a measurement, name it under `dates` instead"
+        return _Claim(4, "has a date for each record, in order", unless=unless) if regular else None
     return _claim_of_numbers(one.name, numbers, in_index)
 
 
@@ -117,7 +121,8 @@ def _claim_of_numbers(name: str, numbers: NDArray[np.float64], in_index: bool) -
         return _Claim(rank, why)
     if in_index:
         return _Claim(2, "is the index of a pandas table")
-    return _Claim(3, counted) if counted else None
+    unless = f"if it is a measurement, write `dequantize: {{{name}: 1}}` instead"
+    return _Claim(3, counted, unless=unless) if counted else None
 
 
 def _part(one: Looked) -> Choice:
@@ -130,7 +135,8 @@ def _part(one: Looked) -> Choice:
 
 def _has_numbers(one: Looked) -> bool:
     """True for a column of numbers or dates, rather than of categories."""
-    coded = _names_things(one) or one.different <= min(2, (len(one.known) - one.missing) // 2)
+    coded = _names_things(one) or (has_name_of_codes(one.name) and _whole(one))
+    coded |= one.different <= min(2, (len(one.known) - one.missing) // 2)
     return one.kind == "date" or (one.kind == "number" and not coded)
 
 

@@ -23,7 +23,7 @@ _OWNERS = (
 )
 _JOINED = re.compile(rf"(?:{_OWNERS})(?:id|no|nr|num|number)")
 _LEVEL = re.compile(
-    r"unnamed: ?\d+(?:_level_\d+)?|_{0,2}(?:index_)?level_\d+_{0,2}|(?:row|v)\.?names?"
+    r"unnamed: ?\d+(?:\.\d+)*(?:_level_\d+)?|_{0,2}(?:index_)?level_\d+_{0,2}|(?:row|v)\.?names?"
 )
 """Names that pandas and R give to row numbers."""
 

@@ -9,12 +9,12 @@ from typing import Any
 import polars as pl
 
 from memo.datasets.prepared import DataError
-from memo.datasets.tabular.csv_text import is_number
+from memo.datasets.tabular.csv_text import are_below, is_number
 from memo.datasets.tabular.survey.column_roles import Choice, choices_of
-from memo.datasets.tabular.survey.file_writing import FileWriting, likely_writing
+from memo.datasets.tabular.survey.file_writing import ABSENT, FileWriting, likely_writing
 from memo.datasets.tabular.survey.surveyed_columns import Looked, look
 from memo.datasets.tabular.table_files import RECORD, TableFile, guess_separator, read_table_file
-from memo.datasets.tabular.written_numbers import numbers_of
+from memo.datasets.tabular.written_numbers import is_absence, numbers_of
 
 MODELLED = ("number", "date", "category")
 YEARS = (1500, 2200)
@@ -59,6 +59,7 @@ def survey_table(path: str, refused: Mapping[str, str]) -> TableSurvey:
         number = f"{len(table) or 'no'} record{'s' * (not len(table))}"
         raise DataError(f"{path}: has {number}; memorization is measured on two or more")
     looked, writing = _looked(table, separator, typed=file.typed)
+    _check_ends(path, table, writing)
     choices = choices_of(looked, file.index)
     for name, why in refused.items():
         choices[name] = Choice(name, "dropped", why)
@@ -81,6 +82,24 @@ def survey_table(path: str, refused: Mapping[str, str]) -> TableSurvey:
         choices=list(choices.values()),
         empty=empty,
     )
+
+
+def _check_ends(path: str, table: pl.DataFrame, writing: FileWriting) -> None:
+    """See that no line of units or totals is taken for a record.
+
+    Raises:
+        DataError: Among numbers, the first or the last record alone has words of its own.
+    """
+    strange = [word for word in writing.absent if word not in ABSENT and not is_absence(word)]
+    for word in strange:
+        has_it = table.select(pl.any_horizontal(pl.exclude(RECORD) == word)).to_series()
+        rows = has_it.arg_true().to_list()
+        if len(rows) == 1 and rows[0] in (0, len(table) - 1):
+            raise DataError(
+                f"{path}: record {table[RECORD][rows[0]]} has {word!r:.60} among numbers, as a "
+                "line of units or of totals has; delete the line, or that text alone if nothing is "
+                "known there"
+            )
 
 
 def _looked(
@@ -150,7 +169,13 @@ def _with_header(path: str, separator: str) -> tuple[TableFile, bool | None]:
     except DataError:
         file = read_table_file(path, separator, header=False)
         first = [str(text or "") for text in file.records.row(0)[1:]]
-        if any(map(is_number, first)) and not _are_names(file.records.drop(RECORD), first):
+        records = file.records.drop(RECORD)
+        if any(map(is_number, first)):
+            if not _are_names(records, first):
+                return file, False
+        elif are_below(first, records[1:]):
+            if any(numbers_of(column.drop_nulls()).count() for column in records[1:]):
+                raise  # names of columns, twice
             return file, False
         return read_table_file(path, separator, header=True), True
 
@@ -159,8 +184,13 @@ def _are_names(records: pl.DataFrame, first: list[str]) -> bool:
     """True where a first line with numbers names columns, rather than being a record.
 
     Its numbers count from 0 or 1 or are years in order, or it has other things than the columns
-    below: text above numbers, or whole numbers above fractions.
+    below: text above numbers, whole numbers above fractions, or nothing above names of rows.
     """
+    if not first[0] and not records[1:, 0].null_count():
+        return True
+    written = [text for text in first if is_number(text)]
+    if len(set(written)) < len(written):
+        return False
     whole = [int(text) for text in first if text.isdecimal()]
     steps = {b - a for a, b in pairwise(whole)}
     years = bool(whole) and YEARS[0] <= min(whole) and max(whole) <= YEARS[1]
