@@ -108,14 +108,14 @@ def test_ids_and_labels_come_out_with_the_scores(finished) -> None:
     assert scores["label"].to_list() == source["grower"].to_list()
     assert scores["memorization"].is_finite().all()
     shown = json.loads(command(finished, "memo", "show", "wine-vae", "--json").stdout)
-    best = scores.sort("memorization", descending=True)
+    best = scores.sort("memorization_shrunk", descending=True)
     assert [row["id"] for row in shown["most_memorized"]] == best["id"].head(10).to_list()
 
 
 def test_the_page_shows_records_and_no_images(finished) -> None:
     page = (finished / "reports" / "wine-vae" / "index.html").read_text()
     scores = pl.read_parquet(finished / "artifacts" / "scores" / "wine-vae.parquet")
-    first = scores.sort("memorization", descending=True).row(0, named=True)
+    first = scores.sort("memorization_shrunk", descending=True).row(0, named=True)
     body = page[page.index('<section aria-labelledby="records">') :]
     record = body[: body.index("</details>")]
     assert first["id"] in record
@@ -164,8 +164,10 @@ def test_the_planted_record_is_memorized_and_stands_out(exact) -> None:
     experiment, scores = exact["normal"]
     sample(experiment)
     neighbors(experiment)
-    ranked = scores.sort("memorization", descending=True)
-    by_index = {row["index"]: row | {"score": ""} for row in ranked.iter_rows(named=True)}
+    ranked = scores.sort("memorization_shrunk", descending=True)
+    by_index = {
+        row["index"]: row | {"score": "", "shrunk": None} for row in ranked.iter_rows(named=True)
+    }
     found = memorized_records(
         shown_records(experiment), ranked["index"].to_list(), by_index.__getitem__
     )
@@ -185,7 +187,9 @@ def test_what_sets_a_record_apart_is_the_distance_to_its_nearest(exact) -> None:
     squared = (vectors[:, None] - vectors[nearest]) ** 2
     apart = np.stack([squared[..., block].sum(-1).mean(1) for block in shown.blocks], 1)
     times = np.sqrt(apart / apart.mean(0))
-    described = {i: {"id": f"{i}", "label": None, "score": "1"} for i in range(len(vectors))}
+    described = {
+        i: {"id": f"{i}", "label": None, "score": "1", "shrunk": None} for i in range(len(vectors))
+    }
     order = np.random.default_rng(0).permutation(len(vectors)).tolist()
     for i, record in zip(
         order, memorized_records(shown, order, described.__getitem__), strict=False
@@ -203,7 +207,7 @@ def test_records_of_two_and_columns_that_never_differ_are_shown() -> None:
         vectors=np.array([[-1.0, 1.0], [1.0, 1.0]], np.float32),
         blocks=[slice(0, 1), slice(1, 2)],
     )
-    described = {i: {"id": f"{i}", "label": None, "score": "1"} for i in range(2)}
+    described = {i: {"id": f"{i}", "label": None, "score": "1", "shrunk": None} for i in range(2)}
     first, second = memorized_records(data, [0, 1], described.__getitem__)
     assert [row.times for row in first.rows] == [1.0, 0.0]
     assert second.beside[0].name == "0"
