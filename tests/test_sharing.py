@@ -68,8 +68,9 @@ def test_repeats_of_two_people_are_merged(tmp_path: Path, remote: Remote) -> Non
     before = contents(alice / "artifacts" / "folds" / "fast")
     models, _ = adopt(load(alice), Revision(alice, "bob"))
     assert models.files == []
-    (reason,) = models.refused
-    assert reason.endswith("r002-f000.safetensors@bob and 2 more files: belongs to another spec")
+    assert [reason.rpartition("/")[2] for reason in models.refused] == [
+        "r002-f000.safetensors@bob and 2 more files: belongs to another spec"
+    ]
     assert contents(alice / "artifacts" / "folds" / "fast") == before
     with pytest.raises(InputError, match="unknown Git revision 'nobody'"):
         adopt(load(alice), Revision(alice, "nobody"))

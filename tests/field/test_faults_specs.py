@@ -134,6 +134,7 @@ def test_validate_says_what_an_experiment_costs(tmp_path: Path) -> None:
         "params.yaml is valid: 1 datasets, 1 experiments",
         "fast: 7 models of about 4,616 parameters each; about 258 kB on disk, and 73.9 kB of "
         "memory for each that is trained at a time",
+        "digits is not prepared: its experiments are tried on it once it is",
     ]
     found = command(tmp_path, "memo", "validate", "--json")
     assert json.loads(found.stdout) == {"datasets": ["digits"], "experiments": ["fast"]}

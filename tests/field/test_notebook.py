@@ -160,6 +160,12 @@ def test_what_is_misspelt_is_said(settings, message: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("model", [torch.nn.Linear, {"kind": "normal"}])
+def test_values_come_first(model) -> None:
+    with pytest.raises(memo.InputError, match="values: come first, and then the model"):
+        memo.measure(model, np.zeros((4, 2)))
+
+
 def test_params_yaml_says_the_same(tmp_path: Path) -> None:
     file = tmp_path / "params.yaml"
     spec = """

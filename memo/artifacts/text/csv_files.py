@@ -31,4 +31,6 @@ def unquoted(column: pl.Series) -> pl.Series:
 
 def _plain(column: pl.Expr) -> pl.Expr:
     text = column.map_elements(printable, return_dtype=pl.String)
-    return pl.when(text.str.contains(NUMBER)).then(text).otherwise(text.str.replace(FORMULA, "'${0}"))
+    return (
+        pl.when(text.str.contains(NUMBER)).then(text).otherwise(text.str.replace(FORMULA, "'${0}"))
+    )
