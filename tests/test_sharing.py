@@ -69,7 +69,7 @@ def test_repeats_of_two_people_are_merged(tmp_path: Path, remote: Remote) -> Non
     models, _ = adopt(load(alice), Revision(alice, "bob"))
     assert models.files == []
     assert [reason.rpartition("/")[2] for reason in models.refused] == [
-        "r002-f000.safetensors@bob and 2 more files: belongs to another spec"
+        "r002-f000.safetensors@bob and 3 more files: belongs to another spec"
     ]
     assert contents(alice / "artifacts" / "folds" / "fast") == before
     with pytest.raises(InputError, match="unknown Git revision 'nobody'"):

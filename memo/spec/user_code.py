@@ -136,8 +136,8 @@ def _advice(error: BaseException) -> str:
     if "device meta" in str(error):
         return (
             " (memo trains a copy of the model whose weights come as arguments and which has no "
-            "values of its own: what the loss uses must be a parameter, a buffer or made in the call, not a "
-            "tensor that a function, a cache or an ODE solver of a library holds)"
+            "values of its own: what the loss uses must be a parameter, a buffer or made in the "
+            "call, not a tensor that a function, a cache or an ODE solver of a library holds)"
         )
     return ""
 

@@ -166,6 +166,21 @@ def test_values_come_first(model) -> None:
         memo.measure(model, np.zeros((4, 2)))
 
 
+@pytest.mark.parametrize("workers", [0, -3, 1.5, "2"])
+def test_there_is_at_least_one_worker(workers) -> None:
+    with pytest.raises(
+        memo.InputError, match=f"workers must be a positive number, not {workers!r}"
+    ):
+        memo.measure(np.eye(4), {"kind": "normal"}, workers=workers)
+
+
+@pytest.mark.parametrize("what", ["ids", "labels"])
+def test_names_and_labels_are_one_for_each(what: str) -> None:
+    message = rf"{what}: one is an array of shape \(2,\); give one for each"
+    with pytest.raises(memo.InputError, match=message):
+        memo.measure(np.eye(4), {"kind": "normal"}, **{what: np.zeros((4, 2))})
+
+
 def test_params_yaml_says_the_same(tmp_path: Path) -> None:
     file = tmp_path / "params.yaml"
     spec = """
