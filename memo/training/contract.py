@@ -73,8 +73,8 @@ def check_contract(
         contract_density.latent_variable_problems,
         contract_training.training_problems,
         contract_training.mitigation_problems,
-        contract_density.density_problems,
         contract_training.state_problems,
+        contract_density.density_problems,
         contract_density.sample_problems,
     ):
         with errors_of(spec.source, lambda: trial.called):

@@ -231,13 +231,17 @@ def state_problems(trial: Trial) -> Problems:
     elif isinstance(model, Estimated):
         calls["log_prob_draw"] = [trial.x, trial.noise]
     for name, arguments in calls.items():
-        if hasattr(model, name) and not torch.equal(
-            *(trial.call(one, name, *arguments) for one in (model, again))
-        ):
-            yield (
+        if not hasattr(model, name):
+            continue
+        values = [trial.call(one, name, *arguments) for one in (model, again)]
+        wrong = list(trial.tensor_problems(name, values[0], len(trial.x)))
+        if not wrong and not torch.equal(*values):
+            wrong = [
                 f"{name}: is another one once its weights went through a file: something that it "
                 f"depends on is in no parameter or buffer{_others(model, again)}"
-            )
+            ]
+        yield from wrong
+        if wrong:
             return
 
 
