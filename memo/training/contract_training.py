@@ -95,9 +95,14 @@ def initial_problems(trial: Trial) -> Problems:
         return
     if not parameters:
         yield "has no parameters to train"
-    for name, parameter in parameters.items():
-        if not parameter.requires_grad:
-            yield f"parameter {name!r} has no gradient: what is not trained must be a buffer"
+    frozen = [name for name, parameter in parameters.items() if not parameter.requires_grad]
+    if frozen:
+        more = f" and {len(frozen) - 1} more" if len(frozen) > 1 else ""
+        have = "have" if more else "has"
+        yield (
+            f"parameter {frozen[0]!r}{more} {have} no gradient: what is not trained must be a "
+            "buffer"
+        )
 
 
 def initialize_problems(trial: Trial) -> Problems:

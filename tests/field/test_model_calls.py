@@ -78,6 +78,11 @@ SIGNATURES = {
         "self.net = nn.Sequential(nn.Linear(shape[0], 2), nn.LazyBatchNorm1d())",
         "weights 'net.1.weight' have no shape before data come",
     ),
+    "a frozen network": (
+        LINEAR,
+        LINEAR + "\n        self.kept = nn.Linear(3, 3).requires_grad_(False)",
+        "parameter 'kept.weight' and 1 more have no gradient: what is not trained must be a buffer",
+    ),
     "gradient": (
         LINEAR,
         LINEAR + "\n        self.w = torch.ones(2, requires_grad=True)",
