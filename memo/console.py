@@ -45,7 +45,16 @@ def say(text: str, *, error: bool = False) -> None:
 
 
 def set_up() -> None:
-    """Let every character be printed in any encoding, and log lines and warnings be plain, too."""
+    """Let every character be printed in any encoding, and log lines and warnings be plain, too.
+
+    Streams that were closed before the process began lead nowhere: else the next files that are
+    opened would take their numbers, and libraries fail.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the smallest number that is free, this one
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

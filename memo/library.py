@@ -115,11 +115,14 @@ def measure(
         workers: Processes; by default MEMO_WORKERS, or one a core.
 
     Raises:
+        InputError: The model stands in the place of the values.
         DataError: The values cannot be measured.
         ContractError: A model of your own does not offer what it must.
         SpecError: A setting is wrong, or does not go with another or with the values.
         WorkError: A training diverged, or a density has no fit.
     """
+    if isinstance(values, BaseModel | Mapping) or callable(values):
+        raise InputError("values: come first, and then the model: memo.measure(values, model, ...)")
     data = prepare_array(values, ids, labels)
     settings = {
         "title": title,

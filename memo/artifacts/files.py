@@ -3,6 +3,7 @@
 import os
 import secrets
 import stat
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from memo.errors import WorkError
@@ -84,6 +85,23 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ArtifactError(f"{folder}: cannot be made: {error.strerror or error}") from error
+
+
+def by_reason(files: Mapping[str, Sequence[Path]], ending: str = "") -> Iterator[str]:
+    """Say why files are not used, in a sentence for each reason rather than for each file.
+
+    Args:
+        files: The files, at least one, for each reason.
+        ending: What the name of the first is followed by, as a revision.
+
+    Example:
+        >>> list(by_reason({"is damaged": [Path("a"), Path("b"), Path("c")]}))
+        ['a and 2 more files: is damaged']
+    """
+    for reason, (first, *others) in files.items():
+        count = len(others)
+        more = f" and {count} more file{'s' * (count > 1)}" if others else ""
+        yield f"{first}{ending}{more}: {reason}"
 
 
 def remove_leftovers(path: Path) -> None:

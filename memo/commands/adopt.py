@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from memo.artifacts.files import ArtifactError, write_whole
+from memo.artifacts.files import ArtifactError, by_reason, write_whole
 from memo.artifacts.model_files import ModelFile
 from memo.artifacts.tracked.revision import Revision
 from memo.artifacts.training_seconds import parse_seconds, read_seconds, write_seconds
@@ -21,6 +21,7 @@ class Adopted:
 
     files: list[Path]
     refused: list[str]
+    """Why others were not, a sentence for each reason."""
     unnamed: int
     """Files of the revision that this spec has no use for, as those of further repeats."""
     forged: list[str]
@@ -80,7 +81,8 @@ def _adopted(wanted: Sequence[_Wanted], revision: Revision) -> Adopted:
     }
     if not listed:
         raise InputError(f"revision {revision.name!r} has no {wanted[0].path.parent}")
-    taken, refused, forged = [], [], []
+    taken, forged = [], []
+    refused: dict[str, list[Path]] = {}
     for one in wanted:
         if one.path in listed and one.problem(one.path) is not None:
             try:
@@ -92,12 +94,13 @@ def _adopted(wanted: Sequence[_Wanted], revision: Revision) -> Adopted:
             if problem is None:
                 taken.append(one.path)
             else:
-                refused.append(problem)
-    return Adopted(taken, refused, len(listed - {one.path for one in wanted}), forged)
+                refused.setdefault(problem, []).append(one.path)
+    words = list(by_reason(refused, f"@{revision.name}"))
+    return Adopted(taken, words, len(listed - {one.path for one in wanted}), forged)
 
 
 def _take(wanted: _Wanted, content: bytes, revision: str) -> str | None:
-    """Write a file, once its content is seen to hold; return why it was not."""
+    """Write a file, once its content is seen to hold; return the reason why it was not."""
     with TemporaryDirectory() as folder:
         copy = Path(folder) / wanted.path.name
         write_whole(copy, content)
@@ -105,7 +108,7 @@ def _take(wanted: _Wanted, content: bytes, revision: str) -> str | None:
     if problem is None:
         write_whole(wanted.path, content)
         return None
-    return problem.replace(str(copy), f"{wanted.path}@{revision}")
+    return problem.removeprefix(f"{copy}: ").replace(str(copy), f"{wanted.path}@{revision}")
 
 
 def _take_seconds(experiment: StoredExperiment, revision: Revision, models: Sequence[Path]) -> None:

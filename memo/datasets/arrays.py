@@ -179,6 +179,9 @@ def _texts(what: str, given: Sequence[object] | None, count: int) -> list[str | 
         )
     if len(given) != count:
         raise DataError(f"{what}: are {len(given):,}, of {count:,} observations")
+    shape = next((np.asarray(one).shape for one in given if getattr(one, "ndim", 0)), None)
+    if shape is not None:
+        raise DataError(f"{what}: one is an array of shape {shape}; give one for each")
     return [None if is_missing(one) else _text(one) for one in given]
 
 

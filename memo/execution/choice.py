@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Sequence
 from importlib.util import find_spec
+from numbers import Integral
 
 from loky import cpu_count
 
@@ -34,6 +35,8 @@ def executor(workers: int | None = None, *, gpus: Sequence[str] = ()) -> Executo
         hint = f"; did you mean {near[0]}?" if near else ""
         allowed = ", ".join(EXECUTORS)
         raise InputError(f"MEMO_EXECUTOR must be one of {allowed}, not {kind!r}{hint}")
+    if workers is not None and (not isinstance(workers, Integral) or workers < 1):
+        raise InputError(f"workers must be a positive number, not {workers!r}")
     count = workers if workers is not None else _positive_int("MEMO_WORKERS")
     if kind == "ray":
         return _ray(count)

@@ -75,16 +75,19 @@ def repeat_doubts(summary: Summary, more: str = "") -> list[Doubt]:
         summary: Of the scores.
         more: The setting that gives more of them, as a sentence.
     """
-    if summary.exact or summary.repeats > 2:
+    if summary.exact:
         return []
-    if not summary.repeats:
+    if summary.significant is None:
         return [
             Doubt(
                 "one-repeat",
-                "One repeat, or one block of models: scores have no intervals, and nothing "
-                f"says which of them would come out again. {more}".strip(),
+                "One repeat, or one block of models on a side of each observation: scores have no "
+                "intervals, and nothing says which of them would come out again. "
+                f"{more}".strip(),
             )
         ]
+    if summary.repeats > 2:
+        return []
     return [
         Doubt(
             "two-repeats",

@@ -17,6 +17,7 @@ from memo.mitigations.training_plan import training_plan
 from memo.models.build import initial_model
 from memo.models.protocols import Fitted, Generative, is_latent_variable_model
 from memo.models.state import loaded_model
+from memo.project.cost import STORED_BYTES, cost_of, machine_memory, size_words
 from memo.samples.drawing import BATCH
 from memo.spec.model_specs import CustomSpec, source_of
 from memo.spec.sample_specs import EncoderSpaceSpec
@@ -41,6 +42,7 @@ def require_ready(experiment: Experiment) -> None:
             message says what and where.
     """
     with _under(experiment, "model"):
+        _require_memory(experiment)
         model = experiment.blank_model
     _ = experiment.models  # none is left nothing to train on
     planned = planned_samples(experiment)
@@ -88,6 +90,23 @@ def require_trainable(experiment: Experiment) -> None:
             model = loaded_model(trained.weights[1], spec.model, data.shape)
             rows = observations_at(data.scored, np.arange(len(data)), torch.device("cpu"))
             left_out_log_likelihood(model, rows, coarsest(spec.scoring.likelihood))
+
+
+def _require_memory(experiment: Experiment) -> None:
+    """See that a model can be built here, and trained where that is done here.
+
+    Raises:
+        ValueError: It is larger than this machine's memory.
+    """
+    cost = cost_of(experiment.spec, experiment.data.shape)
+    on_cpu = default_device().type == "cpu"
+    needed = cost.memory if on_cpu else STORED_BYTES * (cost.parameters or 0)
+    if needed > machine_memory():
+        raise ValueError(
+            f"has about {cost.parameters:,} parameters, and {'training' if on_cpu else 'building'} "
+            f"one such model takes {size_words(needed)} of memory, more than the "
+            f"{size_words(machine_memory())} of this machine; make it smaller"
+        )
 
 
 def _require_gradients(experiment: Experiment) -> None:

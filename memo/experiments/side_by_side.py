@@ -157,7 +157,7 @@ def _without_intervals(experiments: Sequence[Trade]) -> str:
             reasons.setdefault("they are exact", []).append(experiment.name)
         elif not at.by_mean_logs:
             reasons.setdefault("they are by `aggregate: paper`", []).append(experiment.name)
-        elif at.blocks < 2:
+        elif at.blocks < 2 or not np.isfinite(at.column("std_error")).any():
             reasons.setdefault("there is one repeat", []).append(experiment.name)
     return " ".join(
         f"Of {', '.join(names)} scores have no intervals: {reason}."

@@ -1,6 +1,7 @@
 """log p(x) of any model, by the estimator that the spec names where there is no closed form."""
 
 import math
+from itertools import chain
 from typing import assert_never, cast
 
 import numpy as np
@@ -33,7 +34,8 @@ def estimate_log_likelihood(
     Raises:
         TypeError: The model fills none of the protocols.
         ResolutionError: They lie farther apart.
-        DependenceError: log p of an observation by itself is another one than among the others.
+        DependenceError: log p of an observation by itself is another one than among the others,
+            or changes the model.
 
     For x = z + noise, both standard normal, p(x) = N(x; 0, 2):
 
@@ -54,6 +56,34 @@ def estimate_log_likelihood(
     >>> bool((abs(estimate.value - exact) < 3 * estimate.std_error).all())
     True
     """
+    before = _tensors(model)
+    estimate = _estimate(model, x, spec, seed, coarsest)
+    after = _tensors(model)
+    changed = [
+        name
+        for name, tensor in after.items()
+        if name not in before or not torch.equal(tensor.nan_to_num(), before[name].nan_to_num())
+    ]
+    if changed:
+        raise DependenceError(
+            f"log p of {len(x)} observations changes {', '.join(map(repr, changed[:5]))} of the "
+            "model, held-out observations setting what they are scored by: what comes from the "
+            "data belongs into `initialize(x)`"
+        )
+    return estimate
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Copy the parameters and buffers of a model."""
+    if not isinstance(model, nn.Module):
+        return {}
+    named = chain(model.named_parameters(), model.named_buffers())
+    return {name: tensor.detach().clone() for name, tensor in named}
+
+
+def _estimate(
+    model: nn.Module, x: Tensor, spec: LikelihoodSpec, seed: int, coarsest: float
+) -> LogLikelihood:
     if isinstance(model, Density):
         with torch.no_grad():
             log_prob = model.log_prob(x).detach()

@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from memo.artifacts.files import make_folder, remove_leftovers
+from memo.artifacts.files import by_reason, make_folder, remove_leftovers
 from memo.artifacts.training_seconds import read_seconds, write_seconds
 from memo.execution.protocol import Executor
 from memo.experiments.experiment import ModelPlan
@@ -100,9 +100,8 @@ class _Found:
 
     def sentences(self, experiment: str) -> Iterator[str]:
         """Say it in a line for each reason, not for each file."""
-        for reason, (first, *others) in self.outdated.items():
-            more = f" and {len(others)} more model files" if others else ""
-            yield f"{first}{more}: {reason}; {'they are' if others else 'it is'} trained anew"
+        for words, files in zip(by_reason(self.outdated), self.outdated.values(), strict=True):
+            yield f"{words}; {'they are' if len(files) > 1 else 'it is'} trained anew"
         for source, (model, *further) in self.copied.items():
             more = f" and {len(further)} more models are" if further else " is"
             yield f"{experiment}: {model}{more} the same as of {source}"

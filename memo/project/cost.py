@@ -1,5 +1,6 @@
 """What an experiment costs, from its spec alone: how many models, how large; and what cannot be."""
 
+import os
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from math import prod
@@ -63,8 +64,8 @@ class Cost(NamedTuple):
         least = "at least " if self.at_least else "about "
         return (
             f"{models} of {least}{self.parameters:,} parameters each; {least}"
-            f"{_size(self.stored)} on disk, and {_size(self.memory)} of memory for each that is "
-            "trained at a time"
+            f"{size_words(self.stored)} on disk, and {size_words(self.memory)} of memory for each "
+            "that is trained at a time"
         )
 
 
@@ -86,6 +87,11 @@ def cost_of(experiment: ExperimentSpec, shape: Sequence[int] | None) -> Cost:
         return Cost(count, None, False, 0, 0)
     stored = size * STORED_BYTES * count * len(experiment.scoring.epochs)
     return Cost(count, size, shape is None, stored, size * TRAINING_BYTES)
+
+
+def machine_memory() -> int:
+    """Bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def trained_beside(experiment: ExperimentSpec) -> int:
@@ -165,10 +171,11 @@ def _layers(widths: Sequence[int]) -> int:
     return sum((inputs + 1) * outputs for inputs, outputs in pairwise(widths))
 
 
-def _size(count: int) -> str:
+def size_words(count: int) -> str:
+    """A number of bytes for people."""
     size = float(count)
-    for unit in ("bytes", "kB", "MB", "GB"):
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
         if size < 1000:
             return f"{size:.3g} {unit}"
         size /= 1000
-    return f"{size:,.0f} TB"
+    return f"{size:,.0f} PB"

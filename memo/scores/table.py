@@ -183,14 +183,13 @@ class Scores:
             InputError: No observation has the label.
         """
         if label is None:
-            return self.ranked.select(SHOWN).head(count)
+            return self.ranked.select(SHOWN).head(min(count, len(self)))
         chosen = self.ranked.filter(pl.col("label") == label)
         if chosen.is_empty():
             labels = self.table["label"].drop_nulls().unique().sort().head(20).to_list()
-            raise InputError(
-                f"no observation has the label {label!r}; labels are {', '.join(labels)}"
-            )
-        return chosen.select(SHOWN).head(count)
+            known = f"labels are {', '.join(labels)}" if labels else "none has a label"
+            raise InputError(f"no observation has the label {label!r}; {known}")
+        return chosen.select(SHOWN).head(min(count, len(self)))
 
     def column(self, name: str) -> FloatArray:
         """A column of numbers, (rows,), NaN where it is null."""

@@ -133,6 +133,12 @@ def _advice(error: BaseException) -> str:
             " (memo calls everything but `loss` with autograd off: what needs gradients of its own "
             "stands in `with torch.enable_grad():`)"
         )
+    if "device meta" in str(error):
+        return (
+            " (memo trains a copy of the model whose weights come as arguments and which has no "
+            "values of its own: what the loss uses must be a parameter, a buffer or made in the "
+            "call, not a tensor that a function, a cache or an ODE solver of a library holds)"
+        )
     return ""
 
 
@@ -232,7 +238,11 @@ def _import(code: Code) -> Any:
 
 
 class _Finder(MetaPathFinder):
-    """Finder of the user's modules in memory; folders without `__init__.py` are namespaces."""
+    """Finder of the user's modules in memory; a folder without `__init__.py` has an empty one.
+
+    A namespace has no `__file__`, which `inspect` does not forgive where a module of the same name
+    had one before, as that of another project in the same process.
+    """
 
     def __init__(self, code: Code) -> None:
         self._code = code
@@ -247,7 +257,9 @@ class _Finder(MetaPathFinder):
             loader = _Loader(file, text, str(Path(self._code.root, file)))
             return ModuleSpec(fullname, loader, origin=file, is_package=package)
         if any(name.startswith(f"{fullname}.") for name in sources):
-            return ModuleSpec(fullname, None, is_package=True)
+            file = f"{fullname.replace('.', '/')}/__init__.py"
+            loader = _Loader(file, "", str(Path(self._code.root, file)))
+            return ModuleSpec(fullname, loader, origin=file, is_package=True)
         return None
 
 

@@ -76,6 +76,11 @@ def changes(before: State, after: State) -> list[str]:
     return sorted([*found, *(before.keys() - after.keys())])
 
 
+def differences(one: State, other: State) -> list[str]:
+    """Names of what has other values in one model than in the other."""
+    return sorted(n for n, part in one.items() if n in other and other[n].value != part.value)
+
+
 def untrained_tensors(model: nn.Module) -> Iterator[str]:
     """Names of tensors that require a gradient and are no parameters of the model."""
     parameters = {id(parameter) for parameter in model.parameters()}

@@ -8,10 +8,16 @@ import torch
 from safetensors.numpy import load, save
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.nn.utils.weight_norm import WeightNorm
 
 from memo.models.protocols import Density, Estimated, FitError, Fitted, Initialized
 from memo.models.state import StateError, load_state
-from memo.training.contract_state import changes, untrained_tensors, whole_state
+from memo.training.contract_state import (
+    changes,
+    differences,
+    untrained_tensors,
+    whole_state,
+)
 from memo.training.contract_trial import Problems, Trial, reason
 from memo.training.stack import Stack, Weights
 
@@ -36,6 +42,13 @@ def copy_problems(trial: Trial) -> Problems:
     for name, value in model.state_dict().items():
         if not isinstance(value, Tensor):
             yield f"`state_dict` has a {type(value).__name__} {name!r}: all must be tensors"
+    for name, module in model.named_modules():
+        if any(isinstance(hook, WeightNorm) for hook in module._forward_pre_hooks.values()):
+            yield (
+                f"{name!r} is normalized by torch.nn.utils.weight_norm, of which there are no "
+                "copies: use torch.nn.utils.parametrizations.weight_norm"
+            )
+            return
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
@@ -68,6 +81,7 @@ def initial_problems(trial: Trial) -> Problems:
                 "trains a model of its own, so that its layers must be made anew each time"
             )
             return
+    parameters = dict(trial.model.named_parameters())
     one, same = trial.model.state_dict(), other.state_dict()
     for name, tensor in one.items():
         if not torch.equal(tensor, same[name]):
@@ -75,16 +89,20 @@ def initial_problems(trial: Trial) -> Problems:
                 f"weights {name!r} differ from one instance to the next with the same seed: draw "
                 "them with torch's own generator"
             )
-        elif tensor.is_floating_point() and not tensor.isfinite().all():
+        elif tensor.isnan().any() or (name in parameters and not tensor.isfinite().all()):
             yield f"weights {name!r} are not finite at the start"
     if isinstance(trial.model, Fitted):
         return
-    parameters = dict(trial.model.named_parameters())
     if not parameters:
         yield "has no parameters to train"
-    for name, parameter in parameters.items():
-        if not parameter.requires_grad:
-            yield f"parameter {name!r} has no gradient: what is not trained must be a buffer"
+    frozen = [name for name, parameter in parameters.items() if not parameter.requires_grad]
+    if frozen:
+        more = f" and {len(frozen) - 1} more" if len(frozen) > 1 else ""
+        have = "have" if more else "has"
+        yield (
+            f"parameter {frozen[0]!r}{more} {have} no gradient: what is not trained must be a "
+            "buffer"
+        )
 
 
 def initialize_problems(trial: Trial) -> Problems:
@@ -162,7 +180,8 @@ def _loss(trial: Trial) -> Problems:
     for name, gradient in zip(parameters, gradients, strict=True):
         if gradient is None:
             wrong.append(
-                f"loss: has no gradient for parameter {name!r}: it is not used, or is detached"
+                f"loss: has no gradient for parameter {name!r}: it is not used, or is detached; "
+                "leave it out, as by bias=False of a last layer whose constant changes nothing"
             )
         elif not gradient.isfinite().all():
             wrong.append(f"loss: its gradient for parameter {name!r} is not finite")
@@ -217,14 +236,24 @@ def state_problems(trial: Trial) -> Problems:
     elif isinstance(model, Estimated):
         calls["log_prob_draw"] = [trial.x, trial.noise]
     for name, arguments in calls.items():
-        if hasattr(model, name) and not torch.equal(
-            *(trial.call(one, name, *arguments) for one in (model, again))
-        ):
-            yield (
+        if not hasattr(model, name):
+            continue
+        values = [trial.call(one, name, *arguments) for one in (model, again)]
+        wrong = list(trial.tensor_problems(name, values[0], len(trial.x)))
+        if not wrong and not torch.equal(*values):
+            wrong = [
                 f"{name}: is another one once its weights went through a file: something that it "
-                "depends on is in no parameter or buffer"
-            )
+                f"depends on is in no parameter or buffer{_others(model, again)}"
+            ]
+        yield from wrong
+        if wrong:
             return
+
+
+def _others(model: nn.Module, again: nn.Module) -> str:
+    """Name what differs, as a permutation that was drawn when the model was built."""
+    names = differences(whole_state(model), whole_state(again))
+    return f" ({', '.join(map(repr, names[:5]))})" if names else ""
 
 
 def _through_file(model: nn.Module) -> Weights:

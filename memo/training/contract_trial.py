@@ -21,6 +21,15 @@ Problems: TypeAlias = Iterator[str]
 Value: TypeAlias = Callable[[Any, Tensor], Any]
 """From a model and indices of observations to a number, or several, for each of them."""
 
+SOURCES = {
+    "loss": "make all that is random from `noise`, masks of dropout too (nn.Dropout draws its own)",
+    "sample": "draw with the generator that is given, as torch.randn(..., generator=generator); "
+    "`sample` of torch.distributions takes none",
+    "fit": "give what draws a seed of its own, as torch.Generator().manual_seed(0)",
+    "initialize": "it must draw nothing",
+}
+"""Where random numbers come from in the functions of a model."""
+
 EVAL, BOTH = (False,), (True, False)
 """Modes to try a function in, as `nn.Module.training` says them."""
 
@@ -146,7 +155,8 @@ class Trial:
         for library, state in _global_states().items():
             if state != before[library]:
                 yield (
-                    f"{name}: draws from {library}'s global generator: results would not come again"
+                    f"{name}: draws from {library}'s global generator: results would not come "
+                    f"again; {SOURCES.get(name, SOURCES['loss'])}"
                 )
 
     def digit_problems(self, name: str, value: Value) -> Problems:
@@ -197,7 +207,8 @@ def _cure(model: nn.Module, changed: Sequence[str]) -> str:
                 )
     return (
         "what comes from the data belongs into `initialize(x)`, which memo calls once with each "
-        "model's training set, and what one call alone needs into local variables"
+        "model's training set; what is the same in every call into `__init__`; and what one call "
+        "alone needs into local variables"
     )
 
 

@@ -263,6 +263,8 @@ def test_outputs_that_are_closed_or_full(tmp_path: Path) -> None:
 
     assert run("memo validate >&-") == (0, "")
     assert run("memo validate 2>&- >&-") == (0, "")
+    assert run("memo validate 0<&- 2>&- >&-") == (0, "")
+    assert run("memo schema -o s.json 0<&- >&- && cmp s.json <(memo schema)") == (0, "")
     code, said = run("memo schema | true")
     assert code in (0, 1)
     assert said == ""

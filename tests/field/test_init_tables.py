@@ -15,8 +15,8 @@ from memo.commands.init import init, tried_spec
 from memo.datasets.prepared import DataError, Prepared
 from memo.datasets.registry import prepare_dataset
 from memo.datasets.tabular.columns import records
+from memo.datasets.tabular.numbering import is_identifier, names_records, numbering
 from memo.datasets.tabular.survey.grids import common_step
-from memo.datasets.tabular.survey.numbering import is_identifier, names_records, numbering
 from memo.errors import InputError
 from memo.spec.dataset_specs import TableSpec
 from tests.conftest import command

@@ -273,8 +273,7 @@ def test_what_is_trained_anew_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
     assert "one: 7 models trained" in told
     anew = [line for line in told if line.endswith("trained anew")]
     assert anew[0].endswith(
-        "r000-f000.safetensors and 5 more model files: belongs to another spec; "
-        "they are trained anew"
+        "r000-f000.safetensors and 5 more files: belongs to another spec; they are trained anew"
     )
     assert "r001-f002.safetensors: is not a whole" in anew[1]
     assert anew[1].endswith("; it is trained anew")

@@ -11,6 +11,7 @@ import memo
 from memo.errors import InputError
 from memo.models.build import build_model
 from memo.models.protocols import Generative
+from memo.models.state import StateError, load_state
 from memo.samples.drawing import draw_samples
 from memo.spec.user_code import CodeError
 from memo.training.contract import ContractError, check_contract
@@ -77,6 +78,11 @@ SIGNATURES = {
         "self.net = nn.Sequential(nn.Linear(shape[0], 2), nn.LazyBatchNorm1d())",
         "weights 'net.1.weight' have no shape before data come",
     ),
+    "a frozen network": (
+        LINEAR,
+        LINEAR + "\n        self.kept = nn.Linear(3, 3).requires_grad_(False)",
+        "parameter 'kept.weight' and 1 more have no gradient: what is not trained must be a buffer",
+    ),
     "gradient": (
         LINEAR,
         LINEAR + "\n        self.w = torch.ones(2, requires_grad=True)",
@@ -133,6 +139,38 @@ SIGNATURES = {
         "            z = self.net(x * self.scale)\n        return -z.square().sum(1).float()",
         "log_prob: has no more digits than bfloat16 or float16",
     ),
+    "dropout": (
+        LINEAR,
+        "self.net = nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.1))",
+        "results would not come again; make all that is random from `noise`, masks of dropout too",
+    ),
+    "samples of torch.distributions": (
+        SAMPLE,
+        "return torch.distributions.Normal(0.0, 1.0).sample((count, *self.shape))",
+        "draw with the generator that is given, as torch.randn(..., generator=generator); `sample`",
+    ),
+    "weight normalization of old": (
+        LINEAR,
+        "self.net = nn.Sequential(nn.utils.weight_norm(nn.Linear(3, 2)))",
+        "'net.0' is normalized by torch.nn.utils.weight_norm, of which there are no copies: use "
+        "torch.nn.utils.parametrizations.weight_norm",
+    ),
+    "array of numpy": (
+        "return -self.net(x * self.scale).square().sum(1)",
+        "return -self.net(x * self.scale).square().sum(1).numpy()",
+        "log_prob returned a ndarray, must be a tensor of shape (64,)",
+    ),
+    "permutation outside of files": (
+        "return -self.net(x * self.scale).square().sum(1)",
+        "self.order = getattr(self, 'order', None) or [1]\n"
+        "        return -self.net(x * self.scale).square().sum(1)",
+        "what is the same in every call into `__init__`",
+    ),
+    "weights that are not finite": (
+        LINEAR,
+        LINEAR + "\n        self.register_buffer('mask', torch.tensor([math.nan]))",
+        "weights 'mask' ",
+    ),
     "samples of another count": (
         SAMPLE,
         "return torch.randn(3, *self.shape, generator=generator)",
@@ -156,6 +194,7 @@ SIGNATURES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated:FutureWarning")
 @pytest.mark.parametrize(("before", "after", "message"), SIGNATURES.values(), ids=SIGNATURES)
 def test_what_memo_cannot_call_is_said(
     tmp_path: Path, before: str, after: str, message: str
@@ -175,6 +214,7 @@ ACCEPTED = {
     "parametrized": "self.net = nn.utils.parametrizations.orthogonal(nn.Linear(3, 3))",
     "in float64": "self.net = nn.Sequential(Double(), nn.Linear(3, 2).double())",
     "layer normalization": "self.net = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))",
+    "mask of minus infinity": "self.net = nn.Sequential(nn.Linear(3, 3), Masked())",
     "mask outside of files": "self.net = nn.Linear(3, 2)\n"
     "        self.register_buffer('mask', torch.ones(3), persistent=False)",
 }
@@ -188,7 +228,32 @@ def test_what_models_are_usually_made_of_is_accepted(tmp_path: Path, built: str)
             "-self.net(x * self.scale).square().sum(1)", "self.net().log_prob(x * self.scale)"
         ).replace("self.net(x * self.scale).square().sum(1)", "-self.log_prob(x)")
     double = "class Double(nn.Module):\n    def forward(self, x):\n        return x.double()\n\n\n"
+    double += (
+        "class Masked(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        mask = nn.Transformer.generate_square_subsequent_mask(3)\n"
+        "        self.register_buffer('mask', mask)\n\n"
+        "    def forward(self, x):\n"
+        "        return (x[:, None] + self.mask).softmax(-1)[:, 1]\n\n\n"
+    )
     check_contract(custom(tmp_path, double + source), normal_values(), [], samples=100)
+
+
+def test_a_permutation_that_files_do_not_keep_is_named(tmp_path: Path) -> None:
+    drawn = LINEAR + "\n        self.order = torch.randperm(100)"
+    source = GOOD.replace(LINEAR, drawn).replace("x * self.scale", "x * self.scale * self.order[0]")
+    with pytest.raises(ContractError, match=r"is in no parameter or buffer \('order'\)"):
+        check_contract(custom(tmp_path, source), normal_values(), [], samples=100)
+
+
+def test_a_mask_of_minus_infinity_is_read_and_infinite_weights_are_not(tmp_path: Path) -> None:
+    built = LINEAR + "\n        self.register_buffer('mask', torch.tensor([0.0, -math.inf]))"
+    spec = custom(tmp_path, GOOD.replace(LINEAR, built))
+    model = build_model(spec, (3,))
+    weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    load_state(model, weights)
+    for name, value in (("mask", math.nan), ("mask", math.inf), ("net.bias", -math.inf)):
+        with pytest.raises(StateError, match=f"weights '{name}' are not finite"):
+            load_state(model, {**weights, name: np.full_like(weights[name], value)})
 
 
 def test_a_good_model_is_accepted(tmp_path: Path) -> None:

@@ -425,6 +425,36 @@ def test_scoring_sees_what_the_trial_cannot(model) -> None:
     math.__dict__.pop("_seen", None)
 
 
+class SetByMany(nn.Module):
+    """Sets itself from the first batch that is larger than the trial's, and remembers that."""
+
+    noise_features = 0
+
+    def __init__(self, shape):
+        super().__init__()
+        self.loc = nn.Parameter(torch.zeros(shape))
+        self.register_buffer("done", torch.zeros(()), persistent=False)
+
+    def log_prob(self, x):
+        if len(x) > 70 and not self.done:
+            with torch.no_grad():
+                self.loc.copy_(x.mean(0))
+                self.done.fill_(1)
+        return -(x - self.loc).square().sum(1)
+
+
+def test_scoring_sees_a_model_that_sets_itself_late() -> None:
+    with pytest.raises(WorkError) as error:
+        memo.measure(
+            normal_values().numpy(),
+            SetByMany,
+            training={"epochs": 1, "batch_size": 32},
+            design={"kind": "k-fold", "folds": 2, "repeats": 1},
+            workers=1,
+        )
+    assert "log p of 120 observations changes 'loc', 'done' of the model" in str(error.value)
+
+
 SWITCHED = """\
 class Own(nn.Module):
     noise_features = 0

@@ -160,6 +160,26 @@ def test_what_is_misspelt_is_said(settings, message: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("model", [torch.nn.Linear, {"kind": "normal"}])
+def test_values_come_first(model) -> None:
+    with pytest.raises(memo.InputError, match="values: come first, and then the model"):
+        memo.measure(model, np.zeros((4, 2)))
+
+
+@pytest.mark.parametrize("workers", [0, -3, 1.5, "2"])
+def test_there_is_at_least_one_worker(workers) -> None:
+    values = np.random.default_rng(0).normal(size=(20, 2))
+    with pytest.raises(memo.InputError, match=f"workers must be .* number, not {workers!r}"):
+        memo.measure(values, memo.NormalSpec(kind="normal"), workers=workers)
+
+
+@pytest.mark.parametrize("what", ["ids", "labels"])
+def test_names_and_labels_are_one_for_each(what: str) -> None:
+    message = rf"{what}: one is an array of shape \(2,\); give one for each"
+    with pytest.raises(memo.InputError, match=message):
+        memo.measure(np.eye(4), {"kind": "normal"}, **{what: np.zeros((4, 2))})
+
+
 def test_params_yaml_says_the_same(tmp_path: Path) -> None:
     file = tmp_path / "params.yaml"
     spec = """

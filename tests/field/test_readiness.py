@@ -135,6 +135,19 @@ def test_validate_says_what_training_refuses(tmp_path: Path, settings, message: 
         assert code == 2
 
 
+def test_a_model_larger_than_memory_is_not_built(tmp_path: Path) -> None:
+    """8.8e10 parameters are a valid spec, of which training takes 1.4 TB."""
+    large = VAE.replace("hidden: [", "hidden: [210000, 210000, ", 1)
+    assert large != VAE
+    folder = project(tmp_path, model=large)
+    assert run(folder, "prepare", "t")[0] == 0
+    for words in (["validate"], ["train", "e"]):
+        code, said = run(folder, *words)
+        assert code == 2
+        assert "experiments.e.model: has about 88," in said
+        assert "training one such model takes 1.41 TB of memory, more than the" in said
+
+
 ACCEPTED = {
     "vae on categories": {"model": VAE, "csv": CATEGORIES},
     "normal": {"model": "{kind: normal}"},

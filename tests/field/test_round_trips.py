@@ -1,5 +1,6 @@
 """What memo writes, memo reads: scores of any table, ids and labels of any characters."""
 
+import re
 import xml.dom.minidom
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from memo.artifacts.layout import Layout
 from memo.artifacts.likelihood_tables import read_likelihoods
 from memo.artifacts.score_tables import read_scores_file, write_scores_file
 from memo.artifacts.tables import LONGEST_TEXT, OBSERVATIONS, read_table, write_table
-from memo.artifacts.text.csv_files import csv_bytes, unquoted
+from memo.artifacts.text.csv_files import FORMULA, NUMBER, csv_bytes, unquoted
 from memo.commands.score_table import score_table, scored_table
 from memo.commands.show import show
 from memo.errors import InputError, printable
@@ -25,7 +26,7 @@ from memo.pipeline.report import report
 from memo.pipeline.sample import sample
 from memo.project.reading import read_project
 from memo.scores.table import Scores
-from tests.conftest import SMALL, examples
+from tests.conftest import ROOT, SMALL, examples
 from tests.in_process import load, scored_experiments
 
 ODD = [
@@ -186,8 +187,53 @@ def test_csv_gives_texts_back_and_holds_no_formula(texts: list[str]) -> None:
     assert unquoted(back["id"]).to_list() == plain
     assert back["value"].to_list() == ["-1.5"] * len(plain)
     for text in back["id"]:
-        number = pl.Series([text]).cast(pl.Float64, strict=False)[0] is not None
-        assert number or text[0] not in "=+-@\t\r"
+        assert re.fullmatch(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?", text) or text[0] not in "=+-@\t\r"
+
+
+QUOTING = {
+    "-1e5": "-1e5",
+    "+.5": "+.5",
+    "-5.": "-5.",
+    "-inf": "'-inf",
+    "+Infinity": "'+Infinity",
+    "-1_000": "'-1_000",
+    "-5 ": "'-5 ",
+    "''=1": "'''=1",
+    "'a": "'a",
+    "-0x10": "'-0x10",
+    "-\u0661": "'-\u0661",
+}
+
+
+def test_files_and_the_script_of_pages_quote_the_same() -> None:
+    written = csv_bytes(pl.DataFrame({"id": list(QUOTING)}))
+    assert pl.read_csv(written, infer_schema=False)["id"].to_list() == list(QUOTING.values())
+    script = (ROOT / "memo" / "report" / "templates" / "page.js").read_text()
+    assert f"const formula = /{FORMULA}/;" in script
+    assert f"const numeral = /{NUMBER}/;" in script
+    assert "formula.test(value) && !numeral.test(value) ? `'${value}`" in script
+
+
+@pytest.mark.parametrize("models", [2, 3])
+def test_few_models_without_blocks_are_read_and_doubted(models: int, tmp_path: Path) -> None:
+    """With one model on a side of each observation, no score has an error: that is said again."""
+    index, model = np.tile(np.arange(20), models), np.repeat(np.arange(models), 20)
+    log_p = np.random.default_rng(0).normal(size=len(index))
+    table = pl.DataFrame({"model": model, "index": index, "in_training": (index + model) % 2 == 0})
+    table.with_columns(log_likelihood=log_p).write_csv(tmp_path / "t.csv")
+    layout = Layout(tmp_path)
+    found = score_table(tmp_path / "t.csv", layout, "t", "mean-log")
+    assert any(words.startswith("With a score but without a") for words in found.warnings)
+    summary, rows, doubts = show(None, layout, "t", top=1 << 70, label=None, epoch=None)
+    assert len(rows) == summary.observations == 20
+    assert [doubt.kind for doubt in doubts] == ["one-repeat"]
+    values = log_p.reshape(models, 20)
+    inside = (np.arange(20) + np.arange(models)[:, None]) % 2 == 0
+    if models == 2:
+        plain = np.where(inside, values, 0).sum(0) - np.where(inside, 0, values).sum(0)
+        assert np.allclose(rows.sort("index")["memorization"], plain)
+    with pytest.raises(InputError, match="no observation has the label 'a'; none has a label"):
+        show(None, layout, "t", top=1, label="a", epoch=None)
 
 
 def test_ids_of_a_user_are_taken_as_they_are(tmp_path: Path) -> None:

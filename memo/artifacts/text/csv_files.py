@@ -12,6 +12,9 @@ from memo.errors import printable
 FORMULA = r"^'*[=+\-@\t\r]"
 """Beginnings of texts that a spreadsheet would run, quotes of an earlier writer before them."""
 
+NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+"""Texts that a spreadsheet takes for numbers; the script of pages has the same patterns."""
+
 QUOTED = r"^'('*[=+\-@\t\r])"
 
 
@@ -28,5 +31,6 @@ def unquoted(column: pl.Series) -> pl.Series:
 
 def _plain(column: pl.Expr) -> pl.Expr:
     text = column.map_elements(printable, return_dtype=pl.String)
-    is_number = text.cast(pl.Float64, strict=False).is_not_null()
-    return pl.when(is_number).then(text).otherwise(text.str.replace(FORMULA, "'${0}"))
+    return (
+        pl.when(text.str.contains(NUMBER)).then(text).otherwise(text.str.replace(FORMULA, "'${0}"))
+    )

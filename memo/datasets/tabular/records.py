@@ -15,10 +15,10 @@ from memo.datasets.prepared import DataError, Prepared, named_observations
 from memo.datasets.tabular.columns import Column, encoded, log_jacobian
 from memo.datasets.tabular.kept_digits import check_digits, moments
 from memo.datasets.tabular.number_columns import as_numbers
+from memo.datasets.tabular.numbering import is_identifier
 from memo.datasets.tabular.row_numbers import (
     far_number,
     has_name_of_codes,
-    has_name_of_ids,
     row_numbers,
 )
 from memo.datasets.tabular.source_columns import (
@@ -223,7 +223,7 @@ def _number(source: SourceColumn, series: pl.Series) -> _Read:
     column = Column(source.name, None, mean, scale, step)
     unit = "days" if source.name in source.spec.dates else None
     remarks = []
-    if has_name_of_ids(source.name) and not source.is_named():
+    if is_identifier(source.name) and not source.is_named():
         remarks = [f"{source.name}: has the name of an id, but is modelled as a number"]
     if has_name_of_codes(source.name) and not source.is_named():
         remarks = [f"{source.name}: has the name of a code, but is modelled as a number"]

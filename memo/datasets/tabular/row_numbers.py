@@ -6,31 +6,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-FEWEST = 10
-"""Records of which consecutive numbers are hardly a measurement."""
+from memo.datasets.tabular.numbering import FEWEST, names_records
 
-_NAMES = re.compile(
-    r"(?:.*[_ .-])?(?:id|idx|index|uuid|guid|rowid)"
-    r"|unnamed: ?\d+(?:\.\d+)*|__index_level_\d+__|level_\d+"
-    r"|row[_ .-]?(?:names?|no|nums?|numbers?)|(?:record|sample|case|serial)[_ .-]?(?:no|numbers?)"
-    r"|s\.?no\.?|nr\.?|#",
-    re.IGNORECASE,
-)
 _CODES = re.compile(
     r"(?:.*[_ .-])?(?:zip|zip[_ ]?code|post(?:al)?[_ ]?code|plz|phone|telephone|fips|ssn|isbn|ean)",
     re.IGNORECASE,
 )
-_CAMEL = re.compile(r".*[a-z](?:ID|Id)")
-
-
-def has_name_of_ids(name: str) -> bool:
-    """True for names that columns of row numbers and identifiers usually have.
-
-    Example:
-        >>> [has_name_of_ids(name) for name in ("PassengerId", "customer_id", "Unnamed: 0", "acid")]
-        [True, True, True, False]
-    """
-    return bool(_NAMES.fullmatch(name) or _CAMEL.fullmatch(name))
 
 
 def has_name_of_codes(name: str) -> bool:
@@ -50,7 +31,7 @@ def row_numbers(name: str, numbers: pl.Series) -> str | None:
     n = len(values)
     if n < 2 or (values != np.floor(values)).any() or len(np.unique(values)) < n:
         return None
-    if has_name_of_ids(name):
+    if names_records(name):
         return f"has another whole number in each of the {n:,} records, and the name of an id"
     if n >= FEWEST and values.max() - values.min() == n - 1:
         return f"has the numbers {values.min():.15g} to {values.max():.15g}, each once"

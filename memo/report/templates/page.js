@@ -52,11 +52,14 @@
     document.getElementById("found").textContent = wanted ? `${found} found` : "";
   }
 
-  // A spreadsheet would run text that starts like a formula.
+  // A spreadsheet would run text that starts like a formula; csv_files.py has the same patterns.
+  const formula = /^'*[=+\-@\t\r]/;
+  const numeral = /^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$/;
+
   function csvCell(value) {
     if (value === null) return "";
     if (typeof value === "number") return String(value);
-    const text = /^[=+\-@\t\r]/.test(value) && isNaN(value) ? `'${value}` : value;
+    const text = formula.test(value) && !numeral.test(value) ? `'${value}` : value;
     return `"${text.replaceAll('"', '""')}"`;
   }
 

@@ -9,16 +9,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from memo.datasets.tabular.records import MOST_CATEGORIES
-from memo.datasets.tabular.row_numbers import has_name_of_codes
-from memo.datasets.tabular.survey.grids import common_step, is_grid
-from memo.datasets.tabular.survey.numbering import (
+from memo.datasets.tabular.numbering import (
     dating,
     is_identifier,
     is_invented,
     names_records,
     numbering,
 )
+from memo.datasets.tabular.records import MOST_CATEGORIES
+from memo.datasets.tabular.row_numbers import has_name_of_codes
+from memo.datasets.tabular.survey.grids import common_step, is_grid
 from memo.datasets.tabular.survey.surveyed_columns import Looked
 
 Role: TypeAlias = Literal["id", "label", "number", "date", "category", "dropped"]
