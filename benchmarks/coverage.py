@@ -1,6 +1,7 @@
 """Coverage of 95% intervals of scores and their statistics, by simulation with a known answer.
 
     python -m benchmarks.coverage [--observations N ...] [--studies S] [--growth G] [--shape NAME]
+        [--every E]
 
 True scores are drawn anew in each study, exponential with a mean of 5 nats (or of another shape);
 log p varies over models with a standard deviation of its own with and without the observation
@@ -15,6 +16,7 @@ import argparse
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,10 +60,12 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=100)
     parser.add_argument("--growth", type=float, default=np.inf)
     parser.add_argument("--shape", choices=SHAPES, default="exponential")
+    parser.add_argument("--every", type=int, default=1, help="Of the settings, take every so many.")
     options = parser.parse_args()
     heading = ""
     for n in options.observations:
-        for setting in settings(n, options.growth, options.shape):
+        chosen = islice(settings(n, options.growth, options.shape), 0, None, options.every)
+        for setting in chosen:
             found = coverage(setting, options.studies)
             if not heading:
                 heading = " | ".join(found)
