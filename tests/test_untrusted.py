@@ -29,7 +29,7 @@ from memo.artifacts.tables import (
 from memo.artifacts.tensors import Tensors, read_tensors, write_tensors
 from memo.artifacts.training_seconds import read_seconds
 from memo.commands.fsck import fsck
-from memo.commands.terminal import print_observations
+from memo.commands.terminal import print_most_memorized
 from memo.execution.processes import InProcess
 from memo.pipeline.neighbors import neighbors
 from memo.pipeline.prepare import read_prepared
@@ -38,7 +38,7 @@ from memo.pipeline.score import score
 from memo.pipeline.train import train
 from memo.project.reading import SpecError
 from memo.samples.registered import NULLABLE, SCHEMA
-from memo.scores.table import SCORES
+from memo.scores.table import SCORES, SHOWN
 from memo.spec.scoring_specs import ImportanceSpec
 from tests.conftest import command, contents
 from tests.in_process import load
@@ -316,7 +316,9 @@ def test_names_are_never_paths_and_never_steer_a_terminal(
         with pytest.raises(SpecError, match="no experiment is named"):
             load(own, name)
     ids = ["../../x", "[/b]", "[link=file:///]x[/link]", "\x1b]0;hacked\x07\x1b[2J", "=1+1", ":a:"]
-    print_observations("Ids", pl.DataFrame({"index": range(len(ids)), "id": ids}))
+    numbers = set(SHOWN) - {"index", "id", "label"}
+    rows = pl.DataFrame({"index": range(len(ids)), "id": ids, "label": None})
+    print_most_memorized(rows.with_columns(**{name: pl.lit(0.0) for name in numbers}))
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
     assert all(name in shown for name in ids if name.isprintable())
