@@ -43,7 +43,7 @@ SHAPES: dict[str, Callable[[np.random.Generator, int], Array]] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """What is simulated."""
+    """Settings of a simulation."""
 
     design: DesignSpec
     observations: int
@@ -129,7 +129,7 @@ def simulated(setting: Setting, true: Array, stream: np.random.Generator, seed: 
 
 
 def study(true: Array, scores: Aggregate, halved: Aggregate) -> dict[str, float]:
-    """What of one study's intervals holds."""
+    """Compare one study's intervals with the known answer."""
     blocks = len(scores.without_block)
     low, high = score_intervals(scores.memorization, scores.std_error, blocks)
     shrunk = posterior(scores.memorization, scores.std_error, blocks)

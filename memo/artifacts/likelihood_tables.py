@@ -100,7 +100,7 @@ def _check_columns(file: Path, columns: list[str]) -> None:
 
 
 def _cure(name: str) -> str:
-    """What to do about a column that is not known; empty where nothing comes to mind."""
+    """Advise on a column that is not known; empty where nothing comes to mind."""
     if name in ("", "Unnamed: 0", "__index_level_0__"):
         return "; it seems to be pandas' row numbers: write the table with `index=False`"
     if any(mark in name for mark in ";\t|"):

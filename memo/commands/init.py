@@ -37,7 +37,7 @@ MOST_BROKEN = 0.1
 
 DVC = (".dvc", ".dvcignore")
 DVC_UNTRACKED = b"/config.local\n/tmp\n/cache\n"
-"""What `dvc init` has git leave out of its folder."""
+"""Patterns that `dvc init` has git leave out of its folder."""
 
 
 def init(folder: Path, kind: str, source: Path | None) -> FirstSpec:
@@ -72,7 +72,7 @@ def init(folder: Path, kind: str, source: Path | None) -> FirstSpec:
 
 
 def _git_words(folder: Path, source: Path | None) -> Iterator[str]:
-    """What to know of git, in lines."""
+    """Advice about git, in lines."""
     root = _git_root(folder.resolve())
     if root is None:
         yield (

@@ -127,7 +127,7 @@ def _has_masked(values: Any) -> bool:
 
 
 def _cure_of_tensor(values: Any) -> str | None:
-    """How to make an array of a tensor of torch; None of anything else."""
+    """Advise how to make an array of a tensor of torch; None of anything else."""
     if not hasattr(values, "requires_grad"):
         return None
     what = f"a tensor of {values.dtype} on {values.device}"

@@ -9,7 +9,7 @@ NAMED = 5
 """Labels without any observation that are named."""
 
 SPAWN_KEY = (1 << 31,)
-"""Of the draw's stream: no other stream of a data set's seed has it."""
+"""Spawn key of the draw's stream: no other stream of a data set's seed has it."""
 
 
 def drawn_order(labels: Sequence[str | None], seed: int) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""What an experiment costs, from its spec alone: how many models, how large; and what cannot be."""
+"""The cost of an experiment, from its spec alone: models, their size, and bounds on both."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -42,12 +42,12 @@ class Excess(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What training an experiment takes."""
+    """The cost of training an experiment."""
 
     models: int
     """Those without a part of the observations, and the full one."""
     parameters: int | None
-    """Of one model, roughly; None for a model of the user's own, or one without any."""
+    """Parameters of one model, roughly; None for a model of the user's own, or one without any."""
     at_least: bool
     """True where the size of an observation is unknown before the data set is prepared."""
     stored: int

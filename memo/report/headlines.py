@@ -19,7 +19,7 @@ AGGREGATES = {
     "paper": "paper: log of the mean density over models with the observation, minus that without "
     "it (van den Burg & Williams 2021)",
 }
-"""What scores are, by the name of the aggregate."""
+"""Definitions of scores, by the name of the aggregate."""
 
 LARGEST_FACTOR = 1e6
 """Factors above it are written as powers of ten."""

@@ -35,7 +35,7 @@ class Neighbors:
     """The nearest neighbours of n observations; every array is (n,)."""
 
     nearest_sample: IndexArray
-    """Its row among the samples."""
+    """Row of the nearest among the samples."""
     distance_sample: FloatArray
     nearest_held_out: IndexArray
     """The observation's index."""

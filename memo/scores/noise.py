@@ -1,4 +1,4 @@
-"""How noisy scores are, as a function of the true score.
+"""The noise of scores, as a function of the true score.
 
 The noise of what is memorized most is larger than that of the rest, so the true score, which is
 not known, says something of the noise. Variances at a true score m are taken to be

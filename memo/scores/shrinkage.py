@@ -1,4 +1,4 @@
-"""What noisy scores say of the true ones: adaptive shrinkage.
+"""True scores, as far as noisy ones tell: adaptive shrinkage.
 
 The largest of many noisy scores is too large, and so are high quantiles of them. Here the true
 scores are taken to be draws from one distribution, about which nothing is assumed but that it has

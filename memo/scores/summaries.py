@@ -53,7 +53,7 @@ class Summary:
     gap: Estimate
     """Mean log p of training observations minus that of held-out ones: overfitting."""
     aggregate: str = "mean-log"
-    """How log densities under many models were made into scores."""
+    """The aggregation of log densities under many models into scores."""
 
 
 def summarize(scores: Scores | pl.DataFrame, epoch: int | None = None) -> Summary:

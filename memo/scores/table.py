@@ -223,7 +223,7 @@ class Scores:
 
     @property
     def aggregate(self) -> str:
-        """How log densities under many models were made into scores: `mean-log` or `paper`."""
+        """The aggregation of log densities into scores: `mean-log` or `paper`."""
         return self.facts.get("aggregate", "mean-log")
 
     @property

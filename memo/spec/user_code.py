@@ -127,7 +127,7 @@ def errors_of(code: Code | None, call: str | Callable[[], str] = "") -> Iterator
 
 
 def _advice(error: BaseException) -> str:
-    """What to do about an error that says little of its cause."""
+    """Advise on an error that says little of its cause."""
     if "does not require grad" in str(error):
         return (
             " (memo calls everything but `loss` with autograd off: what needs gradients of its own "

@@ -191,7 +191,7 @@ class Trial:
 
 
 def _cure(model: nn.Module, changed: Sequence[str]) -> str:
-    """What to do about parts of a model that a call of it changes."""
+    """Advise on parts of a model that a call of it changes."""
     for path, module in model.named_modules():
         if path and any(name.startswith(f"{path}.") for name in changed):
             kind = type(module).__name__

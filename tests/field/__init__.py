@@ -1,1 +1,1 @@
-"""What the data and models of the field do to memo: small inputs of our own making."""
+"""Data and models as the field has them: small inputs of our own making."""

@@ -65,7 +65,7 @@ class Revision:
 
     @cached_property
     def _outputs(self) -> dict[str, Output]:
-        """What DVC tracked, by its path."""
+        """Outputs that DVC tracked, by their paths."""
         with repository_at(self._root, self.name) as repository:
             return {output.path: output for output in outputs(repository)[0]}
 

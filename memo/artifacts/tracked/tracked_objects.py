@@ -1,4 +1,4 @@
-"""What DVC tracks, taken from its cache or a remote: only once its content has the recorded MD5.
+"""Objects that DVC tracks, from its cache or a remote: taken once they have the recorded MD5.
 
 DVC takes what a remote sends at its word, and writes it under names that the remote's lists give.
 Here each name is seen to be an MD5 before it becomes a path, and each content to have that MD5

@@ -65,7 +65,7 @@ class FirstSpec:
     latent: int = 8
     batch_size: int = 64
     said: tuple[str, ...] = ()
-    """What was found and chosen, in lines for the terminal."""
+    """Findings and choices, in lines for the terminal."""
 
     @property
     def few_columns(self) -> bool:

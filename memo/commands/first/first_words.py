@@ -1,4 +1,4 @@
-"""What `memo init` says of the choices that it made."""
+"""Words of `memo init` about the choices that it made."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -17,7 +17,7 @@ MARKS = ("separator", "header", "decimal", "thousands", "missing_values")
 
 
 def table_lines(file: str, survey: TableSurvey) -> Iterator[str]:
-    """What a table has, one line for each key about all of it, and for each column or kind."""
+    """Describe a table: a line for each key about all of it, and for each column or kind."""
     columns = len(survey.choices)
     lacking = f"{survey.incomplete:,}" if survey.incomplete else "none"
     yield (

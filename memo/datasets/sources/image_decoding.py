@@ -34,7 +34,7 @@ RULES = {
     "reduced": "in large JPEG files, decoded at a reduced scale",
     "misnamed": "of another format than the name says",
 }
-"""What was done to an image, in words for several of them."""
+"""Changes made to an image, in words for several of them."""
 
 MODES = frozenset(["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX"])
 """Pillow's names for pixels that can be read: grey, RGB and palettes of 8 bits or less."""

@@ -14,7 +14,7 @@ NAMED = 5
 
 @dataclass
 class ImageTree:
-    """What lies below a folder."""
+    """The files below a folder."""
 
     images: list[tuple[str, Path]] = field(default_factory=list)
     """Name and path of each image, in the order of names; a name is the path below the folder,
@@ -171,7 +171,7 @@ def _name(path: Path, root: Path) -> str:
 
 
 def _some(names: list[str]) -> str:
-    """How many there are, and the first few names."""
+    """Count names, and list the first few."""
     return f"{len(names):,} ({', '.join(sorted(names)[:NAMED])}{_more(names)})"
 
 

@@ -318,7 +318,7 @@ def _other_separator(text: str, separator: str) -> str:
 
 
 def _other_first_line(text: str, separator: str, width: int) -> str:
-    """What to do about a line that does not go with the first."""
+    """Advise on a line that does not go with the first."""
     lines = _start(text)
     widths = [_common_width("\n".join(lines[above:]), separator) for above in range(1, len(lines))]
     others = next(filter(None, widths), None)

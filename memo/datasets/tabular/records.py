@@ -297,7 +297,7 @@ def _unused(name: str, taken: pl.Series) -> str:
 
 
 def _remarks(source: SourceColumn, categories: pl.Series) -> list[str]:
-    """What a reader may not expect of a column's categories."""
+    """Remarks on a column's categories that a reader may not expect."""
     name, stated = source.name, "missing_values" in source.spec.model_fields_set
     found = [
         f"{name}: {short(text)} is a category; if it says that nothing is known, name it under "

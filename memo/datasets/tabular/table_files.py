@@ -22,10 +22,10 @@ RECORD = ""
 
 @dataclass(frozen=True)
 class TableFile:
-    """What a file has."""
+    """The contents of a file."""
 
     records: pl.DataFrame
-    """Its columns, and the number of each record under `RECORD`. Columns of CSV are text without
+    """The columns, and the number of each record under `RECORD`. Columns of CSV are text without
     spaces around it, null where nothing is left."""
     typed: bool
     """True for Parquet, whose columns have types of their own."""

@@ -30,7 +30,7 @@ class ColumnCounts:
 
 
 def in_words(counts: ColumnCounts) -> str:
-    """What a column is."""
+    """A column in words."""
     column = counts.column
     number = "number" + f" of {counts.unit}" * (counts.unit is not None)
     if column.categories is not None:

@@ -80,12 +80,12 @@ LONGEST = 64
 
 @dataclass(frozen=True)
 class Reading:
-    """What a column of text that is not read as numbers seems to be."""
+    """A guess at a column of text that is not read as numbers."""
 
     seen: str
     """In words, with an example."""
     cure: str
-    """What to do about it."""
+    """Advice on the column."""
     marks: tuple[Decimal, Thousands | None] | None = None
     """`decimal` and `thousands` with which the column is one of numbers; None where it is not, or
     where several fit."""

@@ -79,5 +79,5 @@ class DeduplicateSpec(Mitigation):
         )
 
     def determinants(self) -> dict[str, Any]:
-        """Its options, and that observations are compared as they were given."""
+        """The options, and a mark that observations are compared as they were given."""
         return {**self.model_dump(exclude_none=True), "compared": "given values"}

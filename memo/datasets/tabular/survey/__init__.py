@@ -1,1 +1,1 @@
-"""What a table's columns seem to be, for a first spec: read by `memo init` alone."""
+"""A look at a table's columns for a first spec: used by `memo init` alone."""

@@ -34,7 +34,7 @@ MOSTLY = 0.5
 """Share of records without a value from which on a column of numbers is not worth modelling."""
 
 MILLISECONDS = 86_400_000
-"""Of a day."""
+"""Milliseconds of a day."""
 
 _NINES = re.compile("-?(99+|88+|77+)|-9|-1")
 """Numbers that often stand for a missing value."""
@@ -45,7 +45,7 @@ FEW = 20
 
 @dataclass(frozen=True)
 class Choice:
-    """What is done with a column, and why."""
+    """The use of a column, and the reason for it."""
 
     column: str
     role: Role
@@ -92,7 +92,7 @@ class _Claim:
     only: bool = True
     """True where the column is dropped if it does not become the id."""
     unless: str = ""
-    """What to do if the column is a measurement after all."""
+    """Advise for the case that the column is a measurement after all."""
 
 
 def _claim(one: Looked, in_index: bool) -> _Claim | None:

@@ -1,4 +1,4 @@
-"""How a file of text writes its numbers, and what it writes where there is none."""
+"""The marks with which a file of text writes numbers, and its words where there is none."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field

@@ -39,7 +39,7 @@ class Looked:
     form: str | None = None
     """Format of dates, as for `dates`; None for Parquet's own."""
     note: str = ""
-    """What a user should know of how the values were read, or why they cannot be used."""
+    """Remarks on the way the values were read, or the reason why they cannot be used."""
     doubtful: bool = False
     """True for text that seems to be numbers or dates which cannot be read."""
     mixed: bool = False
