@@ -1,6 +1,7 @@
 """Sizes and names of the files of memo; import-linter checks which room imports which."""
 
 import ast
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +15,9 @@ FOLDERS = sorted({file.parent for file in FILES})
 
 LINES = 60
 """Lines of code that a function may have, without blank ones, comments and docstrings."""
+
+RIDDLES = re.compile(r"(Whether|That|Of|Which|What|How|But|Its?)\b")
+"""Beginnings of docstrings that lean on the name above."""
 
 
 def test_no_two_modules_share_a_name() -> None:
@@ -35,6 +39,19 @@ def test_no_function_is_long() -> None:
         and len(_lines(node) - _lines_of_docstring(node)) > LINES
     ]
     assert long == []
+
+
+def test_docstrings_say_what_a_thing_is_without_leaning_on_its_name() -> None:
+    found = [
+        f"{file.relative_to(ROOT)}:{node.lineno}"
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+        and RIDDLES.match(node.value.value)
+    ]
+    assert found == []
 
 
 def _lines(node: ast.AST) -> set[int]:
