@@ -23,7 +23,7 @@ settings.load_profile("memo")
 
 
 def examples(count: int) -> settings:
-    """How many examples a property is tried on."""
+    """Number of examples that a property is tried on."""
     return settings(max_examples=count * max(1, FUZZ))
 
 

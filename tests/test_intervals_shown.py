@@ -48,7 +48,7 @@ def written(file: Path, **columns: pl.Expr) -> Path:
 
 
 def run(folder: Path, *arguments: str) -> str:
-    """What the command in this process says, or its error."""
+    """Output of the command in this process, or its error."""
     result = CliRunner().invoke(app, ["-C", str(folder), *arguments])
     if isinstance(result.exception, MemoError):
         return str(result.exception)

@@ -50,7 +50,7 @@ def test_intervals_hold_where_noise_grows_with_the_score() -> None:
     assert np.mean(highest) > 0.9
 
 
-def test_the_largest_score_is_shrunk_to_the_largest_true_one() -> None:
+def test_a_high_quantile_is_shrunk_to_that_of_the_true_scores() -> None:
     raw, shrunk, held = [], [], []
     for seed in range(20):
         stream = np.random.default_rng(seed)

@@ -39,7 +39,7 @@ class Layout:
         return self.root / "artifacts" / "scores" / f"{experiment}.parquet"
 
     def compared(self, experiment: str) -> Path:
-        """Names the scores of an experiment, for DVC to know when to compare anew."""
+        """The file that names an experiment's scores, by which DVC knows when to compare anew."""
         return self.root / "artifacts" / "compared" / f"{experiment}.json"
 
     @property

@@ -1,4 +1,4 @@
-"""prune: what experiments and data sets have left that params.yaml no longer names."""
+"""prune: results of experiments and data sets that params.yaml no longer names."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -61,7 +61,7 @@ def _find_leftovers(project: ProjectSpec, layout: Layout) -> Leftovers:
     named = {*project.experiments, *_tables(project, layout)}
     paths = [
         path
-        for place in _places(layout)
+        for place in [*layout.results(_ANY), layout.compared(_ANY)]
         for path in _entries(place)
         if path.name.removesuffix(place.suffix) not in named
     ]
@@ -97,21 +97,6 @@ def prune(leftovers: Leftovers, layout: Layout) -> None:
             raise ArtifactError(f"{leftover.path}: cannot be deleted: {reason}") from error
     if leftovers.stages:
         _forget(_lock(layout), leftovers.stages)
-
-
-def _places(layout: Layout) -> Sequence[Path]:
-    """Where each kind of artifact of an experiment lies."""
-    return [
-        layout.folds(_ANY),
-        layout.model(_ANY, "full"),
-        layout.seconds(_ANY),
-        layout.log_likelihoods(_ANY),
-        layout.scores(_ANY),
-        layout.compared(_ANY),
-        layout.illustration(_ANY),
-        layout.samples(_ANY),
-        layout.neighbors(_ANY),
-    ]
 
 
 def _entries(place: Path) -> Iterator[Path]:

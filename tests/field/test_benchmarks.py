@@ -25,7 +25,7 @@ def name_of(requirement: str) -> str:
 
 
 def declared(*extras: str) -> set[str]:
-    """What pyproject.toml asks for, also in these extras, and what that cannot do without."""
+    """Requirements of pyproject.toml, also in these extras, with their own requirements."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     optional = project["optional-dependencies"]
     lines = [*project["dependencies"], *(line for extra in extras for line in optional[extra])]

@@ -47,7 +47,7 @@ def of_table(folder: Path, columns: dict[str, Any], form: str = "csv") -> Any:
 
 
 def line_of(first: FirstSpec, column: str) -> str:
-    """What was said of a column."""
+    """The line about a column."""
     found = [line for line in first.said if line.split("  ")[1:2] == [column]]
     assert len(found) == 1, first.said
     return found[0].split("  ", 2)[2].strip()

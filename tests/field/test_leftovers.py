@@ -1,4 +1,4 @@
-"""What renamed and removed experiments leave behind runs nothing again, and can be cleared away."""
+"""Leftovers of renamed and removed experiments run nothing again, and can be cleared away."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What memo calls in a model of one's own: tried before training, and named where it fails."""
+"""Calls into a model of one's own: tried before training, and named where they fail."""
 
 import math
 from pathlib import Path

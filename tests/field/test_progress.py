@@ -1,4 +1,4 @@
-"""What is under way shows before anything is done."""
+"""Progress: work under way shows before anything is done."""
 
 import io
 import re

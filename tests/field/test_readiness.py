@@ -1,4 +1,4 @@
-"""What training and later stages refuse is said before anything is trained, by validate too."""
+"""Refusals of training and later stages come before anything is trained, from validate too."""
 
 import re
 from pathlib import Path

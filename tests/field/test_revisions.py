@@ -1,4 +1,4 @@
-"""What another git revision recorded is what is taken from it, whoever wrote the remote."""
+"""Only files that another git revision recorded are taken from it, whoever wrote the remote."""
 
 import hashlib
 import json

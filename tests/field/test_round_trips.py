@@ -1,4 +1,4 @@
-"""What memo writes, memo reads: scores of any table, ids and labels of any characters."""
+"""Files that memo writes, memo reads: scores of any table, ids and labels of any characters."""
 
 import re
 import xml.dom.minidom
