@@ -22,7 +22,7 @@ from memo.report.charts.comparison_charts import _labelled
 from memo.report.headlines import about_intervals, metrics, summary_headlines
 from memo.report.page_data import ComparedExperiment, ComparisonData, FrontierPoint, Headline
 from memo.scores.comparison import compare_scores
-from memo.scores.summaries import Estimate, summarize
+from memo.scores.summaries import Estimate, Summary, summarize
 from memo.scores.table import SHRUNK, Scores
 
 MODELS, N = 12, 90
@@ -228,3 +228,22 @@ def test_no_digits_are_cut_off_where_the_terminal_is_narrow(
     assert "…" not in shown
     for number in ("−41.144", "−41.215", "−41.074"):
         assert shown.count(number) == 4
+
+
+@pytest.mark.parametrize(("observations", "said"), [(1000, False), (1001, True)])
+def test_pages_say_that_intervals_of_many_are_narrow(observations: int, said: bool) -> None:
+    summary = Summary(
+        epoch=1,
+        observations=observations,
+        repeats=2,
+        exact=False,
+        aggregate="mean-log",
+        memorization={"mean": Estimate(1.0, 0.1, 0.5, 1.5)},
+        above_threshold=Estimate(0.5, 0.1, 0.4, 0.6),
+        threshold=1.0,
+        significant=None,
+        held_out_log_likelihood=Estimate(-9.0, 0.1, -9.2, -8.8),
+        train_log_likelihood=Estimate(-8.0, 0.1, -8.2, -7.8),
+        gap=Estimate(1.0, 0.1, 0.8, 1.2),
+    )
+    assert ("may be too narrow" in about_intervals(summary)) == said

@@ -14,6 +14,9 @@ from memo.scores.comparison import Comparison
 from memo.scores.statistics import STATISTICS
 from memo.scores.summaries import Estimate, Summary
 
+MOST_TRIED = 1000
+"""Most observations for which quantiles' intervals may go without a word; of 500 they hold."""
+
 AGGREGATES = {
     "mean-log": "mean-log: mean of log p over models with the observation, minus that without it",
     "paper": "paper: log of the mean density over models with the observation, minus that without "
@@ -89,7 +92,7 @@ def about_intervals(summary: Summary) -> str:
     if summary.memorization["mean"].low is not None:
         return (
             "In brackets: 95% intervals, of memorization over repeats of the training: how much "
-            f"other trainings would differ; {over_observations}"
+            f"other trainings would differ; {over_observations}{_of_many(summary.observations)}"
         )
     without = (
         "by `aggregate: paper`, the log of a mean density, which a few models decide"
@@ -99,6 +102,16 @@ def about_intervals(summary: Summary) -> str:
     return (
         f"Scores {without}, have no intervals, and statistics are of the scores with their noise: "
         f"high quantiles are too high. In brackets: 95% intervals {over_observations}"
+    )
+
+
+def _of_many(observations: int) -> str:
+    if observations <= MOST_TRIED:
+        return ""
+    return (
+        f" Of {observations:,} observations, intervals of the median, the quantiles and the share "
+        "above a threshold may be too narrow: in simulations of 5,000 they held the true value in "
+        "56 to 92% of studies, those of single scores, means and the maximum in 92 to 100%."
     )
 
 
