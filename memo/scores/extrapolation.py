@@ -18,6 +18,10 @@ M = log(1 + A / m) the derivative by log m is -(1 - exp(-M)). The second is that
 in proportion. Mean c is the correction of the mean; one number is left, which is fitted by least
 squares to the differences of each jackknife block, along scores without that block, whose noise is
 another.
+
+Two sizes do not tell how far scores are from a line. Where an observation's own contribution
+dominates its density, they are one in log m; by how much the correction would differ if they were
+is part of its interval, and so is the jackknife's error.
 """
 
 import json
@@ -56,6 +60,17 @@ class Sizes:
             0.8
         """
         return (1 / self.larger - 1 / self.all) / (1 / self.smaller - 1 / self.larger)
+
+    @property
+    def doubt(self) -> float:
+        """Share of a correction by which one along log m would differ.
+
+        Example:
+            >>> round(Sizes(80, 90, 100).doubt, 3)
+            0.118
+        """
+        along_log = np.log(self.all / self.larger) / np.log(self.larger / self.smaller)
+        return float(along_log / self.step - 1)
 
 
 @dataclass(frozen=True)
@@ -103,7 +118,7 @@ class Extrapolation:
         """Statistics of scores at all observations; none where extrapolation is off.
 
         Quantiles and the maximum are corrected as scores of their size, which keep their order.
-        Their intervals have the jackknife's error of that correction in them.
+        Their intervals have in them what the interval of the mean has.
 
         Args:
             at_design: The statistics of the design's scores, by the names in `STATISTICS`.
@@ -124,6 +139,7 @@ class Extrapolation:
             return Estimate(value, None)
         error = float(jackknife_std_error(np.array([c(at)[0] for c in self.without_block])))
         half = float(scipy.stats.t.ppf((1 + LEVEL) / 2, len(self.without_block) - 1)) * error
+        half = float(np.hypot(half, self.sizes.doubt * (value - estimate.value)))
         below, above = estimate.value - estimate.low, estimate.high - estimate.value
         return Estimate(
             value,
@@ -170,9 +186,10 @@ def extrapolate(larger: Aggregate, smaller: Aggregate, sizes: Sizes) -> Extrapol
             "one repeat, or one block of models, does not tell the error of the correction. Set "
             "scoring.design.repeats to 2 or more, better 3.",
         )
-    correction = _estimate(value, without.mean(1))
+    doubt = sizes.doubt * value
+    correction = _estimate(value, without.mean(1), doubt)
     mean = _estimate(
-        float(larger.memorization.mean()) + value, (larger.without_block + without).mean(1)
+        float(larger.memorization.mean()) + value, (larger.without_block + without).mean(1), doubt
     )
     fits = _fits(larger, difference, without)
     off = _why_off(correction, fits)
@@ -195,9 +212,12 @@ def read_extrapolations(facts: Mapping[str, str]) -> Extrapolations:
     return _STORED.validate_json(facts[FACT]) if FACT in facts else {}
 
 
-def _estimate(value: float, without: FloatArray) -> Estimate:
+def _estimate(value: float, without: FloatArray, doubt: float) -> Estimate:
+    """An estimate with its jackknife's error; its interval has a doubt in it, too."""
     error = float(jackknife_std_error(without))
-    return Estimate(value, error, *t_interval(value, error, len(without) - 1))
+    low, high = t_interval(value, error, len(without) - 1)
+    half = float(np.hypot((high - low) / 2, doubt))
+    return Estimate(value, error, value - half, value + half)
 
 
 def _fits(larger: Aggregate, difference: FloatArray, without: FloatArray) -> list[Correction]:
