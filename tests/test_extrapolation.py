@@ -194,7 +194,9 @@ def test_what_is_stored_is_read_back_or_refused() -> None:
     assert read_extrapolations(facts) == found
     assert read_extrapolations({}) == {}
     table = pl.DataFrame({"epoch": [5], "memorization": [1.0]})
-    for wrong in ("[", "{}x", '{"5": {"mean": 1}}', json.dumps({"a": 1})):
+    strange = facts["extrapolation"].replace('"off": ""', '"off": 1')
+    infinite = facts["extrapolation"].replace('"larger": 90', '"larger": Infinity')
+    for wrong in ("[", "{}x", '{"5": {"mean": 1}}', json.dumps({"a": 1}), strange, infinite):
         with pytest.raises(ArtifactError, match="'extrapolation' was not written by memo"):
             _extrapolation(Scores(table, {"extrapolation": wrong}), "scores.parquet")
 

@@ -23,7 +23,7 @@ FROM_TABLE = "likelihoods"
 LATER = ("low", "high", *SHRUNK, AT_N, "memorization_paper")
 """Columns that scores of an earlier memo do not have."""
 
-MAY_BE_NULL = NULLABLE | {"low", "high", *SHRUNK, AT_N}
+MAY_BE_NULL = NULLABLE | {"low", "high", *SHRUNK}
 
 
 def read_scores_file(file: Path) -> Scores:

@@ -31,7 +31,7 @@ from typing import TypeAlias
 
 import numpy as np
 import scipy
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from memo.scores.aggregate import Aggregate, FloatArray, jackknife_std_error
 from memo.scores.intervals import LEVEL, t_interval
@@ -108,6 +108,11 @@ class Extrapolation:
     off: str = ""
     """Reason why scores are not extrapolated, and what to do; empty where they are."""
 
+    def __post_init__(self) -> None:
+        """See that there is an error of what there is."""
+        if self.correction is not None and len(self.without_block) < 2:
+            raise ValueError("a correction without its jackknife")
+
     def scores(self, memorization: FloatArray) -> FloatArray:
         """Single scores at all observations, (n,); NaN where extrapolation is off."""
         if self.correction is None:
@@ -150,7 +155,9 @@ class Extrapolation:
 
 
 Extrapolations: TypeAlias = dict[int, Extrapolation]
-_STORED: TypeAdapter[Extrapolations] = TypeAdapter(Extrapolations)
+_STORED: TypeAdapter[Extrapolations] = TypeAdapter(
+    Extrapolations, config=ConfigDict(allow_inf_nan=False)
+)
 
 
 def extrapolate(larger: Aggregate, smaller: Aggregate, sizes: Sizes) -> Extrapolation:
