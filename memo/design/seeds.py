@@ -15,6 +15,8 @@ class Stream(IntEnum):
     SAMPLES = 4
     ILLUSTRATION = 5
     CHECK = 6
+    COMMON = 7
+    """What the models of a company draw in common, by the company's number."""
 
 
 def seed_sequence(seed: int, stream: Stream, *position: int) -> np.random.SeedSequence:
