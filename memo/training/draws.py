@@ -27,9 +27,9 @@ class PlacedNumbers:
     """
 
     def __init__(self, seeds: Sequence[np.random.SeedSequence], device: torch.device) -> None:
-        groups: dict[object, list[int]] = {}
+        groups: dict[bytes, list[int]] = {}
         for model, seed in enumerate(seeds):
-            groups.setdefault((seed.entropy, seed.spawn_key), []).append(model)
+            groups.setdefault(seed.generate_state(4).tobytes(), []).append(model)
         self.groups = [torch.tensor(models) for models in groups.values()]
         """Models with equal seeds."""
         self.device = device
