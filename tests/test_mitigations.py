@@ -33,8 +33,7 @@ from memo.spec.dataset_specs import DigitsSpec
 from memo.spec.model_specs import ConvSpec, GaussianSpec, MLPSpec, VAESpec
 from memo.spec.scoring_specs import KFoldSpec
 from memo.spec.training_specs import TrainingSpec
-from memo.training.batches import PoissonBatches
-from memo.training.draws import Draws, PlacedNumbers
+from memo.training.batches import Draws, PlacedNumbers, PoissonBatches
 from memo.training.loop import Trained, TrainingSet, train_stack
 from memo.training.optimizer import Adam, build_optimizer
 from memo.training.stack import Stack

@@ -20,8 +20,7 @@ from memo.spec.dataset_specs import DigitsSpec
 from memo.spec.model_specs import MLPSpec, VAESpec
 from memo.spec.scoring_specs import ImportanceSpec, SubsetsSpec
 from memo.spec.training_specs import TrainingSpec
-from memo.training.batches import Minibatches
-from memo.training.draws import CHUNK, PlacedNumbers
+from memo.training.batches import CHUNK, Minibatches, PlacedNumbers
 from memo.training.loop import TrainingSet, train_stack
 
 CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ from memo.datasets.rows import Logits, Shares
 from memo.mitigations.training_plan import TrainingPlan
 from memo.spec.model_specs import ModelSpec
 from memo.training import batches
-from memo.training.draws import PlacedNumbers
+from memo.training.batches import PlacedNumbers
 from memo.training.loop import TrainingSet, train_stack
 
 torch.set_num_threads(1)

@@ -16,7 +16,7 @@ class Stream(IntEnum):
     ILLUSTRATION = 5
     CHECK = 6
     COMMON = 7
-    """What the models of a company draw in common, by the company's number."""
+    """Streams that the models of a company have in common, by its number."""
 
 
 def seed_sequence(seed: int, stream: Stream, *position: int) -> np.random.SeedSequence:

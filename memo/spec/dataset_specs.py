@@ -25,6 +25,11 @@ def _not_dynamic(values: Any) -> Any:
     return values
 
 
+Values: TypeAlias = Annotated[
+    Literal["binary", "levels", "continuous"], BeforeValidator(_not_dynamic)
+]
+
+
 class ImagesSpec(_SourceSpec):
     """A data set of images: their shape, the values that are scored, and random flips in training.
 
@@ -40,13 +45,11 @@ class ImagesSpec(_SourceSpec):
     depth: ClassVar[int] = 256
     """Number of integer levels of a pixel, 0 ... depth - 1."""
 
-    values: Annotated[Literal["binary", "levels", "continuous"], BeforeValidator(_not_dynamic)] = (
-        Field(
-            default="binary",
-            description="The values that are scored, drawn once. binary: each pixel from "
-            "Bernoulli(intensity). levels: the integer levels. continuous: the logit of the level plus "
-            "uniform noise within it; log p is still given in the space of the pixels.",
-        )
+    values: Values = Field(
+        default="binary",
+        description="The values that are scored, drawn once. binary: each pixel from "
+        "Bernoulli(intensity). levels: the integer levels. continuous: the logit of the level "
+        "plus uniform noise within it; log p is still given in the space of the pixels.",
     )
     drawn: Literal["once", "each-step"] = Field(
         default="once",

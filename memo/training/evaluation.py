@@ -8,8 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from memo.design.k_fold import IndexArray
-from memo.training.batches import Observations, padded
-from memo.training.draws import PlacedNumbers
+from memo.training.batches import Observations, PlacedNumbers, padded
 from memo.training.recorded_calls import Recorded
 from memo.training.stack import Stack
 

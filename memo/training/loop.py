@@ -20,8 +20,13 @@ from memo.mitigations.training_plan import TrainingPlan
 from memo.models.build import initial_model
 from memo.models.protocols import Initialized
 from memo.spec.model_specs import ModelSpec
-from memo.training.batches import Minibatches, Observations, PoissonBatches, generators
-from memo.training.draws import PlacedNumbers
+from memo.training.batches import (
+    Minibatches,
+    Observations,
+    PlacedNumbers,
+    PoissonBatches,
+    generators,
+)
 from memo.training.evaluation import Evaluation, random_part
 from memo.training.optimizer import build_optimizer
 from memo.training.recorded_calls import Recorded
@@ -143,12 +148,7 @@ def train_stack(
     history = _History(plan.epochs, stack, evaluations, stopping)
 
     # batches, and random numbers for them
-    order = common(_Stream.ORDER)
-    batches: Minibatches | PoissonBatches = (
-        PoissonBatches(members[0], order[0], plan.batch_size)
-        if plan.by_observation
-        else Minibatches(members, order, plan.batch_size, len(data))
-    )
+    batches = _batches(plan, members, common(_Stream.ORDER), len(data))
     numbers = PlacedNumbers(common(_Stream.NOISE), device)
     numbers_of = {m.kind: PlacedNumbers(common(m.stream), device) for m in plan.mitigations}
 
@@ -183,6 +183,18 @@ def _initialize(model: nn.Module, observations: Observations, members: IndexArra
     """Have a model take what it takes from its own training set."""
     if isinstance(model, Initialized):
         model.initialize(observations.scored(torch.from_numpy(members)))
+
+
+def _batches(
+    plan: TrainingPlan,
+    members: Sequence[IndexArray],
+    seeds: Sequence[np.random.SeedSequence],
+    observations: int,
+) -> Minibatches | PoissonBatches:
+    """Make the batches of a plan for these training sets."""
+    if plan.by_observation:
+        return PoissonBatches(members[0], seeds[0], plan.batch_size)
+    return Minibatches(members, seeds, plan.batch_size, observations)
 
 
 class _History:
