@@ -66,7 +66,7 @@ def test_its_stages_are_those_of_any_project_and_resolve(paper: Path) -> None:
 
 def test_dvc_runs_them_in_its_folder(paper: Path) -> None:
     source = "mnist-6000: {kind: mnist, values: binary, drawn: each-step, pad: 2, limit: 6000}"
-    edit(paper / "params.yaml", source, "mnist-6000: {kind: digits, limit: 9}")
+    edit(paper / "params.yaml", source, "mnist-6000: {kind: digits, limit: 19}")
     command(paper, "dvc", "repro", "prepare@mnist-6000")
     assert (paper / "data" / "prepared" / "mnist-6000" / "dataset.json").is_file()
     assert (paper / "dvc.lock").is_file()
