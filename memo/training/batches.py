@@ -276,19 +276,18 @@ class Draws:
             stream = torch.Generator(device).manual_seed(seed)
             return draw((CHUNK, *shape), generator=stream, device=device)
 
-        result = torch.empty(*self._places.shape, *shape, device=device)
         if not self._places.numel():
-            return result
+            return torch.empty(*self._places.shape, *shape, device=device)
+        found = []
         for group, models in enumerate(numbers.groups):
             places = self._places.index_select(-2, models)
             first, last = int(places.min()) // CHUNK, int(places.max()) // CHUNK
             drawn = numbers.chunks(group, self._epoch, call, range(first, last + 1), chunk)
             rows = (places - first * CHUNK).flatten().to(device)
-            found = drawn.index_select(0, rows).reshape(*places.shape, *shape)
-            if len(numbers.groups) == 1:
-                return found
-            result.index_copy_(self._places.ndim - 2, models.to(device), found)
-        return result
+            found.append(drawn.index_select(0, rows).reshape(*places.shape, *shape))
+        axis = self._places.ndim - 2
+        order = torch.cat(numbers.groups).argsort().to(device)
+        return torch.cat(found, axis).index_select(axis, order) if len(found) > 1 else found[0]
 
 
 def padded(sets: Sequence[IndexArray]) -> tuple[Tensor, Tensor]:
