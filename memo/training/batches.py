@@ -237,9 +237,7 @@ class PlacedNumbers:
             if when == epoch and chunk in before:
                 held[chunk] = before[chunk]
                 continue
-            seed = self._seeds[group]
-            for position in (epoch, call, chunk):
-                seed = substream(seed, position)
+            seed = substream(self._seeds[group], epoch, call, chunk)
             held[chunk] = draw(torch_seed(seed))
         self._held[group, call] = (epoch, held)
         return torch.cat(list(held.values()))
