@@ -531,7 +531,7 @@ def test_a_kind_of_ones_own_acts_at_each_step(digits: Prepared) -> None:
     sets = training_sets(len(digits))
     plan = replace(PLAN, mitigations=(_Frozen(),))
     for trained, one in zip(train_stack(MODEL, plan, digits, sets, [3], CPU), sets, strict=True):
-        seed = torch_seed(substreams(one.seed, 1)[0])
+        seed = torch_seed(substreams(one.common, 1)[0])
         initial = initial_model(MODEL, digits.shape, seed).state_dict()
         for name, array in trained.weights[3].items():
             frozen = name.startswith("decoder") and array.ndim == 2
