@@ -1,7 +1,7 @@
 """Repeated K-fold cross-validation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -55,11 +55,10 @@ def pair_models(models: Sequence[FoldModel], folds: int) -> list[FoldModel]:
         [(0, 5, 2), (0, 6, 2), (0, 7, 2), (1, 5, 2)]
     """
     return [
-        FoldModel(
-            first.repeat,
-            folds + first.fold // 2,
-            np.union1d(first.held_out, models[start + (first.fold + 1) % folds].held_out),
-            first.block,
+        replace(
+            first,
+            fold=folds + first.fold // 2,
+            held_out=np.union1d(first.held_out, models[start + (first.fold + 1) % folds].held_out),
         )
         for start in range(0, len(models), folds)
         for first in models[start : start + folds : 2]
