@@ -187,7 +187,7 @@ def _training_sets(experiment: Experiment, extrapolated: Extrapolation | None) -
         words += (
             ", and read high beside those of all: by about "
             f"{number(math.log(every / larger), 2)} nats where an observation's own contribution "
-            "dominates its density, and it may be by several times that in many dimensions."
+            "dominates its density; in many dimensions it can be several times that."
             f"{' scoring.design.extrapolate: true measures and corrects it.' if k_fold else ''}"
         )
     elif extrapolated.mean is None:
