@@ -108,10 +108,10 @@ def attack_models(
     )
 
 
-def judged_pairs(models: TrainedModels) -> Judged | None:
-    """Scores of the primary attack on each model in turn; None where there is nothing to attack."""
-    judged = _seen(models, [PRIMARY]).judged(models)
-    return None if judged is None else judged[PRIMARY]
+def judged_pairs(models: TrainedModels, attack: str = PRIMARY) -> Judged | None:
+    """Scores of one attack on each model in turn; None where there is nothing to attack."""
+    judged = _seen(models, [attack]).judged(models)
+    return None if judged is None else judged[attack]
 
 
 def nothing_attacked(epoch: int, reason: str) -> Attacked:
