@@ -254,7 +254,7 @@ def test_missing_pairs_are_left_out_of_all_counts() -> None:
     assert found.results.not_attacked == 20
     assert found.results.observations == 380
     assert rate.members <= (known & trained).sum()
-    assert found.results.headline.auc > 0.95
+    assert min(found.results.attacks[name].auc for name in (PRIMARY, "middle", "rmia")) > 0.9
     assert found.risks["risk"].null_count() == 20
     assert found.risks["targets_in"].sum() == rate.members
 

@@ -151,13 +151,16 @@ def _seen(models: TrainedModels, attacks: Iterable[str] = ATTACKS) -> _Seen:
     for targets, references in models.with_references():
         sides = (references.count_in, references.count_out)
         there = (sides[0] > 0) & (sides[1] > 0)
+        if not there.any():
+            continue
         for ends, side in zip(counts, sides, strict=True):
-            if there.any():
-                ends.append((int(side[there].min()), int(side[there].max())))
+            ends.append((int(side[there].min()), int(side[there].max())))
         for target in targets:
-            used[target] = there & models.there[target]
+            known = models.there[target]
+            used[target] = there & known
+            log_p = np.where(known, models.log_likelihood[target], np.nan)
             for name, found in score.items():
-                found[target] = ATTACKS[name].score(models.log_likelihood[target], references)
+                found[target] = ATTACKS[name].score(log_p, references)
     inside, outside = (
         (min(low for low, _ in ends), max(high for _, high in ends)) if ends else (0, 0)
         for ends in counts

@@ -77,8 +77,8 @@ def memberships(models: TrainedModels, log_p: FloatArray) -> Memberships:
     if judged is None:
         raise InputError("there are not two groups of models that can be attacked themselves")
     references = models.references(np.arange(len(models.kin)))
-    score = ATTACKS[PRIMARY].score(log_p, references)
-    score = np.where((references.count_in > 0) & (references.count_out > 0), score, np.nan)
+    both = (references.count_in > 0) & (references.count_out > 0)
+    score = np.where(both, ATTACKS[PRIMARY].score(log_p, references), np.nan)
     outside = np.sort(judged.score[judged.used & ~judged.member])
     inside = np.sort(judged.score[judged.used & judged.member])
     known = np.isfinite(score)
