@@ -97,7 +97,8 @@ def about_intervals(summary: Summary) -> str:
     without = (
         "by `aggregate: paper`, the log of a mean density, which a few models decide"
         if summary.aggregate == "paper"
-        else "from one repeat, or one block of models"
+        else "from one repeat, or one block of models, which do not tell how much log p varies "
+        "between models without an observation"
     )
     return (
         f"Scores {without}, have no intervals, and statistics are of the scores with their noise: "
