@@ -92,7 +92,7 @@ def more_often_as_member(judged: Judged, found: NDArray[np.bool_]) -> NDArray[np
         hits = (found[rows] & used).sum(0)
         seen += (found[rows] & outside).sum(0)
         counts = np.arange(int(without.max(initial=0)) + 1)[:, None]
-        own = scipy.stats.hypergeom.pmf(counts, total, hits, without)
+        own = scipy.stats.hypergeom.pmf(counts, np.maximum(total, 1), hits, without)
         distribution = _sum_of(distribution, own)
     p_values = np.cumsum(distribution, axis=0)[seen, np.arange(found.shape[1])]
     adjusted = scipy.stats.false_discovery_control(np.clip(p_values, 0, 1), method="bh")
