@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import designs, likelihood, neighbors, training
+from benchmarks import attacks, designs, likelihood, neighbors, training
 from tests.conftest import ROOT
 
 SCRIPTS = [
@@ -66,6 +66,16 @@ def test_neighbors_are_those_of_brute_force(capsys: pytest.CaptureFixture[str]) 
     rows = capsys.readouterr().out.splitlines()[2:]
     assert [row.split()[0] for row in rows] == ["digits", "digits,"]
     assert [numbers(row)[-1] for row in rows] == [0, 0]
+
+
+def test_attacks_are_timed_and_their_bounds_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    attacks.main(["time", "--records", "600", "--models", "20"])
+    areas = [numbers(row)[-1] for row in capsys.readouterr().out.splitlines()]
+    assert len(areas) == 2
+    assert all(0.6 < area < 0.8 for area in areas)
+    attacks.main(["epsilon", "--studies", "2"])
+    for row in capsys.readouterr().out.splitlines():
+        assert "; above it 0.000 " in row
 
 
 def test_designs_are_measured_against_exact_scores(capsys: pytest.CaptureFixture[str]) -> None:
