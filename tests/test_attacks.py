@@ -340,6 +340,12 @@ def test_a_gaussian_mechanism_holds_and_one_without_its_noise_is_caught() -> Non
             assert "do not release this model" in section.broken
 
 
+@pytest.mark.parametrize(("count", "total"), [(0, 7), (7, 7), (3, 40), (999, 1000)])
+def test_intervals_of_counts_are_those_of_clopper_and_pearson(count: int, total: int) -> None:
+    found = stats.binomtest(count, total).proportion_ci(0.95, method="exact")
+    assert exact_interval(count, total) == pytest.approx((found.low, found.high), abs=1e-12)
+
+
 def test_epsilon_of_gaussian_mechanisms_inverts_its_own_formula() -> None:
     for mu in (0.3, 1.0, 4.0):
         epsilon = gaussian_epsilon(0.5, float(stats.norm.sf(mu)), 1e-5)

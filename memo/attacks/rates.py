@@ -63,10 +63,11 @@ def exact_interval(count: int, total: int, level: float = LEVEL) -> tuple[float,
         >>> low, round(high, 3)
         (0.0, 0.308)
     """
-    if not total:
-        return 0.0, 1.0
-    found = scipy.stats.binomtest(count, total).proportion_ci(level, method="exact")
-    return float(found.low), float(found.high)
+    tail, rest = (1 - level) / 2, total - count
+    return (
+        float(scipy.special.betaincinv(count, rest + 1, tail)) if count else 0.0,
+        float(scipy.special.betaincinv(count + 1, rest, 1 - tail)) if rest else 1.0,
+    )
 
 
 def thresholds(judged: Judged, fpr: float, label: NDArray[np.int64]) -> FloatArray | None:

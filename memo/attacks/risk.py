@@ -131,8 +131,8 @@ def _ends(
         shares += np.divide((found & inside)[rows].sum(0), held, where=held > 0, out=0.0 * shares)
         groups += held > 0
     tail = (1 - LEVEL) / 2
-    low = scipy.stats.beta.ppf(tail, shares, groups - shares + 1)
-    high = scipy.stats.beta.ppf(1 - tail, shares + 1, groups - shares)
+    low = scipy.special.betaincinv(shares, groups - shares + 1, tail)
+    high = scipy.special.betaincinv(shares + 1, groups - shares, 1 - tail)
     return np.where(shares > 0, low, 0.0), np.where(shares < groups, high, 1.0)
 
 
