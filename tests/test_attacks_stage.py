@@ -36,7 +36,7 @@ EXPERIMENT = """\
 K_FOLD = "kind: k-fold, folds: 3, repeats: {}".format
 EXPERIMENTS = {
     "kde": (0.35, "", K_FOLD(3)),
-    "broad": (3.0, "", K_FOLD(3)),
+    "broad": (100.0, "", K_FOLD(3)),
     "halves": (0.35, "", "kind: subsets, fraction: 0.5, models: 10"),
     "once": (0.35, "", K_FOLD(1)),
     "exact": (0.35, "", "kind: leave-one-out"),

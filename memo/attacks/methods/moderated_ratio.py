@@ -11,8 +11,13 @@ of a references with and b without the record. What is left of d is shared out b
 in proportion to their variances, and the ratio is of predictive densities, whose variances have
 those of the means in them (Gelman et al. 2013, section 3.5). With few references this is `middle`,
 with many LiRA.
+
+The ratio is in units of the root mean square, over records, of how many standard deviations the two
+means lie apart. Where nothing is memorized, its scale is that of the noise in m, another one with
+other references, and a threshold would not hold from one group of models to the next.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -61,13 +66,16 @@ def moderated_sides(references: References) -> tuple[Side, Side]:
 
 
 def moderated_ratio(log_p: FloatArray, references: References) -> FloatArray:
-    """Log of the likelihood ratio of predictive densities, (n,)."""
+    """Log of the likelihood ratio of predictive densities, in its own units, (n,)."""
     inside, outside = moderated_sides(references)
-    return np.asarray(
+    ratio = (
         np.square(log_p - outside.mean) / (2 * outside.variance)
         - np.square(log_p - inside.mean) / (2 * inside.variance)
         + np.log(outside.variance / inside.variance) / 2
     )
+    apart = np.square(inside.mean - outside.mean) / (inside.variance + outside.variance)
+    unit = math.sqrt(2 * float(np.nanmean(apart)))
+    return np.asarray(ratio / unit if unit > 0 else ratio)
 
 
 MODERATED = Attack(
