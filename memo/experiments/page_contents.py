@@ -20,6 +20,7 @@ from memo.experiments.doubts import (
 )
 from memo.experiments.experiment import Experiment
 from memo.experiments.record_contents import column_facts, record_data
+from memo.experiments.release.replicas import replica_data, replica_metrics
 from memo.experiments.sample_doubts import sample_doubts
 from memo.experiments.sample_relation import (
     facts_of_tests,
@@ -80,6 +81,7 @@ def page_contents(
     diagnostics = _diagnostics(experiment, results.log_likelihoods)
     promised = stored_values(scores.facts, scores_file or "scores")
     found = relations(results.neighbors, scores)
+    replicas = replica_data(experiment, results.neighbors, results.samples, scores)
     doubts = [
         *score_doubts(Scores(scores.table)),
         *experiment_doubts(experiment, scores, results.log_likelihoods, results.losses),
@@ -106,12 +108,14 @@ def page_contents(
         scores_file=scores_file,
         dimensions=dimensions_of(experiment.data),
         threshold=scores.threshold,
+        replicas=replicas,
     )
     return data, (
         metrics(summary)
         | {"scale": _scale(scores, summary, dimensions_of(experiment.data))}
         | {"warnings": doubts_as_json(doubts), "estimator": diagnostics}
         | sample_metrics(experiment, found)
+        | replica_metrics(replicas)
         | ({"mitigations": mitigation_metrics(promised)} if promised else {})
     )
 

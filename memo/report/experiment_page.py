@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 
+from memo.report.audit.replica_section import replica_section
 from memo.report.experiment_figures import SPLIT, score_figures
 from memo.report.galleries import examples, galleries, nearest
 from memo.report.headlines import score_scale
@@ -76,6 +77,13 @@ def render_report(data: ReportData) -> dict[str, bytes]:
         nearest_samples=beside,
         sampled=isinstance(data.neighbors, NeighborData),
         records=records,
+        replicas=replica_section(
+            data.replicas,
+            lambda index: described(ranked.table.filter(index=index))[0],
+            images,
+            None if data.records is None else data.records.values,
+            None if data.records is None else data.records.samples,
+        ),
         pixelated=images is not None and is_tiny(images),
     )
 

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from memo.report.audit.replica_data import ReplicaData
 from memo.scores.relation import Relation
 from memo.scores.table import THRESHOLD
 
@@ -134,6 +135,8 @@ class ReportData:
     """Numbers that an observation has (values, or columns); None where that is not known."""
     threshold: float = THRESHOLD
     """Score above which an observation counts as memorized, nats."""
+    replicas: ReplicaData | str | None = None
+    """A sentence where the model cannot be sampled from; None where samples were not compared."""
 
 
 @dataclass(frozen=True)
