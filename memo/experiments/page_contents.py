@@ -92,7 +92,7 @@ def page_contents(
     data = ReportData(
         experiment=experiment.name,
         title=experiment.spec.title or experiment.name,
-        facts=_facts(experiment)
+        facts=experiment_facts(experiment)
         | facts_of_tests(found)
         | mitigation_paragraphs(promised, scores.last.table, density=_is_density(experiment)),
         headlines=summary_headlines(summary),
@@ -184,7 +184,8 @@ def _remedy(likelihood: LikelihoodSpec) -> str:
     return "Set scoring.likelihood.kind: adaptive."
 
 
-def _facts(experiment: Experiment) -> dict[str, str]:
+def experiment_facts(experiment: Experiment) -> dict[str, str]:
+    """Data set, model, training and design of an experiment, in words by their titles."""
     spec, data = experiment.spec, experiment.data
     mitigations = [_settings(mitigation) for mitigation in spec.mitigations]
     shape = " × ".join(map(str, data.shape))
