@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from memo.attacks.membership import Attacked
 from memo.report.audit.replica_data import ReplicaData
 from memo.scores.relation import Relation
 from memo.scores.table import THRESHOLD
@@ -129,6 +130,10 @@ class ReportData:
     """None where observations are not one or two real numbers."""
     neighbors: NeighborData | str | None = None
     """A sentence where samples cannot be compared; None where they were not."""
+    attacked: Attacked | None = None
+    """What attacks found; None where there were none."""
+    attacks_file: str = ""
+    """Path of the file of all records' risks, for the reader; empty where there is none."""
     scores_file: str = ""
     """Path of the file of all scores, for the reader; empty where there is none."""
     dimensions: int | None = None

@@ -81,18 +81,18 @@ def moderated_std_error(
     return np.sqrt((prior * level + freedom * variance) / total), float(total)
 
 
-def prior_freedom(squares: float, freedom: float) -> tuple[float, float]:
+def prior_freedom(squares: float, freedom: float | NDArray[np.int64]) -> tuple[float, float]:
     """Degrees of freedom d0 of the distribution of variances over observations.
 
     Args:
         squares: Variance of log s^2 around its mean.
-        freedom: Degrees of freedom of each s^2.
+        freedom: Degrees of freedom of each s^2; (n,) where they differ.
 
     Returns:
         d0, infinite where estimating s^2 explains all of `squares`; and log s0^2 minus the mean of
         log s^2, which is corrected for its own bias.
     """
-    spread = squares - float(scipy.special.polygamma(1, freedom / 2))
+    spread = squares - float(np.mean(scipy.special.polygamma(1, freedom / 2)))
     if spread <= 0:
         return math.inf, 0.0
     half = _inverse_trigamma(spread)
