@@ -10,7 +10,10 @@ REASONS = ("score", "replica")
 
 
 def flagged_records(
-    scores: Scores, probability: float, replicas: pl.DataFrame | None
+    scores: Scores,
+    probability: float,
+    replicas: pl.DataFrame | None,
+    risks: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """List the records to look at before a release, the most memorized first.
 
@@ -22,10 +25,12 @@ def flagged_records(
         scores: At one epoch.
         probability: Between 0 and 1.
         replicas: Columns `index` and `replica`; None where samples were not compared.
+        risks: Columns `index` and `risk`, the share of models in which an attack finds the record;
+            None where none were attacked.
 
     Returns:
-        `index`, `id`, `label`, `memorization`, `memorization_shrunk`, `above_threshold`, `reasons`
-        (of `REASONS`, with "; " between).
+        `index`, `id`, `label`, `memorization`, `memorization_shrunk`, `above_threshold`, `risk`
+        (null where it is not known), `reasons` (of `REASONS`, with "; " between).
 
     Raises:
         InputError: Scores have no errors, so that no probability is known.
@@ -41,14 +46,17 @@ def flagged_records(
         if replicas is None
         else replicas.select("index", "replica")
     )
+    none = pl.DataFrame(schema={"index": pl.Int64, "risk": pl.Float64})
+    found = none if risks is None else risks.select("index", "risk")
     marks = {"score": pl.col("above_threshold") >= probability, "replica": pl.col("replica")}
     reasons = [pl.when(mark).then(pl.lit(name)) for name, mark in marks.items()]
     return (
         table.join(copied, on="index", how="left", maintain_order="left")
+        .join(found, on="index", how="left", maintain_order="left")
         .with_columns(reasons=pl.concat_str(*reasons, separator="; ", ignore_nulls=True))
         .filter(pl.col("reasons") != "")
         .select(
             *("index", "id", "label", "memorization", "memorization_shrunk", "above_threshold"),
-            "reasons",
+            *("risk", "reasons"),
         )
     )

@@ -84,7 +84,7 @@ def _attack(key: str) -> Callable[[Metrics], Measured]:
         if value is None:
             return Measured(
                 None,
-                f"{key} is not resolved by so few observations and target models: raise "
+                "So few observations and target models do not resolve this rate: raise "
                 "scoring.design.repeats, or limit the rate at a higher false positive rate.",
             )
         if ends is None:

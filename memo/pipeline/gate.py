@@ -14,6 +14,7 @@ from memo.artifacts.files import ArtifactError, read_whole, write_whole
 from memo.artifacts.layout import Layout
 from memo.artifacts.score_tables import read_scores_file
 from memo.artifacts.text.json_files import read_facts
+from memo.attacks.membership import Attacked
 from memo.errors import InputError
 from memo.experiments.page_contents import experiment_facts
 from memo.experiments.release.replicas import replica_data, replica_metrics
@@ -24,6 +25,7 @@ from memo.pipeline.report import writing_report
 from memo.pipeline.stored_experiment import StoredExperiment, load_experiment, made_by
 from memo.project.policy_reading import read_policy
 from memo.project.project_spec import ProjectSpec
+from memo.report.attacker.attacker_words import attacker_metrics
 from memo.report.audit.card_page import CardData, junit_xml, render_card
 from memo.report.audit.replica_data import ReplicaData
 from memo.report.headlines import about_intervals, metrics
@@ -55,6 +57,8 @@ class _Evidence:
     """At the last scored epoch, with probabilities at the policy's threshold."""
     replicas: ReplicaData | str | None
     """None of a table, which has no samples."""
+    attacked: Attacked | None
+    """None of a table, whose attacks stand in its metrics."""
 
 
 def gate(
@@ -141,13 +145,14 @@ def _evidence(
     if project is None or name not in project.experiments:
         with made_by(f"memo score {name} --from TABLE"):
             scores = read_scores_file(layout.scores(name))
-        return _Evidence(None, scores.at(), _at_threshold(scores, policy), None)
+        return _Evidence(None, scores.at(), _at_threshold(scores, policy), None, None)
     experiment = load_experiment(project, layout, name)
     scores = experiment.read_scores()
     samples = experiment.read_samples()
     table = experiment.read_neighbors(samples)
     replicas = replica_data(experiment, table, samples, scores)
-    return _Evidence(experiment, scores.at(), _at_threshold(scores, policy), replicas)
+    at = _at_threshold(scores, policy)
+    return _Evidence(experiment, scores.at(), at, replicas, experiment.read_attacks())
 
 
 def _at_threshold(scores: Scores, policy: PolicySpec) -> Scores:
@@ -170,13 +175,18 @@ def _metrics(layout: Layout, name: str, evidence: _Evidence) -> dict[str, Any]:
     found["warnings"] = reported["warnings"]
     if evidence.replicas is not None:
         found |= replica_metrics(evidence.replicas)
+    if evidence.attacked is not None:
+        found["attacks"] = attacker_metrics(evidence.attacked.results)
+    elif "attacks" in reported:
+        found["attacks"] = reported["attacks"]
     return found
 
 
 def _flagged(evidence: _Evidence, policy: PolicySpec) -> pl.DataFrame:
     replicas = evidence.replicas
     table = replicas.table if isinstance(replicas, ReplicaData) else None
-    return flagged_records(evidence.scores, policy.flag, table)
+    risks = None if evidence.attacked is None else evidence.attacked.risks
+    return flagged_records(evidence.scores, policy.flag, table, risks)
 
 
 def _card(
@@ -223,12 +233,13 @@ def _card(
 
 
 def _rule(policy: PolicySpec, scores: Scores, replicas: ReplicaData | str | None) -> str:
+    nats = "nat" if scores.threshold == 1 else "nats"
     rule = (
-        f"A record is flagged whose true score is above {scores.threshold:g} nats with a "
+        f"A record is flagged whose true score is above {scores.threshold:g} {nats} with a "
         f"probability of at least {policy.flag:g}"
     )
     if isinstance(replicas, ReplicaData):
-        rule += f", or which one of {replicas.samples:,} samples replicates"
+        rule += f", or which any of {replicas.samples:,} samples replicates"
     return f"{rule}."
 
 

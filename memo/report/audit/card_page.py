@@ -3,6 +3,7 @@
 import xml.etree.ElementTree as Xml
 from collections.abc import Mapping
 from dataclasses import dataclass
+from textwrap import shorten
 
 import polars as pl
 
@@ -19,8 +20,8 @@ LISTED = 24
 """Flagged records that are named on the card; it must print to two pages."""
 LONGEST_ID = 40
 """Characters of an id on the card; the table of flagged records has it whole."""
-LONGEST_FACT = 300
-"""Characters of a fact on the card; the report has it whole."""
+LONGEST_FACT = 200
+"""Characters of a fact, or of a warning, on the card; the report has them whole."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class CardData:
 
     @property
     def rows(self) -> list[dict[str, str]]:
-        """Findings in words."""
+        """Findings in words, on limits first, then on warnings."""
         return [
             {
                 "name": finding.name,
@@ -70,6 +71,21 @@ class CardData:
                 "why": finding.why,
             }
             for finding in self.judgement.findings
+        ]
+
+    @property
+    def limits(self) -> list[dict[str, str]]:
+        """Rows of findings on limits."""
+        found = zip(self.rows, self.judgement.findings, strict=True)
+        return [row for row, finding in found if finding.limit is not None]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Warnings that the policy does not accept, no longer than a card has room for."""
+        return [
+            f"{finding.name.removeprefix('warning:')}: {_shortened(finding.why, LONGEST_FACT)}"
+            for finding in self.judgement.findings
+            if finding.limit is None
         ]
 
 
@@ -91,12 +107,9 @@ def card_markdown(data: CardData) -> str:
         "",
         "| demand | found | verdict | |",
         "| --- | --- | --- | --- |",
-        *(
-            "| "
-            + " | ".join(_markdown(row[k]) for k in ("demand", "found", "verdict", "why"))
-            + " |"
-            for row in data.rows
-        ),
+        *(f"| {' | '.join(_markdown(row[key]) for key in COLUMNS)} |" for row in data.limits),
+        "",
+        *(f"- Warning, not accepted: {_markdown(warning)}" for warning in data.warnings),
         "",
         f"**Declared.** Owner: {_markdown(declared.owner)}. Intended use: "
         f"{_markdown(declared.intended_use)}",
@@ -191,4 +204,4 @@ def _markdown(text: str) -> str:
 
 
 def _shortened(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return text if len(text) <= most else shorten(text, most, placeholder=" …")

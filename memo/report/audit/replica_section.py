@@ -73,9 +73,9 @@ def _in_words(data: ReplicaData) -> list[str]:
         else "no more than chance may do"
     )
     words.append(
-        f"Of each {data.by_folds.models:,} fold models, samples replicate records that the model "
-        "was trained on, and records that were held out of it. The shares differ by "
-        f"{shown} percentage points: {verdict}."
+        f"What samples of each of {data.by_folds.models:,} fold models replicate of the records "
+        "that it was trained on, and of those held out of it, is counted by the same rule. The "
+        f"shares differ by {shown} percentage points: {verdict}."
     )
     return [*words, *_correlation(data.correlation)]
 
