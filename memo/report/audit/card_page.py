@@ -14,13 +14,15 @@ from memo.report.numbers import estimate, number
 from memo.report.page import page_environment
 from memo.spec.policy_specs import PolicySpec
 
+WARNINGS = 6
+"""Warnings that the card has room for."""
 COLUMNS = ("demand", "found", "verdict", "why")
 """Keys of a finding's row in words, in the order of the table's columns."""
 LISTED = 24
 """Flagged records that are named on the card; it must print to two pages."""
 LONGEST_ID = 40
 """Characters of an id on the card; the table of flagged records has it whole."""
-LONGEST_FACT = 200
+LONGEST_FACT = 150
 """Characters of a fact, or of a warning, on the card; the report has them whole."""
 
 
@@ -82,11 +84,12 @@ class CardData:
     @property
     def warnings(self) -> list[str]:
         """Warnings that the policy does not accept, no longer than a card has room for."""
-        return [
+        found = [finding for finding in self.judgement.findings if finding.limit is None]
+        words = [
             f"{finding.name.removeprefix('warning:')}: {_shortened(finding.why, LONGEST_FACT)}"
-            for finding in self.judgement.findings
-            if finding.limit is None
+            for finding in found[:WARNINGS]
         ]
+        return [*words, *([f"and {len(found) - WARNINGS} more"] if len(found) > WARNINGS else [])]
 
 
 def render_card(data: CardData) -> dict[str, bytes]:
@@ -171,14 +174,14 @@ def junit_xml(experiment: str, judgement: Judgement) -> bytes:
         suites,
         "testsuite",
         {
-            "name": f"memo gate {experiment}",
+            "name": f"memo gate {_plain(experiment)}",
             "tests": str(len(verdicts)),
             **{name: str(count) for name, count in counts.items()},
         },
     )
     for finding in judgement.findings:
         case = Xml.SubElement(
-            suite, "testcase", {"classname": experiment, "name": _plain(finding.demand)}
+            suite, "testcase", {"classname": _plain(experiment), "name": _plain(finding.demand)}
         )
         if finding.verdict != "pass":
             kind = "failure" if finding.verdict == "fail" else "error"
