@@ -503,7 +503,8 @@ def compare(
     statistic: Annotated[
         str | None,
         typer.Option(
-            help="Statistic of memorization, for the frontier; `?` lists them [default: q99.9]."
+            help="Statistic of memorization or of attacks, for the frontier; `?` lists them "
+            "[default: q99.9]."
         ),
     ] = None,
     output: Annotated[
@@ -522,10 +523,10 @@ def compare(
     names = _scored_names(project, experiments)
     _require_among(baseline, names, "--baseline")
     from memo.commands import terminal
+    from memo.experiments.trade_off import FRONTIER_STATISTICS
     from memo.pipeline import compare as stage
-    from memo.scores.statistics import STATISTICS
 
-    _require_among(statistic, list(STATISTICS), "--statistic")
+    _require_among(statistic, list(FRONTIER_STATISTICS), "--statistic")
     folder = output or stage.comparison_folder(
         _project.layout, experiments, revision, baseline, statistic
     )

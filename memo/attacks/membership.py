@@ -1,5 +1,6 @@
 """All attacks on all targets: rates, curves, risks of records, and a bound of epsilon."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,6 +108,12 @@ def attack_models(
     )
 
 
+def judged_pairs(models: TrainedModels, attack: str = PRIMARY) -> Judged | None:
+    """Scores of one attack on each model in turn; None where there is nothing to attack."""
+    judged = _seen(models, [attack]).judged(models)
+    return None if judged is None else judged[attack]
+
+
 def nothing_attacked(epoch: int, reason: str) -> Attacked:
     """Results that say why there are none."""
     return Attacked(AttackResults(epoch=epoch, reason=reason, primary=PRIMARY), _no_risks())
@@ -136,23 +143,29 @@ class _Seen:
         }
 
 
-def _seen(models: TrainedModels) -> _Seen:
+def _seen(models: TrainedModels, attacks: Iterable[str] = ATTACKS) -> _Seen:
     shape = models.log_likelihood.shape
-    score = {name: np.full(shape, np.nan) for name in ATTACKS}
+    score = {name: np.full(shape, np.nan) for name in attacks}
     used = np.zeros(shape, np.bool_)
     counts: list[list[tuple[int, int]]] = [[], []]
     for targets, references in models.with_references():
         sides = (references.count_in, references.count_out)
         there = (sides[0] > 0) & (sides[1] > 0)
-        for found, side in zip(counts, sides, strict=True):
-            if there.any():
-                found.append((int(side[there].min()), int(side[there].max())))
+        if not there.any():
+            continue
+        for ends, side in zip(counts, sides, strict=True):
+            ends.append((int(side[there].min()), int(side[there].max())))
         for target in targets:
-            used[target] = there & models.there[target]
-            for name, attack in ATTACKS.items():
-                score[name][target] = attack.score(models.log_likelihood[target], references)
-    ends = [(min(a for a, _ in own), max(b for _, b in own)) if own else (0, 0) for own in counts]
-    return _Seen(score, used, *ends)
+            known = models.there[target]
+            used[target] = there & known
+            log_p = np.where(known, models.log_likelihood[target], np.nan)
+            for name, found in score.items():
+                found[target] = ATTACKS[name].score(log_p, references)
+    inside, outside = (
+        (min(low for low, _ in ends), max(high for _, high in ends)) if ends else (0, 0)
+        for ends in counts
+    )
+    return _Seen(score, used, inside, outside)
 
 
 def _rates(name: str, judged: Judged) -> AttackRates:

@@ -18,5 +18,5 @@ class Attack:
     words: str
     """One sentence for readers: what the score is."""
     score: Callable[[FloatArray, References], FloatArray]
-    """From log p of n records under the target, (n,) nats, and the references, to scores, (n,).
-    Scores of a record without references on both sides are not used."""
+    """From log p of n records under the target, (n,) nats, NaN where it is not known, and the
+    references, to scores, (n,). Those of a record without references on both sides are not used."""

@@ -195,9 +195,13 @@ def _at_risk(results: AttackResults) -> list[str]:
         return []
     words = (
         f"{risk.at_risk:,} of {results.observations:,} records are found more often in models that "
-        "were trained on them than in others, at a false discovery rate of 5%; "
-        f"{risk.found_in_most:,} are found in half of the models that hold them or more."
+        "were trained on them than in others, at a false discovery rate of 5%"
+        if risk.at_risk
+        else f"Of none of {results.observations:,} records by itself is it shown that it is found "
+        "more often in models that were trained on it than in others: of a single record, "
+        f"{results.groups} groups of models tell little"
     )
+    words += f"; {risk.found_in_most:,} are found in half of the models that hold them or more."
     if risk.rank_correlation is None:
         return [words]
     correlation = interval(*risk.rank_correlation)
