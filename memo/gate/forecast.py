@@ -1,4 +1,4 @@
-"""How many repeats would decide: a forecast from the interval that there is.
+"""Forecast of the repeats that would decide, from the interval that there is.
 
 The error of a mean over R repeats is proportional to 1 / sqrt(R), and so is, nearly, that of every
 statistic here: more repeats train more models, and average out what differs between trainings. An

@@ -1,5 +1,7 @@
 """The page of one experiment."""
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 
@@ -85,14 +87,20 @@ def render_report(data: ReportData) -> dict[str, bytes]:
         nearest_samples=beside,
         sampled=isinstance(data.neighbors, NeighborData),
         records=records,
-        replicas=replica_section(
-            data.replicas,
-            lambda index: described(ranked.table.filter(index=index))[0],
-            images,
-            None if data.records is None else data.records.values,
-            None if data.records is None else data.records.samples,
-        ),
+        replicas=_replicas(data, ranked.table),
         pixelated=images is not None and is_tiny(images),
+    )
+
+
+def _replicas(data: ReportData, table: pl.DataFrame) -> dict[str, Any]:
+    """Records beside the samples nearest to repeating them, as `replicas.html.j2` shows them."""
+    records = data.records
+    return replica_section(
+        data.replicas,
+        lambda index: described(table.filter(index=index))[0],
+        data.images,
+        None if records is None else records.values,
+        None if records is None else records.samples,
     )
 
 

@@ -17,7 +17,7 @@ class DeclaredSpec(Spec):
 
 
 class PolicySpec(Spec):
-    """What must hold of an experiment's model before it is released.
+    """Demands on an experiment's model before it is released.
 
     Example:
         >>> use = {"owner": "A. Miller", "intended_use": "research inside the hospital"}
