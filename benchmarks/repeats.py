@@ -1,4 +1,4 @@
-"""How intervals of statistics of true scores narrow with repeats, which the gate's forecast assumes.
+"""Widths of intervals of true scores by repeats: the law that the forecast of the gate goes by.
 
     python -m benchmarks.repeats [--studies N]
 
