@@ -12,6 +12,7 @@ from memo.artifacts.layout import Layout
 from memo.artifacts.neighbor_files import NeighborFile
 from memo.execution.processes import InProcess
 from memo.experiments.release.replicas import replicas_by_folds
+from memo.pipeline.attack import attack
 from memo.pipeline.neighbors import neighbors
 from memo.pipeline.prepare import prepare
 from memo.pipeline.report import report
@@ -199,6 +200,7 @@ def copies(tmp_path_factory):
     score(loaded, InProcess())
     sample(loaded)
     neighbors(loaded)
+    attack(loaded)
     report(loaded)
     return loaded
 

@@ -268,19 +268,19 @@ def run_gate(folder, limits, **more):
 
 def test_a_project_passes_fails_and_lacks_evidence_by_its_policy(judged):
     metrics = read_facts(judged / "reports/fast/metrics.json")
-    low, high = metrics["memorization_interval"]["mean"]
-    assert low < high
+    low, high = metrics["memorization_interval"]["max"]
+    assert 0 < low < high
     for limit, verdict in (
         (high, "pass"), (low - 1e-9, "fail"), ((low + high) / 2 + 1e-3, "not enough evidence")
     ):  # fmt: skip
-        found = run_gate(judged, {"mean": limit})
+        found = run_gate(judged, {"max": limit})
         assert found.judgement.verdict == verdict
         answer = json.loads(json.dumps(gate_as_json(found), allow_nan=False))
         assert answer["verdict"] == verdict
         assert answer["findings"][0]["interval"] == [low, high]
         page = (judged / "reports/fast/card.html").read_text()
         assert f'<p class="verdict {"open" if " " in verdict else verdict}">{verdict}</p>' in page
-    unaccepted = run_gate(judged, {"mean": high}, accepted={})
+    unaccepted = run_gate(judged, {"max": high}, accepted={})
     assert unaccepted.judgement.verdict == "not enough evidence"
     kinds = {finding.name for finding in unaccepted.judgement.findings[1:]}
     assert kinds == {f"warning:{warning['kind']}" for warning in metrics["warnings"]}
