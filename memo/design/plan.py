@@ -1,12 +1,12 @@
 """Plans of designs for so many observations: the one place that tells kinds of designs apart."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 import numpy as np
 
 from memo.design.blocks import MOST_BLOCKS
-from memo.design.k_fold import FoldModel, k_fold_models
+from memo.design.k_fold import FoldModel, k_fold_models, pair_models
 from memo.design.subsets import subset_models
 from memo.errors import InputError
 from memo.spec.scoring_specs import DesignSpec, KFoldSpec, LeaveOneOutSpec, SubsetsSpec
@@ -28,6 +28,8 @@ class Design:
     """Settings that determine the models of each jackknife block and their held-out indices."""
     more: str = ""
     """Advice on the setting that makes standard errors better known."""
+    smaller_models: list[FoldModel] = field(default_factory=list)
+    """Models of smaller training sets, which scores are extrapolated from and nothing else."""
 
 
 def plan_design(spec: DesignSpec, observations: int, seed: int) -> Design:
@@ -62,15 +64,19 @@ def plan_design(spec: DesignSpec, observations: int, seed: int) -> Design:
 def _k_fold(spec: KFoldSpec, observations: int, seed: int) -> Design:
     if spec.folds > observations:
         raise InputError(f"{spec.folds} folds are more than the {observations} observations")
-    determinants = spec.model_dump(exclude={"repeats", "first_repeat"})
+    determinants = spec.model_dump(exclude={"repeats", "first_repeat", "extrapolate"})
+    models = k_fold_models(spec, observations, seed)
     return Design(
-        fold_models=k_fold_models(spec, observations, seed),
+        fold_models=models,
         closed_form=False,
         determinants=determinants,
         words=f"{spec.folds} folds, repeated {spec.repeats} times: {spec.folds * spec.repeats} "
         "models, each trained without one fold",
-        pairing=determinants if spec.repeats <= MOST_BLOCKS else spec.model_dump(),
+        pairing=determinants
+        if spec.repeats <= MOST_BLOCKS
+        else spec.model_dump(exclude={"extrapolate"}),
         more="Set scoring.design.repeats to 3 or more.",
+        smaller_models=pair_models(models, spec.folds) if spec.extrapolate else [],
     )
 
 
