@@ -22,6 +22,7 @@ from memo.experiments.doubts import (
 )
 from memo.experiments.experiment import Experiment
 from memo.experiments.record_contents import column_facts, record_data
+from memo.experiments.release.replicas import replica_data, replica_metrics
 from memo.experiments.sample_doubts import sample_doubts
 from memo.experiments.sample_relation import (
     facts_of_tests,
@@ -90,6 +91,7 @@ def page_contents(
     diagnostics = _diagnostics(experiment, results.log_likelihoods)
     promised = stored_values(scores.facts, scores_file or "scores")
     found = relations(results.neighbors, scores)
+    replicas = replica_data(experiment, results.neighbors, results.samples, scores)
     extrapolated = _extrapolation(scores, scores_file or "scores")
     doubts = [
         *score_doubts(Scores(scores.table)),
@@ -102,7 +104,7 @@ def page_contents(
     data = ReportData(
         experiment=experiment.name,
         title=experiment.spec.title or experiment.name,
-        facts=_facts(experiment, extrapolated)
+        facts=experiment_facts(experiment, extrapolated)
         | facts_of_tests(found)
         | mitigation_paragraphs(promised, scores.last.table, density=_is_density(experiment)),
         headlines=[*summary_headlines(summary), *extrapolated_headlines(extrapolated)],
@@ -120,6 +122,7 @@ def page_contents(
         scores_file=scores_file,
         dimensions=dimensions_of(experiment.data),
         threshold=scores.threshold,
+        replicas=replicas,
     )
     return data, (
         metrics(summary)
@@ -127,6 +130,7 @@ def page_contents(
         | {"scale": _scale(scores, summary, dimensions_of(experiment.data))}
         | {"warnings": doubts_as_json(doubts), "estimator": diagnostics}
         | sample_metrics(experiment, found)
+        | replica_metrics(replicas)
         | {"attacks": attacker_metrics(results.attacked.results)}
         | ({"mitigations": mitigation_metrics(promised)} if promised else {})
     )
@@ -288,7 +292,10 @@ def _remedy(likelihood: LikelihoodSpec) -> str:
     return "Set scoring.likelihood.kind: adaptive."
 
 
-def _facts(experiment: Experiment, extrapolated: Extrapolation | None) -> dict[str, str]:
+def experiment_facts(
+    experiment: Experiment, extrapolated: Extrapolation | None = None
+) -> dict[str, str]:
+    """Data set, model, training and design of an experiment, in words by their titles."""
     spec, data = experiment.spec, experiment.data
     mitigations = [_settings(mitigation) for mitigation in spec.mitigations]
     shape = " × ".join(map(str, data.shape))

@@ -1,10 +1,13 @@
 """The page of one experiment."""
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 
 from memo.report.attacker.attacker_figures import attacker_figures
 from memo.report.attacker.attacker_words import attacker_section
+from memo.report.audit.replica_section import replica_section
 from memo.report.experiment_figures import SPLIT, score_figures
 from memo.report.galleries import examples, galleries, nearest
 from memo.report.headlines import score_scale
@@ -84,7 +87,20 @@ def render_report(data: ReportData) -> dict[str, bytes]:
         nearest_samples=beside,
         sampled=isinstance(data.neighbors, NeighborData),
         records=records,
+        replicas=_replicas(data, ranked.table),
         pixelated=images is not None and is_tiny(images),
+    )
+
+
+def _replicas(data: ReportData, table: pl.DataFrame) -> dict[str, Any]:
+    """Records beside the samples nearest to repeating them, as `replicas.html.j2` shows them."""
+    records = data.records
+    return replica_section(
+        data.replicas,
+        lambda index: described(table.filter(index=index))[0],
+        data.images,
+        None if records is None else records.values,
+        None if records is None else records.samples,
     )
 
 

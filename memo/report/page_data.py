@@ -7,6 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from memo.attacks.membership import Attacked
+from memo.report.audit.replica_data import ReplicaData
 from memo.scores.relation import Relation
 from memo.scores.table import THRESHOLD
 
@@ -139,6 +140,8 @@ class ReportData:
     """Numbers that an observation has (values, or columns); None where that is not known."""
     threshold: float = THRESHOLD
     """Score above which an observation counts as memorized, nats."""
+    replicas: ReplicaData | str | None = None
+    """A sentence where the model cannot be sampled from; None where samples were not compared."""
 
 
 @dataclass(frozen=True)
