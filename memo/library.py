@@ -53,6 +53,7 @@ from memo.report.numbers import estimate
 from memo.report.page_data import Headline
 from memo.scores.aggregate import FloatArray, Method, memorization_scores
 from memo.scores.comparison import Comparison, compare_scores
+from memo.scores.groups import group_scores
 from memo.scores.summaries import Summary, summarize, with_true_scores
 from memo.scores.table import THRESHOLD, Scores
 from memo.spec.dataset_specs import ArraySpec
@@ -92,6 +93,7 @@ def measure(
     seed: int = 0,
     ids: Sequence[object] | None = None,
     labels: Sequence[object] | None = None,
+    groups: Sequence[object] | None = None,
     workers: int | None = None,
 ) -> Measured:
     """Train a model with and without each fold of the data, and score every observation.
@@ -112,6 +114,8 @@ def measure(
         seed: Of partitions, initial weights, batch order and noise.
         ids: A name of each observation; its position when None.
         labels: A label of each observation.
+        groups: A group of each observation, as the person whose record it is: those of one group
+            are held out together, unless the design says otherwise.
         workers: Processes; by default MEMO_WORKERS, or one a core.
 
     Raises:
@@ -123,7 +127,7 @@ def measure(
     """
     if isinstance(values, BaseModel | Mapping) or callable(values):
         raise InputError("values: come first, and then the model: memo.measure(values, model, ...)")
-    data = prepare_array(values, ids, labels)
+    data = prepare_array(values, ids, labels, groups)
     settings = {
         "title": title,
         "dataset": "values",
@@ -311,6 +315,15 @@ class Measured:
             *repeat_doubts(self.summary(), self._experiment.design.more),
         ]
         return [doubt.words for doubt in doubts]
+
+    @cached_property
+    def groups(self) -> pl.DataFrame | None:
+        """Scores of groups at the last epoch, the most memorized first.
+
+        Columns as `memo.scores.groups.GROUP_SCORES` says; None where no groups were held out
+        together.
+        """
+        return group_scores(self._scores)
 
     def most_memorized(self, count: int = 10) -> pl.DataFrame:
         """The observations with the highest shrunk scores at the last epoch.

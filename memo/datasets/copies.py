@@ -66,11 +66,20 @@ def find_copies(data: Prepared) -> Copies:
     """Compare the observations of a data set, before any noise was added to them."""
     rows = data.given_values
     first = first_copies(rows)
-    fraction = NEAR_IMAGES if len(data.shape) == 3 else NEAR_OTHERS
+    fraction, radius = near_radius(data)
     distinct = np.flatnonzero(first == np.arange(len(first)))
-    radius = fraction * _median_distance(rows)
     near, all_compared = _near(rows, distinct, radius)
     return Copies(first, near, all_compared, radius, fraction)
+
+
+def near_radius(data: Prepared) -> tuple[float, float]:
+    """Distance up to which two observations are near copies.
+
+    Returns:
+        It as a fraction of the median distance of two observations, and itself.
+    """
+    fraction = NEAR_IMAGES if len(data.shape) == 3 else NEAR_OTHERS
+    return fraction, fraction * _median_distance(data.given_values)
 
 
 def with_copies(data: Prepared) -> Prepared:

@@ -40,8 +40,9 @@ from memo.report.headlines import (
     scale_metrics,
     summary_headlines,
 )
-from memo.report.page_data import Illustration, ReportData
+from memo.report.page_data import GroupData, Illustration, ReportData
 from memo.report.ranked_scores import UNRELIABLE
+from memo.scores.groups import group_scores
 from memo.scores.summaries import Summary, quantile_curve, summarize
 from memo.scores.table import Scores
 from memo.spec.model_specs import CustomSpec
@@ -103,6 +104,7 @@ def page_contents(
         neighbors=neighbor_data(experiment, results.neighbors, results.samples, found),
         records=record_data(experiment, results.neighbors, results.samples),
         illustration=results.illustration,
+        groups=_groups(experiment, scores),
         scores_file=scores_file,
         dimensions=dimensions_of(experiment.data),
         threshold=scores.threshold,
@@ -144,6 +146,16 @@ def _diagnostics(experiment: Experiment, tables: Sequence[pl.DataFrame]) -> dict
 
 def _quantile(values: pl.Series, level: float) -> float:
     return float(np.quantile(values.to_numpy(), level))
+
+
+def _groups(experiment: Experiment, scores: Scores) -> GroupData | None:
+    """Scores of groups; of near-duplicates, those of sets of several."""
+    table, sets = group_scores(scores), experiment.design.sets
+    if table is None or sets is None:
+        return None
+    if sets.kind == "near-duplicates":
+        table = table.filter(pl.col("records") > 1)
+    return GroupData(table, sets.what)
 
 
 def _losses(experiment: Experiment, results: Results) -> pl.DataFrame:

@@ -14,7 +14,7 @@ from memo.mitigations.kinds import in_order
 from memo.mitigations.release import Densities, released_scores
 from memo.scores.aggregate import Method
 from memo.scores.summaries import with_true_scores
-from memo.scores.table import Scores
+from memo.scores.table import TOGETHER_FACT, Scores
 from memo.training.device import one_thread
 
 
@@ -41,15 +41,15 @@ def score_experiment(
     for epoch in experiment.spec.scoring.epochs:
         trained, unreliable = _at(epoch, tables, block, experiment.spec.scoring.aggregate)
         aggregate, facts = released_scores([step for step in steps if step is not None], trained)
-        parts.append(
-            Scores.from_aggregate(experiment.data.observations, epoch, aggregate, unreliable)
-        )
+        parts.append(Scores.from_aggregate(experiment.observations, epoch, aggregate, unreliable))
     for mitigation in experiment.spec.mitigations:
         facts |= mitigation.facts(models)
+    sets = experiment.design.sets
     scores = Scores(
         pl.concat(part.table for part in parts),
         parts[0].facts
         | {"data": experiment.data_hash, "partitions": experiment.partitions_fingerprint()}
+        | ({} if sets is None else {TOGETHER_FACT: sets.kind})
         | {name: json.dumps(fact) for name, fact in facts.items()},
     )
     return with_true_scores(scores, experiment.spec.scoring.threshold)

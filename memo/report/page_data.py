@@ -97,6 +97,16 @@ class RecordData:
 
 
 @dataclass(frozen=True)
+class GroupData:
+    """Groups whose members were held out together."""
+
+    table: pl.DataFrame
+    """Their scores, as `memo.scores.groups.GROUP_SCORES`, the most memorized first."""
+    what: str
+    """Kind of the groups, in the plural."""
+
+
+@dataclass(frozen=True)
 class ReportData:
     """One experiment."""
 
@@ -128,6 +138,8 @@ class ReportData:
     """None where observations are not one or two real numbers."""
     neighbors: NeighborData | str | None = None
     """A sentence where samples cannot be compared; None where they were not."""
+    groups: GroupData | None = None
+    """None where no groups were held out together."""
     scores_file: str = ""
     """Path of the file of all scores, for the reader; empty where there is none."""
     dimensions: int | None = None
