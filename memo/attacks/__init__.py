@@ -1,0 +1,1 @@
+"""Attacks on models and their records: membership, extraction, influence between records."""
