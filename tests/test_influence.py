@@ -1,9 +1,14 @@
 """Influence between records: what one record's log density owes to another's presence."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
+import polars as pl
 import pytest
 import scipy
 from numpy.typing import NDArray
+from PIL import Image
 
 from memo.attacks.influence import (
     INFLUENCE,
@@ -12,11 +17,19 @@ from memo.attacks.influence import (
     pairs_in_words,
 )
 from memo.datasets.copies import nearest_others
+from memo.datasets.pictures import pictures
 from memo.design.k_fold import FoldModel, k_fold_models
 from memo.design.subsets import subset_models
+from memo.experiments.attacked.near_records import influence_of_neighbors, twin_data
+from memo.experiments.log_likelihoods import scored_densities
+from memo.experiments.record_contents import record_data
+from memo.report.pairs.twins import twins
+from memo.samples.registered import SCHEMA
 from memo.scores.aggregate import memorization_scores
+from memo.scores.groups import group_scores
 from memo.scores.significance import moderated_std_error
 from memo.spec.scoring_specs import KFoldSpec, SubsetsSpec
+from tests.in_process import Scored, scored_experiments
 
 Floats = NDArray[np.float64]
 HALVES = SubsetsSpec(kind="subsets", fraction=0.5, models=40)
@@ -134,16 +147,18 @@ def test_planted_influence_is_found_among_pairs_without() -> None:
     pairs = np.array([[i, i ^ 1] for i in range(200)])
     found = influences(log_p, 0 * log_p, inside, block, pairs)
     scores = memorization_scores(log_p, 0 * log_p, inside, block, "mean-log").memorization
-    table = explained_by_neighbors(found, np.ones(200), scores, threshold=3.5)
+    table = explained_by_neighbors(found, np.ones(200), scores)
     assert table.columns == [*INFLUENCE]
     assert found["significant"][:40].all()
     assert found["significant"][40:].sum() <= 8
     # M is half of the 6 nats, since the other twin is there half of the time
     assert scores[:40].mean() == pytest.approx(3, abs=0.5)
-    low = scores <= 3.5
-    assert (table["explained"].to_numpy()[:40] == low[:40]).all()
-    assert low[:40].sum() > 20
+    assert found["own"][:40].mean() == pytest.approx(0, abs=0.3)
+    assert found["joint"][:40].mean() == pytest.approx(6, abs=0.3)
+    np.testing.assert_allclose(found["joint"], found["own"] + found["influence"])
+    assert table["explained"][:40].sum() >= 36
     assert not table["explained"][40:].any()
+    assert (table["memorization"] == scores).all()
 
 
 def test_k_fold_of_three_repeats_cannot_tell_and_says_so() -> None:
@@ -201,3 +216,124 @@ def test_the_nearest_others_are_the_nearest() -> None:
         np.testing.assert_allclose(np.take_along_axis(distances, index, 1), distance)
     few = nearest_others(np.array([[0.0], [1.0], [1.0]]), 3)
     assert few[0].tolist() == [[1, 2], [2, 0], [1, 0]]
+
+
+# Real runs, with planted copies and near twins.
+
+SPEC = """\
+files:
+  pictures:
+    {kind: image-folder, path: pictures, channels: 1, values: continuous}
+  people: {kind: table, path: people.csv, id: name}
+experiments:
+  pictures: &one
+    dataset: pictures
+    model: {kind: kde, bandwidth: 0.4}
+    training: {}
+    mitigations: []
+    scoring: {design: {kind: subsets, fraction: 0.5, models: 40}, epochs: []}
+    seed: 1
+  pictures-k-fold:
+    <<: *one
+    scoring: {design: {kind: k-fold, folds: 10, repeats: 3}, epochs: []}
+  pictures-together:
+    <<: *one
+    scoring: {design: {kind: k-fold, folds: 10, repeats: 3, together: near-duplicates}, epochs: []}
+  people: {<<: *one, dataset: people}
+"""
+COUNT, TWINS = 24, 4
+"""Observations; the first of them have a twin at the end, half of these exact copies."""
+
+
+def plant(folder: Path) -> None:
+    """A folder of images of 4 x 4, and a table of five columns, each with twins."""
+    draw = np.random.default_rng(8)
+    levels = draw.integers(0, 200, (COUNT, 4, 4), np.uint8)
+    levels = np.concatenate([levels, levels[:TWINS]])
+    levels[-TWINS // 2 :] += draw.integers(0, 3, (TWINS // 2, 4, 4), np.uint8)
+    (folder / "pictures").mkdir()
+    for i, level in enumerate(levels):
+        Image.fromarray(level).save(folder / "pictures" / f"{i:02d}.png")
+    numbers = 4 * draw.normal(size=(COUNT, 5)).round(2)
+    numbers = np.concatenate([numbers, numbers[:TWINS]])
+    numbers[-TWINS // 2 :] += 0.01
+    table = pl.DataFrame(numbers, schema=[*"abcde"], orient="row")
+    table.with_columns(name=pl.format("n{}", pl.int_range(pl.len()))).write_csv(
+        folder / "people.csv"
+    )
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Scored]]:
+    """Experiments on planted twins, scored."""
+    folder = tmp_path_factory.mktemp("planted")
+    plant(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield scored_experiments(folder, SPEC)
+
+
+def found_in(scored: Scored) -> pl.DataFrame:
+    experiment = scored[0]
+    densities = scored_densities(experiment)
+    likelihoods = [experiment.read_log_likelihoods(density) for density in densities]
+    return influence_of_neighbors(experiment, likelihoods, experiment.read_scores())
+
+
+@pytest.mark.parametrize("name", ["pictures", "people"])
+def test_planted_twins_are_flagged_with_their_twins(planted: dict[str, Scored], name: str) -> None:
+    table = found_in(planted[name])
+    flagged = table.filter("explained").select("index", "neighbor").rows()
+    twins = [(i, COUNT + i) for i in range(TWINS)]
+    assert sorted(flagged) == sorted([*twins, *((j, i) for i, j in twins)])
+    assert len(table) == 3 * (COUNT + TWINS)
+
+
+def test_scores_of_twins_are_low_unless_held_out_together(planted: dict[str, Scored]) -> None:
+    twins = [*range(TWINS), *range(COUNT, COUNT + TWINS)]
+    others = np.setdiff1d(np.arange(COUNT + TWINS), twins)
+    alone, together = (
+        planted[name][1]["memorization"].to_numpy()
+        for name in ("pictures-k-fold", "pictures-together")
+    )
+    assert (alone[twins] < 1).sum() == TWINS  # the others shared a fold with their twin by chance
+    assert np.median(alone[others]) > 20
+    assert (together[twins] > 2 * alone[twins]).all()
+    assert np.median(together[twins]) > 20
+    scores = planted["pictures-together"][0].read_scores()
+    sets = group_scores(scores)
+    assert sets is not None
+    assert sets["memorization"].sum() == pytest.approx(together.sum())
+    assert sets.filter(pl.col("records") == 2)["group"].sort().to_list() == [
+        f"{i:02d}.png" for i in range(TWINS)
+    ]
+
+
+def test_pairs_stand_side_by_side_in_pictures_or_columns(planted: dict[str, Scored]) -> None:
+    for name in ("pictures", "people"):
+        experiment, scores = planted[name]
+        data = twin_data(found_in(planted[name]))
+        images, records = pictures(experiment.data), None
+        if images is None:
+            records = record_data(experiment, pl.DataFrame(schema=SCHEMA), None)
+        shown = twins(data, scores, images, records)
+        assert len(shown.pairs) == 2 * TWINS
+        assert f"{2 * TWINS} observations are explained by a near record" in shown.words
+        exact = next(pair for pair in shown.pairs if pair.id in ("00.png", "n0"))
+        if images is not None:
+            assert exact.image == exact.neighbor_image != shown.pairs[-1].image != ""
+        else:
+            assert [column["name"] for column in exact.columns] == [*"abcde"]
+            assert all(column["value"] == column["other"] for column in exact.columns)
+
+
+def test_what_k_fold_can_tell_is_said_and_closed_forms_tell_nothing(
+    planted: dict[str, Scored],
+) -> None:
+    found = found_in(planted["pictures-k-fold"])
+    assert "this design cannot tell" in twin_data(found).words
+    empty = pl.DataFrame(schema=INFLUENCE)
+    assert "closed form" in twin_data(empty).words
+    shown = twins(twin_data(empty), planted["pictures"][1], None, None)
+    assert shown.pairs == []
+    assert not shown.with_intervals

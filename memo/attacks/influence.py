@@ -7,14 +7,20 @@ influence of record j on record i is read from models that all held i out:
     I_ij = mean of log p(x_i) over models trained with j, without i
          - mean of log p(x_i) over models trained with neither                         (nats)
 
-and what x_i owes to both is
+What is left of the score of i where j is in training, and what x_i owes to both, are
 
+    C_ij = mean of log p(x_i) over models trained with both
+         - mean of log p(x_i) over models trained with j, without i,
     B_ij = mean of log p(x_i) over models trained with both
-         - mean of log p(x_i) over models trained with neither.
+         - mean of log p(x_i) over models trained with neither = I_ij + C_ij.
 
-Both need models that held out i and j together. Subsets of half the observations have a quarter of
-their models there; of K-fold cross-validation with L repeats there are none for most pairs, and for
-one in K L on average L / K, so that its errors are not known. Feldman & Zhang (2020)
+Of twins I is high and C is low. The score M_i lies between C and B: V_i is a mean over models most
+of which have j, in K-fold cross-validation 1 - 1/K of them, so that M_i is near C_ij; of subsets of
+half the observations it is half-way.
+
+I and B need models that held out i and j together. Of subsets of half the observations a quarter
+did; of the K L models of K-fold cross-validation, L / K on average, so that for most pairs there
+are none, and for few there is an error. Feldman & Zhang (2020)
 estimate the influence of training on test examples from subsets in the same way.
 """
 
@@ -49,6 +55,7 @@ INFLUENCE: dict[str, pl.DataType] = {
     "high": pl.Float64(),
     "p_value": pl.Float64(),
     "significant": pl.Boolean(),
+    "own": pl.Float64(),
     "joint": pl.Float64(),
     "joint_std_error": pl.Float64(),
     "memorization": pl.Float64(),
@@ -57,11 +64,11 @@ INFLUENCE: dict[str, pl.DataType] = {
 """Columns of a table of pairs, one row for each observation `index` and one near it, `neighbor`.
 
 `with_neighbor` and `with_neither` count the models that held `index` out and were trained with and
-without `neighbor`. `influence` is I above, `joint` is B, in nats; null where one of the sides has
-no model. `std_error` is the jackknife's over blocks, null where a side has models in one block
-alone; `low` and `high` are the ends of a 95% interval from standard errors that are moderated over
-pairs, `p_value` is one-sided, and `significant` marks pairs at a false discovery rate of 5%.
-`memorization` is the score of `index`; `explained` marks low scores that `neighbor` explains.
+without `neighbor`. `influence` is I above, `own` is C, `joint` is B, in nats; null where one of the
+sides has no model. `std_error` is the jackknife's over blocks, null where a side has models in one
+block alone; `low` and `high` are the ends of a 95% interval from standard errors that are moderated
+over pairs, `p_value` is one-sided, and `significant` marks pairs at a false discovery rate of 5%.
+`memorization` is the score of `index`; `explained` marks those that `neighbor` explains.
 """
 
 
@@ -125,6 +132,7 @@ def _part(
         return memorization_scores(values, errors, other, block, "mean-log", known)
 
     influence, joint = over(~inside), over(inside == other)
+    own = memorization_scores(values, errors, inside, None, "mean-log", other)
     sides = np.stack([~inside & other, ~inside & ~other])
     blocks = np.unique(block)
     informed = np.stack([sides[:, block == one].any(1) for one in blocks]).sum(0)
@@ -136,6 +144,7 @@ def _part(
             "with_neither": sides[1].sum(0),
             "influence": influence.memorization,
             "std_error": influence.std_error,
+            "own": own.memorization,
             "joint": joint.memorization,
             "joint_std_error": joint.std_error,
             "freedom": _freedom(informed, len(blocks)),
@@ -186,10 +195,10 @@ def explained_by_neighbors(
     memorization: FloatArray,
     threshold: float = THRESHOLD,
 ) -> pl.DataFrame:
-    """Mark low scores that a near record explains.
+    """Mark observations whose log density a near record explains.
 
-    A score is low where it is at most the threshold. It is explained by a neighbour whose influence
-    is significant, and above the threshold.
+    They owe more than the threshold to their neighbour, significantly so; and at most the threshold
+    to themselves where it is in training, so that leaving them out alone shows little.
 
     Args:
         table: As `influences` returns it.
@@ -200,12 +209,11 @@ def explained_by_neighbors(
     Returns:
         All columns of `INFLUENCE`.
     """
-    own = memorization[table["index"].to_numpy()]
-    large = table["significant"] & (table["influence"] > threshold).fill_null(False)
+    much, little = pl.col("influence") > threshold, pl.col("own") <= threshold
     return table.with_columns(
         distance=pl.Series(distance),
-        memorization=pl.Series(own),
-        explained=large & pl.Series(own <= threshold),
+        memorization=pl.Series(memorization[table["index"].to_numpy()]),
+        explained=(pl.col("significant") & much & little).fill_null(False),
     ).select(*INFLUENCE)
 
 

@@ -13,6 +13,7 @@ from memo.report.numbers import number
 from memo.report.page import render_page
 from memo.report.page_data import NeighborData, ReportData
 from memo.report.pairs.group_list import group_list
+from memo.report.pairs.twins import twins
 from memo.report.ranked_scores import UNRELIABLE, described, is_exact, rank_scores
 from memo.report.thumbnails import data_uri, is_tiny
 
@@ -77,6 +78,7 @@ def render_report(data: ReportData) -> dict[str, bytes]:
         nearest_samples=beside,
         sampled=isinstance(data.neighbors, NeighborData),
         records=records,
+        twins=None if data.twins is None else twins(data.twins, ranked.table, images, data.records),
         groups=None if data.groups is None else group_list(data.groups),
         pixelated=images is not None and is_tiny(images),
     )

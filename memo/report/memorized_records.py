@@ -116,7 +116,7 @@ def memorized_records(
         rows = [
             Row(
                 data.values.columns[j],
-                _in_words(values[j]),
+                in_words(values[j]),
                 [other[j] for other in compared],
                 float(times[i, j]),
                 float(shares[i, j]),
@@ -147,11 +147,11 @@ def _compared(
         record = described(other)
         name, score = record["id"], record["score"]
         beside.append(Neighbor(f"nearest {place}", number(float(distance)), name, score))
-        compared.append([_in_words(value) for value in data.values.row(other)])
+        compared.append([in_words(value) for value in data.values.row(other)])
     if data.samples is not None:
         sample, distance = data.nearest_sample[index]
         beside.append(Neighbor("sample", number(distance)))
-        compared.append([_in_words(value, SAMPLED) for value in data.samples.row(sample)])
+        compared.append([in_words(value, SAMPLED) for value in data.samples.row(sample)])
     return beside, compared
 
 
@@ -177,7 +177,7 @@ def _apart(
     return by_column.mean(1), nearest, np.sqrt(squared)
 
 
-def _in_words(value: float | str, digits: int | None = None) -> str:
+def in_words(value: float | str, digits: int | None = None) -> str:
     """Tell all digits of a number of usual size, or so many significant ones; names as they are."""
     if isinstance(value, str):
         return value

@@ -107,6 +107,16 @@ class GroupData:
 
 
 @dataclass(frozen=True)
+class TwinData:
+    """Influence between near records."""
+
+    table: pl.DataFrame
+    """Pairs of an observation and one near it, as `memo.attacks.influence.INFLUENCE`."""
+    words: str
+    """A sentence on what the design can tell of them."""
+
+
+@dataclass(frozen=True)
 class ReportData:
     """One experiment."""
 
@@ -140,6 +150,8 @@ class ReportData:
     """A sentence where samples cannot be compared; None where they were not."""
     groups: GroupData | None = None
     """None where no groups were held out together."""
+    twins: TwinData | None = None
+    """None where the influence between records was not measured."""
     scores_file: str = ""
     """Path of the file of all scores, for the reader; empty where there is none."""
     dimensions: int | None = None

@@ -1,0 +1,1 @@
+"""What attacks on the fold models of an experiment find."""
