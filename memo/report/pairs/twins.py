@@ -27,7 +27,7 @@ class Pair:
     neighbor_id: str
     score: str
     own: str
-    """Its score where the neighbour is in training."""
+    """The score that is left where the neighbour is in training."""
     influence: str
     joint: str
     distance: str
