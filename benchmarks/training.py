@@ -135,7 +135,10 @@ def measure(setting: Setting) -> Timing:
     everything = np.arange(len(values))
     training_sets = [
         TrainingSet(
-            np.setdiff1d(everything, held_out), held_out, seed_sequence(0, Stream.FOLD_MODEL, fold)
+            np.setdiff1d(everything, held_out),
+            held_out,
+            seed_sequence(0, Stream.FOLD_MODEL, fold),
+            seed_sequence(0, Stream.COMMON, 0),
         )
         for fold, held_out in enumerate(partition(len(values), FOLDS, 0, 0)[: setting.stack])
     ]

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from scipy import special, stats
 from torchvision import datasets as torchvision_datasets
 
@@ -103,7 +103,7 @@ def spec_of(root, kind, **options):
 
 
 IMAGES = ["digits", "mnist", "fashion-mnist", "cifar10", "celeba", "image-folder"]
-CASES = [(kind, v) for kind in IMAGES for v in ("binary", "dynamic", "levels", "continuous")] + [
+CASES = [(kind, v) for kind in IMAGES for v in ("binary", "levels", "continuous")] + [
     ("synthetic", None)
 ]
 
@@ -195,7 +195,7 @@ def test_a_data_set_is_what_its_files_hold(case, tmp_path):
     again = restored(mapped.arrays, mapped.facts, prepared.observations, prepared.facts)
     assert content_hash(again) == content_hash(prepared)
     assert np.array_equal(again.scored[np.array([1, 4])], prepared.scored[np.array([1, 4])])
-    assert (again.intensities is None) == (prepared.intensities is None)
+    assert again.drawn_anew == prepared.drawn_anew
     assert again.flips == prepared.flips
     if prepared.log_jacobian is not None:
         assert np.array_equal(again.log_jacobian, prepared.log_jacobian)
@@ -206,15 +206,16 @@ def test_a_data_set_is_what_its_files_hold(case, tmp_path):
 def test_training_is_given_what_it_needs(case):
     spec = case()
     prepared = prepare_dataset(spec)
-    drawn = spec.kind != "synthetic" and spec.values == "dynamic"
-    assert (prepared.intensities is not None) == drawn
-    if drawn:
-        intensities = prepared.intensities[:]
-        assert intensities.dtype == np.float32
-        assert 0 <= intensities.min() < intensities.max() <= 1
-    assert (prepared.log_jacobian is not None) == (
-        spec.kind != "synthetic" and spec.values == "continuous"
-    )
+    images = spec.kind != "synthetic"
+    if images and spec.values != "levels":
+        anew = prepare_dataset(case(drawn="each-step"))
+        assert anew.drawn_anew
+        assert not prepared.drawn_anew
+        assert np.array_equal(anew.scored[:], prepared.scored[:])
+        pixels = anew.before_noise[:]
+        assert (pixels.dtype == np.float32) == (spec.values == "binary")
+        assert 0 <= pixels.min() < pixels.max() <= (1 if spec.values == "binary" else 255)
+    assert (prepared.log_jacobian is not None) == (images and spec.values == "continuous")
 
 
 @pytest.mark.parametrize("logit_lambda", [1e-6, 0.05])
@@ -527,15 +528,33 @@ def test_a_training_batch_is_drawn_and_mirrored(stack):
     generator = torch.Generator().manual_seed(0)
     values, pixels = (torch.rand(shape, generator=generator) for _ in range(2))
     assert torch.equal(training_batch(values), values)
-    drawn = training_batch(values, pixels=pixels)
+    drawn = training_batch(values, noise=pixels)
     assert torch.equal(drawn, (pixels < values).float())
     coins = torch.full((*stack, 3), 0.9)
     coins[..., 1] = 0.1
-    mirrored = training_batch(values, pixels=pixels, coins=coins)
+    mirrored = training_batch(values, noise=pixels, coins=coins)
     assert torch.equal(mirrored[..., 1, :, :, :], drawn[..., 1, :, :, :].flip(-1))
     assert torch.equal(mirrored[..., 0, :, :, :], drawn[..., 0, :, :, :])
     levels = torch.tensor([[3]], dtype=torch.uint8)
     assert training_batch(levels).dtype == torch.float32
+
+
+def test_real_numbers_drawn_anew_are_logits_of_their_levels():
+    levels = STREAM.integers(0, 17, (200, 1, 5, 4)).astype(np.uint8)
+    rows = Logits(levels, 17, 0.05, seed=0)
+    noise = STREAM.random(levels.shape, np.float32)
+    x = training_batch(torch.from_numpy(levels), noise=torch.from_numpy(noise), logits=rows)
+    t = (levels + noise.astype(np.float64)) / 17
+    np.testing.assert_allclose(x, special.logit(0.05 + 0.9 * t), rtol=1e-4, atol=1e-5)
+    drawn_once = rows[:].ravel()  # the same distribution
+    assert stats.ks_2samp(x.numpy().ravel(), drawn_once).pvalue > 0.01
+
+
+def test_levels_cannot_be_drawn_at_each_step():
+    with pytest.raises(ValidationError, match="nothing of `values: levels` is drawn"):
+        spec_of(None, "digits", values="levels", drawn="each-step")
+    with pytest.raises(ValidationError, match="`values: binary` with `drawn: each-step`"):
+        spec_of(None, "digits", values="dynamic")
 
 
 def test_the_hash_covers_what_training_sees(sources):
@@ -543,7 +562,8 @@ def test_the_hash_covers_what_training_sees(sources):
         content_hash(prepare_dataset(spec_of(sources / "mnist", "mnist", **options)))
         for options in (
             {},
-            {"values": "dynamic"},
+            {"drawn": "each-step"},
+            {"values": "continuous", "drawn": "each-step"},
             {"values": "levels"},
             {"values": "continuous"},
             {"values": "continuous", "logit_lambda": 0.1},

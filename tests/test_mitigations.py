@@ -33,7 +33,7 @@ from memo.spec.dataset_specs import DigitsSpec
 from memo.spec.model_specs import ConvSpec, GaussianSpec, MLPSpec, VAESpec
 from memo.spec.scoring_specs import KFoldSpec
 from memo.spec.training_specs import TrainingSpec
-from memo.training.batches import Draws, PoissonBatches
+from memo.training.batches import Draws, PlacedNumbers, PoissonBatches
 from memo.training.loop import Trained, TrainingSet, train_stack
 from memo.training.optimizer import Adam, build_optimizer
 from memo.training.stack import Stack
@@ -66,9 +66,17 @@ def training_sets(n: int, folds: int = 3) -> list[TrainingSet]:
             np.setdiff1d(np.arange(n), model.held_out),
             model.held_out,
             seed_sequence(0, Stream.FOLD_MODEL, model.repeat, model.fold),
+            seed_sequence(0, Stream.COMMON, model.company),
         )
         for model in k_fold_models(design, n, 0)
     ]
+
+
+def draws_for(images: torch.Tensor) -> Draws:
+    numbers = PlacedNumbers([np.random.SeedSequence(0)] * images.shape[1], torch.device("cpu"))
+    steps, models, width = images.shape[:3]
+    places = torch.arange(steps * width).reshape(steps, 1, width).expand(steps, models, width)
+    return numbers.at(places)
 
 
 def same(a: Trained, b: Trained) -> bool:
@@ -285,7 +293,7 @@ def test_variance_floors_hold_in_training_scoring_and_sampling() -> None:
 def test_augmentation_moves_flips_and_inverts_at_its_rates() -> None:
     image = torch.zeros(2, 1, 2000, 1, 5, 5)
     image[..., 2, 1] = 1
-    draws = Draws([torch.Generator().manual_seed(0)], image.shape[:3])
+    draws = draws_for(image)
 
     def changed(**options: object) -> torch.Tensor:
         spec = AugmentationSpec(kind="augmentation", **options)
@@ -310,7 +318,7 @@ def test_augmentation_moves_flips_and_inverts_at_its_rates() -> None:
 def test_a_shift_repeats_the_border() -> None:
     image = torch.arange(9.0).reshape(1, 1, 1, 1, 3, 3).expand(1, 1, 200, 1, 3, 3)
     spec = AugmentationSpec(kind="augmentation", shifts=1)
-    draws = Draws([torch.Generator().manual_seed(0)], image.shape[:3])
+    draws = draws_for(image)
     moved = spec.augmented(image, draws, binary=False)[0, 0, :, 0]
     rows = torch.tensor([[0, 0, 1], [0, 1, 2], [1, 2, 2]])
     possible = {tuple((3 * r[:, None] + c).flatten().tolist()) for r in rows for c in rows}
@@ -449,7 +457,7 @@ def test_poisson_batches_draw_each_observation_independently_at_the_rate() -> No
     batches = PoissonBatches(np.arange(100, 150), np.random.SeedSequence(0), 10)
     counts, sizes = np.zeros(50), []
     for _ in range(400):
-        for index, _ in batches.epoch(CPU, 1):
+        for index, _, _ in batches.epoch(CPU, 1):
             counts[index[0, 0].numpy() - 100] += 1
             sizes.append(index.shape[2])
     assert batches.steps == 5
@@ -523,7 +531,7 @@ def test_a_kind_of_ones_own_acts_at_each_step(digits: Prepared) -> None:
     sets = training_sets(len(digits))
     plan = replace(PLAN, mitigations=(_Frozen(),))
     for trained, one in zip(train_stack(MODEL, plan, digits, sets, [3], CPU), sets, strict=True):
-        seed = torch_seed(substreams(one.seed, 1)[0])
+        seed = torch_seed(substreams(one.common, 1)[0])
         initial = initial_model(MODEL, digits.shape, seed).state_dict()
         for name, array in trained.weights[3].items():
             frozen = name.startswith("decoder") and array.ndim == 2

@@ -40,7 +40,7 @@ DATASETS = """\
 datasets:
   points: {kind: synthetic, dimensions: 2, count: 50, outliers: 2, duplicates: 3}
   binary: {kind: digits, limit: 50}
-  dynamic: {kind: digits, values: dynamic, limit: 50}
+  dynamic: {kind: digits, drawn: each-step, limit: 50}
   levels: {kind: digits, values: levels, limit: 50}
   continuous: {kind: digits, values: continuous, limit: 50}
 experiments:

@@ -39,6 +39,20 @@ def test_the_study_is_what_the_paper_says() -> None:
     assert (fast.learning_rate, slow.learning_rate) == (1e-3, 1e-4)
 
 
+def test_its_smaller_version_differs_in_images_and_repeats() -> None:
+    project = read_project(PAPER / "params.yaml")
+    for small, large in (("mnist-6000", "mnist"), ("mnist-6000-slow", "mnist-slow")):
+        one, other = project.experiments[small], project.experiments[large]
+        assert (one.model, one.training, one.seed) == (other.model, other.training, other.seed)
+        assert one.scoring.design.model_copy(update={"repeats": 10}) == other.scoring.design
+        assert set(one.scoring.epochs) < set(other.scoring.epochs)
+        few, all_of_them = project.datasets[one.dataset], project.datasets[other.dataset]
+        assert few.model_copy(update={"limit": None}) == all_of_them
+        assert all_of_them.drawn == "each-step"
+    once, anew = (project.datasets[f"mnist-6000{ending}"] for ending in ("-once", ""))
+    assert once.model_copy(update={"drawn": "each-step"}) == anew
+
+
 def test_its_stages_are_those_of_any_project_and_resolve(paper: Path) -> None:
     project = read_project(paper / "params.yaml")
     listed = command(paper, "dvc", "stage", "list", "--name-only").stdout.split()
@@ -51,11 +65,10 @@ def test_its_stages_are_those_of_any_project_and_resolve(paper: Path) -> None:
 
 
 def test_dvc_runs_them_in_its_folder(paper: Path) -> None:
-    edit(
-        paper / "params.yaml", "kind: mnist, values: binary, limit: 3000", "kind: digits, limit: 9"
-    )
-    command(paper, "dvc", "repro", "prepare@mnist-3000")
-    assert (paper / "data" / "prepared" / "mnist-3000" / "dataset.json").is_file()
+    source = "mnist-6000: {kind: mnist, values: binary, drawn: each-step, pad: 2, limit: 6000}"
+    edit(paper / "params.yaml", source, "mnist-6000: {kind: digits, limit: 19}")
+    command(paper, "dvc", "repro", "prepare@mnist-6000")
+    assert (paper / "data" / "prepared" / "mnist-6000" / "dataset.json").is_file()
     assert (paper / "dvc.lock").is_file()
     assert not (paper.parent / "dvc.lock").exists()
     assert command(paper, "git", "status", "--short", "data", "reports").stdout == ""

@@ -128,7 +128,7 @@ def test_trainings_long_enough_to_be_recorded_are_those_of_short_ones() -> None:
     """The weights after one epoch, whether many are to follow or none."""
     digits = prepare_dataset(DigitsSpec(kind="digits", limit=60))
     sets = [
-        TrainingSet(np.setdiff1d(np.arange(60), out), out, np.random.SeedSequence(fold))
+        TrainingSet(np.setdiff1d(np.arange(60), out), out, *2 * [np.random.SeedSequence(fold)])
         for fold, out in enumerate(np.split(np.arange(60), 3))
     ]
     spec = VAESpec(kind="vae", network=MLPSpec(kind="mlp", hidden=[12]), latent=2)

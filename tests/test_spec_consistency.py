@@ -35,7 +35,7 @@ def digits(**options):
     ("dataset", "model"),
     [
         (digits(), VAE),
-        (digits(values="dynamic"), VAE | {"observation": {"kind": "bernoulli"}}),
+        (digits(drawn="each-step"), VAE | {"observation": {"kind": "bernoulli"}}),
         (digits(values="continuous"), VAE | {"observation": "gaussian"}),
         (digits(values="levels"), VAE | {"observation": MIXTURE}),
         (digits(values="continuous"), {"kind": "kde", "bandwidth": 0.5}),
@@ -58,10 +58,10 @@ def test_what_fits_is_accepted(tmp_path, dataset, model):
             digits(values="continuous"),
             VAE | {"observation": "bernoulli"},
             r"experiments.x.model.observation: 'bernoulli' is a density of binary pixels "
-            r"\(`values: binary` or `values: dynamic`\), but data set 'data' has real numbers",
+            r"\(`values: binary`\), but data set 'data' has real numbers",
         ),
         (
-            digits(values="dynamic"),
+            digits(drawn="each-step"),
             VAE | {"observation": {"kind": "diagonal-gaussian", "floor": 0.1}},
             r"experiments.x.model.observation: 'diagonal-gaussian' is a density of real numbers "
             r"\(`values: continuous`\), but data set 'data' has binary pixels",

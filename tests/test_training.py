@@ -16,7 +16,7 @@ from memo.mitigations.training_plan import TrainingPlan, training_plan
 from memo.models.build import build_model, initial_model
 from memo.scores.aggregate import memorization_scores
 from memo.spec.dataset_specs import DigitsSpec
-from memo.spec.model_specs import MLPSpec, VAESpec
+from memo.spec.model_specs import GaussianSpec, MLPSpec, VAESpec
 from memo.spec.scoring_specs import ImportanceSpec, KFoldSpec
 from memo.spec.training_specs import TrainingSpec
 from memo.training.batches import Minibatches, padded
@@ -25,6 +25,12 @@ from memo.training.stack import Stack, stack_size
 
 CPU = torch.device("cpu")
 MODEL = VAESpec(kind="vae", network=MLPSpec(kind="mlp", hidden=[24, 16]), latent=4)
+REAL = VAESpec(
+    kind="vae",
+    network=MLPSpec(kind="mlp", hidden=[24, 16]),
+    latent=4,
+    observation=GaussianSpec(kind="gaussian"),
+)
 PLAN = TrainingPlan(epochs=3, batch_size=16, learning_rate=5e-3)
 
 
@@ -40,6 +46,7 @@ def training_sets(n: int, folds: int = 4, seed: int = 0) -> list[TrainingSet]:
             np.setdiff1d(np.arange(n), model.held_out),
             model.held_out,
             seed_sequence(seed, Stream.FOLD_MODEL, model.repeat, model.fold),
+            seed_sequence(seed, Stream.COMMON, model.company),
         )
         for model in k_fold_models(design, n, seed)
     ]
@@ -121,6 +128,7 @@ def test_scores_with_stacking_and_without_agree_within_their_error(digits: Prepa
             np.setdiff1d(np.arange(n), model.held_out),
             model.held_out,
             seed_sequence(0, Stream.FOLD_MODEL, model.repeat, model.fold),
+            seed_sequence(0, Stream.COMMON, model.company),
         )
         for model in design
     ]
@@ -171,7 +179,7 @@ def test_one_step_of_adam_by_hand(digits: Prepared) -> None:
     one = training_sets(len(digits))[0]
     plan = TrainingPlan(epochs=1, batch_size=len(digits), learning_rate=1e-3)
     (trained,) = train_stack(MODEL, plan, digits, [one], [1], CPU)
-    seed = torch_seed(substreams(one.seed, 1)[0])
+    seed = torch_seed(substreams(one.common, 1)[0])
     initial = initial_model(MODEL, digits.shape, seed).state_dict()
     moves = np.concatenate(
         [(trained.weights[1][name] - initial[name].numpy()).ravel() for name in initial]
@@ -202,20 +210,22 @@ def test_losses_fall_and_are_those_of_the_kept_weights(digits: Prepared) -> None
 
 
 def test_the_full_model_has_no_held_out_loss(digits: Prepared) -> None:
-    full = TrainingSet(np.arange(101), np.empty(0, np.int64), seed_sequence(0, Stream.FULL_MODEL))
+    seed = seed_sequence(0, Stream.FULL_MODEL)
+    full = TrainingSet(np.arange(101), np.empty(0, np.int64), seed, seed)
     (trained,) = train_stack(MODEL, PLAN, digits, [full], [3], CPU)
     assert np.isfinite(trained.losses[:, 0]).all()
     assert np.isnan(trained.losses[:, 1]).all()
 
 
-def test_dynamic_values_are_drawn_anew_and_scored_values_are_not() -> None:
-    binary, dynamic = (
-        prepare_dataset(DigitsSpec(kind="digits", values=values, limit=101))
-        for values in ("binary", "dynamic")
+@pytest.mark.parametrize(("values", "model"), [("binary", MODEL), ("continuous", REAL)])
+def test_values_drawn_at_each_step_are_scored_as_drawn_once(values: str, model: VAESpec) -> None:
+    once, anew = (
+        prepare_dataset(DigitsSpec(kind="digits", values=values, drawn=drawn, limit=101))
+        for drawn in ("once", "each-step")
     )
-    assert np.array_equal(binary.scored, dynamic.scored)
+    assert np.array_equal(once.scored[:], anew.scored[:])
     one = training_sets(101)[0]
-    (a,), (b,) = (train_stack(MODEL, PLAN, data, [one], [3], CPU) for data in (binary, dynamic))
+    (a,), (b,) = (train_stack(model, PLAN, data, [one], [3], CPU) for data in (once, anew))
     assert not np.allclose(
         a.weights[3]["encoder.layers.0.weight"], b.weights[3]["encoder.layers.0.weight"]
     )
@@ -232,10 +242,10 @@ def test_a_loss_that_is_not_finite_names_model_and_epoch(digits: Prepared) -> No
 def test_every_batch_size_and_set_size_sees_each_observation_once_an_epoch() -> None:
     for size, batch in [(1, 1), (1, 64), (7, 3), (64, 64), (65, 64), (100, 7)]:
         sets = [np.arange(size), np.arange(max(1, size - 1)) + 1000]
-        batches = Minibatches(sets, [np.random.SeedSequence(i) for i in range(2)], batch)
+        batches = Minibatches(sets, [np.random.SeedSequence(i) for i in range(2)], batch, 1200)
         seen: list[list[int]] = [[], []]
         widths = set()
-        for index, weight in batches.epoch(CPU, floats=1 << 17):
+        for index, _, weight in batches.epoch(CPU, floats=1 << 17):
             assert torch.allclose(weight.sum(2)[:, 0], torch.tensor(1.0))
             widths.add(index.shape[2])
             for row in range(2):

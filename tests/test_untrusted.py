@@ -224,7 +224,8 @@ def test_prepared_data_that_no_source_gives_are_refused(own: Path) -> None:
         lambda arrays, _: arrays.update(scored=arrays["scored"] * np.float32("nan")),
         lambda arrays, _: arrays.update(scored=arrays["scored"][:, :0]),
         lambda arrays, _: arrays.update(scored=arrays["scored"][:9]),
-        lambda arrays, _: arrays.update(intensities=arrays["scored"][:9] / np.float32(1)),
+        lambda arrays, _: arrays.update(given=arrays["scored"][:9] / np.float32(1)),
+        lambda _, facts: facts.update(drawn_anew="yes"),
         lambda arrays, _: arrays.update(log_jacobian=np.full(60, np.inf)),
         lambda arrays, _: arrays.pop("scored"),
     ):

@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any
 
-TRAINING_VERSION = 3
+TRAINING_VERSION = 4
 """Raised whenever the same spec would give other weights."""
 
 SCORING_VERSION = 12

@@ -36,8 +36,8 @@ class Prepared:
     """`index`, `id`, `label`, `group` of each observation, in order. Those of one group are held
     out together; all groups are null where there are none."""
 
-    intensities: Rows | None = None
-    """(n, *shape) in [0, 1]: probabilities from which training draws its pixels anew."""
+    drawn_anew: bool = False
+    """True where each training step draws values anew from `before_noise`."""
 
     given: Rows | None = None
     """(n, *shape): values before noise was drawn for each observation, by which copies are found;
@@ -73,7 +73,12 @@ class Prepared:
             return self.given
         if isinstance(self.scored, Logits):
             return Shares(self.scored.levels, self.scored.depth)
-        return self.scored if self.intensities is None else self.intensities
+        return self.scored
+
+    @property
+    def before_noise(self) -> Rows:
+        """(n, *shape): what `scored` and training draw from, probabilities or integer levels."""
+        return self.scored.levels if isinstance(self.scored, Logits) else self.given_values
 
     def to_original(
         self, log_p: NDArray[np.float64], rows: Index = slice(None)
@@ -119,7 +124,7 @@ def named_observations(
     )
 
 
-ROWS = ("scored", "intensities", "given")
+ROWS = ("scored", "given")
 """Fields of `Prepared` with one row for each observation."""
 
 
@@ -137,6 +142,8 @@ def stored(prepared: Prepared) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]
     if prepared.log_jacobian is not None:
         arrays["log_jacobian"] = prepared.log_jacobian
     form = {"conversions": conversions, "white": prepared.white, "flips": prepared.flips}
+    if prepared.drawn_anew:
+        form["drawn_anew"] = True
     if prepared.columns is not None:
         form["columns"] = columns_as_json(prepared.columns)
     return arrays, form
@@ -169,7 +176,7 @@ def restored(
         prepared = Prepared(
             scored=rows["scored"],
             observations=observations,
-            intensities=rows.get("intensities"),
+            drawn_anew=bool(form.get("drawn_anew", False)),
             given=rows.get("given"),
             log_jacobian=arrays.get("log_jacobian"),
             white=int(form["white"]),
@@ -253,14 +260,15 @@ def _require_sound(prepared: Prepared) -> None:
     _check_groups(prepared.observations, "observations")
     if len(shape) < 2 or 0 in shape or not 1 <= prepared.white <= 255:
         raise DataError(f"no observations have the shape {shape[1:]} and white {prepared.white}")
-    for rows in (prepared.intensities, prepared.given):
-        if rows is not None and rows.shape != shape:
-            raise DataError("values as given, or intensities, do not fit those that are scored")
+    if prepared.given is not None and prepared.given.shape != shape:
+        raise DataError("values as given do not fit those that are scored")
+    if prepared.drawn_anew and not isinstance(prepared.scored, Logits) and prepared.given is None:
+        raise DataError("values cannot be drawn anew: those before noise are not there")
     if jacobian is not None and not (
         jacobian.shape == (n,) and jacobian.dtype == np.float64 and np.isfinite(jacobian).all()
     ):
         raise DataError("the Jacobian is not one finite number for each observation")
-    for rows in (prepared.scored, prepared.intensities, prepared.given):
+    for rows in (prepared.scored, prepared.given):
         match rows:
             case Logits() | Shares():
                 _require_conversion(rows)

@@ -76,7 +76,7 @@ class Logits(_Converted):
     seed: int
 
     def __getitem__(self, rows: Index, /) -> NDArray[np.float32]:
-        below, above = self._shares(self._dequantized(rows))
+        below, above = self.shares(self._dequantized(rows))
         logits: NDArray[np.float32] = np.log(np.divide(below, above, out=below), out=below)
         return logits
 
@@ -95,10 +95,22 @@ class Logits(_Converted):
         constant = np.log((1 - 2 * self.logit_lambda) / self.depth)
         sums = []
         for rows in chunks(len(self)):
-            below, above = self._shares(self._dequantized(rows).astype(np.float64))
+            below, above = self.shares(self._dequantized(rows).astype(np.float64))
             terms = constant - np.log(below) - np.log(above)
             sums.append(terms.reshape(len(terms), -1).sum(1))
         return np.concatenate(sums) if sums else np.empty(0)
+
+    def shares(self, dequantized: Any) -> tuple[Any, Any]:
+        """s and 1 - s, the latter from depth - t, which is exact in float32.
+
+        Args:
+            dequantized: Levels with noise, t, as an array or tensor of floats.
+        """
+        slope = (1 - 2 * self.logit_lambda) / self.depth
+        return (
+            self.logit_lambda + slope * dequantized,
+            self.logit_lambda + slope * (self.depth - dequantized),
+        )
 
     def _dequantized(self, rows: Index) -> NDArray[np.float32]:
         levels = self.levels[rows]
@@ -111,14 +123,6 @@ class Logits(_Converted):
             philox.state = state
             stream.random(dtype=np.float32, out=row)
         return np.add(levels, noise, out=noise)
-
-    def _shares(self, dequantized: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """s and 1 - s, the latter from depth - t, which is exact in float32."""
-        slope = (1 - 2 * self.logit_lambda) / self.depth
-        return (
-            self.logit_lambda + slope * dequantized,
-            self.logit_lambda + slope * (self.depth - dequantized),
-        )
 
 
 def chunks(count: int) -> Iterator[slice]:

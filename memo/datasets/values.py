@@ -23,7 +23,7 @@ def prepare_images(images: Images, spec: ImagesSpec) -> Prepared:
     return Prepared(
         scored=scored,
         observations=named_observations(images.ids, images.labels, images.groups),
-        intensities=shares if spec.values == "dynamic" else None,
+        drawn_anew=spec.drawn == "each-step",
         given=shares if spec.values == "binary" else None,
         log_jacobian=log_jacobian,
         white=spec.depth - 1 if spec.values == "levels" else 1,

@@ -24,6 +24,8 @@ class FoldModel:
     """Indices of observations that it must not be trained on, sorted."""
     block: int
     """Jackknife block: models of one block are left out together."""
+    company: int
+    """Models of one company, all in one block, have random numbers of training in common."""
 
 
 def k_fold_models(
@@ -39,7 +41,7 @@ def k_fold_models(
     """
     block = blocks(design.repeats)
     return [
-        FoldModel(repeat, fold, held_out, block[repeat - design.first_repeat])
+        FoldModel(repeat, fold, held_out, block[repeat - design.first_repeat], repeat)
         for repeat in range(design.first_repeat, design.first_repeat + design.repeats)
         for fold, held_out in enumerate(partition(observations, design.folds, seed, repeat, sets))
     ]

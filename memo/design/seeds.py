@@ -15,6 +15,8 @@ class Stream(IntEnum):
     SAMPLES = 4
     ILLUSTRATION = 5
     CHECK = 6
+    COMMON = 7
+    """Streams that the models of a company have in common, by its number."""
 
 
 def seed_sequence(seed: int, stream: Stream, *position: int) -> np.random.SeedSequence:
@@ -27,9 +29,9 @@ def substreams(sequence: np.random.SeedSequence, count: int) -> list[np.random.S
     return [substream(sequence, child) for child in range(count)]
 
 
-def substream(sequence: np.random.SeedSequence, child: int) -> np.random.SeedSequence:
-    """One of the independent children of a stream, by its position."""
-    return np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, child))
+def substream(sequence: np.random.SeedSequence, *position: int) -> np.random.SeedSequence:
+    """One of the independent children of a stream, or of their children, by its position."""
+    return np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, *position))
 
 
 def torch_seed(sequence: np.random.SeedSequence) -> int:

@@ -18,7 +18,7 @@ def subset_models(
     A round is drawn from the seed and its number alone, model after model, so that more models
     leave the others as they are; the last round may have its first models alone. A block of the
     jackknife has so many models that each observation is held out by some of them and not by
-    others.
+    others; as many are a company, and no company has models of two blocks.
 
     Args:
         design: Fraction and number of models.
@@ -30,17 +30,17 @@ def subset_models(
     size = design.round_size
     shares = max(1, design.models // design.share)
     block = blocks(shares)
-    return [
-        FoldModel(
-            repeat, fold, held_out, block[min((repeat * size + fold) // design.share, shares - 1)]
-        )
+    company = [model // design.share for model in range(design.models)]
+    places = [divmod(model, size) for model in range(design.models)]
+    rounds = [
+        subset_round(design, observations, seed, repeat)
+        if sets is None
+        else subset_round_of_sets(design, sets, seed, repeat)
         for repeat in range(-(-design.models // size))
-        for fold, held_out in enumerate(
-            subset_round(design, observations, seed, repeat)
-            if sets is None
-            else subset_round_of_sets(design, sets, seed, repeat)
-        )
-        if repeat * size + fold < design.models
+    ]
+    return [
+        FoldModel(repeat, fold, rounds[repeat][fold], block[min(own, shares - 1)], own)
+        for (repeat, fold), own in zip(places, company, strict=True)
     ]
 
 

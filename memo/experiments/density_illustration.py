@@ -188,7 +188,7 @@ class _Densities:
                 spec.model,
                 replace(plan, epochs=epochs),
                 experiment.data,
-                [TrainingSet(members, others, self.training)],
+                [TrainingSet(members, others, self.training, self.training)],
                 [epochs],
             )
         return self._log_p(trained.weights[epochs])

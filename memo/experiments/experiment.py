@@ -42,6 +42,9 @@ class ModelPlan:
     held_out: IndexArray
     """Indices of the observations that the design withholds from it."""
     seed: np.random.SeedSequence
+    """Seed of what is random about it alone."""
+    common: np.random.SeedSequence
+    """Seed of what it has in common with other models; the full model's is its own."""
     fingerprint: str
     """A hash of everything that determines its weights."""
 
@@ -96,13 +99,15 @@ class Experiment:
         Raises:
             InputError: It is left nothing to train on.
         """
+        seed = seed_sequence(self.spec.seed, Stream.FULL_MODEL)
         return ModelPlan(
             "full",
             "full model",
             None,
             self.training_members(NOTHING),
             NOTHING,
-            seed_sequence(self.spec.seed, Stream.FULL_MODEL),
+            seed,
+            seed,
             self._fingerprint(full=True),
         )
 
@@ -171,6 +176,7 @@ class Experiment:
             self.training_members(fold.held_out),
             fold.held_out,
             seed_sequence(self.spec.seed, Stream.FOLD_MODEL, *position),
+            seed_sequence(self.spec.seed, Stream.COMMON, fold.company),
             self._fingerprint(design=self.design.determinants, repeat=fold.repeat, fold=fold.fold),
         )
 

@@ -71,7 +71,7 @@ def train_models(
 
     def task(stack: Sequence[ModelPlan]) -> list[TrainingSet]:
         begin(stack)
-        return [TrainingSet(m.members, m.held_out, m.seed) for m in stack]
+        return [TrainingSet(m.members, m.held_out, m.seed, m.common) for m in stack]
 
     tasks = Lazy(task, stacks)
     names = [f"experiment {experiment.name}, {_words(stack)}" for stack in stacks]

@@ -83,9 +83,8 @@ def require_trainable(experiment: Experiment) -> None:
         return
     held_out = first.held_out[:STEPPED]
     with _under(experiment, "model"), one_thread(), errors_of(source_of(spec.model), "training"):
-        (trained,) = train_or_fit(
-            spec.model, plan, data, [TrainingSet(members, held_out, first.seed)], [1]
-        )
+        tried = TrainingSet(members, held_out, first.seed, first.common)
+        (trained,) = train_or_fit(spec.model, plan, data, [tried], [1])
         if experiment.design.closed_form:
             model = loaded_model(trained.weights[1], spec.model, data.shape)
             rows = observations_at(data.scored, np.arange(len(data)), torch.device("cpu"))

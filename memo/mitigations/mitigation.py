@@ -76,7 +76,7 @@ parameters, in the same layout. Those of model s are row s of `gradient.reshape(
 
 
 class Draws(Protocol):
-    """Random numbers for T steps of S models, each model's from its own stream."""
+    """Random numbers for the observations of S models in T steps; each call gives others."""
 
     def uniform(self, *shape: int) -> "Tensor":
         """Uniform draws from [0, 1) for each observation, (T, S, B, *shape)."""
@@ -94,7 +94,7 @@ class Run:
     members: Sequence[IndexArray]
     """Training set of each model."""
     streams: "Mapping[str, Sequence[torch.Generator]]"
-    """Random streams of each model by the kind of the mitigation that draws from them."""
+    """Each model's own random streams by the kind of the mitigation that draws from them."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from memo.spec.scoring_specs import KFoldSpec, LeaveOneOutSpec
 Observations: TypeAlias = DatasetSpec | ArraySpec
 
 VALUES: dict[Support, str] = {
-    "binary": "binary pixels (`values: binary` or `values: dynamic`)",
+    "binary": "binary pixels (`values: binary`)",
     "levels": "integer levels (`values: levels`)",
     "continuous": "real numbers (`values: continuous`)",
     "columns": "a table's columns (`kind: table`)",

@@ -1,8 +1,8 @@
 """Specs of data sets: where observations come from and which values are scored."""
 
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from memo.spec.base import Positive, Spec, Support
 
@@ -17,6 +17,17 @@ class _SourceSpec(Spec):
         lt=2**63,
         description="Seed of the fixed draw of the scored values, and of which a `limit` keeps.",
     )
+
+
+def _not_dynamic(values: Any) -> Any:
+    if values == "dynamic":
+        raise ValueError("is now written `values: binary` with `drawn: each-step`")
+    return values
+
+
+Values: TypeAlias = Annotated[
+    Literal["binary", "levels", "continuous"], BeforeValidator(_not_dynamic)
+]
 
 
 class ImagesSpec(_SourceSpec):
@@ -34,12 +45,17 @@ class ImagesSpec(_SourceSpec):
     depth: ClassVar[int] = 256
     """Number of integer levels of a pixel, 0 ... depth - 1."""
 
-    values: Literal["binary", "dynamic", "levels", "continuous"] = Field(
+    values: Values = Field(
         default="binary",
-        description="The values that are scored. binary: each pixel is drawn once from "
-        "Bernoulli(intensity). dynamic: as binary, but each training step draws its pixels anew. "
-        "levels: the integer levels. continuous: the logit of the level plus uniform noise within "
-        "it, drawn once; log p is still given in the space of the pixels.",
+        description="The values that are scored, drawn once. binary: each pixel from "
+        "Bernoulli(intensity). levels: the integer levels. continuous: the logit of the level "
+        "plus uniform noise within it; log p is still given in the space of the pixels.",
+    )
+    drawn: Literal["once", "each-step"] = Field(
+        default="once",
+        description="Treatment of binary or continuous values in training. once: models are "
+        "trained on the values that are scored. each-step: each training step draws them anew from "
+        "the pixels, so that no model can memorize the noise of a draw (docs/images.md).",
     )
     logit_lambda: float = Field(
         default=0.05,
@@ -83,7 +99,16 @@ class ImagesSpec(_SourceSpec):
     @property
     def support(self) -> Support:
         """Values that a density of these observations must be defined on."""
-        return "binary" if self.values == "dynamic" else self.values
+        return self.values
+
+    @model_validator(mode="after")
+    def _something_is_drawn(self) -> Self:
+        if self.values == "levels" and self.drawn == "each-step":
+            raise ValueError(
+                "`drawn: each-step` is for binary or continuous values: nothing of "
+                "`values: levels` is drawn"
+            )
+        return self
 
     def _shaped(self, channels: int, height: int, width: int) -> tuple[int, int, int]:
         side = self.size or self.crop

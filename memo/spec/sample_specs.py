@@ -10,7 +10,7 @@ from memo.spec.base import Positive, Spec, Target, kind_alone
 class PixelSpaceSpec(Spec):
     """Pixels in [0, 1], as an image file has them; of other data, the columns.
 
-    Of binary and dynamic pixels, the values that are scored are compared, since samples are binary
+    Of binary pixels, the values that are scored are compared, since samples are binary
     too. Of continuous pixels, noise and logit are undone in observations and samples.
     """
 

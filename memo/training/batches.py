@@ -1,8 +1,9 @@
-"""Minibatches of many models at once."""
+"""Minibatches of many models at once, and random numbers for their observations."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,15 +11,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from memo.datasets.prepared import Prepared
-from memo.datasets.rows import Rows
+from memo.datasets.rows import Logits, Rows
 from memo.design.k_fold import IndexArray
-from memo.design.seeds import torch_seed
+from memo.design.seeds import substream, torch_seed
 
 HELD_BYTES = 1 << 30
 """A data set up to this size is held on the device; of a larger one, batches are fetched."""
 
 SPAN_FLOATS = 1 << 20
-"""Observations of as many steps as have so many numbers are read, and noise drawn, at once."""
+"""Observations of as many steps as have so many numbers are read, and given noise, at once."""
+
+CHUNK = 256
+"""Places whose numbers are drawn together: a constant, so that nothing else decides on them."""
 
 
 class Observations:
@@ -26,7 +30,8 @@ class Observations:
 
     def __init__(self, data: Prepared, device: torch.device) -> None:
         self._scored = _read(data.scored, device)
-        self._intensities = None if data.intensities is None else _read(data.intensities, device)
+        self._before_noise = _read(data.before_noise, device) if data.drawn_anew else None
+        self._logits = data.scored if isinstance(data.scored, Logits) else None
         self._flips = data.flips
         self.device = device
         self.shape = data.shape
@@ -45,34 +50,10 @@ class Observations:
         Returns:
             (..., S, B, *shape).
         """
-        values = (self._intensities or self._scored)(index)
-        pixels = draws.uniform(*self.shape) if self._intensities else None
+        values = (self._before_noise or self._scored)(index)
+        noise = draws.uniform(*self.shape) if self._before_noise else None
         coins = draws.uniform() if self._flips else None
-        return training_batch(values, pixels=pixels, coins=coins)
-
-
-@dataclass(frozen=True)
-class Draws:
-    """Random numbers for observations of S models, each model's from its own stream."""
-
-    streams: Sequence[torch.Generator]
-    """One for each model."""
-    observations: torch.Size
-    """(..., S, B); leading axes are steps."""
-
-    def uniform(self, *shape: int) -> Tensor:
-        """Uniform draws from [0, 1) for each observation, (..., S, B, *shape)."""
-        return self._stacked(torch.rand, shape)
-
-    def normal(self, *shape: int) -> Tensor:
-        """Standard normal draws for each observation, (..., S, B, *shape)."""
-        return self._stacked(torch.randn, shape)
-
-    def _stacked(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
-        *steps, _, width = self.observations
-        size = (*steps, width, *shape)
-        each = [draw(size, generator=stream, device=stream.device) for stream in self.streams]
-        return torch.stack(each, len(steps))
+        return training_batch(values, noise=noise, logits=self._logits, coins=coins)
 
 
 def _read(rows: Rows, device: torch.device) -> Callable[[Tensor], Tensor]:
@@ -95,8 +76,23 @@ def _sent(values: Tensor, device: torch.device) -> Tensor:
     return values.to(device)
 
 
+class Batches(NamedTuple):
+    """Batches of S models in T steps after one another."""
+
+    observations: Tensor
+    """(T, S, B) observations, on the CPU."""
+    places: Tensor
+    """(T, S, B) places of these in the epoch's order, on the CPU."""
+    weight: Tensor
+    """(T, S, B) weights of their losses."""
+
+
 class Minibatches:
-    """Minibatches of each model's own training set in its own order.
+    """Minibatches of each model's own training set, in an order of all observations.
+
+    Each epoch has a permutation of all observations, from which a model leaves out what it is not
+    trained on; the order of its training set is then uniformly random, as if that alone had been
+    permuted. Models with equal seeds have the same permutation.
 
     An epoch has as many steps as the largest training set needs. Each model's observations are
     split over these in batches whose sizes differ by at most one, padded to one width.
@@ -105,6 +101,7 @@ class Minibatches:
         training_sets: Indices of each model's observations.
         seeds: Seed of each model's batch order.
         batch_size: The most observations in a batch.
+        observations: Number of all observations.
     """
 
     def __init__(
@@ -112,48 +109,52 @@ class Minibatches:
         training_sets: Sequence[IndexArray],
         seeds: Sequence[np.random.SeedSequence],
         batch_size: int,
+        observations: int,
     ) -> None:
-        self._sets = training_sets
+        self._trained_on = np.zeros((len(training_sets), observations), np.bool_)
+        for row, members in zip(self._trained_on, training_sets, strict=True):
+            row[members] = True
         self._streams = [np.random.Generator(np.random.PCG64(seed)) for seed in seeds]
-        self.steps = -(-max(map(len, training_sets)) // batch_size)
+        sizes = [len(members) for members in training_sets]
+        self.steps = -(-max(sizes) // batch_size)
+        self._width = -(-max(sizes) // self.steps)
+        cuts = [_cut(size, self.steps, self._width) for size in sizes]
+        self._rows, self._weight = (np.stack(arrays, 1) for arrays in zip(*cuts, strict=True))
 
-    def epoch(self, device: torch.device, floats: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Indices (T, S, B), on the CPU, and weights (T, S, B) of some T steps after some others.
-
-        T is a function of the batch size alone, since a model's draws for T steps are made at once.
-        A model's weights in one step sum to one.
+    def epoch(self, device: torch.device, floats: int) -> Iterator[Batches]:
+        """Batches of some steps after those of some others; weights in a step sum to one.
 
         Args:
             device: Device for the weights.
             floats: Numbers in one observation.
         """
-        width = -(-max(map(len, self._sets)) // self.steps)
-        indices = np.zeros((self.steps, len(self._sets), width), np.int64)
-        weights = np.zeros(indices.shape, np.float32)
-        for model, (stream, members) in enumerate(zip(self._streams, self._sets, strict=True)):
-            _split(stream.permutation(members), indices[:, model], weights[:, model])
-        span = max(1, SPAN_FLOATS // (width * floats))
-        tensors = (torch.from_numpy(indices), _sent(torch.from_numpy(weights), device))
-        return zip(*(torch.split(tensor, span) for tensor in tensors), strict=True)
+        index, places = np.empty_like(self._rows), np.empty_like(self._rows)
+        for model, (stream, chosen) in enumerate(zip(self._streams, self._trained_on, strict=True)):
+            order = stream.permutation(len(chosen))
+            places[:, model] = np.flatnonzero(chosen[order])[self._rows[:, model]]
+            index[:, model] = order[places[:, model]]
+        weight = _sent(torch.from_numpy(self._weight), device)
+        tensors = (torch.from_numpy(index), torch.from_numpy(places), weight)
+        span = max(1, SPAN_FLOATS // (self._width * floats))
+        return map(Batches, *(torch.split(tensor, span) for tensor in tensors))
 
 
-def _split(order: IndexArray, index: IndexArray, weight: NDArray[np.float32]) -> None:
-    """Cut an order of observations into batches whose sizes differ by at most one, larger first.
+def _cut(size: int, steps: int, width: int) -> tuple[IndexArray, NDArray[np.float32]]:
+    """Cut 0 ... size-1 into batches whose sizes differ by at most one, larger first.
 
-    Args:
-        order: (n,).
-        index: Zeros (T, B), for T batches.
-        weight: Zeros (T, B): 1 / size where there is an observation.
+    Returns:
+        (steps, width) numbers, a batch's first one where there are no more, and weights: 1 / size
+        of the batch, and 0 where there are no more.
     """
-    size, larger = divmod(len(order), len(index))
-    parts = np.split(order, [larger * (size + 1)])
-    for rows, batches, count in (
-        (slice(0, larger), parts[0], size + 1),
-        (slice(larger, None), parts[1], size),
-    ):
-        if len(batches):
-            index[rows, :count] = batches.reshape(-1, count)
-            weight[rows, :count] = 1 / count
+    parts = np.array_split(np.arange(size), steps)
+    rows = np.zeros((steps, width), np.int64)
+    weight = np.zeros((steps, width), np.float32)
+    for step, part in enumerate(parts):
+        if len(part):
+            rows[step] = part[0]
+            rows[step, : len(part)] = part
+            weight[step, : len(part)] = 1 / len(part)
+    return rows, weight
 
 
 class PoissonBatches:
@@ -174,12 +175,117 @@ class PoissonBatches:
         self._stream = np.random.Generator(np.random.PCG64(seed))
         self.steps = -(-len(training_set) // batch_size)
 
-    def epoch(self, device: torch.device, floats: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Indices (1, 1, B) of one step after another, on the CPU, and weights, which are 1."""
+    def epoch(self, device: torch.device, floats: int) -> Iterator[Batches]:
+        """Batches (1, 1, B) of one step after another, with weights of 1."""
+        start = 0
         for _ in range(self.steps):
             chosen = self._set[self._stream.random(len(self._set)) < 1 / self.steps]
             index = torch.from_numpy(chosen)[None, None]
-            yield index, torch.ones(index.shape, device=device)
+            places = torch.arange(start, start + len(chosen))[None, None]
+            start += len(chosen)
+            yield Batches(index, places, torch.ones(index.shape, device=device))
+
+
+class PlacedNumbers:
+    """Random numbers of S models for observations, by their places in an order of all of them.
+
+    A place's numbers depend on a seed, an epoch and the place alone: not on the model that asks,
+    nor on what else is asked for. Models with equal seeds have the same numbers at the same
+    places, drawn once for all of them.
+
+    Args:
+        seeds: Seed of each model's numbers.
+        device: Device of the numbers.
+    """
+
+    def __init__(self, seeds: Sequence[np.random.SeedSequence], device: torch.device) -> None:
+        groups: dict[bytes, list[int]] = {}
+        for model, seed in enumerate(seeds):
+            groups.setdefault(seed.generate_state(4).tobytes(), []).append(model)
+        self.groups = [torch.tensor(models) for models in groups.values()]
+        """Models with equal seeds."""
+        self.device = device
+        self._seeds = [seeds[models[0]] for models in groups.values()]
+        self._held: dict[tuple[int, int], tuple[int, dict[int, Tensor]]] = {}
+
+    def at(self, places: Tensor, epoch: int = 0) -> "Draws":
+        """Make the source of numbers for the observations at some places.
+
+        Args:
+            places: (..., S, B) from 0, on the CPU; leading axes are steps.
+            epoch: The epoch.
+        """
+        return Draws(self, places, epoch)
+
+    def chunks(
+        self, group: int, epoch: int, call: int, span: range, draw: Callable[[int], Tensor]
+    ) -> Tensor:
+        """Numbers of consecutive chunks of places, (chunks * CHUNK, ...).
+
+        They are kept until others are asked for, since the next places may lie in the same chunks.
+
+        Args:
+            group: Position in `groups`.
+            epoch: The epoch.
+            call: Position among the draws for the same observations.
+            span: The chunks.
+            draw: Draws those of one chunk from torch's seed.
+        """
+        when, before = self._held.get((group, call), (epoch, {}))
+        held = {}
+        for chunk in span:
+            if when == epoch and chunk in before:
+                held[chunk] = before[chunk]
+                continue
+            seed = substream(self._seeds[group], epoch, call, chunk)
+            held[chunk] = draw(torch_seed(seed))
+        self._held[group, call] = (epoch, held)
+        return torch.cat(list(held.values()))
+
+
+class Draws:
+    """Random numbers for the observations at some places; each call gives others.
+
+    Args:
+        numbers: Their streams.
+        places: (..., S, B) from 0, on the CPU.
+        epoch: The epoch.
+    """
+
+    def __init__(self, numbers: PlacedNumbers, places: Tensor, epoch: int) -> None:
+        self._numbers = numbers
+        self._places = places
+        self._epoch = epoch
+        self._calls = count()
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Uniform draws from [0, 1) for each observation, (..., S, B, *shape)."""
+        return self._drawn(torch.rand, shape)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal draws for each observation, (..., S, B, *shape)."""
+        return self._drawn(torch.randn, shape)
+
+    def _drawn(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
+        numbers, call = self._numbers, next(self._calls)
+        device = numbers.device
+
+        def chunk(seed: int) -> Tensor:
+            stream = torch.Generator(device).manual_seed(seed)
+            return draw((CHUNK, *shape), generator=stream, device=device)
+
+        if not self._places.numel():
+            return torch.empty(*self._places.shape, *shape, device=device)
+        found = []
+        for group, models in enumerate(numbers.groups):
+            places = self._places.index_select(-2, models)
+            first, last = int(places.min()) // CHUNK, int(places.max()) // CHUNK
+            drawn = numbers.chunks(group, self._epoch, call, range(first, last + 1), chunk)
+            rows = (places - first * CHUNK).flatten().to(device)
+            found.append(drawn.index_select(0, rows).reshape(*places.shape, *shape))
+        axis = self._places.ndim - 2
+        order = torch.cat(numbers.groups).argsort().to(device)
+        return torch.cat(found, axis).index_select(axis, order) if len(found) > 1 else found[0]
 
 
 def padded(sets: Sequence[IndexArray]) -> tuple[Tensor, Tensor]:
@@ -201,22 +307,32 @@ def generators(
 
 
 def training_batch(
-    values: Tensor, *, pixels: Tensor | None = None, coins: Tensor | None = None
+    values: Tensor,
+    *,
+    noise: Tensor | None = None,
+    logits: Logits | None = None,
+    coins: Tensor | None = None,
 ) -> Tensor:
-    """Draw binary pixels anew, and mirror images left and right.
+    """Draw values anew, and mirror images left and right.
 
     Leading axes are free: one model's batch (B, *shape), or those of a stack (S, B, *shape).
 
     Args:
-        values: Rows of `Prepared.scored`; with `pixels`, of `Prepared.intensities`.
-        pixels: Uniform draws of values' shape, where a data set has `Prepared.intensities`.
+        values: Rows of `Prepared.scored`; with `noise`, of `Prepared.before_noise`.
+        noise: Uniform draws of values' shape, where `Prepared.drawn_anew`.
+        logits: `Prepared.scored`, where that is continuous and drawn anew.
         coins: Uniform draws (B,) or (S, B), where `Prepared.flips`: images (..., C, H, W) are
             mirrored where they lie below 1/2.
 
     Returns:
         Values to train on, a float tensor of the same shape.
     """
-    batch = values.float() if pixels is None else (pixels < values).float()
+    batch = values.float()
+    if noise is not None and logits is not None:
+        below, above = logits.shares(batch + noise)
+        batch = (below / above).log()
+    elif noise is not None:
+        batch = (noise < batch).float()
     if coins is None:
         return batch
     return batch.flip(-1).where((coins < 0.5)[..., None, None, None], batch)

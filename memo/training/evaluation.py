@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from memo.design.k_fold import IndexArray
-from memo.training.batches import Draws, Observations, generators, padded
+from memo.training.batches import Observations, PlacedNumbers, padded
 from memo.training.recorded_calls import Recorded
 from memo.training.stack import Stack
 
@@ -42,8 +42,9 @@ class Evaluation:
         self._observations = observations
         self._index, weight = padded(sets)
         self._weight = weight.to(observations.device)
-        streams = generators(seeds, observations.device)
-        self._noise = Draws(streams, self._index.shape).normal(stack.noise_features)
+        numbers = PlacedNumbers(seeds, observations.device)
+        places = torch.arange(self._index.shape[1]).expand_as(self._index)
+        self._noise = numbers.at(places).normal(stack.noise_features)
 
     def mean_loss(self) -> NDArray[np.float64]:
         """Mean losses (S,), nats; NaN for an empty set."""

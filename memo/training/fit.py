@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from memo.datasets.prepared import Prepared
 from memo.design.k_fold import IndexArray
-from memo.design.seeds import substreams, torch_seed
+from memo.design.seeds import substream, torch_seed
 from memo.models.build import initial_model
 from memo.models.protocols import Fitted
 from memo.spec.model_specs import ModelSpec
@@ -31,8 +31,8 @@ def fit_model(
     Raises:
         FitError: There is no fit.
     """
-    (weights_seed,) = substreams(training_set.seed, 1)
-    model = initial_model(spec, data.shape, torch_seed(weights_seed))
+    initial_seed = torch_seed(substream(training_set.common, 0))
+    model = initial_model(spec, data.shape, initial_seed)
     if not isinstance(model, Fitted):
         raise TypeError(f"{type(model).__name__} has no fit of its own")
     model.fit(_rows(data, training_set.members))

@@ -20,7 +20,13 @@ from memo.mitigations.training_plan import TrainingPlan
 from memo.models.build import initial_model
 from memo.models.protocols import Initialized
 from memo.spec.model_specs import ModelSpec
-from memo.training.batches import Draws, Minibatches, Observations, PoissonBatches, generators
+from memo.training.batches import (
+    Minibatches,
+    Observations,
+    PlacedNumbers,
+    PoissonBatches,
+    generators,
+)
 from memo.training.evaluation import Evaluation, random_part
 from memo.training.optimizer import build_optimizer
 from memo.training.recorded_calls import Recorded
@@ -42,11 +48,22 @@ class TrainingError(WorkError):
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Observations that one model is trained on, those that it has held out, and its seed."""
+    """Observations that one model is trained on, those that it has held out, and its seeds.
+
+    Models with an equal `common` seed start from the same weights, visit observations in the same
+    order, and give an observation the same noise in the same epoch. So less of the difference
+    between a model that has an observation and one that has not is noise. Each model by itself is
+    as random as if all seeds were its own, and scores are differences of means over single models:
+    their expectation is the same (common random numbers: Law 2015, Simulation Modeling and
+    Analysis, section 11.2).
+    """
 
     members: IndexArray
     held_out: IndexArray
     seed: np.random.SeedSequence
+    """Seed of what is random about this model alone."""
+    common: np.random.SeedSequence
+    """Seed of what it has in common with others."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +102,8 @@ def train_stack(
         model: The model's family and size.
         plan: Settings and mitigations. With early stopping, the best weights up to an epoch are
             kept at that epoch, and losses after a model has stopped are those of its best epoch.
+            Mitigations that act on the gradient of each observation promise something about the
+            random numbers of each training; these have none in common.
         data: The observations.
         training_sets: One for each model; results do not depend on the seeds of the others.
         epochs: Epochs after which weights are kept.
@@ -94,58 +113,62 @@ def train_stack(
         TrainingError: A loss is not finite; it names the model and the epoch.
     """
 
-    def seeds(stream: int) -> list[np.random.SeedSequence]:
+    def own(stream: int) -> list[np.random.SeedSequence]:
         return [substream(one.seed, stream) for one in training_sets]
+
+    def common(stream: int) -> list[np.random.SeedSequence]:
+        if plan.by_observation:
+            return own(stream)
+        return [substream(one.common, stream) for one in training_sets]
 
     # sets that they are trained on
     members: Sequence[IndexArray] = [one.members for one in training_sets]
-    rules = (m.stopping(members, seeds(m.stream)) for m in plan.mitigations)
+    rules = (m.stopping(members, common(m.stream)) for m in plan.mitigations)
     stopping = next(filter(None, rules), None)
     if stopping is not None:
         members = stopping.members
 
     # models
-    models = [initial_model(model, data.shape, torch_seed(seed)) for seed in seeds(_Stream.WEIGHTS)]
+    weights = map(torch_seed, common(_Stream.WEIGHTS))
+    models = [initial_model(model, data.shape, seed) for seed in weights]
     observations = Observations(data, device)
-    for one, own in zip(models, members, strict=True):
-        _initialize(one.to(device), observations, own)
+    for one, trained_on in zip(models, members, strict=True):
+        _initialize(one.to(device), observations, trained_on)
     stack = Stack(models, device, plan.loss)
     optimizer = build_optimizer(stack, plan)
 
     # sets that their losses are read from
     held_out = [one.held_out for one in training_sets]
-    parts = [*map(random_part, members, map(len, held_out), seeds(_Stream.SUBSET))]
-    evaluated = [(parts, seeds(_Stream.EVALUATION)), (held_out, seeds(_Stream.EVALUATION))]
+    parts = [*map(random_part, members, map(len, held_out), own(_Stream.SUBSET))]
+    evaluated = [(parts, own(_Stream.EVALUATION)), (held_out, own(_Stream.EVALUATION))]
     if stopping is not None:
-        evaluated.append((list(stopping.validated), seeds(_Stream.VALIDATION)))
+        evaluated.append((list(stopping.validated), own(_Stream.VALIDATION)))
     fast_losses = Recorded(stack.losses, stack, 2 * plan.epochs)
     evaluations = [Evaluation(*sets, stack, fast_losses, observations) for sets in evaluated]
     history = _History(plan.epochs, stack, evaluations, stopping)
 
     # batches, and random numbers for them
-    order = seeds(_Stream.ORDER)
-    batches: Minibatches | PoissonBatches = Minibatches(members, order, plan.batch_size)
-    if plan.by_observation:
-        batches = PoissonBatches(members[0], order[0], plan.batch_size)
-    noise_streams = generators(seeds(_Stream.NOISE), device)
-    streams = {m.kind: generators(seeds(m.stream), device) for m in plan.mitigations}
+    batches = _batches(plan, members, common(_Stream.ORDER), len(data))
+    numbers = PlacedNumbers(common(_Stream.NOISE), device)
+    numbers_of = {m.kind: PlacedNumbers(common(m.stream), device) for m in plan.mitigations}
 
     # gradients
     steps = plan.epochs * batches.steps
     fast_gradient = Recorded(stack.gradient, stack, steps, plan.precision)
     gradient: Gradient = fast_gradient
+    streams = {m.kind: generators(own(m.stream), device) for m in plan.mitigations}
     for m in plan.mitigations:
         gradient = m.changed_gradient(Run(plan, stack, members, streams), gradient)
 
     for epoch in range(1, plan.epochs + 1):
         if not history.ended:
             optimizer.rate = plan.rate(epoch)
-            for index, weight in batches.epoch(device, math.prod(data.shape)):
-                draws = Draws(noise_streams, index.shape)
+            for index, places, weight in batches.epoch(device, math.prod(data.shape)):
+                draws = numbers.at(places, epoch)
                 x = observations.drawn(index, draws)
                 for m in plan.mitigations:
-                    own_draws = Draws(streams[m.kind], index.shape)
-                    x = m.augmented(x, own_draws, binary=model.support == "binary")
+                    further = numbers_of[m.kind].at(places, epoch)
+                    x = m.augmented(x, further, binary=model.support == "binary")
                 noise = draws.normal(stack.objective_noise_features)
                 for step in zip(x, noise, weight, strict=True):
                     optimizer.update(gradient(*step))
@@ -160,6 +183,18 @@ def _initialize(model: nn.Module, observations: Observations, members: IndexArra
     """Have a model take what it takes from its own training set."""
     if isinstance(model, Initialized):
         model.initialize(observations.scored(torch.from_numpy(members)))
+
+
+def _batches(
+    plan: TrainingPlan,
+    members: Sequence[IndexArray],
+    seeds: Sequence[np.random.SeedSequence],
+    observations: int,
+) -> Minibatches | PoissonBatches:
+    """Make the batches of a plan for these training sets."""
+    if plan.by_observation:
+        return PoissonBatches(members[0], seeds[0], plan.batch_size)
+    return Minibatches(members, seeds, plan.batch_size, observations)
 
 
 class _History:

@@ -2,8 +2,8 @@
 
 A training step of a small network costs far more in overhead than in arithmetic. Stacked, S models
 share the overhead of each step, and their matrix products become batched products; each keeps its
-own initial weights, batch order and noise. Which models share a stack is a function of the spec
-alone (`stack_size`), so that results do not depend on workers or on what is left to train.
+own training set and its own seeds, which may be equal. Which models share a stack is a function of
+the spec alone (`stack_size`), so that results do not depend on workers or on what is left to train.
 """
 
 import copy

@@ -18,7 +18,7 @@ from memo.spec.dataset_specs import ImageFolderSpec, SyntheticSpec, TableSpec
 from tests.conftest import command
 from tests.in_process import load, scored_experiments
 
-VALUES = ["binary", "dynamic", "levels", "continuous"]
+VALUES = ["binary", "levels", "continuous"]
 
 
 @pytest.fixture

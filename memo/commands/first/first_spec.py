@@ -98,7 +98,7 @@ def digits_spec() -> FirstSpec:
         section="datasets",
         name="digits",
         kind="digits",
-        options=[Option("values", "binary", _of(DigitsSpec, "values").partition(" dynamic:")[0])],
+        options=[Option("values", "binary", _of(DigitsSpec, "values").partition(" levels:")[0])],
         observation="bernoulli",
         observation_comment="For binary pixels.",
         columns=64,

@@ -31,7 +31,10 @@ class EarlyStoppingSpec(Mitigation):
     def stopping(
         self, members: Sequence[IndexArray], seeds: Sequence[np.random.SeedSequence]
     ) -> "EarlyStopping":
-        """Split each training set at random; both parts have an observation where it has two."""
+        """Split each training set at random; both parts have an observation where it has two.
+
+        With equal seeds, observations are drawn in the same order for both parts of each set.
+        """
         validated = [self._split(own, seed) for own, seed in zip(members, seeds, strict=True)]
         return EarlyStopping(
             self.patience,
@@ -45,7 +48,8 @@ class EarlyStoppingSpec(Mitigation):
     def _split(self, members: IndexArray, seed: np.random.SeedSequence) -> IndexArray:
         stream = np.random.Generator(np.random.PCG64(seed))
         count = min(max(1, round(self.fraction * len(members))), len(members) - 1)
-        return np.sort(stream.choice(members, count, replace=False))
+        drawn = stream.random(members.max() + 1)[members]
+        return np.sort(members[np.argsort(drawn)[:count]])
 
 
 class EarlyStopping:
