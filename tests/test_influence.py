@@ -170,7 +170,8 @@ def test_k_fold_of_three_repeats_cannot_tell_and_says_so() -> None:
     told = found["influence"].count()
     assert told == ((found["with_neither"] > 0) & (found["with_neighbor"] > 0)).sum()
     assert 0.15 < told / 200 < 0.4  # 1 - 0.9^3
-    assert found["std_error"].count() < 20
+    # of the three models that hold a record out, two on either side would be four
+    assert not found["std_error"].count()
     assert not found["significant"].any()
     words = pairs_in_words(found)
     assert f"Of 200 pairs of near records, models held out both of {told}" in words
