@@ -33,9 +33,10 @@ from memo.experiments.log_likelihoods import (
     estimate_log_likelihoods,
     require_digits,
     scored_densities,
+    smaller_densities,
 )
 from memo.experiments.model_training import train_models
-from memo.experiments.page_contents import Results, page_contents
+from memo.experiments.page_contents import Results, extrapolated_headlines, page_contents
 from memo.experiments.readiness import require_ready
 from memo.experiments.sampling import planned_samples, run_tests, sample_model
 from memo.experiments.scoring import score_experiment
@@ -53,6 +54,7 @@ from memo.report.numbers import estimate
 from memo.report.page_data import Headline
 from memo.scores.aggregate import FloatArray, Method, memorization_scores
 from memo.scores.comparison import Comparison, compare_scores
+from memo.scores.extrapolation import Extrapolation, read_extrapolations
 from memo.scores.groups import group_scores
 from memo.scores.summaries import Summary, summarize, with_true_scores
 from memo.scores.table import THRESHOLD, Scores
@@ -297,20 +299,28 @@ class Measured:
         """
         return summarize(self._scores, epoch)
 
+    @property
+    def extrapolation(self) -> Extrapolation | None:
+        """Scores at the last epoch, extrapolated to training sets of all observations.
+
+        None unless the design has `extrapolate`. `statistics(summary().memorization)` has its
+        statistics; the column `memorization_at_n` of `scores`, single scores.
+        """
+        return read_extrapolations(self._scores.facts).get(self._scores.last_epoch)
+
     @cached_property
     def warnings(self) -> list[str]:
         """Reasons not to trust the scores, with what to do about each; none where none were found.
 
         Those of samples, which are drawn for the report, stand on its page alone.
         """
-        losses = [trained.losses for name, trained in self._models.items() if name != "full"]
         doubts = [
             *score_doubts(self._scores),
             *experiment_doubts(
                 self._experiment,
                 self._scores,
                 self._log_likelihoods,
-                losses or [self._models["full"].losses],
+                self._losses,
             ),
             *repeat_doubts(self.summary(), self._experiment.design.more),
         ]
@@ -358,16 +368,21 @@ class Measured:
             file.unlink()
         return target / "index.html"
 
+    @property
+    def _losses(self) -> list[FloatArray]:
+        """Losses of each fold model; of the full model where there are none."""
+        folds = [model.name for model in self._experiment.models if model.fold is not None]
+        return [self._models[name].losses for name in folds or ["full"]]
+
     def _results(self) -> Results:
         """Everything that the report is made of; samples are drawn and compared now."""
         experiment = self._experiment
         full = self._models["full"].weights[experiment.last_epoch]
         samples = sample_model(experiment, planned_samples(experiment)[-1], full)
-        folds = [model.name for model in experiment.models if model.fold is not None]
         return Results(
             scores=self._scores,
             log_likelihoods=self._log_likelihoods,
-            losses=[self._models[name].losses for name in folds or ["full"]],
+            losses=self._losses,
             samples=samples,
             neighbors=run_tests(experiment, samples, lambda: full),
             illustration=illustrate(
@@ -377,7 +392,8 @@ class Measured:
 
     def _repr_html_(self) -> str:
         summary = self.summary()
-        table = _html_table(self.title, summary_headlines(summary))
+        rows = [*summary_headlines(summary), *extrapolated_headlines(self.extrapolation)]
+        table = _html_table(self.title, rows)
         return f"{table}<p>{about_intervals(summary)}</p>{_html_warnings(self.warnings)}"
 
 
@@ -495,21 +511,25 @@ def _spec(settings: dict[str, Any], data: Prepared, make: Make | None) -> Experi
 def _measured(experiment: Experiment, executor: Executor) -> Measured:
     """Train all models, score all observations, and keep what a report is made of."""
     require_ready(experiment)
-    wanted = [model.name for model in experiment.models]
+    wanted = [model.name for model in experiment.trained_models]
     models = {
         model.name: trained
         for stack in train_models(experiment, wanted, executor)
         for model, trained in zip(stack.models, stack.trained, strict=True)
     }
-    densities = scored_densities(experiment)
+    densities, smaller = scored_densities(experiment), smaller_densities(experiment)
     tables = {
         density.name: table
         for density, table in estimate_log_likelihoods(
-            experiment, densities, lambda model: models[model.name].weights, executor
+            experiment,
+            [*densities, *smaller],
+            lambda model: models[model.name].weights,
+            executor,
         )
     }
     in_order = [tables[density.name] for density in densities]
-    scores = score_experiment(experiment, densities, in_order)
+    at_smaller = [tables[density.name] for density in smaller]
+    scores = score_experiment(experiment, densities, in_order, at_smaller)
     return Measured(experiment.spec.title or NAME, scores, experiment, models, in_order)
 
 

@@ -34,6 +34,38 @@ def test_raising_repeats_keeps_the_earlier_partitions() -> None:
     assert [(m.repeat, m.fold) for m in many] == [(r, f) for r in range(7) for f in range(5)]
 
 
+@given(
+    folds=st.integers(4, 15),
+    repeats=st.integers(1, 3),
+    more=st.integers(0, 30),
+    first=st.integers(0, 2),
+)
+def test_models_without_two_folds_hold_each_observation_out_once(
+    folds: int, repeats: int, more: int, first: int
+) -> None:
+    """Those of fold 0 twice where the number of folds is odd; the models of folds stay theirs."""
+    spec = KFoldSpec(kind="k-fold", folds=folds, repeats=repeats, first_repeat=first)
+    with_pairs = spec.model_copy(update={"extrapolate": True})
+    n = folds + more
+    plain, design = (plan_design(one, n, seed=1) for one in (spec, with_pairs))
+    assert not plain.smaller_models
+    assert plain.determinants == design.determinants
+    assert plain.pairing == design.pairing
+    for one, other in zip(plain.fold_models, design.fold_models, strict=True):
+        assert (one.held_out == other.held_out).all()
+    pairs = -(-folds // 2)
+    assert len(design.smaller_models) == repeats * pairs == repeats * with_pairs.smaller_models
+    for repeat in range(first, first + repeats):
+        models = [model for model in design.smaller_models if model.repeat == repeat]
+        parts = [model for model in design.fold_models if model.repeat == repeat]
+        assert [model.fold for model in models] == [*range(folds, folds + pairs)]
+        assert {model.block for model in models} == {model.block for model in parts}
+        times = np.bincount(np.concatenate([m.held_out for m in models]), minlength=n)
+        expected = np.ones(n)
+        expected[parts[0].held_out] += folds % 2
+        assert (times == expected).all()
+
+
 def test_repeats_and_seeds_cut_differently() -> None:
     cuts = {
         tuple(np.concatenate(partition(50, 5, seed, repeat)))

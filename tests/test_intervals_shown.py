@@ -155,7 +155,7 @@ def test_scores_of_an_earlier_memo_are_outdated(tmp_path: Path) -> None:
     pl.read_parquet(file).drop(LATER).write_parquet(file, metadata=facts)
     for command in (("show", "t"), ("compare", "t")):
         said = run(tmp_path, *command)
-        assert "the scores are outdated: an earlier memo made them, without intervals" in said
+        assert "the scores are outdated: an earlier memo made them, without the columns low" in said
         assert said.endswith("; run: memo score t --from TABLE")
 
 

@@ -15,12 +15,12 @@ from memo.artifacts.tables import (
     read_table,
     write_table,
 )
-from memo.scores.table import SCORES, SHRUNK, Scores
+from memo.scores.table import AT_N, SCORES, SHRUNK, Scores
 
 FROM_TABLE = "likelihoods"
 """The fact by which scores that were made from a table are known; it says what is in the table."""
 
-LATER = ("low", "high", *SHRUNK, "memorization_paper")
+LATER = ("low", "high", *SHRUNK, AT_N, "memorization_paper")
 """Columns that scores of an earlier memo do not have."""
 
 MAY_BE_NULL = NULLABLE | {"low", "high", *SHRUNK}
@@ -48,7 +48,8 @@ def parse_scores(content: bytes, file: Path) -> Scores:
         if not set(error.columns) <= set(LATER):
             raise
         raise ArtifactError(
-            f"{file}: the scores are outdated: an earlier memo made them, without intervals"
+            f"{file}: the scores are outdated: an earlier memo made them, without the columns "
+            f"{', '.join(error.columns)}"
         ) from None
     _require_replicates(file, table)
     return Scores(table, facts)

@@ -46,7 +46,7 @@ SEAL = re.compile(rb"memo\.digest.{1,8}?([0-9a-f]{64})", re.DOTALL)
 LONGEST_TEXT = 4096
 """Characters of an id or a label, as many as of a path: pages show them."""
 
-NULLABLE = frozenset({"label", "group", "std_error"})
+NULLABLE = frozenset({"label", "group", "std_error", "memorization_at_n"})
 
 
 class MissingColumnsError(ArtifactError):

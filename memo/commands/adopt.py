@@ -11,7 +11,11 @@ from memo.artifacts.model_files import ModelFile
 from memo.artifacts.tracked.revision import Revision
 from memo.artifacts.training_seconds import parse_seconds, read_seconds, write_seconds
 from memo.errors import InputError
-from memo.experiments.log_likelihoods import ScoredDensity, scored_densities
+from memo.experiments.log_likelihoods import (
+    ScoredDensity,
+    scored_densities,
+    smaller_densities,
+)
 from memo.pipeline.stored_experiment import StoredExperiment, exclusive
 
 
@@ -43,11 +47,11 @@ def adopt(experiment: StoredExperiment, revision: Revision) -> tuple[Adopted, Ad
         ArtifactError: The list of a folder's files is not what the revision recorded; or a file
             cannot be written.
     """
-    files = [experiment.model_file(model) for model in experiment.models]
+    files = [experiment.model_file(model) for model in experiment.trained_models]
     models = [_Wanted(file.path, partial(_model_problem, file)) for file in files]
     tables = [
         _Wanted(experiment.table_file(density), partial(_table_problem, experiment, density))
-        for density in scored_densities(experiment)
+        for density in [*scored_densities(experiment), *smaller_densities(experiment)]
     ]
     found = _adopted(models, revision), _adopted(tables, revision)
     _take_seconds(experiment, revision, found[0].files)

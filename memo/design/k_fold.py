@@ -1,7 +1,8 @@
 """Repeated K-fold cross-validation."""
 
 import heapq
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -44,6 +45,33 @@ def k_fold_models(
         FoldModel(repeat, fold, held_out, block[repeat - design.first_repeat], repeat)
         for repeat in range(design.first_repeat, design.first_repeat + design.repeats)
         for fold, held_out in enumerate(partition(observations, design.folds, seed, repeat, sets))
+    ]
+
+
+def pair_models(models: Sequence[FoldModel], folds: int) -> list[FoldModel]:
+    """Models that leave out two folds at once, to extrapolate from two sizes of training sets.
+
+    In each repeat, folds 0 and 1, 2 and 3, and so on; the last of an odd number goes with fold 0,
+    so that all have one size. Each observation is held out of one (of an odd number, those of
+    fold 0 of two) and in all others. Their numbers follow those of the folds.
+
+    Args:
+        models: All fold models of a design, repeat by repeat.
+        folds: Number of folds, 4 or more.
+
+    Example:
+        >>> pairs = pair_models(k_fold_models(KFoldSpec(kind="k-fold", folds=5), 5, seed=0), 5)
+        >>> [(pair.repeat, pair.fold, len(pair.held_out)) for pair in pairs[:4]]
+        [(0, 5, 2), (0, 6, 2), (0, 7, 2), (1, 5, 2)]
+    """
+    return [
+        replace(
+            first,
+            fold=folds + first.fold // 2,
+            held_out=np.union1d(first.held_out, models[start + (first.fold + 1) % folds].held_out),
+        )
+        for start in range(0, len(models), folds)
+        for first in models[start : start + folds : 2]
     ]
 
 

@@ -1,12 +1,12 @@
 """Plans of designs for so many observations: the one place that tells kinds of designs apart."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 import numpy as np
 
 from memo.design.blocks import MOST_BLOCKS
-from memo.design.k_fold import FoldModel, k_fold_models
+from memo.design.k_fold import FoldModel, k_fold_models, pair_models
 from memo.design.subsets import subset_models
 from memo.design.together import Sets
 from memo.errors import InputError
@@ -31,6 +31,8 @@ class Design:
     """Advice on the setting that makes standard errors better known."""
     sets: Sets | None = None
     """Sets of observations that are held out together; None where each is on its own."""
+    smaller_models: list[FoldModel] = field(default_factory=list)
+    """Models of smaller training sets, which scores are extrapolated from and nothing else."""
 
 
 def plan_design(spec: DesignSpec, observations: int, seed: int, sets: Sets | None = None) -> Design:
@@ -71,15 +73,19 @@ def _k_fold(spec: KFoldSpec, observations: int, seed: int, sets: Sets | None) ->
             f"{spec.folds} folds are more than the {sets.of.max() + 1} {sets.what} that are held "
             "out whole"
         )
-    determinants = _settings(spec, sets, "repeats", "first_repeat")
+    determinants = _settings(spec, sets, "repeats", "first_repeat", "extrapolate")
+    models = k_fold_models(spec, observations, seed, None if sets is None else sets.of)
     return Design(
-        fold_models=k_fold_models(spec, observations, seed, None if sets is None else sets.of),
+        fold_models=models,
         closed_form=False,
         determinants=determinants,
         words=f"{spec.folds} folds, repeated {spec.repeats} times: {spec.folds * spec.repeats} "
         "models, each trained without one fold" + _in_words(sets),
-        pairing=determinants if spec.repeats <= MOST_BLOCKS else _settings(spec, sets),
+        pairing=determinants
+        if spec.repeats <= MOST_BLOCKS
+        else _settings(spec, sets, "extrapolate"),
         more="Set scoring.design.repeats to 3 or more.",
+        smaller_models=pair_models(models, spec.folds) if spec.extrapolate else [],
         sets=sets,
     )
 

@@ -93,6 +93,23 @@ class Experiment:
         return [*map(self._fold_model, self.design.fold_models), self.full_model]
 
     @cached_property
+    def smaller_models(self) -> list[ModelPlan]:
+        """Models of smaller training sets, which scores are extrapolated from and nothing else.
+
+        Raises:
+            InputError: A model is left nothing to train on.
+        """
+        return [
+            self._fold_model(fold, f"repeat {fold.repeat}, smaller training set {fold.fold}")
+            for fold in self.design.smaller_models
+        ]
+
+    @property
+    def trained_models(self) -> list[ModelPlan]:
+        """Every model to train. Those of `models` come first, so that their stacks stay theirs."""
+        return [*self.models, *self.smaller_models]
+
+    @cached_property
     def full_model(self) -> ModelPlan:
         """The model that is trained on all observations but those that mitigations leave out.
 
@@ -140,11 +157,12 @@ class Experiment:
             members = left
         return counts
 
-    def scored_models(self) -> ScoredModels:
-        """The models of the design, as mitigations see them."""
+    def scored_models(self, *, smaller: bool = False) -> ScoredModels:
+        """The models of the design, or those of smaller training sets, as mitigations see them."""
+        models = self.design.smaller_models if smaller else self.design.fold_models
         return ScoredModels(
             self.data,
-            [self.training_members(model.held_out) for model in self.design.fold_models],
+            [self.training_members(model.held_out) for model in models],
             self.spec.training,
             self.spec.scoring.design,
             self.last_epoch,
@@ -167,11 +185,11 @@ class Experiment:
             }
         )
 
-    def _fold_model(self, fold: FoldModel) -> ModelPlan:
+    def _fold_model(self, fold: FoldModel, words: str = "") -> ModelPlan:
         position = (fold.repeat, fold.fold)
         return ModelPlan(
             f"r{fold.repeat:03d}-f{fold.fold:03d}",
-            f"repeat {fold.repeat}, fold {fold.fold}",
+            words or f"repeat {fold.repeat}, fold {fold.fold}",
             fold,
             self.training_members(fold.held_out),
             fold.held_out,

@@ -75,18 +75,27 @@ class ScoredDensity:
 
 
 def scored_densities(experiment: Experiment) -> list[ScoredDensity]:
-    """Every density that enters an experiment's scores."""
+    """Every density that enters an experiment's scores: by the design, none of a smaller size."""
     if experiment.design.closed_form:
         full, everything = experiment.full_model, np.arange(len(experiment.data))
         return [
             ScoredDensity("full", full, everything[:0], None, ()),
             ScoredDensity("left-out", full, everything, None, (), left_out=True),
         ]
+    return _of_models(experiment.models)
+
+
+def smaller_densities(experiment: Experiment) -> list[ScoredDensity]:
+    """Densities of models of smaller training sets, which scores are extrapolated from."""
+    return _of_models(experiment.smaller_models)
+
+
+def _of_models(models: Sequence[ModelPlan]) -> list[ScoredDensity]:
     return [
         ScoredDensity(
             model.name, model, fold.held_out, fold.block, position=(fold.repeat, fold.fold)
         )
-        for model in experiment.models
+        for model in models
         if (fold := model.fold) is not None
     ]
 
@@ -101,7 +110,7 @@ def estimate_log_likelihoods(
 
     Args:
         experiment: What is scored.
-        densities: Those of `scored_densities` that are wanted.
+        densities: Those of `scored_densities` and `smaller_densities` that are wanted.
         weights_of: Gives a model's weights at each scored epoch, when they are about to be used.
         executor: Where tasks run.
 

@@ -133,7 +133,7 @@ def _stacks(experiment: Experiment, tell: Callable[[str], object]) -> list[Seque
     alone = isinstance(model, Fitted) or plan.by_observation or reason is not None
     parameters = sum(p.numel() for p in model.parameters())
     stacks: list[Sequence[ModelPlan]] = []
-    for _, group in groupby(experiment.models, key=lambda model: model.repeat):
+    for _, group in groupby(experiment.trained_models, key=lambda model: model.repeat):
         models = list(group)
         size = 1 if alone else stack_size(parameters, len(models))
         stacks += [models[start : start + size] for start in range(0, len(models), size)]

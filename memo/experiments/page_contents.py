@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from memo.artifacts.files import ArtifactError
 from memo.datasets.pictures import pictures
 from memo.datasets.prepared import Prepared
 from memo.experiments.doubts import (
@@ -36,17 +37,21 @@ from memo.mitigations.stored_facts import (
 from memo.report.headlines import (
     AGGREGATES,
     about_intervals,
+    headline,
     metrics,
     scale_metrics,
     summary_headlines,
 )
-from memo.report.page_data import GroupData, Illustration, ReportData
+from memo.report.numbers import estimate, number
+from memo.report.page_data import GroupData, Headline, Illustration, ReportData
 from memo.report.ranked_scores import UNRELIABLE
+from memo.scores.extrapolation import FACT as EXTRAPOLATED
+from memo.scores.extrapolation import Extrapolation, read_extrapolations
 from memo.scores.groups import group_scores
-from memo.scores.summaries import Summary, quantile_curve, summarize
-from memo.scores.table import Scores
+from memo.scores.summaries import Estimate, Summary, quantile_curve, summarize
+from memo.scores.table import AT_N, Scores
 from memo.spec.model_specs import CustomSpec
-from memo.spec.scoring_specs import LARGEST_PARETO_K, AdaptiveSpec, LikelihoodSpec
+from memo.spec.scoring_specs import LARGEST_PARETO_K, AdaptiveSpec, KFoldSpec, LikelihoodSpec
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ def page_contents(
     diagnostics = _diagnostics(experiment, results.log_likelihoods)
     promised = stored_values(scores.facts, scores_file or "scores")
     found = relations(results.neighbors, scores)
+    extrapolated = _extrapolation(scores, scores_file or "scores")
     doubts = [
         *score_doubts(Scores(scores.table)),
         *experiment_doubts(experiment, scores, results.log_likelihoods, results.losses),
@@ -91,10 +97,10 @@ def page_contents(
     data = ReportData(
         experiment=experiment.name,
         title=experiment.spec.title or experiment.name,
-        facts=_facts(experiment)
+        facts=_facts(experiment, extrapolated)
         | facts_of_tests(found)
         | mitigation_paragraphs(promised, scores.last.table, density=_is_density(experiment)),
-        headlines=summary_headlines(summary),
+        headlines=[*summary_headlines(summary), *extrapolated_headlines(extrapolated)],
         intervals=about_intervals(summary),
         warnings=[doubt.words for doubt in doubts],
         scores=scores.table,
@@ -111,11 +117,98 @@ def page_contents(
     )
     return data, (
         metrics(summary)
+        | extrapolation_metrics(extrapolated, summary)
         | {"scale": _scale(scores, summary, dimensions_of(experiment.data))}
         | {"warnings": doubts_as_json(doubts), "estimator": diagnostics}
         | sample_metrics(experiment, found)
         | ({"mitigations": mitigation_metrics(promised)} if promised else {})
     )
+
+
+def extrapolated_headlines(extrapolated: Extrapolation | None) -> list[Headline]:
+    """Return the mean score at training sets of all observations; none where it is not known."""
+    if extrapolated is None or extrapolated.mean is None:
+        return []
+    sizes, correction = extrapolated.sizes, extrapolated.mean_correction
+    meaning = (
+        f"Extrapolated from models of {sizes.larger:,.0f} observations, whose scores are above, to "
+        f"all {sizes.all:,.0f}, which changes their mean by {_in_nats(correction)}."
+    )
+    return [headline("Mean of memorization at n", extrapolated.mean, "nats", meaning)]
+
+
+def extrapolation_metrics(
+    extrapolated: Extrapolation | None, summary: Summary
+) -> dict[str, dict[str, Any]]:
+    """Return the extrapolation to all observations as plain JSON; nothing where none was asked for.
+
+    Args:
+        extrapolated: At the epoch of the summary.
+        summary: Of the design's scores.
+    """
+    if extrapolated is None:
+        return {}
+    correction, sizes = extrapolated.mean_correction, extrapolated.sizes
+    statistics = extrapolated.statistics(summary.memorization)
+    return {
+        "at_n": {
+            "training_sets": {"smaller": sizes.smaller, "larger": sizes.larger, "all": sizes.all},
+            "mean_correction": correction.value,
+            "mean_correction_std_error": correction.std_error,
+            "mean_correction_interval": _ends(correction),
+            "memorization": {name: e.value for name, e in statistics.items()} or None,
+            "memorization_interval": {n: _ends(e) for n, e in statistics.items()} or None,
+            "off": extrapolated.off or None,
+        }
+    }
+
+
+def _extrapolation(scores: Scores, file: str) -> Extrapolation | None:
+    """Extrapolation of scores at the last epoch; None where that was not asked for.
+
+    Raises:
+        ArtifactError: The fact was not written by memo.
+    """
+    try:
+        return read_extrapolations(scores.facts).get(scores.last_epoch)
+    except ValueError:
+        raise ArtifactError(
+            f"{file}: their fact {EXTRAPOLATED!r} was not written by memo; run: dvc repro"
+        ) from None
+
+
+def _training_sets(experiment: Experiment, extrapolated: Extrapolation | None) -> dict[str, str]:
+    """Say what size of training sets scores are of, and how they read beside those of all."""
+    if experiment.design.closed_form:
+        return {}
+    folds = [len(model.members) for model in experiment.models if model.fold is not None]
+    larger, every = float(np.mean(folds)), len(experiment.full_model.members)
+    words = f"Scores are of training sets of {larger:,.0f} of {every:,} observations"
+    if extrapolated is None:
+        k_fold = isinstance(experiment.spec.scoring.design, KFoldSpec)
+        words += (
+            ", and read high beside those of all: by about "
+            f"{number(math.log(every / larger), 2)} nats where an observation's own contribution "
+            "dominates its density; in many dimensions it can be several times that."
+            f"{' scoring.design.extrapolate: true measures and corrects it.' if k_fold else ''}"
+        )
+    elif extrapolated.mean is None:
+        words += f", and are not extrapolated to all: {extrapolated.off}"
+    else:
+        words += (
+            f". Extrapolation to all, from these and models of {extrapolated.sizes.smaller:,.0f}, "
+            f"changes their mean by {_in_nats(extrapolated.mean_correction)}; single scores at all "
+            f"observations are the column {AT_N} of the scores."
+        )
+    return {"Training sets": words}
+
+
+def _ends(estimate: Estimate) -> list[float | None] | None:
+    return None if estimate.low is None else [estimate.low, estimate.high]
+
+
+def _in_nats(correction: Estimate) -> str:
+    return estimate(correction.value, correction.low, correction.high, "nats")
 
 
 def dimensions_of(data: Prepared) -> int:
@@ -192,7 +285,7 @@ def _remedy(likelihood: LikelihoodSpec) -> str:
     return "Set scoring.likelihood.kind: adaptive."
 
 
-def _facts(experiment: Experiment) -> dict[str, str]:
+def _facts(experiment: Experiment, extrapolated: Extrapolation | None) -> dict[str, str]:
     spec, data = experiment.spec, experiment.data
     mitigations = [_settings(mitigation) for mitigation in spec.mitigations]
     shape = " × ".join(map(str, data.shape))
@@ -209,6 +302,7 @@ def _facts(experiment: Experiment) -> dict[str, str]:
         "Training": _settings(spec.training),
         "Mitigations": "; ".join(mitigations) or "none",
         "Design": experiment.design.words,
+        **_training_sets(experiment, extrapolated),
         "Likelihood": _settings(spec.scoring.likelihood) + _own_draws(experiment),
         "Aggregate": AGGREGATES[spec.scoring.aggregate],
         "Seed": str(spec.seed),

@@ -44,7 +44,7 @@ def require_ready(experiment: Experiment) -> None:
     with _under(experiment, "model"):
         _require_memory(experiment)
         model = experiment.blank_model
-    _ = experiment.models  # none is left nothing to train on
+    _ = experiment.trained_models  # none is left nothing to train on
     planned = planned_samples(experiment)
     space = experiment.spec.scoring.neighbors.space
     encodes = isinstance(space, EncoderSpaceSpec)

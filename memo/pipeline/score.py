@@ -27,6 +27,7 @@ from memo.experiments.log_likelihoods import (
     ScoredDensity,
     estimate_log_likelihoods,
     scored_densities,
+    smaller_densities,
 )
 from memo.experiments.scoring import score_experiment
 from memo.pipeline.progress import Advance, console, progress, telling_kept
@@ -45,7 +46,8 @@ def score(experiment: StoredExperiment, executor: Executor) -> Scores:
         ArtifactError: A model's file is missing, damaged, or from another spec.
         WorkError: There is no density without one of the observations.
     """
-    densities = scored_densities(experiment)
+    of_design, smaller = scored_densities(experiment), smaller_densities(experiment)
+    densities = [*of_design, *smaller]
     tables = {d.name: table for d in densities if (table := _found(experiment, d)) is not None}
     missing = [density for density in densities if density.name not in tables]
 
@@ -77,8 +79,9 @@ def score(experiment: StoredExperiment, executor: Executor) -> Scores:
                 experiment.write_log_likelihoods(density, table)
                 tables[density.name] = table
                 advance(1)
-    in_order = [tables[density.name] for density in densities]
-    scores = score_experiment(experiment, densities, in_order)
+    in_order = [tables[density.name] for density in of_design]
+    at_smaller = [tables[density.name] for density in smaller]
+    scores = score_experiment(experiment, of_design, in_order, at_smaller)
     doubts = experiment_doubts(experiment, scores, in_order, _losses(experiment))
     scores = replace(scores, facts=scores.facts | stored_doubts(doubts))
     file = experiment.layout.scores(experiment.name)

@@ -37,13 +37,15 @@ def train(experiment: StoredExperiment, executor: Executor) -> int:
     seconds_file = layout.seconds(name)
     seconds = read_seconds(seconds_file)
     found = _Found()
-    wanted = {m.name for m in experiment.models if not _holds(experiment, m, seconds, found)}
+    wanted = {
+        m.name for m in experiment.trained_models if not _holds(experiment, m, seconds, found)
+    }
     write_seconds(seconds_file, seconds)
     for words in found.sentences(name):
         console.print(words, soft_wrap=True)
-    kept = len(experiment.models) - len(wanted)
+    kept = len(experiment.trained_models) - len(wanted)
     if kept:
-        console.print(f"{name}: {kept} of {len(experiment.models)} models are kept")
+        console.print(f"{name}: {kept} of {len(experiment.trained_models)} models are kept")
     if not wanted:
         return 0
     with importable(layout.root):
@@ -57,10 +59,10 @@ def train(experiment: StoredExperiment, executor: Executor) -> int:
         # An interrupt may come between the writing of a file and the next line: files tell.
         here = sum(
             model.name not in left or experiment.model_file(model).problem() is None
-            for model in experiment.models
+            for model in experiment.trained_models
         )
         return (
-            f"{here} of {len(experiment.models)} models are kept in "
+            f"{here} of {len(experiment.trained_models)} models are kept in "
             f"{layout.folds(name)}; the next run trains the rest"
         )
 

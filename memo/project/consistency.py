@@ -71,6 +71,7 @@ def experiment_problems(
     if isinstance(dataset, TableSpec):
         yield from problems_with_categories(experiment, dataset.categorical)
     yield from _design_problems(experiment, dataset.observations)
+    yield from _extrapolation_problems(experiment)
     yield from _neighbor_problems(experiment, dataset)
 
 
@@ -276,6 +277,25 @@ def _design_problems(experiment: ExperimentSpec, count: int | None) -> Iterator[
                 f"rule. {experiment.model.kind!r} must be refitted: 'k-fold' with `folds: "
                 f"{count or 'n'}`, one for each observation, does that",
             )
+
+
+def _extrapolation_problems(experiment: ExperimentSpec) -> Iterator[Problem]:
+    design = experiment.scoring.design
+    if not isinstance(design, KFoldSpec) or not design.extrapolate:
+        return
+    path = ("scoring", "design", "extrapolate")
+    if experiment.scoring.aggregate == "paper":
+        yield Problem(
+            path,
+            "is for scores by `aggregate: mean-log`: those by 'paper' move with the number of "
+            "models too, and there are fewer of smaller training sets",
+        )
+    if any(mitigation.kind == "ensemble" for mitigation in experiment.mitigations):
+        yield Problem(
+            path,
+            "does not go with 'ensemble': models without two folds are half as many, and make "
+            "another ensemble",
+        )
 
 
 def _neighbor_problems(experiment: ExperimentSpec, dataset: Observations) -> Iterator[Problem]:

@@ -98,7 +98,7 @@ def trained_beside(experiment: ExperimentSpec) -> int:
     """Number of models that are trained beside the full one."""
     match experiment.scoring.design:
         case KFoldSpec() as design:
-            return design.folds * design.repeats
+            return (design.folds + design.smaller_models) * design.repeats
         case SubsetsSpec() as design:
             return design.models
         case _:

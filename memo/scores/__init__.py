@@ -2,6 +2,7 @@
 
 from memo.scores.aggregate import Aggregate, Method, memorization_scores
 from memo.scores.comparison import Comparison, ScoringError, compare_scores
+from memo.scores.extrapolation import Extrapolation
 from memo.scores.frontier import holm, p_value, undominated
 from memo.scores.relation import Interval, MemorizationBin, Relation, relate
 from memo.scores.significance import significantly_positive
@@ -14,6 +15,7 @@ __all__ = [
     "Aggregate",
     "Comparison",
     "Estimate",
+    "Extrapolation",
     "Interval",
     "MemorizationBin",
     "Method",

@@ -29,6 +29,7 @@ SCORES: dict[str, pl.DataType] = {
     "shrunk_low": pl.Float64(),
     "shrunk_high": pl.Float64(),
     "above_threshold": pl.Float64(),
+    "memorization_at_n": pl.Float64(),
     "memorization_paper": pl.Float64(),
     "unreliable_models": pl.Int64(),
     "mean_log_likelihood_in": pl.Float64(),
@@ -44,6 +45,8 @@ near-duplicates with which it was held out; null where there is neither.
 where one block gives no jackknife, `std_error` 0 where scores are exact. `memorization_shrunk` is
 what the score is expected to be, given the scores of all observations, with its own 95% interval;
 `above_threshold` is the probability that the true score is above `scoring.threshold`.
+`memorization_at_n` is the score extrapolated from the design's training sets to those of all
+observations (`memo.scores.extrapolation`); null where that was not asked for, or is off.
 `memorization_paper` is the score by the method `paper`.
 `unreliable_models` counts the models under which the observation's log p(x) is marked unreliable:
 above 0, trust the score less. `mean_log_likelihood_in` and `_out` are means of log p over models
@@ -66,6 +69,9 @@ ESTIMATES = (
 
 SHRUNK = ("memorization_shrunk", "shrunk_low", "shrunk_high", "above_threshold")
 """Columns that `with_true_scores` fills; null before, and where there are no standard errors."""
+
+AT_N = "memorization_at_n"
+"""Column of extrapolated scores; null until they are."""
 
 THRESHOLD = 1.0
 """Score, in nats, above which an observation counts as memorized, where a spec names none."""
@@ -136,7 +142,7 @@ class Scores:
             *(pl.Series(name, getattr(aggregate, name), nan_to_null=True) for name in ESTIMATES),
             low=pl.Series(low, nan_to_null=True),
             high=pl.Series(high, nan_to_null=True),
-            **dict.fromkeys(SHRUNK, pl.lit(None, pl.Float64)),
+            **dict.fromkeys([*SHRUNK, AT_N], pl.lit(None, pl.Float64)),
             unreliable_models=unreliable,
             memorization_without_repeat=pl.Series(without, dtype=pl.List(pl.Float64)),
         )

@@ -3,7 +3,7 @@
 import math
 from fractions import Fraction
 from itertools import pairwise
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -13,6 +13,10 @@ from memo.spec.sample_specs import NeighborsSpec, SamplesSpec
 LARGEST_PARETO_K = 0.7
 """Pareto k above which standard errors of importance sampling are not to be trusted (Vehtari et al.
 2024, section 3.2.4)."""
+
+
+FEWEST_TO_EXTRAPOLATE = 4
+"""Fewest folds of which models without two are trained on half of the observations, or more."""
 
 
 class _TogetherSpec(Spec):
@@ -58,6 +62,26 @@ class KFoldSpec(_TogetherSpec):
         description="Number of the first repeat, so that several people can train different "
         "repeats of one experiment (docs/sharing.md).",
     )
+    extrapolate: bool = Field(
+        default=False,
+        description="True to extrapolate scores from training sets of n - n/K observations, which "
+        "they describe, to all n: half as many models more, each trained without two of the "
+        "folds. Needs 4 folds or more, and 2 repeats or more for the error of the correction.",
+    )
+
+    @property
+    def smaller_models(self) -> int:
+        """Models of each repeat that are trained without two folds."""
+        return math.ceil(self.folds / 2) if self.extrapolate else 0
+
+    @model_validator(mode="after")
+    def _folds_for_pairs(self) -> Self:
+        if self.extrapolate and self.folds < FEWEST_TO_EXTRAPOLATE:
+            raise ValueError(
+                f"extrapolate: of {self.folds} folds, models without two have too little left to "
+                f"extrapolate from; set folds to {FEWEST_TO_EXTRAPOLATE} or more"
+            )
+        return self
 
 
 class LeaveOneOutSpec(Spec):
@@ -68,6 +92,16 @@ class LeaveOneOutSpec(Spec):
     """
 
     kind: Literal["leave-one-out"]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _exact(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("extrapolate"):
+            raise ValueError(
+                "extrapolate: scores of 'leave-one-out' are of training sets of all observations, "
+                "and exact: there is nothing to extrapolate; leave it out"
+            )
+        return given
 
 
 ROUND = 10

@@ -68,6 +68,16 @@ def test_neighbors_are_those_of_brute_force(capsys: pytest.CaptureFixture[str]) 
     assert [numbers(row)[-1] for row in rows] == [0, 0]
 
 
+def test_extrapolated_scores_come_nearer_to_exact_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    designs.main(["--extrapolate", "--observations", "60", "--studies", "1"])
+    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert len(rows) == 7 * 5
+    kde = [row for row in rows if row[:2] == [" digits, components ", " kde "]]
+    for row in kde:
+        before, after = float(row[5]), float(row[6])
+        assert abs(after) < before
+
+
 def test_designs_are_measured_against_exact_scores(capsys: pytest.CaptureFixture[str]) -> None:
     designs.main(["--observations", "60", "--studies", "1"])
     rows = [row for row in capsys.readouterr().out.splitlines() if row.startswith(("| k", "| s"))]
