@@ -421,6 +421,50 @@ def neighbors(experiment: Experiment = None) -> None:
 
 
 @app.command()
+def attack(
+    experiment: Experiment = None,
+    target: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE",
+            help="Tell which observations another model was trained on, by its log-likelihoods: "
+            ".csv or .parquet with index or id, and log_likelihood.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="With --target: a table of answers, .csv or .parquet."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Attack each fold model, with the others for references: what membership inference finds."""
+    experiment = _named(experiment)
+    loaded = _load(experiment)
+    from memo.commands import terminal
+
+    if target is not None:
+        from memo.commands import attack_target
+
+        answers = attack_target.attack_target(loaded, target, output)
+        if as_json:
+            say(json.dumps(answers.json, indent=2))
+        else:
+            terminal.print_warnings(answers.warnings)
+            for words in answers.sentences:
+                say(one_line(words))
+        return
+    if output is not None:
+        raise InputError("--output goes with --target")
+    from memo.pipeline import attack as stage
+
+    attacked = stage.attack(loaded)
+    if as_json:
+        say(attacked.results.model_dump_json(indent=2))
+    else:
+        terminal.print_attacks(experiment, attacked)
+
+
+@app.command()
 def report(experiment: Experiment = None) -> None:
     """Write metrics, plots, charts and the page of an experiment."""
     experiment = _named(experiment)
@@ -453,7 +497,8 @@ def compare(
     statistic: Annotated[
         str | None,
         typer.Option(
-            help="Statistic of memorization, for the frontier; `?` lists them [default: q99.9]."
+            help="Statistic of memorization or of attacks, for the frontier; `?` lists them "
+            "[default: q99.9]."
         ),
     ] = None,
     output: Annotated[
@@ -472,10 +517,10 @@ def compare(
     names = _scored_names(project, experiments)
     _require_among(baseline, names, "--baseline")
     from memo.commands import terminal
+    from memo.experiments.trade_off import FRONTIER_STATISTICS
     from memo.pipeline import compare as stage
-    from memo.scores.statistics import STATISTICS
 
-    _require_among(statistic, list(STATISTICS), "--statistic")
+    _require_among(statistic, list(FRONTIER_STATISTICS), "--statistic")
     folder = output or stage.comparison_folder(
         _project.layout, experiments, revision, baseline, statistic
     )

@@ -20,12 +20,15 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 from torch import nn
 
+from memo.attacks.membership import Attacked
+from memo.attacks.results import AttackResults
 from memo.datasets.arrays import observation_table, prepare_array, support_of
 from memo.datasets.prepared import Prepared, content_hash
 from memo.design.blocks import blocks
 from memo.errors import InputError
 from memo.execution.choice import executor as chosen_executor
 from memo.execution.protocol import Executor
+from memo.experiments.attacked.attacking import attack_experiment
 from memo.experiments.density_illustration import illustrate
 from memo.experiments.doubts import density_doubts, experiment_doubts, repeat_doubts, score_doubts
 from memo.experiments.experiment import Experiment, plan_experiment
@@ -335,6 +338,20 @@ class Measured:
         """
         return group_scores(self._scores)
 
+    @cached_property
+    def _attacked(self) -> Attacked:
+        return attack_experiment(self._experiment, self._log_likelihoods, self._scores)
+
+    @property
+    def attacks(self) -> AttackResults:
+        """Findings of membership inference at the last epoch; `reason` says why there are none."""
+        return self._attacked.results
+
+    @property
+    def risks(self) -> pl.DataFrame:
+        """Risk of each observation; columns as `memo.attacks.RISKS` says."""
+        return self._attacked.risks
+
     def most_memorized(self, count: int = 10) -> pl.DataFrame:
         """The observations with the highest shrunk scores at the last epoch.
 
@@ -388,6 +405,7 @@ class Measured:
             illustration=illustrate(
                 experiment, self._scores, lambda model: self._models[model.name].weights
             ),
+            attacked=self._attacked,
         )
 
     def _repr_html_(self) -> str:

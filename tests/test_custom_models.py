@@ -17,6 +17,7 @@ from memo.likelihood.estimate import estimate_log_likelihood
 from memo.mitigations.data.augmentation import AugmentationSpec
 from memo.mitigations.steps.dp_sgd import DPSGDSpec
 from memo.models.build import build_model
+from memo.pipeline.attack import attack
 from memo.pipeline.neighbors import neighbors
 from memo.pipeline.prepare import prepare
 from memo.pipeline.report import report
@@ -496,6 +497,7 @@ def test_a_normal_of_ones_own_has_the_scores_of_the_built_in_one(tmp_path: Path)
     experiment = scored["own"][0]
     assert sample(experiment) == 0
     assert len(neighbors(experiment)) == 0
+    attack(experiment)
     report(experiment)
     page = (tmp_path / "reports" / "own" / "index.html").read_text()
     assert "The model has no `sample`, so nothing is known of how near its samples come." in page

@@ -22,6 +22,7 @@ from memo.artifacts.layout import Layout
 from memo.artifacts.lock import locked
 from memo.errors import WorkError
 from memo.execution.processes import InProcess
+from memo.pipeline.attack import attack
 from memo.pipeline.neighbors import neighbors
 from memo.pipeline.prepare import prepare
 from memo.pipeline.sample import sample
@@ -142,6 +143,7 @@ def test_only_writers_of_the_same_files_wait(own: Path) -> None:
             lambda: score(fast, InProcess()),
             lambda: sample(fast),
             lambda: neighbors(fast),
+            lambda: attack(fast),
         ):
             with pytest.raises(WorkError, match="must wait for memo train fast"):
                 stage()

@@ -57,7 +57,7 @@ def test_its_stages_are_those_of_any_project_and_resolve(paper: Path) -> None:
     project = read_project(paper / "params.yaml")
     listed = command(paper, "dvc", "stage", "list", "--name-only").stdout.split()
     expected = {f"prepare@{name}" for name in project.datasets} | {"compare"}
-    for stage in ("train", "sample", "score", "neighbors", "report"):
+    for stage in ("train", "sample", "score", "neighbors", "attack", "report"):
         expected |= {f"{stage}@{name}" for name in project.experiments}
     assert expected <= set(listed)
     graph = command(paper, "dvc", "dag", "--dot").stdout

@@ -13,7 +13,7 @@ from tests.conftest import Remote, command, contents, edit, files, make_reposito
 
 AS_COLLEAGUE = ("-c", "user.email=colleague@example.org", "-c", "user.name=Colleague")
 
-STAGES = ("train", "sample", "score", "neighbors", "report")
+STAGES = ("train", "sample", "score", "neighbors", "attack", "report")
 
 EVERYTHING = {
     "prepare@digits",
@@ -89,7 +89,10 @@ def test_repro_runs_everything_once_and_dvc_shows_it(results: Path) -> None:
 def test_each_change_runs_only_what_reads_it(results: Path) -> None:
     repository = results
     folds = files(repository / "artifacts" / "folds" / "fast")
-    after_train = {"score@fast", "sample@fast", "neighbors@fast", "report@fast", "compare"}
+    after_train = {
+        *(f"{stage}@fast" for stage in ("score", "sample", "neighbors", "attack", "report")),
+        "compare",
+    }
     edit(repository / "params.yaml", "samples: 8", "samples: 16", 1)
     edit(repository / "params.yaml", "  slow:\n", "  slow:\n    title: A name for people\n")
     assert repro(repository) == {*after_train, "report@slow"}
@@ -177,6 +180,17 @@ def test_a_damaged_table_is_refused_or_rebuilt(results: Path) -> None:
     command(project, "memo", "score", "fast")
     assert scores.read_bytes() == truth
     assert contents(tables) == {name: content for name, (_, content) in before.items()}
+
+
+def test_a_report_is_not_made_of_attacks_on_other_scores(results: Path) -> None:
+    folder = results / "artifacts" / "attacks"
+    shutil.copy(folder / "slow.json", folder / "fast.json")
+    refused = command(results, "memo", "report", "fast", check=False)
+    assert refused.returncode == 1
+    assert "fast.json: belongs to another spec; run: memo attack fast" in refused.stderr
+    (folder / "fast.json").write_text("{}")
+    refused = command(results, "memo", "report", "fast", check=False)
+    assert "fast.json: is not a whole file of attacks: epoch: Field required" in refused.stderr
 
 
 def test_neighbors_are_found_again_where_they_are_lost(results: Path) -> None:

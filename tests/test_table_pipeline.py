@@ -86,7 +86,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wine().write_csv(folder / "wine.csv")
     (folder / "params.yaml").write_text(SPEC)
     command(folder, "memo", "prepare", "wine")
-    for stage in ("train", "score", "sample", "neighbors", "report"):
+    for stage in ("train", "score", "sample", "neighbors", "attack", "report"):
         command(folder, "memo", stage, "wine-vae")
     return folder
 

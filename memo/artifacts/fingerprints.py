@@ -16,6 +16,9 @@ SAMPLES_VERSION = 1
 NEIGHBORS_VERSION = 2
 """Raised whenever the same samples would give other results of tests on samples."""
 
+ATTACKS_VERSION = 1
+"""Raised whenever the same log-likelihoods would give other results of attacks."""
+
 
 def fingerprint(determinants: dict[str, Any]) -> str:
     """SHA-256 of the canonical JSON of what determines an artifact."""

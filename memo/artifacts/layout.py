@@ -50,6 +50,14 @@ class Layout:
     def neighbors(self, experiment: str) -> Path:
         return self.root / "artifacts" / "neighbors" / f"{experiment}.parquet"
 
+    def attacks(self, experiment: str) -> Path:
+        """Risks of records, a table; what else attacks found lies beside it."""
+        return self.root / "artifacts" / "attacks" / f"{experiment}.parquet"
+
+    def attack_results(self, experiment: str) -> Path:
+        """Rates and curves of attacks, as JSON."""
+        return self.attacks(experiment).with_suffix(".json")
+
     def lock(self, kind: str, name: str) -> Path:
         """Held while files of an experiment or a data set are written; no output of DVC's."""
         return self.root / "artifacts" / "locks" / kind / f"{name}.lock"
@@ -65,6 +73,8 @@ class Layout:
             self.illustration(experiment),
             self.scores(experiment),
             self.neighbors(experiment),
+            self.attacks(experiment),
+            self.attack_results(experiment),
         ]
 
     def report(self, experiment: str) -> Path:

@@ -1,6 +1,7 @@
 """Tables of log-likelihoods that come from elsewhere: read as if each value could be wrong."""
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -28,6 +29,8 @@ COMPRESSED = (
 
 REQUIRED = ("model", "in_training", "log_likelihood")
 TEXT = {"model", "id", "block"}
+OF_TARGET = ("log_likelihood", "index", "id")
+"""Columns of a table of one model; the first is required."""
 ALLOWED = (*REQUIRED, "index", "id", "epoch", "std_error", "unreliable", "block")
 
 
@@ -47,7 +50,7 @@ def read_likelihoods(file: Path) -> pl.DataFrame:
         InputError: The table cannot be read, or a value is wrong: names file, row and column.
     """
     raw = _read(file)
-    _check_columns(file, raw.columns)
+    _check_columns(file, raw.columns, ALLOWED, REQUIRED)
     if raw.is_empty():
         raise InputError(f"{file}: has no rows")
     converted = {name: _converted(file, raw[name]) for name in raw.columns}
@@ -60,6 +63,34 @@ def read_likelihoods(file: Path) -> pl.DataFrame:
     )
     _check_signs(file, result)
     _check_once(file, result)
+    return result
+
+
+def read_target(file: Path) -> pl.DataFrame:
+    """A user's CSV or Parquet table of log-likelihoods under one model.
+
+    Args:
+        file: One row for each observation: `index` or `id`, or both, and `log_likelihood`.
+
+    Returns:
+        `row` (1 is the first below the header), `log_likelihood`, and of `index` and `id` those
+        that the table has. No value is missing, NaN or infinite, and no observation there twice.
+
+    Raises:
+        InputError: The table cannot be read, or a value is wrong: names file, row and column.
+    """
+    raw = _read(file)
+    _check_columns(file, raw.columns, OF_TARGET, OF_TARGET[:1])
+    if raw.is_empty():
+        raise InputError(f"{file}: has no rows")
+    converted = {name: _converted(file, raw[name]) for name in raw.columns}
+    result = pl.DataFrame(converted).with_row_index("row", offset=1)
+    _check_signs(file, result)
+    for name in {"index", "id"} & set(raw.columns):
+        again = result.filter(~pl.col(name).is_first_distinct())
+        if len(again):
+            row = again.row(0, named=True)
+            raise wrong_row(file, row["row"], name, f"{row[name]!r:.60} is there twice")
     return result
 
 
@@ -85,27 +116,29 @@ def _read(file: Path) -> pl.DataFrame:
         raise InputError(f"{file}: is not a table: {reason}") from None
 
 
-def _check_columns(file: Path, columns: list[str]) -> None:
+def _check_columns(
+    file: Path, columns: list[str], allowed: Sequence[str], required: Sequence[str]
+) -> None:
     for name in columns:
-        if name not in ALLOWED:
+        if name not in allowed:
             raise InputError(
-                f"{file}: column {name!r:.80} is not known{_cure(name)} (known: "
-                f"{', '.join(ALLOWED)})"
+                f"{file}: column {name!r:.80} is not known{_cure(name, allowed)} (known: "
+                f"{', '.join(allowed)})"
             )
-    missing = [name for name in REQUIRED if name not in columns]
+    missing = [name for name in required if name not in columns]
     if missing:
         raise InputError(f"{file}: has no column {', '.join(map(repr, missing))}")
     if not {"index", "id"} & set(columns):
         raise InputError(f"{file}: has neither a column 'index' nor 'id'")
 
 
-def _cure(name: str) -> str:
+def _cure(name: str, allowed: Sequence[str]) -> str:
     """Advise on a column that is not known; empty where nothing comes to mind."""
     if name in ("", "Unnamed: 0", "__index_level_0__"):
         return "; it seems to be pandas' row numbers: write the table with `index=False`"
     if any(mark in name for mark in ";\t|"):
         return "; fields must be separated by commas"
-    near = difflib.get_close_matches(name, ALLOWED, n=1)
+    near = difflib.get_close_matches(name, allowed, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

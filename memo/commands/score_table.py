@@ -12,12 +12,15 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from memo.artifacts.attacked.attack_files import AttackFiles
 from memo.artifacts.files import remove_leftovers, write_whole
 from memo.artifacts.fingerprints import fingerprint
 from memo.artifacts.layout import Layout
 from memo.artifacts.likelihood_tables import read_likelihoods, wrong_row
 from memo.artifacts.score_tables import FROM_TABLE, write_scores_file
 from memo.artifacts.text.csv_files import csv_bytes
+from memo.attacks.membership import Attacked, attack_models
+from memo.attacks.trained_models import TrainedModels
 from memo.datasets.pictures import pictures
 from memo.datasets.prepared import Prepared
 from memo.design.blocks import blocks
@@ -35,6 +38,7 @@ from memo.experiments.log_likelihoods import require_digits
 from memo.experiments.page_contents import dimensions_of
 from memo.pipeline.prepare import read_prepared
 from memo.pipeline.report import write_report, writing_report
+from memo.report.attacker.attacker_words import attacker_metrics
 from memo.report.headlines import AGGREGATES, about_intervals, metrics, summary_headlines
 from memo.report.page_data import ReportData
 from memo.report.ranked_scores import UNRELIABLE
@@ -116,6 +120,7 @@ def score_table(
     doubts = [*score_doubts(scores), *_warnings(rows, models, few, summary)]
     warnings = [doubt.words for doubt in doubts]
     folder = layout.report(name)
+    attacked = _attacked(rows, models, known, scores)
     page = ReportData(
         experiment=name,
         title=name,
@@ -127,6 +132,8 @@ def score_table(
         quantiles=quantile_curve(scores),
         losses=NO_LOSSES,
         images=known.images,
+        attacked=attacked,
+        attacks_file=str(layout.attacks(name)),
         scores_file=str(layout.scores(name)),
         dimensions=None if data is None else dimensions_of(data[1]),
         threshold=scores.threshold,
@@ -134,10 +141,13 @@ def score_table(
     numbers = metrics(summary) | {
         "warnings": doubts_as_json(doubts),
         "likelihoods": counts | _lacking(few, summary.epoch),
+        "attacks": attacker_metrics(attacked.results),
     }
     with writing_report(layout, name, f"memo score {name} --from {file.name}"):
-        remove_leftovers(layout.scores(name))
+        for path in (layout.scores(name), layout.attacks(name), layout.attack_results(name)):
+            remove_leftovers(path)
         write_scores_file(layout.scores(name), scores)
+        AttackFiles(layout.attacks(name), layout.attack_results(name)).write(attacked)
         write_report(folder, page, numbers)
         write_whole(folder / "too-few-models.csv", csv_bytes(few))
     return TableScores(summary, warnings, folder / "index.html", layout.scores(name))
@@ -168,8 +178,8 @@ def scored_table(
         InputError: See `score_table`.
     """
     rows = read_likelihoods(file)
-    known = _own_observations(rows) if dataset is None else _of_dataset(file, rows, *dataset)
-    rows = _with_index(file, rows, known)
+    known = _own_observations(rows) if dataset is None else of_dataset(file, rows, *dataset)
+    rows = with_index(file, rows, known)
     models = _models(rows)
     at_epochs = [
         _scores_at(at, models, known, method)
@@ -198,9 +208,14 @@ def _own_observations(rows: pl.DataFrame) -> Observations:
     return Observations(table, fingerprint({"observations": table.select("index", "id").rows()}))
 
 
-def _of_dataset(
+def of_dataset(
     file: Path, rows: pl.DataFrame, name: str, data: Prepared, data_hash: str
 ) -> Observations:
+    """Observations of a data set, all of whose indices in a table are seen to be there.
+
+    Raises:
+        InputError: One is beyond them.
+    """
     if "index" in rows.columns:
         beyond = rows.filter(pl.col("index") >= len(data))
         if len(beyond):
@@ -210,8 +225,12 @@ def _of_dataset(
     return Observations(data.observations, data_hash, name, pictures(data))
 
 
-def _with_index(file: Path, rows: pl.DataFrame, known: Observations) -> pl.DataFrame:
-    """The table by indices alone, its ids seen to be those of the observations."""
+def with_index(file: Path, rows: pl.DataFrame, known: Observations) -> pl.DataFrame:
+    """The table by indices alone, its ids seen to be those of the observations.
+
+    Raises:
+        InputError: One is not, or ids of the data set are not unique.
+    """
     if "id" not in rows.columns:
         return rows
     if "index" not in rows.columns:
@@ -281,6 +300,39 @@ def _scores_at(
         "index", "id", "epoch", "models_in", "models_out"
     )
     return table.drop_nulls("memorization").select(*SCORES), few
+
+
+def _attacked(
+    rows: pl.DataFrame, models: pl.DataFrame, known: Observations, scores: Scores
+) -> Attacked:
+    """Attack each model with those of other blocks, at the last epoch that has scores.
+
+    Without a column `block`, each model is taken to depend on no other.
+    """
+    at = rows.filter(pl.col("epoch") == scores.last_epoch)
+    index, column = np.unique(at["index"].to_numpy(), return_inverse=True)
+    pairs = (_places(at, models)["place"].to_numpy(), column)
+    shape = (len(models), len(index))
+    log_likelihood, there, inside = np.zeros(shape), np.zeros(shape, bool), np.zeros(shape, bool)
+    log_likelihood[pairs] = at["log_likelihood"].to_numpy()
+    inside[pairs] = at["in_training"].to_numpy()
+    there[pairs] = True
+    kin = models["block"] if "block" in rows.columns else models["place"]
+    names = pl.DataFrame({"index": index}).join(
+        known.table, on="index", how="left", maintain_order="left"
+    )
+    joined = names.join(
+        scores.last.table.select("index", "memorization"),
+        on="index",
+        how="left",
+        maintain_order="left",
+    )
+    return attack_models(
+        TrainedModels(log_likelihood, inside, kin.to_numpy().astype(np.int64)[:, None], there),
+        names,
+        joined["memorization"].cast(pl.Float64).to_numpy(),
+        scores.last_epoch,
+    )
 
 
 def _places(rows: pl.DataFrame, models: pl.DataFrame) -> pl.DataFrame:

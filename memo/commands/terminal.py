@@ -11,10 +11,12 @@ from rich.table import Table
 
 from memo.console import plain_console
 from memo.errors import one_line, printable
+from memo.report.attacker.attacker_words import attacker_section
 from memo.report.numbers import difference_in_words, estimate
 from memo.report.page_data import ComparisonData, Difference, Frontier, Headline
 
 if TYPE_CHECKING:
+    from memo.attacks.membership import Attacked
     from memo.likelihood.calibration import EstimatorCheck
 
 LOG_WIDTH = 120
@@ -26,6 +28,8 @@ SIDE_BY_SIDE = 4
 
 INTERVAL = re.compile(r"\[[−\d.,]+, [−\d.,]+\]")
 """Cells with one take two lines where the terminal is narrow: digits must not be cut off."""
+
+NO_SCORES = {"index": pl.Int64, "memorization": pl.Float64}
 
 _on_terminal = sys.stdout is not None and sys.stdout.isatty()
 _output = plain_console(width=None if _on_terminal else LOG_WIDTH)
@@ -88,6 +92,20 @@ def print_warnings(warnings: Sequence[str]) -> None:
         _output.print("Before you trust these numbers:", style="bold")
     for words in warnings:
         _output.print(f"- {printable(words)}", soft_wrap=True)
+
+
+def print_attacks(title: str, attacked: "Attacked") -> None:
+    """Print what each attack finds, and what follows from the primary one."""
+    section = attacker_section(attacked, pl.DataFrame(schema=NO_SCORES))
+    if section.missing is not None:
+        _output.print(f"{title}: {section.missing}", soft_wrap=True)
+        return
+    _output.print(section.setting, soft_wrap=True)
+    rows = [[row.label, row.auc, *row.found] for row in section.rows]
+    header = ["", "AUC", *(f"found at {level}" for level in section.levels)]
+    _print(Cells(f"Members found in {title} [95% intervals]", header, rows))
+    for words in [*section.sentences, *([section.broken] if section.broken else [])]:
+        _output.print(printable(words), soft_wrap=True)
 
 
 def print_check(title: str, check: "EstimatorCheck") -> None:

@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from memo.artifacts.files import ArtifactError
+from memo.attacks.membership import Attacked
 from memo.datasets.pictures import pictures
 from memo.datasets.prepared import Prepared
 from memo.experiments.doubts import (
@@ -34,6 +35,7 @@ from memo.mitigations.stored_facts import (
     mitigation_paragraphs,
     stored_values,
 )
+from memo.report.attacker.attacker_words import attacker_metrics, broken_promise
 from memo.report.headlines import (
     AGGREGATES,
     about_intervals,
@@ -69,10 +71,12 @@ class Results:
     neighbors: pl.DataFrame
     """Results of the tests on samples, columns as in `memo.samples.registered.SCHEMA`."""
     illustration: Illustration | None
+    attacked: Attacked
+    """What attacks found."""
 
 
 def page_contents(
-    experiment: Experiment, results: Results, scores_file: str = ""
+    experiment: Experiment, results: Results, scores_file: str = "", attacks_file: str = ""
 ) -> tuple[ReportData, dict[str, Any]]:
     """Gather what the page shows, and the metrics as plain JSON.
 
@@ -80,6 +84,7 @@ def page_contents(
         experiment: What was measured.
         results: What was found.
         scores_file: Where a reader finds all scores; empty where they lie in no file.
+        attacks_file: Where a reader finds all records' risks.
     """
     scores = results.scores
     summary = summarize(scores)
@@ -93,6 +98,7 @@ def page_contents(
         *sample_doubts(experiment.data, results.samples),
         *repeat_doubts(summary, experiment.design.more),
         *_likelihood_doubts(experiment, summary, diagnostics),
+        *_attack_doubts(results.attacked),
     ]
     data = ReportData(
         experiment=experiment.name,
@@ -111,6 +117,8 @@ def page_contents(
         records=record_data(experiment, results.neighbors, results.samples),
         illustration=results.illustration,
         groups=_groups(experiment, scores),
+        attacked=results.attacked,
+        attacks_file=attacks_file,
         scores_file=scores_file,
         dimensions=dimensions_of(experiment.data),
         threshold=scores.threshold,
@@ -121,6 +129,7 @@ def page_contents(
         | {"scale": _scale(scores, summary, dimensions_of(experiment.data))}
         | {"warnings": doubts_as_json(doubts), "estimator": diagnostics}
         | sample_metrics(experiment, found)
+        | {"attacks": attacker_metrics(results.attacked.results)}
         | ({"mitigations": mitigation_metrics(promised)} if promised else {})
     )
 
@@ -261,6 +270,12 @@ def _losses(experiment: Experiment, results: Results) -> pl.DataFrame:
     return pl.DataFrame(
         {"epoch": np.arange(1, len(train) + 1), "train": train, "held_out": held_out}
     )
+
+
+def _attack_doubts(attacked: Attacked) -> Iterator[Doubt]:
+    broken = broken_promise(attacked.results.epsilon)
+    if broken is not None:
+        yield Doubt("epsilon-broken", broken)
 
 
 def _likelihood_doubts(

@@ -48,7 +48,7 @@ def compare_experiments(
     Args:
         experiments: With their scores at all epochs.
         baseline: Name of the one that the others are compared with; the first when None.
-        statistic: A name in `memo.scores.STATISTICS`, for the frontier.
+        statistic: One of `FRONTIER_STATISTICS`, for the frontier.
         images: Of the baseline's observations, row `index`.
         removals: Those whose remaining observations are looked at by themselves.
     """

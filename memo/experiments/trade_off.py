@@ -1,16 +1,17 @@
 """The trade that experiments make: memorization against held-out likelihood."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from memo.errors import WorkError
+from memo.attacks.results import AttackResults, Rate
+from memo.errors import InputError, WorkError
 from memo.mitigations.stored_facts import stored_values
 from memo.report.headlines import headline
 from memo.report.page_data import Frontier, FrontierPoint, Headline, Mover, Movers, Remainder
@@ -25,6 +26,12 @@ ERROR_RATE = 0.05
 """Probability that any verdict of a table is wrong, where nothing differs."""
 
 MOST_MOVERS = 6
+
+ATTACK_STATISTICS = {"tpr-at-0.1": 0.1, "tpr-at-0.01": 0.01, "tpr-at-0.001": 0.001}
+"""Names of true positive rates of the primary attack, and their rates of false positives."""
+
+FRONTIER_STATISTICS = (*STATISTICS, *ATTACK_STATISTICS)
+"""All that a frontier can be of."""
 
 _REMAINDER = ("mean", "q95", "q99.9", "max")
 
@@ -42,11 +49,35 @@ class Trade:
     """Processor time of training one model, on average; None where it was not measured."""
     difference: Comparison | None = None
     """From the baseline; None of itself, and where they cannot be compared."""
+    attacked: AttackResults | None = None
+    """What attacks found; None where that is not asked for."""
 
     @property
     def facts(self) -> dict[str, str]:
         """Facts that came with the scores."""
         return self.scores.facts
+
+
+class _Difference(NamedTuple):
+    """A difference as it is shown, and as it is tested."""
+
+    shown: Estimate
+    tested: Estimate
+    freedom: float
+    """Degrees of freedom of the standard error that is tested with."""
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What a frontier has on its axis of memorization."""
+
+    label: str
+    unit: str
+    value: Callable[[Trade], Estimate]
+    difference: Callable[[Trade, Trade], "_Difference"]
+    """From the baseline to another."""
+    verdicts: tuple[str, str, str]
+    """Words for less, more, and neither shown."""
 
 
 def frontier(
@@ -60,22 +91,38 @@ def frontier(
     Args:
         trades: The baseline, and those that are on the same observations.
         baseline: Its name.
-        statistic: A name in `memo.scores.STATISTICS`.
+        statistic: One of `FRONTIER_STATISTICS`.
         images: Of the observations, row `index`.
+
+    Raises:
+        InputError: An experiment has no such number, and why.
     """
     summaries = [summarize(trade.scores) for trade in trades]
+    measured = _measured(statistic)
+    (first,) = (trade for trade in trades if trade.name == baseline)
     best = undominated(
-        np.array([s.memorization[statistic].value for s in summaries]),
+        np.array([measured.value(trade).value for trade in trades]),
         np.array([s.held_out_log_likelihood.value for s in summaries]),
     )
-    verdicts = _verdicts(trades, statistic)
-    (first,) = (trade for trade in trades if trade.name == baseline)
+    differences = {
+        trade.name: measured.difference(first, trade)
+        for trade in trades
+        if trade.difference is not None
+    }
+    verdicts = _verdicts(trades, differences, measured)
     return Frontier(
-        statistic=f"{STATISTICS[statistic].label} of memorization",
-        unit=STATISTICS[statistic].unit,
+        statistic=measured.label,
+        unit=measured.unit,
         baseline=baseline,
         points=[
-            _point(trade, summary, statistic, bool(good), verdicts.get(trade.name, ""))
+            _point(
+                trade,
+                summary,
+                measured,
+                differences[trade.name].shown if trade.name in differences else None,
+                undominated=bool(good),
+                verdict=verdicts.get(trade.name, ""),
+            )
             for trade, summary, good in zip(trades, summaries, best, strict=True)
         ],
         movers=[_movers(first, trade) for trade in trades if trade.difference is not None],
@@ -156,49 +203,133 @@ def _test(name: str, found: Comparison) -> tuple[Estimate, float]:
     return replace(change, std_error=half / float(norm.ppf((1 + LEVEL) / 2))), math.inf
 
 
-def _verdicts(trades: Sequence[Trade], statistic: str) -> dict[str, str]:
+def _measured(statistic: str) -> _Measured:
+    if statistic in ATTACK_STATISTICS:
+        return _of_attacks(ATTACK_STATISTICS[statistic])
+    label, unit = STATISTICS[statistic].label, STATISTICS[statistic].unit
+
+    def difference(_: Trade, other: Trade) -> _Difference:
+        assert other.difference is not None
+        tested = _test(statistic, other.difference)
+        return _Difference(other.difference.statistics[statistic], *tested)
+
+    return _Measured(
+        f"{label} of memorization",
+        unit,
+        lambda trade: summarize(trade.scores).memorization[statistic],
+        difference,
+        ("memorizes less", "memorizes more", "no difference in memorization shown"),
+    )
+
+
+def _of_attacks(fpr: float) -> _Measured:
+    """Members found at a rate of false alarms, in percent; differences are not paired."""
+
+    def value(trade: Trade) -> Estimate:
+        rate = _rate(trade, fpr)
+        assert rate.tpr is not None
+        low, high = rate.interval or (None, None)
+        ends = (None if end is None else 100 * end for end in (low, high))
+        return Estimate(100 * rate.tpr, None, *ends)
+
+    def difference(first: Trade, other: Trade) -> _Difference:
+        before, after = value(first), value(other)
+        change = after.value - before.value
+        if None in (before.low, before.high, after.low, after.high):
+            return _Difference(Estimate(change, None), Estimate(change, None), math.inf)
+        assert before.low is not None
+        assert before.high is not None
+        assert after.low is not None
+        assert after.high is not None
+        # from the intervals of both sides (Zou & Donner 2008)
+        below = math.hypot(after.value - after.low, before.high - before.value)
+        above = math.hypot(after.high - after.value, before.value - before.low)
+        error = (below if change > 0 else above) / float(norm.ppf((1 + LEVEL) / 2))
+        found = Estimate(change, error, change - below, change + above)
+        return _Difference(found, found, math.inf)
+
+    return _Measured(
+        f"Members found at {100 * fpr:g}% false alarms",
+        "%",
+        value,
+        difference,
+        ("gives fewer members away", "gives more members away", "no difference in attacks shown"),
+    )
+
+
+def _rate(trade: Trade, fpr: float) -> Rate:
+    found = trade.attacked
+    if found is None:
+        raise InputError(f"{trade.name}: was not attacked; run: memo attack {trade.name}")
+    if found.reason is not None:
+        raise InputError(f"{trade.name}: nothing was attacked: {found.reason}")
+    (rate,) = (rate for rate in found.headline.rates if rate.fpr == fpr)
+    if rate.missing is not None:
+        raise InputError(f"{trade.name}: {rate.missing}")
+    return rate
+
+
+def _verdicts(
+    trades: Sequence[Trade], differences: dict[str, _Difference], measured: _Measured
+) -> dict[str, str]:
     """Say in words what each difference from the baseline shows."""
-    tests = {}
+    tests = {
+        (name, "memorization"): (found.tested, found.freedom) for name, found in differences.items()
+    }
     for trade in trades:
-        found = trade.difference
-        if found is not None:
-            tests[trade.name, "memorization"] = _test(statistic, found)
+        if trade.difference is not None:
             freedom = len(trade.scores.last) - 1
-            tests[trade.name, "likelihood"] = (found.held_out_log_likelihood, freedom)
+            likelihood = trade.difference.held_out_log_likelihood
+            tests[trade.name, "likelihood"] = (likelihood, freedom)
     shown = _shown(tests)
     return {
-        trade.name: _verdict(trade.difference, trade.name, statistic, shown)
+        trade.name: _verdict(
+            trade.name,
+            differences[trade.name].shown.value,
+            trade.difference.held_out_log_likelihood.value,
+            measured,
+            shown,
+        )
         for trade in trades
         if trade.difference is not None
     }
 
 
-def _verdict(difference: Comparison, name: str, statistic: str, shown: set[tuple[str, str]]) -> str:
-    memorization = difference.statistics[statistic].value
-    likelihood = difference.held_out_log_likelihood.value
-    less = f"memorizes {'less' if memorization < 0 else 'more'}"
+def _verdict(
+    name: str,
+    memorization: float,
+    likelihood: float,
+    measured: _Measured,
+    shown: set[tuple[str, str]],
+) -> str:
+    less, more, neither = measured.verdicts
     better = f"held-out likelihood {'higher' if likelihood > 0 else 'lower'}"
+    way = less if memorization < 0 else more
     return "; ".join(
         [
-            less if (name, "memorization") in shown else "no difference in memorization shown",
+            way if (name, "memorization") in shown else neither,
             better if (name, "likelihood") in shown else "none in held-out likelihood",
         ]
     )
 
 
 def _point(
-    trade: Trade, summary: Summary, statistic: str, good: bool, verdict: str
+    trade: Trade,
+    summary: Summary,
+    measured: _Measured,
+    change: Estimate | None,
+    *,
+    undominated: bool,
+    verdict: str,
 ) -> FrontierPoint:
-    found, unit = trade.difference, STATISTICS[statistic].unit
+    found, unit = trade.difference, measured.unit
     return FrontierPoint(
         name=trade.name,
         title=trade.title,
-        memorization=_headline(summary.memorization[statistic], unit),
+        memorization=_headline(measured.value(trade), unit),
         held_out=_headline(summary.held_out_log_likelihood),
-        undominated=good,
-        memorization_difference=None
-        if found is None
-        else _headline(found.statistics[statistic], unit),
+        undominated=undominated,
+        memorization_difference=None if change is None else _headline(change, unit),
         held_out_difference=None if found is None else _headline(found.held_out_log_likelihood),
         verdict=verdict,
         seconds=trade.seconds,

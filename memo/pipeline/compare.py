@@ -4,19 +4,22 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from memo.artifacts.attacked.attack_files import read_attack_results
 from memo.artifacts.files import ArtifactError
 from memo.artifacts.layout import Layout
 from memo.artifacts.score_tables import parse_scores, read_scores_file
 from memo.artifacts.tracked.revision import Revision
 from memo.artifacts.training_seconds import read_seconds
 from memo.datasets.pictures import pictures
+from memo.errors import InputError
 from memo.experiments.side_by_side import Compared, compare_experiments, find_removals
-from memo.experiments.trade_off import Trade
+from memo.experiments.trade_off import ATTACK_STATISTICS, Trade
 from memo.pipeline.prepare import read_prepared
 from memo.pipeline.report import remove_file, write_page, writing_report
 from memo.pipeline.stored_experiment import made_by
@@ -46,7 +49,7 @@ def compare(
         names: Experiments, and scores of tables.
         revision: A git revision that these are taken from as well.
         baseline: What the others are compared with; the first when None.
-        statistic: A name in `memo.scores.STATISTICS`.
+        statistic: One of `FRONTIER_STATISTICS`.
         folder: Where the page goes.
 
     Raises:
@@ -54,7 +57,14 @@ def compare(
         ArtifactError: Scores are missing or damaged, or a file cannot be written.
     """
     scored = workspace_scores(project, layout, names)
+    if statistic in ATTACK_STATISTICS:
+        scored = [with_attacks(layout, trade) for trade in scored]
     if revision is not None:
+        if statistic in ATTACK_STATISTICS:
+            raise InputError(
+                f"--statistic {statistic}: attacks are not read from other revisions; take a "
+                "statistic of memorization with --rev"
+            )
         scored += revision_scores(layout, names, revision)
     first = next((one for one in scored if one.name == baseline), scored[0])
     compared = compare_experiments(
@@ -79,6 +89,18 @@ def workspace_scores(
         ArtifactError: One is not scored yet, or its table is damaged.
     """
     return [_workspace_scores(project, layout, name) for name in names]
+
+
+def with_attacks(layout: Layout, trade: Trade) -> Trade:
+    """Read what attacks found of an experiment, or of a table.
+
+    Raises:
+        ArtifactError: It was not attacked yet, or the file is damaged.
+    """
+    with made_by(
+        f"memo attack {trade.name} (or, of a table: memo score {trade.name} --from TABLE)"
+    ):
+        return replace(trade, attacked=read_attack_results(layout.attack_results(trade.name)))
 
 
 def revision_scores(layout: Layout, names: Sequence[str], revision: str) -> list[Trade]:

@@ -37,9 +37,10 @@ def report(experiment: StoredExperiment) -> list[str]:
         samples=samples,
         neighbors=experiment.read_neighbors(samples),
         illustration=experiment.read_illustration(),
+        attacked=experiment.read_attacks(),
     )
-    file = experiment.layout.scores(experiment.name)
-    data, numbers = page_contents(experiment, results, str(file))
+    files = experiment.layout.scores(experiment.name), experiment.layout.attacks(experiment.name)
+    data, numbers = page_contents(experiment, results, *map(str, files))
     with writing_report(experiment.layout, experiment.name, f"memo report {experiment.name}"):
         write_report(experiment.layout.report(experiment.name), data, numbers)
     return data.warnings

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from memo.artifacts.attacked.attack_files import AttackFiles
 from memo.artifacts.files import ArtifactError, remove_leftovers
 from memo.artifacts.fingerprints import fingerprint
 from memo.artifacts.layout import Layout
@@ -21,6 +22,8 @@ from memo.artifacts.sample_files import SampleFile
 from memo.artifacts.score_tables import read_scores_file
 from memo.artifacts.tables import LOG_LIKELIHOODS, read_table, require_keys, write_table
 from memo.artifacts.tensors import read_tensors
+from memo.attacks.membership import Attacked
+from memo.experiments.attacked.attacking import attacks_fingerprint
 from memo.experiments.density_illustration import illustration_of
 from memo.experiments.experiment import Experiment, ModelPlan, plan_experiment
 from memo.experiments.log_likelihoods import ScoredDensity
@@ -174,6 +177,26 @@ class StoredExperiment(Experiment):
         """
         with made_by(f"memo neighbors {self.name}"):
             return self.neighbor_file(samples).read()
+
+    def attack_files(self) -> AttackFiles:
+        """The files of attacks on the fold models."""
+        return AttackFiles(
+            self.layout.attacks(self.name),
+            self.layout.attack_results(self.name),
+            attacks_fingerprint(self),
+        )
+
+    def read_attacks(self) -> Attacked:
+        """Read the results of attacks on the fold models.
+
+        Raises:
+            ArtifactError: They are missing, damaged, or from another spec.
+        """
+        upgrade = (
+            "a dvc.yaml without a stage `attack` is of an earlier memo: run memo upgrade first"
+        )
+        with made_by(f"memo attack {self.name} ({upgrade})"):
+            return self.attack_files().read()
 
     def read_illustration(self) -> Illustration | None:
         """Read densities with and without an observation; None where none can be drawn.

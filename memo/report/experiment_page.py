@@ -3,6 +3,8 @@
 import numpy as np
 import polars as pl
 
+from memo.report.attacker.attacker_figures import attacker_figures
+from memo.report.attacker.attacker_words import attacker_section
 from memo.report.experiment_figures import SPLIT, score_figures
 from memo.report.galleries import examples, galleries, nearest
 from memo.report.headlines import score_scale
@@ -40,6 +42,10 @@ def render_report(data: ReportData) -> dict[str, bytes]:
         figures.insert(0, illustrated_figure(data.illustration))
     if data.neighbors is not None:
         figures += neighbor_figures(data.neighbors, ranked.table)
+    attacker, of_attacks = None, []
+    if data.attacked is not None:
+        attacker = attacker_section(data.attacked, ranked.table)
+        of_attacks = attacker_figures(data.attacked, ranked.table)
     rows = described(listed)
     pictures: dict[int, str] = {}
     beside, records = [], []
@@ -56,12 +62,14 @@ def render_report(data: ReportData) -> dict[str, bytes]:
         )
     return render_page(
         "report.html.j2",
-        figures,
+        [*figures, *of_attacks],
         {"images": pictures, "columns": listed.columns, "rows": listed.rows()},
         report=data,
         epoch=data.scores["epoch"].max(),
         count=len(ranked.table),
         figures=figures,
+        attacker=attacker,
+        attacker_figures=of_attacks,
         rows=rows,
         unreliable=UNRELIABLE,
         examples_of=SPLIT,

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from memo.attacks.membership import Attacked
 from memo.scores.relation import Relation
 from memo.scores.table import THRESHOLD
 
@@ -152,6 +153,10 @@ class ReportData:
     """None where no groups were held out together."""
     twins: TwinData | None = None
     """None where the influence between records was not measured."""
+    attacked: Attacked | None = None
+    """What attacks found; None where there were none."""
+    attacks_file: str = ""
+    """Path of the file of all records' risks, for the reader; empty where there is none."""
     scores_file: str = ""
     """Path of the file of all scores, for the reader; empty where there is none."""
     dimensions: int | None = None

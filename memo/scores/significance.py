@@ -95,12 +95,14 @@ def moderated_std_error(
     return np.sqrt((prior * level + freedom * variance) / total), 1.0 * total
 
 
-def prior_freedom(squares: float, freedom: float | FloatArray) -> tuple[float, float]:
+def prior_freedom(
+    squares: float, freedom: float | FloatArray | NDArray[np.int64]
+) -> tuple[float, float]:
     """Degrees of freedom d0 of the distribution of variances over observations.
 
     Args:
         squares: Variance of log s^2 around its mean.
-        freedom: Degrees of freedom of each s^2: one number, or (n,).
+        freedom: Degrees of freedom of each s^2; (n,) where they differ.
 
     Returns:
         d0, infinite where estimating s^2 explains all of `squares`; and log s0^2 minus the mean of

@@ -55,7 +55,7 @@ def made(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str = "one") -> No
     """Run all stages of an experiment in this process."""
     monkeypatch.setenv("MEMO_WORKERS", "1")
     monkeypatch.chdir(folder)
-    for stage in ("prepare", "train", "score", "sample", "neighbors", "report"):
+    for stage in ("prepare", "train", "score", "sample", "neighbors", "attack", "report"):
         assert run(folder, stage, *(() if stage == "prepare" else (name,)))[0] == 0
 
 
@@ -254,7 +254,7 @@ def test_the_only_experiment_needs_no_name(tmp_path: Path, monkeypatch: pytest.M
     folder = make(tmp_path / "project")
     monkeypatch.setenv("MEMO_WORKERS", "1")
     monkeypatch.chdir(folder)
-    for stage in ("prepare", "train", "score", "sample", "neighbors", "report", "show"):
+    for stage in ("prepare", "train", "score", "sample", "neighbors", "attack", "report", "show"):
         code, said = run(folder, stage)
         assert code == 0, said
         assert ("t: " if stage == "prepare" else "one") in said

@@ -20,6 +20,7 @@ from memo.artifacts.text.csv_files import FORMULA, NUMBER, csv_bytes, unquoted
 from memo.commands.score_table import score_table, scored_table
 from memo.commands.show import show
 from memo.errors import InputError, printable
+from memo.pipeline.attack import attack
 from memo.pipeline.compare import workspace_scores
 from memo.pipeline.neighbors import neighbors
 from memo.pipeline.report import report
@@ -275,6 +276,7 @@ def test_a_report_of_images_whose_names_and_classes_have_any_characters(tmp_path
     experiment = load(tmp_path)
     sample(experiment)
     neighbors(experiment)
+    attack(experiment)
     report(experiment)
     folder = Layout(tmp_path).report("fast")
     for svg in folder.rglob("*.svg"):

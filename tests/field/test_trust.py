@@ -327,6 +327,7 @@ def test_an_undertrained_experiment_is_said_by_each_command(
     assert "undertrained" in kinds(run(tmp_path, "show", "--json"))
     run(tmp_path, "sample")
     run(tmp_path, "neighbors")
+    run(tmp_path, "attack")
     assert words in run(tmp_path, "report")
     folder = tmp_path / "reports" / "short"
     assert {"undertrained", "samples-noise"} <= kinds((folder / "metrics.json").read_text())

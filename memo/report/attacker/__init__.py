@@ -1,0 +1,1 @@
+"""The section of reports on what an attacker learns."""
