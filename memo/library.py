@@ -29,6 +29,7 @@ from memo.errors import InputError
 from memo.execution.choice import executor as chosen_executor
 from memo.execution.protocol import Executor
 from memo.experiments.attacked.attacking import attack_experiment
+from memo.experiments.attacked.near_records import influence_of_neighbors
 from memo.experiments.density_illustration import illustrate
 from memo.experiments.doubts import density_doubts, experiment_doubts, repeat_doubts, score_doubts
 from memo.experiments.experiment import Experiment, plan_experiment
@@ -339,6 +340,14 @@ class Measured:
         return group_scores(self._scores)
 
     @cached_property
+    def influence(self) -> pl.DataFrame:
+        """Influence of near records on each other, which explains low scores of twins.
+
+        Columns as `memo.attacks.influence.INFLUENCE` says.
+        """
+        return influence_of_neighbors(self._experiment, self._log_likelihoods, self._scores)
+
+    @cached_property
     def _attacked(self) -> Attacked:
         return attack_experiment(self._experiment, self._log_likelihoods, self._scores)
 
@@ -406,6 +415,7 @@ class Measured:
                 experiment, self._scores, lambda model: self._models[model.name].weights
             ),
             attacked=self._attacked,
+            influence=self.influence,
         )
 
     def _repr_html_(self) -> str:

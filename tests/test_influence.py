@@ -10,6 +10,7 @@ import scipy
 from numpy.typing import NDArray
 from PIL import Image
 
+from memo.artifacts.files import ArtifactError
 from memo.attacks.influence import (
     INFLUENCE,
     explained_by_neighbors,
@@ -23,6 +24,10 @@ from memo.design.subsets import subset_models
 from memo.experiments.attacked.near_records import influence_of_neighbors, twin_data
 from memo.experiments.log_likelihoods import scored_densities
 from memo.experiments.record_contents import record_data
+from memo.pipeline.attack import attack
+from memo.pipeline.neighbors import neighbors
+from memo.pipeline.report import report
+from memo.pipeline.sample import sample
 from memo.report.pairs.twins import twins
 from memo.samples.registered import SCHEMA
 from memo.scores.aggregate import memorization_scores
@@ -326,6 +331,30 @@ def test_pairs_stand_side_by_side_in_pictures_or_columns(planted: dict[str, Scor
         else:
             assert [column["name"] for column in exact.columns] == [*"abcde"]
             assert all(column["value"] == column["other"] for column in exact.columns)
+
+
+def test_the_stage_writes_pairs_and_the_page_shows_them(planted: dict[str, Scored]) -> None:
+    experiment, _ = planted["people"]
+    attack(experiment)
+    table = experiment.read_influence()
+    assert table.equals(found_in(planted["people"]))
+    sample(experiment)
+    neighbors(experiment)
+    report(experiment)
+    page = (experiment.layout.report("people") / "index.html").read_text()
+    assert page.count('id="twins"') == 1
+    for i in range(TWINS):
+        assert f'<span class="id">n{i}</span> beside <span class="id">n{COUNT + i}</span>' in page
+    other, _ = planted["pictures"]
+    experiment.layout.influence("pictures").write_bytes(
+        experiment.layout.influence("people").read_bytes()
+    )
+    with pytest.raises(ArtifactError, match="belongs to another spec; run: memo attack pictures"):
+        other.read_influence()
+    wrong = table.with_columns(neighbor=pl.lit(COUNT + TWINS, pl.Int64))
+    experiment.influence_file().write(wrong)
+    with pytest.raises(ArtifactError, match="observations that are not there"):
+        experiment.read_influence()
 
 
 def test_what_k_fold_can_tell_is_said_and_closed_forms_tell_nothing(

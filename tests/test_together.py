@@ -28,6 +28,7 @@ from memo.design.seeds import Stream, seed_sequence
 from memo.design.subsets import subset_round_of_sets
 from memo.design.together import numbered, sets_of
 from memo.errors import InputError
+from memo.pipeline.attack import attack
 from memo.pipeline.neighbors import neighbors
 from memo.pipeline.prepare import read_prepared
 from memo.pipeline.report import report
@@ -417,6 +418,7 @@ def test_a_project_with_groups_scores_them_and_lists_them_on_its_page(
     scores = experiment.read_scores()
     sample(experiment)
     neighbors(experiment)
+    attack(experiment)
     report(experiment)
     page = (experiment.layout.report("visits") / "index.html").read_text()
     listed = group_scores(scores)

@@ -72,6 +72,12 @@ over pairs, `p_value` is one-sided, and `significant` marks pairs at a false dis
 """
 
 
+NULLABLE = frozenset(
+    ("influence", "std_error", "low", "high", "p_value", "own", "joint", "joint_std_error")
+)
+"""Columns that are null where a design cannot tell."""
+
+
 def influences(
     log_likelihood: FloatArray,
     std_error: FloatArray,

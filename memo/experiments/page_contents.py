@@ -13,6 +13,7 @@ from memo.artifacts.files import ArtifactError
 from memo.attacks.membership import Attacked
 from memo.datasets.pictures import pictures
 from memo.datasets.prepared import Prepared
+from memo.experiments.attacked.near_records import twin_data
 from memo.experiments.doubts import (
     Doubt,
     doubts_as_json,
@@ -73,6 +74,8 @@ class Results:
     illustration: Illustration | None
     attacked: Attacked
     """What attacks found."""
+    influence: pl.DataFrame
+    """Influence of near records, columns as in `memo.attacks.influence.INFLUENCE`."""
 
 
 def page_contents(
@@ -117,6 +120,7 @@ def page_contents(
         records=record_data(experiment, results.neighbors, results.samples),
         illustration=results.illustration,
         groups=_groups(experiment, scores),
+        twins=twin_data(results.influence),
         attacked=results.attacked,
         attacks_file=attacks_file,
         scores_file=scores_file,

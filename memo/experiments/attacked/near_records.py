@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from memo.artifacts.fingerprints import fingerprint
 from memo.attacks.influence import INFLUENCE, explained_by_neighbors, influences, pairs_in_words
 from memo.datasets.copies import nearest_others
+from memo.experiments.attacked.attacking import attacks_fingerprint
 from memo.experiments.experiment import Experiment
 from memo.experiments.log_likelihoods import scored_densities
 from memo.report.page_data import TwinData
@@ -53,6 +55,18 @@ def influence_of_neighbors(
     found = influences(log_likelihood, std_error, members, block, pairs)
     memorization = scores.last.column("memorization")
     return explained_by_neighbors(found, distance.ravel(), memorization, scores.threshold)
+
+
+def pairs_of(experiment: Experiment) -> int:
+    """Number of pairs whose influence is measured."""
+    n = len(experiment.data)
+    return 0 if experiment.design.closed_form else n * min(NEIGHBORS, n - 1)
+
+
+def influence_fingerprint(experiment: Experiment) -> str:
+    """A hash of everything that determines the influence of near records."""
+    scoring = experiment.spec.scoring
+    return fingerprint({"attacks": attacks_fingerprint(experiment), "threshold": scoring.threshold})
 
 
 def twin_data(influence: pl.DataFrame) -> TwinData:
