@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import memo
+from benchmarks import groups as benchmark
 from memo.artifacts.layout import Layout
 from memo.artifacts.tables import OBSERVATIONS, read_table
 from memo.datasets.arrays import prepare_array
@@ -444,3 +445,20 @@ def test_data_sets_of_an_earlier_memo_have_no_groups(
     assert data.observations["group"].null_count() == len(data)
     assert read_table(file, OBSERVATIONS)[0].equals(data.observations.drop("group"))
     assert found["visits"][1]["group"].null_count() == len(data)
+
+
+def test_the_benchmark_of_groups_runs_and_finds_persons_understated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw = np.random.default_rng(9)
+    person = np.repeat(np.arange(40), 3)
+    values = draw.normal(size=(40, len(benchmark.COLUMNS)))[person]
+    values += 0.1 * draw.normal(size=values.shape)
+    table = pl.DataFrame(values, schema=benchmark.COLUMNS, orient="row").with_columns(zper=person)
+    table.write_csv(tmp_path / "hie.csv")
+    benchmark.main([str(tmp_path / "hie.csv"), "--records", "90", "--models", "kde"])
+    head, row = capsys.readouterr().out.splitlines()
+    assert head.startswith("90 records of 30 persons")
+    whole, alone, ratio = (float(cell.split()[0]) for cell in row.split("|")[2:5])
+    assert ratio == pytest.approx(alone / whole, abs=0.01)
+    assert ratio < 0.5
