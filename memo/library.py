@@ -29,6 +29,7 @@ from memo.errors import InputError
 from memo.execution.choice import executor as chosen_executor
 from memo.execution.protocol import Executor
 from memo.experiments.attacked.attacking import attack_experiment
+from memo.experiments.attacked.near_records import influence_of_neighbors
 from memo.experiments.density_illustration import illustrate
 from memo.experiments.doubts import density_doubts, experiment_doubts, repeat_doubts, score_doubts
 from memo.experiments.experiment import Experiment, plan_experiment
@@ -63,6 +64,7 @@ from memo.report.page_data import Headline
 from memo.scores.aggregate import FloatArray, Method, memorization_scores
 from memo.scores.comparison import Comparison, compare_scores
 from memo.scores.extrapolation import Extrapolation, read_extrapolations
+from memo.scores.groups import group_scores
 from memo.scores.summaries import Summary, summarize, with_true_scores
 from memo.scores.table import THRESHOLD, Scores
 from memo.spec.dataset_specs import ArraySpec
@@ -102,6 +104,7 @@ def measure(
     seed: int = 0,
     ids: Sequence[object] | None = None,
     labels: Sequence[object] | None = None,
+    groups: Sequence[object] | None = None,
     workers: int | None = None,
 ) -> Measured:
     """Train a model with and without each fold of the data, and score every observation.
@@ -122,6 +125,8 @@ def measure(
         seed: Of partitions, initial weights, batch order and noise.
         ids: A name of each observation; its position when None.
         labels: A label of each observation.
+        groups: A group of each observation, as the person whose record it is: those of one group
+            are held out together, unless the design says otherwise.
         workers: Processes; by default MEMO_WORKERS, or one a core.
 
     Raises:
@@ -133,7 +138,7 @@ def measure(
     """
     if isinstance(values, BaseModel | Mapping) or callable(values):
         raise InputError("values: come first, and then the model: memo.measure(values, model, ...)")
-    data = prepare_array(values, ids, labels)
+    data = prepare_array(values, ids, labels, groups)
     settings = {
         "title": title,
         "dataset": "values",
@@ -331,6 +336,23 @@ class Measured:
         return [doubt.words for doubt in doubts]
 
     @cached_property
+    def groups(self) -> pl.DataFrame | None:
+        """Scores of groups at the last epoch, the most memorized first.
+
+        Columns as `memo.scores.groups.GROUP_SCORES` says; None where no groups were held out
+        together.
+        """
+        return group_scores(self._scores)
+
+    @cached_property
+    def influence(self) -> pl.DataFrame:
+        """Influence of near records on each other, which explains low scores of twins.
+
+        Columns as `memo.attacks.influence.INFLUENCE` says.
+        """
+        return influence_of_neighbors(self._experiment, self._log_likelihoods, self._scores)
+
+    @cached_property
     def _attacked(self) -> Attacked:
         return attack_experiment(self._experiment, self._log_likelihoods, self._scores)
 
@@ -405,6 +427,7 @@ class Measured:
                 experiment, self._scores, lambda model: self._models[model.name].weights
             ),
             attacked=self._attacked,
+            influence=self.influence,
         )
 
     def _repr_html_(self) -> str:

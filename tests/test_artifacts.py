@@ -92,7 +92,7 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     row = {name: [0.0] for name, dtype in SCORES.items() if dtype == pl.Float64()}
     table = pl.DataFrame(
         {**row, "index": [0], "id": ["a"], "label": ["x"], "epoch": [1], "unreliable_models": [0]}
-        | {"memorization": [np.nan]}
+        | {"memorization": [np.nan], "group": ["g"]}
     ).with_columns(memorization_without_repeat=pl.lit([0.0]))
     with pytest.raises(ArtifactError, match="'memorization' has values that are not finite"):
         write_table(tmp_path / "s.parquet", table, SCORES)

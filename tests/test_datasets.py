@@ -130,7 +130,8 @@ def test_observations_have_values_names_and_labels(case):
     prepared = prepare_dataset(spec)
     n = len(prepared)
     table = prepared.observations
-    assert table.schema == {"index": pl.Int64, "id": pl.String, "label": pl.String}
+    texts = dict.fromkeys(("id", "label", "group"), pl.String)
+    assert table.schema == {"index": pl.Int64, **texts}
     assert table["index"].to_list() == list(range(n))
     assert table["id"].n_unique() == n == len(table)
     assert prepared.scored.shape == (n, *spec.shape)

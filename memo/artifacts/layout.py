@@ -58,6 +58,10 @@ class Layout:
         """Rates and curves of attacks, as JSON."""
         return self.attacks(experiment).with_suffix(".json")
 
+    def influence(self, experiment: str) -> Path:
+        """Influence of near records on each other, a table."""
+        return self.root / "artifacts" / "influence" / f"{experiment}.parquet"
+
     def lock(self, kind: str, name: str) -> Path:
         """Held while files of an experiment or a data set are written; no output of DVC's."""
         return self.root / "artifacts" / "locks" / kind / f"{name}.lock"
@@ -75,6 +79,7 @@ class Layout:
             self.neighbors(experiment),
             self.attacks(experiment),
             self.attack_results(experiment),
+            self.influence(experiment),
         ]
 
     def report(self, experiment: str) -> Path:

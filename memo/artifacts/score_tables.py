@@ -43,7 +43,7 @@ def parse_scores(content: bytes, file: Path) -> Scores:
             names `file`.
     """
     try:
-        table, facts = parse_table(content, SCORES, file, nullable=MAY_BE_NULL)
+        table, facts = parse_table(content, SCORES, file, nullable=MAY_BE_NULL, later=["group"])
     except MissingColumnsError as error:
         if not set(error.columns) <= set(LATER):
             raise
@@ -78,7 +78,7 @@ def _is_from_table(file: Path) -> bool:
     """Tell by the facts; those of an earlier memo are told too, so that reading says what to do."""
     schema = {name: dtype for name, dtype in SCORES.items() if name not in LATER}
     try:
-        return FROM_TABLE in read_table(file, schema)[1]
+        return FROM_TABLE in read_table(file, schema, later=["group"])[1]
     except ArtifactError:
         return False
 

@@ -18,6 +18,9 @@ Facts = dict[str, str]
 OBSERVATIONS: Schema = {"index": pl.Int64(), "id": pl.String(), "label": pl.String()}
 """`label` may be null; `id` is the source's own name of the record."""
 
+GROUPED: Schema = OBSERVATIONS | {"group": pl.String()}
+"""Observations of a data set with groups; `group` names the one that is held out together."""
+
 LOG_LIKELIHOODS: Schema = {
     "index": pl.Int64(),
     "epoch": pl.Int64(),
@@ -43,7 +46,7 @@ SEAL = re.compile(rb"memo\.digest.{1,8}?([0-9a-f]{64})", re.DOTALL)
 LONGEST_TEXT = 4096
 """Characters of an id or a label, as many as of a path: pages show them."""
 
-NULLABLE = frozenset({"label", "std_error", "memorization_at_n"})
+NULLABLE = frozenset({"label", "group", "std_error", "memorization_at_n"})
 
 
 class MissingColumnsError(ArtifactError):
@@ -84,6 +87,7 @@ def read_table(
     schema: Schema,
     rows: int | None = None,
     nullable: Collection[str] = NULLABLE,
+    later: Collection[str] = (),
 ) -> tuple[pl.DataFrame, Facts]:
     """Read a Parquet table that has the schema's columns, of its types, without nulls or NaN.
 
@@ -92,6 +96,7 @@ def read_table(
         schema: Columns it must have; further ones are dropped.
         rows: How many it must have; at least one when None.
         nullable: Columns that may have nulls.
+        later: Columns of these that an earlier memo did not write; null where they are missing.
 
     Returns:
         The table, and the facts in its footer.
@@ -99,7 +104,7 @@ def read_table(
     Raises:
         ArtifactError: The file is missing, truncated, empty, or does not fit the schema.
     """
-    return parse_table(read_whole(file), schema, file, rows, nullable)
+    return parse_table(read_whole(file), schema, file, rows, nullable, later)
 
 
 def parse_table(
@@ -108,6 +113,7 @@ def parse_table(
     file: Path,
     rows: int | None = None,
     nullable: Collection[str] = NULLABLE,
+    later: Collection[str] = (),
 ) -> tuple[pl.DataFrame, Facts]:
     """Read a table from the bytes of a file that lies elsewhere.
 
@@ -119,6 +125,8 @@ def parse_table(
         table, metadata = read_parquet(content)
     except ParquetError as error:
         raise ArtifactError(f"{file}: is not a whole Parquet file: {error}") from None
+    missing = [name for name in later if name not in table.columns]
+    table = table.with_columns(pl.lit(None, schema[name]).alias(name) for name in missing)
     _check(file, table, schema, nullable, rows)
     facts = {
         name.removeprefix(PREFIX): fact

@@ -1,4 +1,4 @@
-"""Membership inference: attacks give scores, and whatever reads scores is kept apart from them."""
+"""Attacks on models and their records: membership, extraction, influence between records."""
 
 from memo.attacks.membership import Attacked, Promise, attack_models
 from memo.attacks.methods.known_attacks import ATTACKS, PRIMARY

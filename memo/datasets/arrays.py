@@ -18,7 +18,10 @@ COMPARED = 20_000
 
 
 def prepare_array(
-    values: ArrayLike, ids: Sequence[object] | None, labels: Sequence[object] | None
+    values: ArrayLike,
+    ids: Sequence[object] | None,
+    labels: Sequence[object] | None,
+    groups: Sequence[object] | None = None,
 ) -> Prepared:
     """An array as a data set whose values are scored as they are.
 
@@ -28,38 +31,47 @@ def prepare_array(
             are all 0 or 1.
         ids: Name of each observation; its position when None.
         labels: Label of each observation.
+        groups: Group of each observation, whose members are held out together.
 
     Raises:
         DataError: The values are not an array of numbers, are masked, missing or not finite, or
             lose their digits in float32; or are fewer than two observations or all the same; or
-            there are more or fewer names or labels.
+            there are more or fewer names, labels or groups, or groups as `check_prepared` refuses.
     """
     numbers = _numbers(values)
     scored = _typed(numbers)
-    observations = observation_table(len(scored), ids, labels)
+    observations = observation_table(len(scored), ids, labels, groups)
     white = int(scored.max(initial=1)) if scored.dtype == np.uint8 else 1
     prepared = Prepared(scored, observations, white=white, facts={"source": "an array"})
     return with_copies(check_prepared(prepared, "values"))
 
 
 def observation_table(
-    count: int, ids: Sequence[object] | None, labels: Sequence[object] | None
+    count: int,
+    ids: Sequence[object] | None,
+    labels: Sequence[object] | None,
+    groups: Sequence[object] | None = None,
 ) -> pl.DataFrame:
-    """Table of `index`, `id` and `label` of observations.
+    """Table of `index`, `id`, `label` and `group` of observations.
 
     Args:
         count: Number of observations.
         ids: Name of each observation; its position when None.
         labels: Label of each observation.
+        groups: Group of each observation.
 
     Raises:
-        DataError: There are more or fewer names or labels, or two names are the same, or missing.
+        DataError: There are more or fewer names, labels or groups, two names are the same, or a
+            name or a group is missing.
     """
     named = _texts("ids", range(count) if ids is None else ids, count)
-    table = named_observations(named, _texts("labels", labels, count))
-    missing = table["id"].is_null().arg_true()
-    if len(missing):
-        raise DataError(f"ids: observation {missing[0]} has none")
+    table = named_observations(
+        named, _texts("labels", labels, count), _texts("groups", groups, count)
+    )
+    for what, column in (("ids", "id"), ("groups", "group")):
+        missing = table[column].is_null().arg_true()
+        if len(missing) and (column == "id" or groups is not None):
+            raise DataError(f"{what}: observation {missing[0]} has none")
     if table["id"].n_unique() < count:
         raise DataError("ids: two observations have the same")
     return table

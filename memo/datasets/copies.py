@@ -26,6 +26,9 @@ MOST_PAIRS, MOST_NUMBERS = 2_000_000, 500_000_000
 NEAREST, MOST_UNSURE = 6, 2000
 """Neighbours with which each is compared first; most that are compared with all others then."""
 
+CANDIDATES = 16
+"""Neighbours by principal directions, of which the nearest are found by all numbers."""
+
 EXAMPLES = 10
 
 Pairs = NDArray[np.int64]
@@ -66,11 +69,52 @@ def find_copies(data: Prepared) -> Copies:
     """Compare the observations of a data set, before any noise was added to them."""
     rows = data.given_values
     first = first_copies(rows)
-    fraction = NEAR_IMAGES if len(data.shape) == 3 else NEAR_OTHERS
+    fraction, radius = near_radius(data)
     distinct = np.flatnonzero(first == np.arange(len(first)))
-    radius = fraction * _median_distance(rows)
     near, all_compared = _near(rows, distinct, radius)
     return Copies(first, near, all_compared, radius, fraction)
+
+
+def near_radius(data: Prepared) -> tuple[float, float]:
+    """Distance up to which two observations are near copies.
+
+    Returns:
+        It as a fraction of the median distance of two observations, and itself.
+    """
+    fraction = NEAR_IMAGES if len(data.shape) == 3 else NEAR_OTHERS
+    return fraction, fraction * _median_distance(data.given_values)
+
+
+def nearest_others(rows: Rows, count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The nearest other observations of each: by all numbers, among those nearest by a few.
+
+    Those are principal directions, in which no two observations are further apart than they are: a
+    near copy is among the nearest there.
+
+    Args:
+        rows: Values of the observations, (n, *shape).
+        count: How many; n - 1 where there are fewer.
+
+    Returns:
+        Indices, nearest first, and Euclidean distances, (n, count) each.
+
+    Example:
+        >>> index, distance = nearest_others(np.array([[0.0], [3.0], [1.0], [9.0]]), 2)
+        >>> index.tolist(), distance[3].tolist()
+        ([[2, 1], [2, 0], [0, 1], [1, 2]], [6.0, 8.0])
+    """
+    from scipy.spatial import KDTree  # noqa: PLC0415 -- slow to import
+
+    everything = np.arange(len(rows))
+    points = _projected(rows, everything)
+    asked = min(max(CANDIDATES, 2 * count) + 1, len(rows))
+    count = min(count, len(rows) - 1)
+    found = KDTree(points).query(points, k=asked)[1]
+    pairs = np.column_stack([np.repeat(everything, asked), found.ravel()])
+    distance = _distances(rows, pairs).reshape(found.shape)
+    distance[found == everything[:, None]] = np.inf
+    order = np.lexsort((found, distance))[:, :count]
+    return np.take_along_axis(found, order, 1), np.take_along_axis(distance, order, 1)
 
 
 def with_copies(data: Prepared) -> Prepared:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from memo.datasets.prepared import DataError
+
 NAMED = 5
 """Labels without any observation that are named."""
 
@@ -55,8 +57,46 @@ def drawn(labels: Sequence[str | None], limit: int | None, seed: int) -> NDArray
     return np.sort(drawn_order(labels, seed)[:limit])
 
 
+def drawn_groups(groups: Sequence[str], limit: int | None, seed: int) -> NDArray[np.int64]:
+    """Positions of at most `limit` observations, ascending: whole groups, drawn at random.
+
+    Groups come in a random order, until the next one has more than are left to draw. A group of
+    many has the chance of all others.
+
+    Args:
+        groups: Of each observation of the source.
+        limit: How many to draw at most; all when None.
+        seed: Seed of the data set.
+
+    Raises:
+        DataError: The first group alone has more.
+
+    Example:
+        >>> groups = ["a", "b", "a", "b", "c"]
+        >>> sorted(groups[place] for place in drawn_groups(groups, limit=3, seed=0))
+        ['a', 'a', 'c']
+    """
+    if limit is None or limit >= len(groups):
+        return np.arange(len(groups))
+    stream = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=SPAWN_KEY))
+    number = {group: place for place, group in enumerate(dict.fromkeys(groups))}
+    own = np.array([number[group] for group in groups])
+    order = stream.permutation(len(number))
+    sizes = np.bincount(own)[order]
+    if sizes[0] > limit:
+        raise DataError(
+            f"a `limit` of {limit:,} is fewer than the {sizes[0]:,} observations of group "
+            f"{list(number)[order[0]]!r:.60}, which is drawn first and whole; raise it"
+        )
+    chosen = order[np.cumsum(sizes) <= limit]
+    return np.flatnonzero(np.isin(own, chosen))
+
+
 def limit_notes(
-    kept: Sequence[int] | NDArray[np.int64], labels: Sequence[str | None], seed: int
+    kept: Sequence[int] | NDArray[np.int64],
+    labels: Sequence[str | None],
+    seed: int,
+    groups: Sequence[str] | None = None,
 ) -> list[str]:
     """Say how many observations of a source were drawn, and which labels have none of them.
 
@@ -64,6 +104,7 @@ def limit_notes(
         kept: Positions of those that were drawn.
         labels: Of each observation of the source.
         seed: Seed of the data set.
+        groups: Of each observation of the source, where whole groups were drawn.
 
     Returns:
         A line for the `notes` of a data set; none where all observations were kept.
@@ -78,7 +119,11 @@ def limit_notes(
     drawn_labels = {labels[position] for position in kept}
     without = [label for label in every if label not in drawn_labels]
     words = f"limit: {len(kept):,} of {len(labels):,}, drawn at random from seed {seed}"
-    words += ", in the proportions of their labels" if len(set(labels)) > 1 else ""
+    if groups is not None:
+        drawn_from = len({groups[position] for position in kept})
+        words += f", in {drawn_from:,} whole groups of {len(set(groups)):,}"
+    elif len(set(labels)) > 1:
+        words += ", in the proportions of their labels"
     if without:
         named = ", ".join(f"{label!r:.60}" for label in without[:NAMED])
         more = f" and {len(without) - NAMED:,} more" * (len(without) > NAMED)

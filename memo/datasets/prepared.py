@@ -33,7 +33,8 @@ class Prepared:
     array, or one that computes rows when it is asked for them; `scored[:]` has them in memory."""
 
     observations: pl.DataFrame
-    """`index`, `id`, `label` of each observation, in order."""
+    """`index`, `id`, `label`, `group` of each observation, in order. Those of one group are held
+    out together; all groups are null where there are none."""
 
     drawn_anew: bool = False
     """True where each training step draws values anew from `before_noise`."""
@@ -100,11 +101,26 @@ class Prepared:
         return len(self.scored)
 
 
-def named_observations(ids: Sequence[str | None], labels: Sequence[str | None]) -> pl.DataFrame:
-    """The table `Prepared.observations`, of ids and labels in order."""
+def named_observations(
+    ids: Sequence[str | None],
+    labels: Sequence[str | None],
+    groups: Sequence[str | None] | None = None,
+) -> pl.DataFrame:
+    """The table `Prepared.observations`, of ids, labels and groups in order.
+
+    Example:
+        >>> named_observations(["a", "b"], ["x", None], ["p", "p"]).row(1)
+        (1, 'b', None, 'p')
+    """
+    none = [None] * len(ids)
     return pl.DataFrame(
-        {"index": range(len(ids)), "id": ids, "label": labels},
-        schema={"index": pl.Int64, "id": pl.String, "label": pl.String},
+        {
+            "index": range(len(ids)),
+            "id": ids,
+            "label": labels,
+            "group": none if groups is None else groups,
+        },
+        schema={"index": pl.Int64, "id": pl.String, "label": pl.String, "group": pl.String},
     )
 
 
@@ -144,7 +160,7 @@ def restored(
     Args:
         arrays: Arrays by name; they may be memory-mapped.
         form: JSON facts that say how to read the arrays.
-        observations: `index`, `id`, `label` of each observation.
+        observations: `index`, `id`, `label`, `group` of each observation.
         facts: Facts for readers.
 
     Raises:
@@ -178,16 +194,23 @@ def restored(
 
 
 def content_hash(prepared: Prepared) -> str:
-    """SHA-256 over values, as given and as scored, ids and labels: all that models depend on."""
+    """SHA-256 over values, as given and as scored, ids, labels, groups: all that models are of."""
     arrays, form = stored(prepared)
     digest = hashlib.sha256(json.dumps(form, sort_keys=True).encode())
     for name in ROWS:
         if name in arrays:
             digest.update(f"{arrays[name].dtype.str}{arrays[name].shape}".encode())
             digest.update(np.ascontiguousarray(arrays[name]).data)
-    records = prepared.observations.select("id", "label").to_dict(as_series=False)
+    observations = prepared.observations
+    named = ["id", "label", *(["group"] if has_groups(observations) else [])]
+    records = observations.select(named).to_dict(as_series=False)
     digest.update(json.dumps(records).encode())
     return digest.hexdigest()
+
+
+def has_groups(observations: pl.DataFrame) -> bool:
+    """Tell whether observations belong to groups."""
+    return observations["group"].null_count() < len(observations)
 
 
 def check_prepared(prepared: Prepared, name: str) -> Prepared:
@@ -195,7 +218,7 @@ def check_prepared(prepared: Prepared, name: str) -> Prepared:
 
     Raises:
         DataError: There are fewer than two observations, values that are not finite, or all
-            observations are the same.
+            observations are the same; or some have no group, or all the same one.
     """
     values = stored(prepared)[0]["scored"]
     if len(values) < 2:
@@ -209,7 +232,21 @@ def check_prepared(prepared: Prepared, name: str) -> Prepared:
                 raise DataError(f"{name}: has values that are not finite")
     if all((values[rows] == values[0]).all() for rows in chunks(len(values))):
         raise DataError(f"{name}: all {len(values):,} observations are the same")
+    _check_groups(prepared.observations, name)
     return prepared
+
+
+def _check_groups(observations: pl.DataFrame, name: str) -> None:
+    if not has_groups(observations):
+        return
+    groups = observations["group"]
+    if groups.null_count():
+        raise DataError(f"{name}: {groups.null_count():,} observations have no group; others have")
+    if groups.n_unique() == 1:
+        raise DataError(
+            f"{name}: all {len(groups):,} observations are of one group, {groups[0]!r:.60}: "
+            "nothing is left to train on without it"
+        )
 
 
 def _require_sound(prepared: Prepared) -> None:
@@ -220,6 +257,7 @@ def _require_sound(prepared: Prepared) -> None:
     """
     n, shape = len(prepared), prepared.scored.shape
     jacobian = prepared.log_jacobian
+    _check_groups(prepared.observations, "observations")
     if len(shape) < 2 or 0 in shape or not 1 <= prepared.white <= 255:
         raise DataError(f"no observations have the shape {shape[1:]} and white {prepared.white}")
     if prepared.given is not None and prepared.given.shape != shape:

@@ -22,7 +22,7 @@ def prepare_images(images: Images, spec: ImagesSpec) -> Prepared:
         scored = binarize(shares, spec.seed)
     return Prepared(
         scored=scored,
-        observations=named_observations(images.ids, images.labels),
+        observations=named_observations(images.ids, images.labels, images.groups),
         drawn_anew=spec.drawn == "each-step",
         given=shares if spec.values == "binary" else None,
         log_jacobian=log_jacobian,

@@ -1,4 +1,4 @@
-"""Observations of a training set that duplicate others, and are not trained on."""
+"""Observations that duplicate others: not trained on, or held out together."""
 
 import numpy as np
 import scipy
@@ -48,6 +48,23 @@ class Duplicates:
             if first in kept:
                 kept.discard(second)
         return members[np.isin(members, sorted(kept))]
+
+    def sets(self) -> IndexArray:
+        """Number of the set that each observation belongs to, (n,): 0 ... s-1, in order.
+
+        Duplicates are in one set, and so are duplicates of one observation, and so on: the
+        connected components of the graph of pairs.
+
+        Example:
+            >>> points = np.array([[0.0], [5.0], [1.0], [2.0]])
+            >>> Duplicates(points, distance=1.0).sets().tolist()
+            [0, 1, 0, 0]
+        """
+        own = np.arange(len(self.first))
+        first, second = np.concatenate([np.column_stack([self.first, own]), self._near]).T
+        pairs = scipy.sparse.coo_array((np.ones(len(first)), (first, second)), 2 * own.shape)
+        labels = scipy.sparse.csgraph.connected_components(pairs, directed=False)[1]
+        return np.asarray(labels, np.int64)
 
 
 def _near_pairs(rows: Rows, among: IndexArray, distance: float) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ import numpy as np
 from memo.design.blocks import MOST_BLOCKS
 from memo.design.k_fold import FoldModel, k_fold_models, pair_models
 from memo.design.subsets import subset_models
+from memo.design.together import Sets
 from memo.errors import InputError
 from memo.spec.scoring_specs import DesignSpec, KFoldSpec, LeaveOneOutSpec, SubsetsSpec
 
@@ -28,24 +29,27 @@ class Design:
     """Settings that determine the models of each jackknife block and their held-out indices."""
     more: str = ""
     """Advice on the setting that makes standard errors better known."""
+    sets: Sets | None = None
+    """Sets of observations that are held out together; None where each is on its own."""
     smaller_models: list[FoldModel] = field(default_factory=list)
     """Models of smaller training sets, which scores are extrapolated from and nothing else."""
 
 
-def plan_design(spec: DesignSpec, observations: int, seed: int) -> Design:
+def plan_design(spec: DesignSpec, observations: int, seed: int, sets: Sets | None = None) -> Design:
     """Plan a design for n observations.
 
     Args:
         spec: The design.
         observations: Number of observations, n.
         seed: Seed of the experiment.
+        sets: Sets of observations that are held out together.
 
     Raises:
-        InputError: There are too few observations.
+        InputError: There are too few observations, or sets.
     """
     match spec:
         case KFoldSpec():
-            return _k_fold(spec, observations, seed)
+            return _k_fold(spec, observations, seed, sets)
         case LeaveOneOutSpec():
             return Design(
                 fold_models=[],
@@ -56,32 +60,38 @@ def plan_design(spec: DesignSpec, observations: int, seed: int) -> Design:
                 pairing=spec.model_dump(),
             )
         case SubsetsSpec():
-            return _subsets(spec, observations, seed)
+            return _subsets(spec, observations, seed, sets)
         case _:
             assert_never(spec)
 
 
-def _k_fold(spec: KFoldSpec, observations: int, seed: int) -> Design:
+def _k_fold(spec: KFoldSpec, observations: int, seed: int, sets: Sets | None) -> Design:
     if spec.folds > observations:
         raise InputError(f"{spec.folds} folds are more than the {observations} observations")
-    determinants = spec.model_dump(exclude={"repeats", "first_repeat", "extrapolate"})
-    models = k_fold_models(spec, observations, seed)
+    if sets is not None and spec.folds > sets.of.max() + 1:
+        raise InputError(
+            f"{spec.folds} folds are more than the {sets.of.max() + 1} {sets.what} that are held "
+            "out whole"
+        )
+    determinants = _settings(spec, sets, "repeats", "first_repeat", "extrapolate")
+    models = k_fold_models(spec, observations, seed, None if sets is None else sets.of)
     return Design(
         fold_models=models,
         closed_form=False,
         determinants=determinants,
         words=f"{spec.folds} folds, repeated {spec.repeats} times: {spec.folds * spec.repeats} "
-        "models, each trained without one fold",
+        "models, each trained without one fold" + _in_words(sets),
         pairing=determinants
         if spec.repeats <= MOST_BLOCKS
-        else spec.model_dump(exclude={"extrapolate"}),
+        else _settings(spec, sets, "extrapolate"),
         more="Set scoring.design.repeats to 3 or more.",
         smaller_models=pair_models(models, spec.folds) if spec.extrapolate else [],
+        sets=sets,
     )
 
 
-def _subsets(spec: SubsetsSpec, observations: int, seed: int) -> Design:
-    models = subset_models(spec, observations, seed)
+def _subsets(spec: SubsetsSpec, observations: int, seed: int, sets: Sets | None) -> Design:
+    models = subset_models(spec, observations, seed, None if sets is None else sets.of)
     times_held_out = np.bincount(
         np.concatenate([model.held_out for model in models]), minlength=observations
     )
@@ -94,10 +104,21 @@ def _subsets(spec: SubsetsSpec, observations: int, seed: int) -> Design:
     return Design(
         fold_models=models,
         closed_form=False,
-        determinants=spec.model_dump(exclude={"models"}),
+        determinants=_settings(spec, sets, "models"),
         words=f"{spec.models} models, each trained on a random subset of {spec.fraction:g} of the "
         f"observations; each observation is in the training sets of about "
-        f"{round(spec.models * spec.fraction):,} of them",
-        pairing=spec.model_dump(),
+        f"{round(spec.models * spec.fraction):,} of them" + _in_words(sets),
+        pairing=_settings(spec, sets),
         more="Raise scoring.design.models.",
+        sets=sets,
     )
+
+
+def _settings(spec: KFoldSpec | SubsetsSpec, sets: Sets | None, *but: str) -> dict[str, Any]:
+    """Settings of a design but some; of what is held out together, only what makes a difference."""
+    settings = spec.model_dump(exclude={"together", "distance", *but})
+    return settings if sets is None else settings | sets.determinants
+
+
+def _in_words(sets: Sets | None) -> str:
+    return "" if sets is None else f"; {sets.words}"

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import polars as pl
 from torch import nn
 
 from memo.artifacts.fingerprints import TRAINING_VERSION, fingerprint
@@ -14,6 +15,7 @@ from memo.datasets.tabular.columns import Column, category_counts
 from memo.design.k_fold import FoldModel, IndexArray
 from memo.design.plan import Design, plan_design
 from memo.design.seeds import Stream, seed_sequence
+from memo.design.together import sets_of
 from memo.errors import InputError
 from memo.mitigations.kinds import in_order
 from memo.mitigations.mitigation import Mitigation, ScoredModels
@@ -74,6 +76,12 @@ class Experiment:
     def last_epoch(self) -> int:
         """The last scored epoch."""
         return self.spec.scoring.epochs[-1]
+
+    @property
+    def observations(self) -> pl.DataFrame:
+        """`Prepared.observations`, with sets that are held out together as groups."""
+        sets, known = self.design.sets, self.data.observations
+        return known if sets is None else known.with_columns(group=pl.Series(sets.names))
 
     @cached_property
     def models(self) -> list[ModelPlan]:
@@ -229,13 +237,19 @@ def plan_experiment(name: str, spec: ExperimentSpec, data: Prepared, data_hash: 
     """Complete a spec by what the data say, and lay out its design.
 
     Raises:
-        InputError: The data set is too small for the design, or has categories that the model or a
-            mitigation cannot have.
+        InputError: The data set is too small for the design, or has no such groups as the design
+            says, or has categories that the model or a mitigation cannot have.
     """
     if data.columns is not None:
         spec = _with_columns(name, spec, data.columns)
     try:
-        design = plan_design(spec.scoring.design, len(data), spec.seed)
+        sets = sets_of(spec.scoring.design, data)
+    except InputError as error:
+        raise InputError(
+            f"experiments.{name}.scoring.design, data set {spec.dataset!r}: {error}"
+        ) from None
+    try:
+        design = plan_design(spec.scoring.design, len(data), spec.seed, sets)
     except InputError as error:
         raise InputError(
             f"experiments.{name}.scoring.design: {error} of data set {spec.dataset!r}"

@@ -13,6 +13,7 @@ from memo.artifacts.files import ArtifactError
 from memo.attacks.membership import Attacked
 from memo.datasets.pictures import pictures
 from memo.datasets.prepared import Prepared
+from memo.experiments.attacked.near_records import twin_data
 from memo.experiments.doubts import (
     Doubt,
     doubts_as_json,
@@ -46,10 +47,11 @@ from memo.report.headlines import (
     summary_headlines,
 )
 from memo.report.numbers import estimate, number
-from memo.report.page_data import Headline, Illustration, ReportData
+from memo.report.page_data import GroupData, Headline, Illustration, ReportData
 from memo.report.ranked_scores import UNRELIABLE
 from memo.scores.extrapolation import FACT as EXTRAPOLATED
 from memo.scores.extrapolation import Extrapolation, read_extrapolations
+from memo.scores.groups import group_scores
 from memo.scores.summaries import Estimate, Summary, quantile_curve, summarize
 from memo.scores.table import AT_N, Scores
 from memo.spec.model_specs import CustomSpec
@@ -73,6 +75,8 @@ class Results:
     illustration: Illustration | None
     attacked: Attacked
     """What attacks found."""
+    influence: pl.DataFrame
+    """Influence of near records, columns as in `memo.attacks.influence.INFLUENCE`."""
 
 
 def page_contents(
@@ -117,6 +121,8 @@ def page_contents(
         neighbors=neighbor_data(experiment, results.neighbors, results.samples, found),
         records=record_data(experiment, results.neighbors, results.samples),
         illustration=results.illustration,
+        groups=_groups(experiment, scores),
+        twins=twin_data(results.influence),
         attacked=results.attacked,
         attacks_file=attacks_file,
         scores_file=scores_file,
@@ -250,6 +256,16 @@ def _diagnostics(experiment: Experiment, tables: Sequence[pl.DataFrame]) -> dict
 
 def _quantile(values: pl.Series, level: float) -> float:
     return float(np.quantile(values.to_numpy(), level))
+
+
+def _groups(experiment: Experiment, scores: Scores) -> GroupData | None:
+    """Scores of groups; of near-duplicates, those of sets of several."""
+    table, sets = group_scores(scores), experiment.design.sets
+    if table is None or sets is None:
+        return None
+    if sets.kind == "near-duplicates":
+        table = table.filter(pl.col("records") > 1)
+    return GroupData(table, sets.what)
 
 
 def _losses(experiment: Experiment, results: Results) -> pl.DataFrame:

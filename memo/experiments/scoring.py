@@ -18,7 +18,7 @@ from memo.mitigations.release import Densities, Release, released_scores
 from memo.scores.aggregate import Aggregate, Method
 from memo.scores.extrapolation import Extrapolations, Sizes, extrapolate, stored_extrapolations
 from memo.scores.summaries import with_true_scores
-from memo.scores.table import AT_N, Scores
+from memo.scores.table import AT_N, TOGETHER_FACT, Scores
 from memo.training.device import one_thread
 
 
@@ -51,7 +51,7 @@ def score_experiment(
     for epoch in experiment.spec.scoring.epochs:
         trained, unreliable = _at(epoch, tables, block, experiment.spec.scoring.aggregate)
         aggregate, facts = released_scores(steps, trained)
-        part = Scores.from_aggregate(experiment.data.observations, epoch, aggregate, unreliable)
+        part = Scores.from_aggregate(experiment.observations, epoch, aggregate, unreliable)
         if at_smaller is not None:
             found[epoch] = extrapolate(aggregate, at_smaller(epoch), _sizes(experiment))
             at_n = pl.Series(AT_N, found[epoch].scores(aggregate.memorization), nan_to_null=True)
@@ -59,10 +59,12 @@ def score_experiment(
         parts.append(part)
     for mitigation in experiment.spec.mitigations:
         facts |= mitigation.facts(models)
+    sets = experiment.design.sets
     scores = Scores(
         pl.concat(part.table for part in parts),
         parts[0].facts
         | {"data": experiment.data_hash, "partitions": experiment.partitions_fingerprint()}
+        | ({} if sets is None else {TOGETHER_FACT: sets.kind})
         | {name: json.dumps(fact) for name, fact in facts.items()}
         | (stored_extrapolations(found) if found else {}),
     )

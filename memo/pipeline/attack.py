@@ -1,7 +1,8 @@
-"""attack: log-likelihoods under fold models -> what membership inference finds."""
+"""attack: log-likelihoods under fold models -> membership inference, influence of near records."""
 
 from memo.attacks.membership import Attacked
 from memo.experiments.attacked.attacking import attack_experiment
+from memo.experiments.attacked.near_records import influence_of_neighbors
 from memo.experiments.log_likelihoods import scored_densities
 from memo.pipeline.stored_experiment import StoredExperiment, exclusive
 
@@ -18,4 +19,5 @@ def attack(experiment: StoredExperiment) -> Attacked:
     tables = [experiment.read_log_likelihoods(density) for density in scored_densities(experiment)]
     attacked = attack_experiment(experiment, tables, scores)
     experiment.attack_files().write(attacked)
+    experiment.influence_file().write(influence_of_neighbors(experiment, tables, scores))
     return attacked

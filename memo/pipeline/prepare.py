@@ -9,10 +9,10 @@ from memo.artifacts.files import ArtifactError, remove_leftovers, write_whole
 from memo.artifacts.layout import Layout
 from memo.artifacts.lock import locked
 from memo.artifacts.mapped import map_tensors
-from memo.artifacts.tables import OBSERVATIONS, read_table, write_table
+from memo.artifacts.tables import GROUPED, OBSERVATIONS, read_table, write_table
 from memo.artifacts.tensors import Tensors, write_tensors
 from memo.artifacts.text.json_files import read_facts
-from memo.datasets.prepared import DataError, Prepared, content_hash, restored, stored
+from memo.datasets.prepared import DataError, Prepared, content_hash, has_groups, restored, stored
 from memo.datasets.registry import prepare_dataset
 from memo.project.project_spec import ProjectSpec
 from memo.project.reading import select_dataset
@@ -40,7 +40,8 @@ def prepare(project: ProjectSpec, layout: Layout, name: str) -> dict[str, Any]:
         for file in (VALUES, TABLE, FACTS):
             remove_leftovers(folder / file)
         write_tensors(folder / VALUES, Tensors(arrays, form))
-        write_table(folder / TABLE, prepared.observations, OBSERVATIONS)
+        schema = GROUPED if has_groups(prepared.observations) else OBSERVATIONS
+        write_table(folder / TABLE, prepared.observations, schema)
         write_whole(folder / FACTS, (json.dumps(facts, indent=2) + "\n").encode())
     return facts
 
@@ -58,7 +59,7 @@ def read_prepared(layout: Layout, name: str) -> tuple[Prepared, str]:
         )
     values = map_tensors(folder / VALUES)
     facts = read_facts(folder / FACTS)
-    observations, _ = read_table(folder / TABLE, OBSERVATIONS)
+    observations, _ = read_table(folder / TABLE, GROUPED, later=["group"])
     try:
         prepared = restored(values.arrays, values.facts, observations, facts)
     except DataError as error:

@@ -38,6 +38,7 @@ def report(experiment: StoredExperiment) -> list[str]:
         neighbors=experiment.read_neighbors(samples),
         illustration=experiment.read_illustration(),
         attacked=experiment.read_attacks(),
+        influence=experiment.read_influence(),
     )
     files = experiment.layout.scores(experiment.name), experiment.layout.attacks(experiment.name)
     data, numbers = page_contents(experiment, results, *map(str, files))

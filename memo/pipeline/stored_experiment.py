@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from memo.artifacts.attacked.attack_files import AttackFiles
+from memo.artifacts.attacked.influence_files import InfluenceFile
 from memo.artifacts.files import ArtifactError, remove_leftovers
 from memo.artifacts.fingerprints import fingerprint
 from memo.artifacts.layout import Layout
@@ -24,6 +25,7 @@ from memo.artifacts.tables import LOG_LIKELIHOODS, read_table, require_keys, wri
 from memo.artifacts.tensors import read_tensors
 from memo.attacks.membership import Attacked
 from memo.experiments.attacked.attacking import attacks_fingerprint
+from memo.experiments.attacked.near_records import influence_fingerprint, pairs_of
 from memo.experiments.density_illustration import illustration_of
 from memo.experiments.experiment import Experiment, ModelPlan, plan_experiment
 from memo.experiments.log_likelihoods import ScoredDensity
@@ -217,6 +219,24 @@ class StoredExperiment(Experiment):
         )
         with made_by(f"memo attack {self.name} ({upgrade})"):
             return self.attack_files().read()
+
+    def influence_file(self) -> InfluenceFile:
+        """The file of the influence of near records on each other."""
+        return InfluenceFile(
+            self.layout.influence(self.name),
+            influence_fingerprint(self),
+            len(self.data),
+            pairs_of(self),
+        )
+
+    def read_influence(self) -> pl.DataFrame:
+        """Read the influence of near records on each other.
+
+        Raises:
+            ArtifactError: It is missing, damaged, or from another spec.
+        """
+        with made_by(f"memo attack {self.name}"):
+            return self.influence_file().read()
 
     def read_illustration(self) -> Illustration | None:
         """Read densities with and without an observation; None where none can be drawn.

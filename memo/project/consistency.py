@@ -110,6 +110,7 @@ def table_problems(table: TableSpec) -> Iterator[Problem]:
     for role, name in (
         ("id", table.id),
         ("label", table.label),
+        ("group", table.group),
         *(("drop", name) for name in table.drop),
     ):
         if name is not None and name in aside:

@@ -17,6 +17,8 @@ from memo.report.neighbor_figures import neighbor_figures
 from memo.report.numbers import number
 from memo.report.page import render_page
 from memo.report.page_data import NeighborData, ReportData
+from memo.report.pairs.group_list import group_list
+from memo.report.pairs.twins import twins
 from memo.report.ranked_scores import UNRELIABLE, described, is_exact, rank_scores
 from memo.report.thumbnails import data_uri, is_tiny
 
@@ -88,6 +90,8 @@ def render_report(data: ReportData) -> dict[str, bytes]:
         sampled=isinstance(data.neighbors, NeighborData),
         records=records,
         replicas=_replicas(data, ranked.table),
+        twins=None if data.twins is None else twins(data.twins, ranked.table, images, data.records),
+        groups=None if data.groups is None else group_list(data.groups),
         pixelated=images is not None and is_tiny(images),
     )
 

@@ -99,6 +99,26 @@ class RecordData:
 
 
 @dataclass(frozen=True)
+class GroupData:
+    """Groups whose members were held out together."""
+
+    table: pl.DataFrame
+    """Their scores, as `memo.scores.groups.GROUP_SCORES`, the most memorized first."""
+    what: str
+    """Kind of the groups, in the plural."""
+
+
+@dataclass(frozen=True)
+class TwinData:
+    """Influence between near records."""
+
+    table: pl.DataFrame
+    """Pairs of an observation and one near it, as `memo.attacks.influence.INFLUENCE`."""
+    words: str
+    """A sentence on what the design can tell of them."""
+
+
+@dataclass(frozen=True)
 class ReportData:
     """One experiment."""
 
@@ -130,6 +150,10 @@ class ReportData:
     """None where observations are not one or two real numbers."""
     neighbors: NeighborData | str | None = None
     """A sentence where samples cannot be compared; None where they were not."""
+    groups: GroupData | None = None
+    """None where no groups were held out together."""
+    twins: TwinData | None = None
+    """None where the influence between records was not measured."""
     attacked: Attacked | None = None
     """What attacks found; None where there were none."""
     attacks_file: str = ""

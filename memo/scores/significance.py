@@ -1,6 +1,7 @@
 """Tests of single scores against zero."""
 
 import math
+from typing import overload
 
 import numpy as np
 import scipy
@@ -45,9 +46,21 @@ def significantly_positive(
     return np.asarray(scipy.stats.false_discovery_control(p_values, method="bh") <= rate)
 
 
+@overload
 def moderated_std_error(
-    std_error: FloatArray, freedom: int, along: FloatArray | None = None
-) -> tuple[FloatArray, float]:
+    std_error: FloatArray, freedom: float, along: FloatArray | None = None
+) -> tuple[FloatArray, float]: ...
+
+
+@overload
+def moderated_std_error(
+    std_error: FloatArray, freedom: FloatArray, along: FloatArray | None = None
+) -> tuple[FloatArray, FloatArray]: ...
+
+
+def moderated_std_error(
+    std_error: FloatArray, freedom: float | FloatArray, along: FloatArray | None = None
+) -> tuple[FloatArray, float | FloatArray]:
     """Standard errors drawn towards their common level (Smyth 2004, sections 4 and 6.2).
 
     Variances are taken to be s0^2 d0 / chi^2(d0) across observations; d0 and s0 are fitted to the
@@ -55,33 +68,36 @@ def moderated_std_error(
     what is memorized most is larger than that of the rest (Law et al. 2014, "limma-trend").
 
     Args:
-        std_error: (n,), each with `freedom` degrees of freedom; zeros are raised to the smallest
-            positive one.
-        freedom: Degrees of freedom of each.
+        std_error: (n,); zeros are raised to the smallest positive one.
+        freedom: Degrees of freedom of each: one number, or (n,).
         along: What the level may depend on, (n,); needs at least `FEWEST_FOR_A_TREND`.
 
     Returns:
-        The moderated standard errors, (n,), and their degrees of freedom.
+        The moderated standard errors, (n,), and their degrees of freedom, as many as were given.
     """
     positive = std_error[std_error > 0]
     if not len(positive):
-        return np.full_like(std_error, np.finfo(float).tiny), float(freedom)
+        return np.full_like(std_error, np.finfo(float).tiny), 1.0 * freedom
     variance = np.square(np.maximum(std_error, positive.min()))
     half = freedom / 2
     centred = np.log(variance) - scipy.special.digamma(half) + np.log(half)
     expected, parameters = _trend(centred, along)
+    shares = np.ones_like(variance) * freedom
+    every = shares.sum() if np.ndim(freedom) == 0 else np.full_like(shares, shares.sum())
     if len(centred) <= parameters:
-        return np.exp(expected / 2), float(freedom * len(variance))
+        return np.exp(expected / 2), 1.0 * every
     squares = np.square(centred - expected).sum() / (len(centred) - parameters)
     prior, offset = prior_freedom(float(squares), freedom)
     if math.isinf(prior):
-        return np.exp(expected / 2), float(freedom * len(variance))
+        return np.exp(expected / 2), 1.0 * every
     level = np.exp(expected + offset)
     total = prior + freedom
-    return np.sqrt((prior * level + freedom * variance) / total), float(total)
+    return np.sqrt((prior * level + freedom * variance) / total), 1.0 * total
 
 
-def prior_freedom(squares: float, freedom: float | NDArray[np.int64]) -> tuple[float, float]:
+def prior_freedom(
+    squares: float, freedom: float | FloatArray | NDArray[np.int64]
+) -> tuple[float, float]:
     """Degrees of freedom d0 of the distribution of variances over observations.
 
     Args:

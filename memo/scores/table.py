@@ -16,6 +16,7 @@ SCORES: dict[str, pl.DataType] = {
     "index": pl.Int64(),
     "id": pl.String(),
     "label": pl.String(),
+    "group": pl.String(),
     "epoch": pl.Int64(),
     "log_p_in": pl.Float64(),
     "log_p_out": pl.Float64(),
@@ -36,6 +37,9 @@ SCORES: dict[str, pl.DataType] = {
     "memorization_without_repeat": pl.List(pl.Float64()),
 }
 """Columns of the table; all but the keys and counts are in nats.
+
+`group` names the group of the data set that the observation belongs to, or the set of
+near-duplicates with which it was held out; null where there is neither.
 
 `low` and `high` are the ends of a 95% interval of the score, `std_error` its standard error: null
 where one block gives no jackknife, `std_error` 0 where scores are exact. `memorization_shrunk` is
@@ -74,6 +78,9 @@ THRESHOLD = 1.0
 
 STATISTICS_FACT = "statistics"
 """The fact that holds the statistics of all observations' scores at each epoch, as JSON."""
+
+TOGETHER_FACT = "together"
+"""The fact that names what was held out together, `groups` or `near-duplicates`, if anything."""
 
 SHOWN = (
     "index",
@@ -117,7 +124,7 @@ class Scores:
         """Scores at one epoch; null where an observation has too few models.
 
         Args:
-            observations: Columns `index`, `id` and `label`.
+            observations: Columns `index`, `id` and `label`; `group`, if there are any.
             epoch: The epoch at which the models were scored.
             aggregate: The scores of these observations, in their order.
             unreliable: (n,), under how many models each one's log-likelihood is unreliable.
@@ -128,6 +135,8 @@ class Scores:
             low, high = score_intervals(
                 aggregate.memorization, aggregate.std_error, len(aggregate.without_block)
             )
+        if "group" not in observations.columns:
+            observations = observations.with_columns(group=pl.lit(None, pl.String))
         table = observations.with_columns(
             pl.lit(epoch, pl.Int64).alias("epoch"),
             *(pl.Series(name, getattr(aggregate, name), nan_to_null=True) for name in ESTIMATES),

@@ -180,6 +180,12 @@ class ImageFolderSpec(ImagesSpec):
     background: Literal["white", "black"] = Field(
         default="white", description="Colour on which transparent images are laid."
     )
+    groups: str | None = Field(
+        default=None,
+        description="CSV file in the folder, as a path below it, with columns `file` (an image's "
+        "path below the folder) and `group`: images of one group, as those of one person, are held "
+        "out together, and a `limit` draws whole groups. Each image must have one.",
+    )
     unreadable: Literal["error", "skip"] = Field(
         default="error",
         description="Treatment of images that cannot be read. error: stop, and list all of them. "
@@ -272,11 +278,17 @@ class TableSpec(_SourceSpec):
     label: str | None = Field(
         default=None, description="Column that is kept as label, and not modelled."
     )
+    group: str | None = Field(
+        default=None,
+        description="Column of groups, and not modelled: records of one group, as those of one "
+        "person, are held out together, and a `limit` draws whole groups. Each record must have "
+        "one.",
+    )
     columns: list[str] | None = Field(
         default=None,
         min_length=1,
         description="Columns that are modelled, in this order; default: all but those of `id`, "
-        "`label`, `drop`.",
+        "`label`, `group`, `drop`.",
     )
     drop: list[str] = Field(default=[], description="Columns that are not modelled.")
     categorical: list[str] = Field(

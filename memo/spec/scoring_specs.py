@@ -19,7 +19,35 @@ FEWEST_TO_EXTRAPOLATE = 4
 """Fewest folds of which models without two are trained on half of the observations, or more."""
 
 
-class KFoldSpec(Spec):
+class _TogetherSpec(Spec):
+    """A design that can hold out sets of observations whole."""
+
+    together: Literal["groups", "near-duplicates", "nothing"] | None = Field(
+        default=None,
+        description="Observations that are held out together. groups: those of one group, as the "
+        "`group` of a table or the `groups` of an image folder says. near-duplicates: copies and "
+        "near copies, and copies of those, beside groups where there are any. nothing: each on its "
+        "own, so that what is left of a group in training hides what is memorized of it. Default: "
+        "groups where the data set has them, else nothing.",
+    )
+    distance: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="For `together: near-duplicates`: Euclidean distance up to which two "
+        "observations are near copies, as of the mitigation `deduplicate`; 0: exact copies alone. "
+        "Default: that by which `memo prepare` counts them, 5% of the median distance of two "
+        "images, 1% of that of others.",
+    )
+
+    @model_validator(mode="after")
+    def _distance_of_duplicates(self) -> Self:
+        if self.distance is not None and self.together != "near-duplicates":
+            raise ValueError("distance: goes with `together: near-duplicates` alone")
+        return self
+
+
+class KFoldSpec(_TogetherSpec):
     """Repeated K-fold cross-validation (van den Burg & Williams 2021, Algorithm 1)."""
 
     kind: Literal["k-fold"]
@@ -83,7 +111,7 @@ TOLERANCE = 1e-6
 """Difference up to which a fraction in decimals, as 0.333333, is one of small integers."""
 
 
-class SubsetsSpec(Spec):
+class SubsetsSpec(_TogetherSpec):
     """Models trained on random subsets of the observations (Feldman & Zhang 2020).
 
     Subsets are drawn in rounds. Within a round, the numbers of times that two observations are held

@@ -376,6 +376,7 @@ def test_records_are_known_by_one_id_and_numbered_by_none(tmp_path: Path) -> Non
         == "dropped: has each number from 0 to 119 once; 'PassengerId' is the id"
     )
     assert line_of(first, "customer_id").startswith("dropped: has the name of an id: ")
+    assert "name it under `group` if each is a person" in line_of(first, "customer_id")
     assert "in steps of 10" in line_of(first, "stamp")
     assert "with gaps" in line_of(first, "kept")
 

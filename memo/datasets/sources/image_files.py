@@ -44,6 +44,8 @@ class Images:
     labels: Sequence[str | None]
     facts: dict[str, Any]
     """Facts for readers, as in `Prepared`."""
+    groups: Sequence[str] | None = None
+    """Group of each, whose images are held out together; None where there are none."""
 
 
 @dataclass

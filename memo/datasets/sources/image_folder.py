@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from memo.datasets.draws import drawn_groups, limit_notes
 from memo.datasets.prepared import DataError
 from memo.datasets.sources.image_decoding import (
     RefusedError,
@@ -15,6 +16,7 @@ from memo.datasets.sources.image_decoding import (
     upright_size,
 )
 from memo.datasets.sources.image_files import Images, complaint, read_files
+from memo.datasets.sources.image_groups import image_groups
 from memo.datasets.sources.image_tree import image_tree
 from memo.spec.dataset_specs import ImageFolderSpec
 
@@ -27,10 +29,18 @@ def read_image_folder(spec: ImageFolderSpec) -> Images:
 
     Raises:
         DataError: The folder is missing or has no images, images differ in size, or one cannot be
-            read and the spec does not say to skip it.
+            read and the spec does not say to skip it; or as of `image_groups`.
     """
     root = Path(spec.path)
     tree = image_tree(root)
+    groups = image_groups(spec, tree)
+    notes: list[str] = []
+    if groups is not None:
+        drawn = drawn_groups(groups, spec.limit, spec.seed).tolist()
+        notes = limit_notes(drawn, [_label(name) for name, _ in tree.images], spec.seed, groups)
+        tree.images = [tree.images[place] for place in drawn]
+        groups = [groups[place] for place in drawn]
+        spec = spec.model_copy(update={"limit": None})
     names = [name for name, _ in tree.images]
     labels = [_label(name) for name in names]
     skip = spec.unreadable == "skip"
@@ -52,8 +62,9 @@ def read_image_folder(spec: ImageFolderSpec) -> Images:
             **facts,
             "other_files": tree.others.total(),
             "hidden_files": tree.hidden,
-            "notes": [summary, *facts["notes"], *tree.notes()],
+            "notes": [summary, *notes, *facts["notes"], *tree.notes()],
         },
+        groups=None if groups is None else [groups[position] for position in read.kept],
     )
 
 
@@ -128,10 +139,13 @@ def look_at_image_folder(spec: ImageFolderSpec) -> None:
     """See from the headers of its images that a folder can be read; of many, those of some.
 
     Raises:
-        DataError: The folder is missing or has no images, or images that are refused.
+        DataError: The folder is missing or has no images, or images that are refused; or as of
+            `image_groups`.
     """
     root = Path(spec.path)
-    images = image_tree(root).images
+    tree = image_tree(root)
+    image_groups(spec, tree)
+    images = tree.images
     sizes: dict[tuple[int, ...], str] = {}
     refused: dict[str, str] = {}
     with bombs_refused():

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from memo.datasets.draws import drawn, limit_notes
+from memo.datasets.draws import drawn, drawn_groups, limit_notes
 from memo.datasets.prepared import DataError, Prepared, named_observations
 from memo.datasets.tabular.columns import Column, encoded, log_jacobian
 from memo.datasets.tabular.kept_digits import check_digits, moments
@@ -92,7 +92,7 @@ def read_records(spec: TableSpec) -> Prepared:
     counts = [one.counts() for one in read]
     return Prepared(
         scored=scored,
-        observations=named_observations(ids, labels),
+        observations=named_observations(ids, labels, _groups(source)),
         given=given,
         log_jacobian=np.full(len(table), log_jacobian(columns)) if spec.standardize else None,
         columns=columns,
@@ -140,7 +140,7 @@ def _modelled(spec: TableSpec, names: list[str]) -> list[str]:
         DataError: The spec names a column that is not there, or leaves none.
     """
     known = dict.fromkeys(name for name in names if name != RECORD)
-    aside = {name: None for name in (spec.id, spec.label) if name is not None}
+    aside = {name: None for name in (spec.id, spec.label, spec.group) if name}
     chosen = spec.columns or []
     named = (*aside, *chosen, *spec.drop, *spec.categorical, *spec.dequantize, *spec.dates)
     for name in named:
@@ -173,9 +173,13 @@ def _kept(spec: TableSpec, file: TableFile) -> tuple[TableFile, list[str]]:
         labels: Sequence[str | None] = [None] * len(table)
         if spec.label is not None:
             labels = SourceColumn(SourceTable(spec, file), spec.label).texts.to_list()
-        chosen = drawn(labels, spec.limit, spec.seed)
+        groups = _groups(SourceTable(spec, file))
+        if groups is None:
+            chosen = drawn(labels, spec.limit, spec.seed)
+        else:
+            chosen = drawn_groups(groups, spec.limit, spec.seed)
         file = replace(file, records=table[chosen])
-        notes += limit_notes(chosen, labels, spec.seed)
+        notes += limit_notes(chosen, labels, spec.seed, groups)
     return file, notes
 
 
@@ -352,18 +356,37 @@ def _names(
     return _ids(table).to_list(), labels, aside
 
 
+def _groups(table: SourceTable) -> list[str] | None:
+    """Group of each record; None where the spec names no column of groups."""
+    if table.spec.group is None:
+        return None
+    source = SourceColumn(table, table.spec.group)
+    _require_all(source, "group", "give each record one, its own where it belongs to no other")
+    return source.texts.to_list()
+
+
+def _require_all(source: SourceColumn, what: str, cure: str = "") -> None:
+    """See that each record has a name in a column.
+
+    Raises:
+        DataError: One has not, or has a text that counts as missing.
+    """
+    missing = source.texts.is_null().arg_true()
+    if not len(missing):
+        return
+    source.check_words()
+    text = source.written[int(missing[0])]
+    words = f" ({short(text)} counts as missing: see `missing_values`)" if text else ""
+    raise source.error(f"has no {what}{words}{cure and '; '}{cure}", missing[0])
+
+
 def _ids(table: SourceTable) -> pl.Series:
     spec, record = table.spec, table.file.records[RECORD]
     if spec.id is None:
         return "record " + record.cast(pl.String)
     source = SourceColumn(table, spec.id)
     ids = source.texts
-    missing = ids.is_null().arg_true()
-    if len(missing):
-        source.check_words()
-        text = source.written[int(missing[0])]
-        words = f" ({short(text)} counts as missing: see `missing_values`)" if text else ""
-        raise source.error(f"has no id{words}", missing[0])
+    _require_all(source, "id")
     again = ids.is_first_distinct().not_().arg_true()
     if len(again):
         name = ids[again[0]]

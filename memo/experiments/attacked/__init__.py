@@ -1,1 +1,1 @@
-"""What attacks on the fold models of an experiment find."""
+"""Attacks on the fold models of an experiment, and the influence of its records."""

@@ -153,6 +153,8 @@ def _why_dropped(one: Looked) -> str:
         words = f"is {value:.40} in all records" + " that have a value" * (one.missing > 0)
     elif _names_things(one) and one.different > FEW:
         words = f"has the name of an id: {one.different:,} different in {there:,} records"
+        if one.different < there:
+            words += "; name it under `group` if each is a person, or the like, of several records"
     elif _has_numbers(one):
         if one.missing > MOSTLY * len(one.known):
             words = (

@@ -1,0 +1,75 @@
+"""From an experiment's tables of log-likelihoods to the influence of near records on each other."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from memo.artifacts.fingerprints import fingerprint
+from memo.attacks.influence import INFLUENCE, explained_by_neighbors, influences, pairs_in_words
+from memo.datasets.copies import nearest_others
+from memo.experiments.attacked.attacking import attacks_fingerprint
+from memo.experiments.experiment import Experiment
+from memo.experiments.log_likelihoods import scored_densities
+from memo.report.page_data import TwinData
+from memo.scores.table import Scores
+
+NEIGHBORS = 3
+"""Near records whose influence on each is measured."""
+
+CLOSED_FORM = (
+    "The design leaves out each observation alone and in closed form, and cannot tell whether near "
+    "records explain each other: subsets, as `{kind: subsets, fraction: 0.5, models: 40}`, can."
+)
+
+
+def influence_of_neighbors(
+    experiment: Experiment, tables: Sequence[pl.DataFrame], scores: Scores
+) -> pl.DataFrame:
+    """Influence of the nearest other records on each, at the last scored epoch.
+
+    Distances are between the values as they were given, before noise. A model's own training set
+    counts, after mitigations; what they change of a density when it is released does not.
+
+    Args:
+        experiment: Whose models they are.
+        tables: Log-likelihoods under each of its `scored_densities`.
+        scores: Its memorization scores.
+
+    Returns:
+        Columns of `memo.attacks.influence.INFLUENCE`; no rows where no models are trained on parts.
+    """
+    if experiment.design.closed_form:
+        return pl.DataFrame(schema=INFLUENCE)
+    densities = scored_densities(experiment)
+    at = [table.filter(pl.col("epoch") == experiment.last_epoch) for table in tables]
+    log_likelihood, std_error = (
+        np.stack([table[column].to_numpy() for table in at])
+        for column in ("log_likelihood", "std_error")
+    )
+    index = np.arange(len(experiment.data))
+    members = np.stack([np.isin(index, density.model.members) for density in densities])
+    block = np.array([density.block for density in densities], np.int64)
+    nearest, distance = nearest_others(experiment.data.given_values, NEIGHBORS)
+    pairs = np.column_stack([np.repeat(index, nearest.shape[1]), nearest.ravel()])
+    found = influences(log_likelihood, std_error, members, block, pairs)
+    memorization = scores.last.column("memorization")
+    return explained_by_neighbors(found, distance.ravel(), memorization, scores.threshold)
+
+
+def pairs_of(experiment: Experiment) -> int:
+    """Number of pairs whose influence is measured."""
+    n = len(experiment.data)
+    return 0 if experiment.design.closed_form else n * min(NEIGHBORS, n - 1)
+
+
+def influence_fingerprint(experiment: Experiment) -> str:
+    """A hash of everything that determines the influence of near records."""
+    scoring = experiment.spec.scoring
+    return fingerprint({"attacks": attacks_fingerprint(experiment), "threshold": scoring.threshold})
+
+
+def twin_data(influence: pl.DataFrame) -> TwinData:
+    """Pairs of near records as the page shows them."""
+    words = pairs_in_words(influence) if len(influence) else CLOSED_FORM
+    return TwinData(influence, words)
