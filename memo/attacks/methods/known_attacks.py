@@ -1,6 +1,6 @@
 """All attacks, by their names: one line each."""
 
-from memo.attacks.methods.attack import Attack
+from memo.attacks.methods.attack_method import Attack
 from memo.attacks.methods.calibrated_difference import CALIBRATED
 from memo.attacks.methods.likelihood_ratio import LIKELIHOOD_RATIO
 from memo.attacks.methods.loss_threshold import LOSS

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from memo.attacks.methods.attack import Attack
+from memo.attacks.methods.attack_method import Attack
 from memo.attacks.references import References
 from memo.scores.aggregate import FloatArray
 
