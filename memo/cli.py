@@ -449,7 +449,7 @@ def attack(
     from memo.commands import terminal
 
     if target is not None:
-        from memo.commands import attack_target
+        from memo.commands.elsewhere import attack_target
 
         answers = attack_target.attack_target(loaded, target, output)
         if as_json:
@@ -693,7 +693,7 @@ def _score_table(file: Path, name: str | None, dataset: str | None, aggregate: s
     _require_among(aggregate, ["mean-log", "paper"], "--aggregate")
     if project is not None and dataset is not None:
         select_dataset(project, dataset)
-    from memo.commands import score_table as stage
+    from memo.commands.elsewhere import score_table as stage
     from memo.commands import terminal
     from memo.report.headlines import about_intervals, summary_headlines
 

@@ -15,8 +15,8 @@ from memo.artifacts.files import ArtifactError
 from memo.artifacts.layout import Layout
 from memo.attacks import PRIMARY
 from memo.cli import app
-from memo.commands.attack_target import attack_target
-from memo.commands.score_table import score_table
+from memo.commands.elsewhere.attack_target import attack_target
+from memo.commands.elsewhere.score_table import score_table
 from memo.errors import InputError
 from memo.experiments.attacked.attacking import attacked_models
 from memo.experiments.log_likelihoods import scored_densities

@@ -14,7 +14,7 @@ from memo.artifacts.layout import Layout
 from memo.artifacts.score_tables import LATER, read_scores_file
 from memo.cli import app
 from memo.commands import terminal
-from memo.commands.score_table import score_table, scored_table
+from memo.commands.elsewhere.score_table import score_table, scored_table
 from memo.console import plain_console
 from memo.errors import MemoError
 from memo.experiments.trade_off import _shown, _test

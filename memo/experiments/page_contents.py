@@ -74,7 +74,7 @@ class Results:
     """Results of the tests on samples, columns as in `memo.samples.registered.SCHEMA`."""
     illustration: Illustration | None
     attacked: Attacked
-    """What attacks found."""
+    """Results of the attacks."""
     influence: pl.DataFrame
     """Influence of near records, columns as in `memo.attacks.influence.INFLUENCE`."""
 

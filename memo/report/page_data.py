@@ -155,7 +155,7 @@ class ReportData:
     twins: TwinData | None = None
     """None where the influence between records was not measured."""
     attacked: Attacked | None = None
-    """What attacks found; None where there were none."""
+    """Results of the attacks; None where there were none."""
     attacks_file: str = ""
     """Path of the file of all records' risks, for the reader; empty where there is none."""
     scores_file: str = ""

@@ -36,7 +36,7 @@ class Side(NamedTuple):
 
     mean: FloatArray
     variance: FloatArray
-    """Of log p under another model, (n,)."""
+    """Variance of log p under one more model of this side, (n,)."""
 
 
 def moderated_sides(references: References) -> tuple[Side, Side]:
