@@ -693,8 +693,8 @@ def _score_table(file: Path, name: str | None, dataset: str | None, aggregate: s
     _require_among(aggregate, ["mean-log", "paper"], "--aggregate")
     if project is not None and dataset is not None:
         select_dataset(project, dataset)
-    from memo.commands.elsewhere import score_table as stage
     from memo.commands import terminal
+    from memo.commands.elsewhere import score_table as stage
     from memo.report.headlines import about_intervals, summary_headlines
 
     method: Method = "paper" if aggregate == "paper" else "mean-log"

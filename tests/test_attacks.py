@@ -18,6 +18,7 @@ from sklearn.metrics import roc_auc_score
 from memo.attacks import ATTACKS, PRIMARY, Attacked, Promise, TrainedModels, attack_models
 from memo.attacks.epsilon import epsilon_bound, gaussian_epsilon
 from memo.attacks.membership import judged_pairs
+from memo.attacks.methods.moderated_middle import moderated_means
 from memo.attacks.other_model import answers, memberships
 from memo.attacks.rates import LEVELS, auc_of, called, exact_interval, thresholds
 from memo.attacks.references import moderated_variance
@@ -197,18 +198,41 @@ def test_levels_of_records_change_no_attack_that_has_references() -> None:
         assert same == (name != "loss-threshold")
 
 
-@pytest.mark.parametrize("pairs", [4, 30])
-def test_the_moderated_ratio_is_no_worse_than_the_ratio(pairs: int) -> None:
+@pytest.mark.parametrize(("folds", "repeats"), [(10, 2), (2, 30)])
+def test_the_moderated_middle_is_no_worse_than_the_middle(folds: int, repeats: int) -> None:
     rng = np.random.default_rng(4)
-    trained, pair = halves(rng, 600, pairs)
+    trained, repeat = k_fold(rng, 600, folds, repeats)
     gains = rng.exponential(1.0, 600)
-    models = models_of(gains * trained + rng.normal(size=trained.shape), trained, pair)
+    models = models_of(gains * trained + rng.normal(size=trained.shape), trained, repeat)
     areas = []
-    for name in ("likelihood-ratio-moderated", "likelihood-ratio"):
+    for name in ("middle-moderated", "middle"):
         judged = judged_pairs(models, name)
         assert judged is not None
         areas.append(auc_of(judged)[0])
-    assert areas[0] - areas[1] > 0.01 if pairs == 4 else abs(areas[0] - areas[1]) < 0.01
+    if repeats == 2:  # one reference without each record
+        assert areas[0] - areas[1] > 0.005
+    else:
+        assert areas[0] == pytest.approx(areas[1], abs=0.005)
+
+
+def test_moderated_means_are_those_of_the_posterior() -> None:
+    """Of one record with known variances, by the normal equations of its two means."""
+    rng = np.random.default_rng(16)
+    trained = np.arange(12)[:, None] < np.full(4000, 9)
+    gains = rng.normal(2.0, 1.5, 4000)
+    references = TrainedModels(
+        gains * trained + rng.normal(size=(12, 4000)), trained, np.zeros((12, 1), np.int64)
+    ).references(np.arange(12))
+    found = np.stack(moderated_means(references))
+    precision = np.array([9.0, 3.0])
+    prior = np.array([[1.0, -1.0], [-1.0, 1.0]]) / 1.5**2
+    means = np.stack([references.mean_in, references.mean_out])
+    expected = np.linalg.solve(
+        np.diag(precision) + prior, precision[:, None] * means + np.array([[2.0], [-2.0]]) / 1.5**2
+    )
+    assert np.abs(found - expected).max() < 0.1  # variances are estimated
+    truth = np.stack([gains, np.zeros(4000)])
+    assert np.square(found - truth).sum() < np.square(means - truth).sum()
 
 
 def test_moderated_variances_are_those_of_the_tests_of_scores() -> None:

@@ -5,7 +5,7 @@ from memo.attacks.methods.calibrated_difference import CALIBRATED
 from memo.attacks.methods.likelihood_ratio import LIKELIHOOD_RATIO
 from memo.attacks.methods.loss_threshold import LOSS
 from memo.attacks.methods.middle import MIDDLE
-from memo.attacks.methods.moderated_ratio import MODERATED
+from memo.attacks.methods.moderated_middle import MODERATED
 from memo.attacks.methods.offline_likelihood_ratio import OFFLINE
 from memo.attacks.methods.rmia import RMIA
 
