@@ -14,7 +14,7 @@ much (Gelman et al. 2013, section 5.4). With many references on both sides this 
 
 import numpy as np
 
-from memo.attacks.methods.attack import Attack
+from memo.attacks.methods.attack_method import Attack
 from memo.attacks.references import References
 from memo.scores.aggregate import FloatArray
 
