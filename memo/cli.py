@@ -59,6 +59,12 @@ Workers = Annotated[
     int | None,
     typer.Option(min=1, help="Tasks at once [default: MEMO_WORKERS, or one a GPU or core]."),
 ]
+Policy = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="The policy [default: that of the experiment, by params.yaml]."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
@@ -443,7 +449,7 @@ def attack(
     from memo.commands import terminal
 
     if target is not None:
-        from memo.commands import attack_target
+        from memo.commands.elsewhere import attack_target
 
         answers = attack_target.attack_target(loaded, target, output)
         if as_json:
@@ -543,6 +549,62 @@ def compare(
 
 
 @app.command()
+def gate(
+    experiment: Experiment = None,
+    policy: Policy = None,
+    as_json: AsJson = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the card as Markdown, for a pull request.")
+    ] = False,
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write findings as JUnit XML.")
+    ] = None,
+) -> None:
+    """Judge an experiment by a policy: exit code 0 pass, 1 fail, 3 not enough evidence.
+
+    Writes the card of the audit to reports/EXP/card.html and card.md.
+    """
+    project, experiment, file = _to_gate(experiment, policy)
+    from memo.gate.decision import EXIT_CODES
+    from memo.pipeline import gate as stage
+    from memo.report.audit.card_page import card_markdown
+
+    found = stage.gate(project, _project.layout, experiment, file, junit)
+    if as_json:
+        say(json.dumps(stage.gate_as_json(found), indent=2, allow_nan=False))
+    elif markdown:
+        say(card_markdown(found.card).removesuffix("\n"))
+    else:
+        for row in found.card.rows:
+            is_found = f" (found {row['found']})" if row["found"] else ""
+            say(one_line(f"{row['verdict']}: {row['demand']}{is_found}. {row['why']}"))
+        say(f"{experiment}: {found.judgement.verdict}; the card: {found.page}")
+    raise typer.Exit(EXIT_CODES[found.judgement.verdict])
+
+
+@app.command()
+def export_flagged(
+    experiment: Experiment = None,
+    policy: Policy = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.")
+    ] = None,
+) -> None:
+    """Write the records that a policy flags as CSV, the most memorized first."""
+    project, experiment, file = _to_gate(experiment, policy)
+    from memo.artifacts.files import write_whole
+    from memo.artifacts.text.csv_files import csv_bytes
+    from memo.pipeline import gate as stage
+
+    records = stage.flagged(project, _project.layout, experiment, file)
+    if output is None:
+        say(csv_bytes(records).decode().removesuffix("\n"))
+    else:
+        write_whole(output, csv_bytes(records))
+        say(f"{output}: {len(records):,} records")
+
+
+@app.command()
 def show(
     experiment: Experiment = None,
     top: Annotated[int, typer.Option(min=1, help="How many observations.")] = 10,
@@ -631,8 +693,8 @@ def _score_table(file: Path, name: str | None, dataset: str | None, aggregate: s
     _require_among(aggregate, ["mean-log", "paper"], "--aggregate")
     if project is not None and dataset is not None:
         select_dataset(project, dataset)
-    from memo.commands import score_table as stage
     from memo.commands import terminal
+    from memo.commands.elsewhere import score_table as stage
     from memo.report.headlines import about_intervals, summary_headlines
 
     method: Method = "paper" if aggregate == "paper" else "mean-log"
@@ -662,6 +724,21 @@ def _scored_names(project: ProjectSpec | None, given: list[str] | None) -> list[
         else:
             _require_among(name, tables, "scores")
     return given or [*experiments, *tables]
+
+
+def _to_gate(experiment: str | None, policy: Path | None) -> tuple[ProjectSpec | None, str, Path]:
+    """The project, the experiment or a table's scores, and its policy."""
+    project = _read_if_there()
+    names = _scored_names(project, None if experiment is None else [experiment])
+    name = _only(experiment, names, "experiment")
+    if policy is not None:
+        return project, name, policy
+    if project is None or name not in project.policies:
+        raise InputError(
+            f"{name} has no policy: name one by --policy FILE, or in params.yaml under "
+            f"`policies: {{{name}: policy.yaml}}`"
+        )
+    return project, name, Path(project.policies[name])
 
 
 def _load(name: str) -> "StoredExperiment":

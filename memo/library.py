@@ -42,7 +42,12 @@ from memo.experiments.log_likelihoods import (
 from memo.experiments.model_training import train_models
 from memo.experiments.page_contents import Results, extrapolated_headlines, page_contents
 from memo.experiments.readiness import require_ready
-from memo.experiments.sampling import planned_samples, run_tests, sample_model
+from memo.experiments.sampling import (
+    planned_folds,
+    planned_samples,
+    run_tests,
+    sample_model,
+)
 from memo.experiments.scoring import score_experiment
 from memo.mitigations.kinds import MitigationSpec
 from memo.pipeline.report import write_report
@@ -405,12 +410,19 @@ class Measured:
         experiment = self._experiment
         full = self._models["full"].weights[experiment.last_epoch]
         samples = sample_model(experiment, planned_samples(experiment)[-1], full)
+        drawn = (
+            sample_model(
+                experiment, one, self._models[one.model.name].weights[experiment.last_epoch]
+            )
+            for one in planned_folds(experiment)
+        )
+        of_folds = (samples for samples in drawn if samples is not None)
         return Results(
             scores=self._scores,
             log_likelihoods=self._log_likelihoods,
             losses=self._losses,
             samples=samples,
-            neighbors=run_tests(experiment, samples, lambda: full),
+            neighbors=run_tests(experiment, samples, lambda: full, of_folds=of_folds),
             illustration=illustrate(
                 experiment, self._scores, lambda model: self._models[model.name].weights
             ),

@@ -15,8 +15,8 @@ from memo.artifacts.files import ArtifactError
 from memo.artifacts.layout import Layout
 from memo.attacks import PRIMARY
 from memo.cli import app
-from memo.commands.attack_target import attack_target
-from memo.commands.score_table import score_table
+from memo.commands.elsewhere.attack_target import attack_target
+from memo.commands.elsewhere.score_table import score_table
 from memo.errors import InputError
 from memo.experiments.attacked.attacking import attacked_models
 from memo.experiments.log_likelihoods import scored_densities
@@ -36,7 +36,7 @@ EXPERIMENT = """\
 K_FOLD = "kind: k-fold, folds: 3, repeats: {}".format
 EXPERIMENTS = {
     "kde": (0.35, "", K_FOLD(3)),
-    "broad": (3.0, "", K_FOLD(3)),
+    "broad": (100.0, "", K_FOLD(3)),
     "halves": (0.35, "", "kind: subsets, fraction: 0.5, models: 10"),
     "once": (0.35, "", K_FOLD(1)),
     "exact": (0.35, "", "kind: leave-one-out"),

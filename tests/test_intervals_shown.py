@@ -14,7 +14,7 @@ from memo.artifacts.layout import Layout
 from memo.artifacts.score_tables import LATER, read_scores_file
 from memo.cli import app
 from memo.commands import terminal
-from memo.commands.score_table import score_table, scored_table
+from memo.commands.elsewhere.score_table import score_table, scored_table
 from memo.console import plain_console
 from memo.errors import MemoError
 from memo.experiments.trade_off import _shown, _test
@@ -115,6 +115,11 @@ def test_numbers_come_with_their_intervals(tmp_path: Path) -> None:
         low, high = found["memorization_interval"][name]
         assert low <= value <= high
         assert (low, high) == (summary.memorization[name].low, summary.memorization[name].high)
+    curves = pl.read_csv(tmp_path / "reports" / "t" / "quantiles.csv").row(-1, named=True)
+    for name, value in found["memorization"].items():
+        ends = [curves[f"{name}_low"], curves[f"{name}_high"]]
+        assert curves[name] == pytest.approx(value)
+        assert ends == pytest.approx(found["memorization_interval"][name])
     low, high = found["above_threshold_interval"]
     assert low <= found["above_threshold"] <= high
     assert found["threshold"] == 1

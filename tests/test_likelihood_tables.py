@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from memo.artifacts.layout import Layout
 from memo.artifacts.likelihood_tables import read_likelihoods
 from memo.cli import app
-from memo.commands.score_table import score_table, scored_table
+from memo.commands.elsewhere.score_table import score_table, scored_table
 from memo.errors import InputError, MemoError
 from memo.scores.aggregate import memorization_scores
 from memo.scores.table import AT_N, SHRUNK

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from ruamel.yaml import YAML
 
-from tests.conftest import Remote, command, contents, edit, files, make_repository
+from tests.conftest import ROOT, Remote, command, contents, edit, files, make_repository
 
 AS_COLLEAGUE = ("-c", "user.email=colleague@example.org", "-c", "user.name=Colleague")
 
@@ -202,6 +203,47 @@ def test_neighbors_are_found_again_where_they_are_lost(results: Path) -> None:
     assert "fast.parquet: no such file" in refused.stderr
     command(results, "memo", "neighbors", "fast")
     assert table.read_bytes() == truth
+
+
+RUN = ("Check the spec", "Measure what has changed", "Gate", "Flagged records")
+"""Steps of the workflow in docs/ci.md that are run; the others install, pull and comment."""
+
+
+def workflow_steps() -> dict[str, str]:
+    """Shell commands of the steps of the workflow in docs/ci.md, by their names."""
+    text = (ROOT / "docs" / "ci.md").read_text()
+    workflow = re.search(r"```yaml\n(name: gate\n.+?)```", text, re.DOTALL)
+    assert workflow is not None
+    steps = YAML(typ="safe").load(workflow.group(1))["jobs"]["gate"]["steps"]
+    return {step["name"]: step["run"] for step in steps if "run" in step}
+
+
+def test_the_documented_workflow_gates_a_release(results: Path) -> None:
+    steps = workflow_steps()
+    with (results / "params.yaml").open("a") as file:
+        file.write("policies: {fast: policy.yaml}\n")
+    warnings = json.loads((results / "reports/fast/metrics.json").read_text())["warnings"]
+    policy = {
+        "declared": {"owner": "A. Miller", "intended_use": "a test"},
+        "limits": {"mean": 1000.0},
+        "accepted": {warning["kind"]: "a test" for warning in warnings},
+    }
+    (results / "policy.yaml").write_text(json.dumps(policy))
+    for name in RUN:
+        command(results, "bash", "-e", "-c", steps[name].replace("digits-vae", "fast"))
+    assert 'failures="0" errors="0"' in (results / "gate.xml").read_text()
+    flagged = pl.read_csv(results / "flagged.csv")
+    assert set(flagged["reasons"]) <= {"score", "replica", "score; replica"}
+    commented = steps["Comment the card"].split()[-1].replace("digits-vae", "fast")
+    assert (results / commented).read_text().startswith("# Audit of fast: pass")
+
+    assert repro(results) == {"gate@fast", "compare"}
+    assert repro(results) == set()
+    (results / "policy.yaml").write_text(json.dumps(policy | {"limits": {"mean": 0.0}}))
+    failed = command(results, "dvc", "repro", check=False)
+    assert failed.returncode
+    assert "memo gate fast --policy policy.yaml, exited with 1" in failed.stdout + failed.stderr
+    assert (results / commented).read_text().startswith("# Audit of fast: fail")
 
 
 def test_show(results: Path) -> None:

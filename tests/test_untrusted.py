@@ -187,6 +187,8 @@ def test_neighbors_that_are_not_there_are_found_anew(own: Path) -> None:
     for change in (
         pl.col("nearest_sample") + 10**9,
         pl.col("nearest_held_out") - 10**9,
+        pl.col("replica_sample") + 10**9,
+        pl.lit([0], pl.List(pl.Int64)).alias("replicated_by"),
         -(pl.col("distance_sample") + 1),
         pl.col("index").reverse(),
     ):

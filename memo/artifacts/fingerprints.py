@@ -13,7 +13,7 @@ SCORING_VERSION = 12
 SAMPLES_VERSION = 1
 """Raised whenever the same weights would give other samples."""
 
-NEIGHBORS_VERSION = 2
+NEIGHBORS_VERSION = 3
 """Raised whenever the same samples would give other results of tests on samples."""
 
 ATTACKS_VERSION = 1

@@ -20,7 +20,8 @@ class NeighborFile:
         schema: Columns that it must have: `index`, then those of each test.
         nullable: Columns that may have nulls.
         observations: How many rows it must have; 0 for a model that cannot be sampled from.
-        samples: How many samples `nearest_sample` may name.
+        samples: How many samples `nearest_sample` and `replica_sample` may name.
+        models: How many fold models `replicated_by` may name.
     """
 
     path: Path
@@ -29,6 +30,7 @@ class NeighborFile:
     nullable: Collection[str]
     observations: int
     samples: int
+    models: int
 
     def write(self, table: pl.DataFrame) -> None:
         """Write the table, whole or not at all.
@@ -49,9 +51,17 @@ class NeighborFile:
         table, facts = read_table(self.path, self.schema, self.observations, self.nullable)
         if facts.get("fingerprint") != self.fingerprint:
             raise ArtifactError(f"{self.path}: belongs to another spec")
-        counts = {"nearest_sample": self.samples, "nearest_held_out": self.observations}
-        inside = all(table[name].is_between(0, n - 1).all() for name, n in counts.items())
-        distances = ("distance_sample", "distance_held_out", "ratio")
+        names = {
+            "nearest_sample": (table["nearest_sample"], self.samples),
+            "replica_sample": (table["replica_sample"], self.samples),
+            "nearest_held_out": (table["nearest_held_out"], self.observations),
+            "replicated_by": (table["replicated_by"].explode(empty_as_null=False), self.models),
+        }
+        inside = all(
+            not named.null_count() and named.is_between(0, n - 1).all()
+            for named, n in names.values()
+        )
+        distances = ("distance_sample", "distance_held_out", "ratio", "replica_distance")
         if not inside or any((table[name] < 0).any() for name in distances):
             raise ArtifactError(f"{self.path}: names neighbours that are not there")
         if table["index"].to_list() != list(range(self.observations)):

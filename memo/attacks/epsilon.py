@@ -74,13 +74,13 @@ def gaussian_epsilon(tpr: float, fpr: float, delta: float) -> float:
         >>> round(gaussian_epsilon(0.5, scipy.stats.norm.sf(1.0), 1e-5), 3)  # mu = 1
         4.377
     """
-    mu = float(scipy.stats.norm.ppf(tpr) - scipy.stats.norm.ppf(fpr))
+    mu = float(scipy.special.ndtri(tpr) - scipy.special.ndtri(fpr))
     if not tpr > 0 or not mu > 0:
         return 0.0
 
     def excess(epsilon: float) -> float:
-        first = scipy.stats.norm.logcdf(-epsilon / mu + mu / 2)
-        second = epsilon + scipy.stats.norm.logcdf(-epsilon / mu - mu / 2)
+        first = scipy.special.log_ndtr(-epsilon / mu + mu / 2)
+        second = epsilon + scipy.special.log_ndtr(-epsilon / mu - mu / 2)
         return math.exp(first) - math.exp(second) - delta
 
     if excess(0.0) <= 0:

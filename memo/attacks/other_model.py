@@ -20,7 +20,7 @@ CLEARLY = 4.0
 
 @dataclass(frozen=True, eq=False)
 class Memberships:
-    """What log p under another model tells of each record's membership in its training set."""
+    """Membership of n records in another model's training set, as far as its log p tells."""
 
     score: FloatArray
     """(n,), of the primary attack; NaN where nothing is known of the record."""
@@ -30,7 +30,7 @@ class Memberships:
     tpr: FloatArray
     """Share of members whose score is no lower, (n,)."""
     probability: FloatArray
-    """Of membership, for a record that is as likely a member as not beforehand, (n,)."""
+    """Probability that the record is a member, if it was as likely one as not beforehand, (n,)."""
     non_members: int
     """Pairs of a known model and a record that it had held out, which `fpr` is counted in."""
     shift: float

@@ -5,6 +5,7 @@ not depend on how many of either there are. A threshold is never chosen on the t
 applied to, nor on others of their group.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,10 +63,11 @@ def exact_interval(count: int, total: int, level: float = LEVEL) -> tuple[float,
         >>> low, round(high, 3)
         (0.0, 0.308)
     """
-    if not total:
-        return 0.0, 1.0
-    found = scipy.stats.binomtest(count, total).proportion_ci(level, method="exact")
-    return float(found.low), float(found.high)
+    tail, rest = (1 - level) / 2, total - count
+    return (
+        float(scipy.special.betaincinv(count, rest + 1, tail)) if count else 0.0,
+        float(scipy.special.betaincinv(count + 1, rest, 1 - tail)) if rest else 1.0,
+    )
 
 
 def thresholds(judged: Judged, fpr: float, label: NDArray[np.int64]) -> FloatArray | None:
@@ -140,7 +142,8 @@ def rate_at(judged: Judged, fpr: float) -> Rate:
     """The true positive rate at a nominal false positive rate.
 
     The interval is the delete-one-target jackknife's of the rate at a threshold of all targets,
-    with its variance taken `TWICE`, and never narrower than that of independent pairs.
+    with its variance taken `TWICE`. It is never narrower than that of independent pairs, nor than
+    the rates at the ends of a threshold's own interval, which few non-members may decide.
     """
     limits = thresholds(judged, fpr, judged.group)
     if limits is None:
@@ -150,12 +153,12 @@ def rate_at(judged: Judged, fpr: float) -> Rate:
     true, total = int((found & members).sum()), int(members.sum())
     false, non_members = int((found & others).sum()), int(others.sum())
     exact = exact_interval(true, total)
-    around = _interval(true / total, _without_each(judged, fpr))
+    ends = [exact, _interval(true / total, _without_each(judged, fpr)), _of_threshold(judged, fpr)]
     return Rate(
         fpr=fpr,
         missing=None,
         tpr=true / total,
-        interval=(min(exact[0], around[0]), max(exact[1], around[1])),
+        interval=(min(low for low, _ in ends), max(high for _, high in ends)),
         true_positives=true,
         members=total,
         tpr_exact=exact,
@@ -175,6 +178,18 @@ def _without_each(judged: Judged, fpr: float) -> FloatArray:
     above = np.stack([len(own) - np.searchsorted(own, limits, side="right") for own in scores])
     sizes = np.array([len(own) for own in scores])
     return np.asarray((above.sum(0) - np.diagonal(above)) / (sizes.sum() - sizes))
+
+
+def _of_threshold(judged: Judged, fpr: float) -> tuple[float, float]:
+    """True positive rates at the ends of the 95% interval of a threshold of all targets."""
+    outside = judged.score[judged.used & ~judged.member]
+    inside = judged.score[judged.used & judged.member]
+    low, high = exact_interval(math.floor(fpr * len(outside)), len(outside))
+    counts = math.floor(low * len(outside)), min(math.ceil(high * len(outside)), len(outside) - 1)
+    places = [len(outside) - 1 - count for count in counts]
+    limits = np.partition(outside, places)[places]
+    few, many = (float((inside > limit).mean()) for limit in limits)
+    return few, many
 
 
 def _interval(value: float, without: FloatArray) -> tuple[float, float]:

@@ -77,7 +77,8 @@ class References:
         """
         with_record = _log_mean(self.log_likelihood, self.in_training & self.known)
         without = _log_mean(self.log_likelihood, ~self.in_training & self.known)
-        return np.asarray(np.logaddexp(with_record, without) - np.log(2))
+        with np.errstate(invalid="ignore"):  # of records without references on a side
+            return np.asarray(np.logaddexp(with_record, without) - np.log(2))
 
 
 def moderated_variance(squares: FloatArray, freedom: NDArray[np.int64]) -> FloatArray:
@@ -132,6 +133,6 @@ def _log_mean(values: FloatArray, chosen: NDArray[np.bool_]) -> FloatArray:
     top = np.where(chosen, values, -np.inf).max(0, initial=-np.inf)
     top[count == 0] = 0.0
     total = np.where(chosen, np.exp(np.minimum(values - top, 0.0)), 0.0).sum(0)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # of records without any
         found = np.log(total) + top - np.log(count)
     return np.where(count > 0, found, np.nan)

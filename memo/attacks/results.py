@@ -44,7 +44,7 @@ class Curve(_Result):
 
 
 class AttackRates(_Result):
-    """What one attack tells of all targets."""
+    """Results of one attack on all targets."""
 
     label: str
     auc: Share
@@ -67,7 +67,7 @@ class EpsilonBound(_Result):
     gaussian_lower_bound: float
     """The same if the mechanism is Gaussian (f-DP)."""
     promised: float | None = None
-    """What DP-SGD promises at this delta; None where it is not on."""
+    """The epsilon that DP-SGD promises at this delta; None where it is not on."""
     broken: bool = False
     """True where `lower_bound` is above `promised`."""
 
@@ -81,7 +81,7 @@ class RiskSummary(_Result):
     found_in_most: Count
     """Records that are found in half of the targets that hold them, or more."""
     rank_correlation: tuple[float, float | None, float | None] | None
-    """Of risk and memorization, with the ends of its 95% interval."""
+    """Rank correlation of risk and memorization, with the ends of its 95% interval."""
 
 
 class AttackResults(_Result):

@@ -92,7 +92,7 @@ def more_often_as_member(judged: Judged, found: NDArray[np.bool_]) -> NDArray[np
         hits = (found[rows] & used).sum(0)
         seen += (found[rows] & outside).sum(0)
         counts = np.arange(int(without.max(initial=0)) + 1)[:, None]
-        own = scipy.stats.hypergeom.pmf(counts, total, hits, without)
+        own = scipy.stats.hypergeom.pmf(counts, np.maximum(total, 1), hits, without)
         distribution = _sum_of(distribution, own)
     p_values = np.cumsum(distribution, axis=0)[seen, np.arange(found.shape[1])]
     adjusted = scipy.stats.false_discovery_control(np.clip(p_values, 0, 1), method="bh")
@@ -131,8 +131,8 @@ def _ends(
         shares += np.divide((found & inside)[rows].sum(0), held, where=held > 0, out=0.0 * shares)
         groups += held > 0
     tail = (1 - LEVEL) / 2
-    low = scipy.stats.beta.ppf(tail, shares, groups - shares + 1)
-    high = scipy.stats.beta.ppf(1 - tail, shares + 1, groups - shares)
+    low = scipy.special.betaincinv(shares, groups - shares + 1, tail)
+    high = scipy.special.betaincinv(shares + 1, groups - shares, 1 - tail)
     return np.where(shares > 0, low, 0.0), np.where(shares < groups, high, 1.0)
 
 

@@ -23,6 +23,7 @@ from memo.experiments.doubts import (
 )
 from memo.experiments.experiment import Experiment
 from memo.experiments.record_contents import column_facts, record_data
+from memo.experiments.release.replicas import replica_data, replica_metrics
 from memo.experiments.sample_doubts import sample_doubts
 from memo.experiments.sample_relation import (
     facts_of_tests,
@@ -73,7 +74,7 @@ class Results:
     """Results of the tests on samples, columns as in `memo.samples.registered.SCHEMA`."""
     illustration: Illustration | None
     attacked: Attacked
-    """What attacks found."""
+    """Results of the attacks."""
     influence: pl.DataFrame
     """Influence of near records, columns as in `memo.attacks.influence.INFLUENCE`."""
 
@@ -94,6 +95,7 @@ def page_contents(
     diagnostics = _diagnostics(experiment, results.log_likelihoods)
     promised = stored_values(scores.facts, scores_file or "scores")
     found = relations(results.neighbors, scores)
+    replicas = replica_data(experiment, results.neighbors, results.samples, scores)
     extrapolated = _extrapolation(scores, scores_file or "scores")
     doubts = [
         *score_doubts(Scores(scores.table)),
@@ -106,7 +108,7 @@ def page_contents(
     data = ReportData(
         experiment=experiment.name,
         title=experiment.spec.title or experiment.name,
-        facts=_facts(experiment, extrapolated)
+        facts=experiment_facts(experiment, extrapolated)
         | facts_of_tests(found)
         | mitigation_paragraphs(promised, scores.last.table, density=_is_density(experiment)),
         headlines=[*summary_headlines(summary), *extrapolated_headlines(extrapolated)],
@@ -126,6 +128,7 @@ def page_contents(
         scores_file=scores_file,
         dimensions=dimensions_of(experiment.data),
         threshold=scores.threshold,
+        replicas=replicas,
     )
     return data, (
         metrics(summary)
@@ -133,6 +136,7 @@ def page_contents(
         | {"scale": _scale(scores, summary, dimensions_of(experiment.data))}
         | {"warnings": doubts_as_json(doubts), "estimator": diagnostics}
         | sample_metrics(experiment, found)
+        | replica_metrics(replicas)
         | {"attacks": attacker_metrics(results.attacked.results)}
         | ({"mitigations": mitigation_metrics(promised)} if promised else {})
     )
@@ -304,7 +308,10 @@ def _remedy(likelihood: LikelihoodSpec) -> str:
     return "Set scoring.likelihood.kind: adaptive."
 
 
-def _facts(experiment: Experiment, extrapolated: Extrapolation | None) -> dict[str, str]:
+def experiment_facts(
+    experiment: Experiment, extrapolated: Extrapolation | None = None
+) -> dict[str, str]:
+    """Data set, model, training and design of an experiment, in words by their titles."""
     spec, data = experiment.spec, experiment.data
     mitigations = [_settings(mitigation) for mitigation in spec.mitigations]
     shape = " × ".join(map(str, data.shape))

@@ -15,7 +15,7 @@ from memo.report.page_data import NeighborData
 from memo.samples.registered import TESTS
 from memo.scores.relation import Interval, Relation, relate
 from memo.scores.table import Scores
-from memo.spec.sample_specs import CustomSpaceSpec, SpaceSpec
+from memo.spec.sample_specs import CustomSpaceSpec
 
 NOT_SAMPLED = "The model has no `sample`, so nothing is known of how near its samples come."
 
@@ -66,10 +66,8 @@ def neighbor_data(
         return NOT_SAMPLED
     used, row = np.unique(table["nearest_sample"].to_numpy(), return_inverse=True)
     return NeighborData(
-        space=_in_words(
-            experiment.spec.scoring.neighbors.space, images=len(experiment.data.shape) == 3
-        ),
-        source=_source(experiment),
+        space=space_in_words(experiment),
+        source=sample_source(experiment),
         count=tested_samples(experiment),
         table=table.with_columns(nearest_sample=pl.Series(row.astype(np.int64))),
         relation=found["distance-ratio"],
@@ -127,13 +125,16 @@ def _ends(name: str, found: Interval | None) -> list[tuple[str, float | None]]:
     ]
 
 
-def _in_words(space: SpaceSpec, *, images: bool) -> str:
+def space_in_words(experiment: Experiment) -> str:
+    """The space of distances, in words that follow "distance in"."""
+    space, images = experiment.spec.scoring.neighbors.space, len(experiment.data.shape) == 3
     if isinstance(space, CustomSpaceSpec):
         return f"the features of {space.target}"
     return _WORDS[space.kind] if images or space.kind == "encoder" else "the columns"
 
 
-def _source(experiment: Experiment) -> str:
+def sample_source(experiment: Experiment) -> str:
+    """Origin of the samples, in words that follow "samples of"."""
     kinds = [m.kind for m in experiment.spec.mitigations if m.of_the_released_density]
     if not kinds:
         return "the full model"

@@ -1,6 +1,6 @@
 """Samples of an experiment's models, and what tests on samples say of the observations."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from memo.experiments.experiment import Experiment, ModelPlan
 from memo.models.protocols import Generative, is_latent_variable_model
 from memo.models.state import loaded_model
 from memo.samples.drawing import draw_samples
+from memo.samples.extraction import extraction
 from memo.samples.interface import Observations
 from memo.samples.registered import SCHEMA, TESTS
 from memo.samples.spaces import (
@@ -81,6 +82,15 @@ def planned_samples(experiment: Experiment) -> list[PlannedSamples]:
     return [_planned(experiment, model, count) for model, count in counts if count]
 
 
+def planned_folds(experiment: Experiment) -> list[PlannedSamples]:
+    """Samples of fold models alone, all of them or none, in the order of `experiment.models`.
+
+    Raises:
+        InputError: As `planned_samples`.
+    """
+    return [one for one in planned_samples(experiment) if one.model.fold is not None]
+
+
 def tested_samples(experiment: Experiment) -> int:
     """Count the samples that each observation is compared with.
 
@@ -132,14 +142,20 @@ def run_tests(
     samples: Values | None,
     weights: Callable[[], Weights],
     advance: Callable[[int], object] = lambda done: None,
+    of_folds: Iterable[Values] = (),
 ) -> pl.DataFrame:
     """Run every test on samples of the full model, in the space that the spec names.
+
+    Replicas are looked for among the samples of fold models, too.
 
     Args:
         experiment: Whose samples they are.
         samples: In the space of the model's values; None of a model that cannot be sampled from.
         weights: Gives the full model's weights at the last scored epoch, for the encoder's space.
-        advance: Told how many observations each test has done.
+        advance: Told how many observations each test has done, and the search for replicas among
+            each model's samples.
+        of_folds: Samples of each fold model, in the order of `experiment.models`; none where they
+            are not sampled from.
 
     Returns:
         One row for each observation, columns as in `memo.samples.registered.SCHEMA`; without
@@ -160,6 +176,15 @@ def run_tests(
             stream = np.random.Generator(np.random.PCG64(order))
             found = test.run(rows, everything, None, stream, advance)
             table = table.join(found, on="index", how="left", maintain_order="left")
+        found = extraction(
+            space.sampled(samples),
+            everything,
+            map(space.sampled, of_folds),
+            experiment.spec.scoring.neighbors.replica,
+            default_device(),
+            advance,
+        )
+        table = table.join(found, on="index", how="left", maintain_order="left")
     return table.select(*SCHEMA)
 
 
@@ -193,6 +218,7 @@ def tests_fingerprint(experiment: Experiment) -> str:
             "samples": experiment.spec.scoring.samples.model_dump(),
             "neighbors": experiment.spec.scoring.neighbors.model_dump(),
             "tests": [test.name for test in TESTS],
+            "folds": [one.fingerprint for one in planned_folds(experiment)],
             "version": NEIGHBORS_VERSION,
         }
     )

@@ -50,7 +50,7 @@ class Trade:
     difference: Comparison | None = None
     """From the baseline; None of itself, and where they cannot be compared."""
     attacked: AttackResults | None = None
-    """What attacks found; None where that is not asked for."""
+    """Results of the attacks; None where that is not asked for."""
 
     @property
     def facts(self) -> dict[str, str]:
@@ -69,7 +69,7 @@ class _Difference(NamedTuple):
 
 @dataclass(frozen=True)
 class _Measured:
-    """What a frontier has on its axis of memorization."""
+    """Numbers on the frontier's axis of memorization."""
 
     label: str
     unit: str

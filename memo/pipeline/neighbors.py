@@ -1,4 +1,4 @@
-"""neighbors: samples of the full model -> what tests on samples say of each observation."""
+"""neighbors: samples of models -> what tests on samples say of each observation."""
 
 import sys
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from memo.artifacts.files import ArtifactError
-from memo.experiments.sampling import run_tests
+from memo.experiments.sampling import planned_folds, run_tests
 from memo.pipeline.progress import progress
 from memo.pipeline.stored_experiment import StoredExperiment, exclusive
 from memo.samples.registered import TESTS
@@ -37,12 +37,14 @@ def neighbors(experiment: StoredExperiment) -> pl.DataFrame:
     def weights() -> Weights:
         return experiment.read_weights(experiment.full_model)[experiment.last_epoch]
 
-    total = len(TESTS) * len(experiment.data)
+    folds = planned_folds(experiment)
+    total = (len(TESTS) + 1 + len(folds)) * len(experiment.data)
     with (
         importable(experiment.layout.root),
         progress(f"{experiment.name}: observations compared", total) as advance,
     ):
-        table = run_tests(experiment, samples, weights, advance)
+        of_folds = (experiment.read_planned(one) for one in folds)
+        table = run_tests(experiment, samples, weights, advance, of_folds)
     file.write(table)
     return table
 

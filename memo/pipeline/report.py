@@ -56,7 +56,10 @@ def write_report(folder: Path, data: ReportData, numbers: dict[str, Any]) -> lis
     Raises:
         ArtifactError: A file cannot be written.
     """
-    quantiles = data.quantiles.pivot("statistic", index="epoch", values="value")
+    values = ["value", "low", "high"]
+    quantiles = data.quantiles.pivot("statistic", index="epoch", values=values).rename(
+        lambda name: re.sub("^(low|high)_(.*)", r"\2_\1", name.removeprefix("value_"))
+    )
     files = {
         "metrics.json": (json.dumps(numbers, indent=2, allow_nan=False) + "\n").encode(),
         "losses.csv": csv_bytes(data.losses),

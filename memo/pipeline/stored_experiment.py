@@ -29,7 +29,12 @@ from memo.experiments.attacked.near_records import influence_fingerprint, pairs_
 from memo.experiments.density_illustration import illustration_of
 from memo.experiments.experiment import Experiment, ModelPlan, plan_experiment
 from memo.experiments.log_likelihoods import ScoredDensity
-from memo.experiments.sampling import PlannedSamples, planned_samples, tests_fingerprint
+from memo.experiments.sampling import (
+    PlannedSamples,
+    planned_folds,
+    planned_samples,
+    tests_fingerprint,
+)
 from memo.mitigations.stored_facts import stored_values
 from memo.models.state import load_state
 from memo.pipeline.prepare import read_prepared
@@ -154,11 +159,25 @@ class StoredExperiment(Experiment):
         Raises:
             ArtifactError: They are missing, damaged, or from another spec.
         """
+        return self._read_samples(planned_samples(self)[-1])
+
+    def read_planned(self, planned: PlannedSamples) -> NDArray[Any]:
+        """Read samples of a model that can be sampled from.
+
+        Raises:
+            ArtifactError: They are missing, damaged, or from another spec.
+        """
+        samples = self._read_samples(planned)
+        if samples is None:
+            raise ArtifactError(f"{self.sample_file(planned).path}: holds no samples")
+        return samples
+
+    def _read_samples(self, planned: PlannedSamples) -> NDArray[Any] | None:
         upgrade = (
             "a dvc.yaml without a stage `sample` is of an earlier memo: run memo upgrade first"
         )
         with made_by(f"memo sample {self.name} ({upgrade})"):
-            return self.sample_file(planned_samples(self)[-1]).read()
+            return self.sample_file(planned).read()
 
     def neighbor_file(self, samples: NDArray[Any] | None) -> NeighborFile:
         """The file of the tests on these samples."""
@@ -169,6 +188,7 @@ class StoredExperiment(Experiment):
             NULLABLE,
             observations=0 if samples is None else len(self.data),
             samples=0 if samples is None else len(samples),
+            models=len(planned_folds(self)),
         )
 
     def read_neighbors(self, samples: NDArray[Any] | None) -> pl.DataFrame:

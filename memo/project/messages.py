@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 from memo.project.document import Document, KeyPath
 from memo.project.experiment_spec import ExperimentSpec
 from memo.project.project_spec import ProjectSpec
+from memo.spec.policy_specs import PolicySpec
 
 _EMPTY: dict[str | int, str] = {
     key: f": DVC watches it; a density that is fitted without epochs has `{key}: {empty}`"
@@ -53,6 +54,16 @@ def setting_lines(error: ValidationError, settings: Mapping[str, Any]) -> str:
         path = _path(detail, detail["loc"], settings)
         message = _message(detail, context, detail["loc"], ExperimentSpec)
         lines.append(f"{'.'.join(map(str, path))}: {message}")
+    return "\n".join(dict.fromkeys(lines))
+
+
+def policy_lines(error: ValidationError, document: Document) -> str:
+    """One line for each thing that `PolicySpec` found wrong with a file."""
+    lines = []
+    for detail in error.errors(include_url=False)[:MOST_MESSAGES]:
+        path, _ = _without_tags(detail["loc"], document.data)
+        message = _message(detail, detail.get("ctx", {}), detail["loc"], PolicySpec)
+        lines.append(f"{document.place(path)}: {'.'.join(map(str, path))}: {message}")
     return "\n".join(dict.fromkeys(lines))
 
 

@@ -1,7 +1,7 @@
 """The whole of params.yaml."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -15,6 +15,9 @@ from memo.spec.model_specs import CustomSpec
 
 RESERVED = "compare"
 """Name of the folder of reports that no experiment can have: DVC refuses outputs that overlap."""
+
+PolicyFile = Annotated[str, Field(min_length=1, max_length=500)]
+"""Path of a policy, from the project's folder."""
 
 
 class ProjectSpec(Spec):
@@ -43,6 +46,11 @@ class ProjectSpec(Spec):
         default={},
         description="Experiments made from others. `memo expand` writes them to expanded.yaml, "
         "where DVC finds them.",
+    )
+    policies: dict[Name, PolicyFile] = Field(
+        default={},
+        description="Files of policies by experiment, of any section: the stage `gate` judges each "
+        "by its own, and fails where the policy does not pass (docs/gate.md).",
     )
     _expanded: dict[str, Any] = PrivateAttr(default={})
 

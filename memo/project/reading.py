@@ -38,7 +38,7 @@ def read_project(file: Path) -> ProjectSpec:
         SpecError: The file is missing, is not YAML (1.2, as DVC reads it), or does not fit
             `ProjectSpec`; the message has one line for each thing that is wrong.
     """
-    document = _read(file)
+    document = read_document(file)
     if not isinstance(document.data, dict):
         raise SpecError(
             f"{file}: expected the keys `datasets` and `experiments`, found {document.data!r:.80}"
@@ -47,9 +47,11 @@ def read_project(file: Path) -> ProjectSpec:
     _check_sections(project, document)
     entries, experiments = _expanded(project, document)
     if not experiments:
+        _check_policies(project, document)
         return project
     together = document.data.get("experiments", {}) | experiments
     whole = _validated(document, document.data | {"experiments": together}, entries)
+    _check_policies(whole, document)
     return whole.with_expanded(experiments)
 
 
@@ -66,7 +68,7 @@ def require_expanded(project: ProjectSpec, file: Path, expanded: Path) -> None:
     """
     if not project.expanded and not expanded.exists():
         return
-    found = _read(expanded).data if expanded.exists() else None
+    found = read_document(expanded).data if expanded.exists() else None
     if found != {"expanded": project.expanded}:
         raise SpecError(
             f"{expanded}: is not what {file} says under `derived`; run: memo expand, then dvc repro"
@@ -119,7 +121,12 @@ def spec_schema() -> str:
     return json.dumps(schema, indent=2) + "\n"
 
 
-def _read(file: Path) -> Document:
+def read_document(file: Path) -> Document:
+    """Read a YAML file.
+
+    Raises:
+        SpecError: It is missing, cannot be read, or is not YAML 1.2.
+    """
     try:
         if file.exists() and not file.is_file():  # reading a pipe might never end
             raise SpecError(f"{file}: is no file")
@@ -171,6 +178,16 @@ def _check_sections(project: ProjectSpec, document: Document) -> None:
         )
         place = document.place((section, name, "model"))
         raise SpecError(f"{place}: {section}.{name}.model: {problem}")
+
+
+def _check_policies(project: ProjectSpec, document: Document) -> None:
+    """See that each policy is of an experiment."""
+    for name in project.policies:
+        if name not in project.experiments:
+            raise SpecError(
+                f"{document.place(('policies', name))}: policies.{name}: no experiment is named "
+                f"{name!r}{near_miss(name, project.experiments)}"
+            )
 
 
 def _expanded(

@@ -131,5 +131,6 @@ def _correlation(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "The rank correlation of the scores is not defined."
     return (
-        f"The rank correlation of the scores is {value:.2f} (1: the same order, 0: no relation)."
+        f"The rank correlation of the scores, as they stand, is {value:.2f} (1: the same order, 0: "
+        "no relation); their noise lowers it."
     ).replace("-", "−")

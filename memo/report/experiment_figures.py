@@ -183,7 +183,8 @@ def _split_log_likelihood(ranked: RankedScores) -> Figure:
             charts.log_likelihood_counts(ranked.log_p_in, ranked.highly),
             charts.log_likelihood_shares(ranked.log_p_in, ranked.highly),
         ],
-        "Highly memorized means a score above the 95% quantile. Above: how many of them, and of "
+        "Highly memorized means a score above the 95% quantile of all, as they stand, noise "
+        "included. Above: how many of them, and of "
         "the others, have each log-likelihood. Below: their share of each bin, bars 95% "
         "intervals (Wilson), dashed the share over all.",
         "Were only unlikely observations memorized, the share would be zero but for the bins "

@@ -1,22 +1,25 @@
 """The page of one experiment."""
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 
 from memo.report.attacker.attacker_figures import attacker_figures
 from memo.report.attacker.attacker_words import attacker_section
+from memo.report.audit.replica_section import replica_section
 from memo.report.experiment_figures import SPLIT, score_figures
 from memo.report.galleries import examples, galleries, nearest
 from memo.report.headlines import score_scale
 from memo.report.illustration_figure import illustrated_figure
-from memo.report.memorized_records import memorized_records
+from memo.report.memorized_records import MemorizedRecord, memorized_records
 from memo.report.neighbor_figures import neighbor_figures
 from memo.report.numbers import number
 from memo.report.page import render_page
 from memo.report.page_data import NeighborData, ReportData
 from memo.report.pairs.group_list import group_list
 from memo.report.pairs.twins import twins
-from memo.report.ranked_scores import UNRELIABLE, described, is_exact, rank_scores
+from memo.report.ranked_scores import UNRELIABLE, RankedScores, described, is_exact, rank_scores
 from memo.report.thumbnails import data_uri, is_tiny
 
 LISTED = 200
@@ -48,18 +51,11 @@ def render_report(data: ReportData) -> dict[str, bytes]:
         of_attacks = attacker_figures(data.attacked, ranked.table)
     rows = described(listed)
     pictures: dict[int, str] = {}
-    beside, records = [], []
+    beside = []
     if images is not None:
         pictures = {i: data_uri(images[i]) for i in sorted([*listed["index"], *drawn["index"]])}
         if ranked.differ and isinstance(data.neighbors, NeighborData):
             beside = nearest(data.neighbors, rows, images)
-    if ranked.differ and data.records is not None:
-        by_index = ranked.table.sort("index")
-        records = memorized_records(
-            data.records,
-            ranked.table["index"].to_list(),
-            lambda index: described(by_index[index : index + 1])[0],
-        )
     return render_page(
         "report.html.j2",
         [*figures, *of_attacks],
@@ -85,10 +81,35 @@ def render_report(data: ReportData) -> dict[str, bytes]:
         top=[f"{number(100 * rank / len(ranked.table), 2)}%" for rank in range(1, len(rows) + 1)],
         nearest_samples=beside,
         sampled=isinstance(data.neighbors, NeighborData),
-        records=records,
+        records=_records(data, ranked),
+        replicas=_replicas(data, ranked.table),
         twins=None if data.twins is None else twins(data.twins, ranked.table, images, data.records),
         groups=None if data.groups is None else group_list(data.groups),
         pixelated=images is not None and is_tiny(images),
+    )
+
+
+def _records(data: ReportData, ranked: RankedScores) -> list[MemorizedRecord]:
+    """The most memorized records of a table, beside those nearest to them."""
+    if not ranked.differ or data.records is None:
+        return []
+    by_index = ranked.table.sort("index")
+    return memorized_records(
+        data.records,
+        ranked.table["index"].to_list(),
+        lambda index: described(by_index[index : index + 1])[0],
+    )
+
+
+def _replicas(data: ReportData, table: pl.DataFrame) -> dict[str, Any]:
+    """Records beside the samples nearest to repeating them, as `replicas.html.j2` shows them."""
+    records = data.records
+    return replica_section(
+        data.replicas,
+        lambda index: described(table.filter(index=index))[0],
+        data.images,
+        None if records is None else records.values,
+        None if records is None else records.samples,
     )
 
 

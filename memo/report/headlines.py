@@ -15,7 +15,7 @@ from memo.scores.statistics import STATISTICS
 from memo.scores.summaries import Estimate, Summary
 
 MOST_TRIED = 1000
-"""Most observations for which quantiles' intervals may go without a word; of 500 they hold."""
+"""Most observations for which quantiles' intervals may go without a word."""
 
 AGGREGATES = {
     "mean-log": "mean-log: mean of log p over models with the observation, minus that without it",
@@ -97,7 +97,8 @@ def about_intervals(summary: Summary) -> str:
     without = (
         "by `aggregate: paper`, the log of a mean density, which a few models decide"
         if summary.aggregate == "paper"
-        else "from one repeat, or one block of models"
+        else "from one repeat, or one block of models, which do not tell how much log p varies "
+        "between models without an observation"
     )
     return (
         f"Scores {without}, have no intervals, and statistics are of the scores with their noise: "
@@ -110,8 +111,8 @@ def _of_many(observations: int) -> str:
         return ""
     return (
         f" Of {observations:,} observations, intervals of the median, the quantiles and the share "
-        "above a threshold may be too narrow: in simulations of 5,000 they held the true value in "
-        "56 to 92% of studies, those of single scores, means and the maximum in 92 to 100%."
+        "above a threshold may be too narrow: in 23 simulations of 5,000 the median was held in "
+        "78%, quantiles in 87 to 91% and the maximum in all."
     )
 
 

@@ -52,7 +52,7 @@ def neighbor_figures(data: NeighborData | str, scores: pl.DataFrame) -> list[Fig
         "data, drawn at random, which stand for held-out data because they owe nothing to the "
         f"observation. {_in_words(data, beyond)}",
         "Did samples give memorized observations away, ρ of the highly memorized (the 5% of the "
-        "highest scores) would lie to the right of the others'.",
+        "highest scores, as they stand, noise included) would lie to the right of the others'.",
     )
     return [figure, _means(data)]
 
@@ -88,7 +88,7 @@ def _means(data: NeighborData) -> Figure:
         "Mean ρ of observations of similar memorization, with 95% confidence intervals; flat "
         "lines span the scores that a mean is over. Were samples drawn as the data was, the means "
         "would all lie at 1, or a little above, since ratios scatter further up than down. "
-        f"The rank correlation of ρ and memorization is "
+        f"The rank correlation of ρ and the scores, as they stand, is "
         f"{interval(*correlation)}: {_verdict(correlation)}",
         "Did the neighbour test see memorization, the means would rise with the score, and the "
         "rank correlation be far above 0.",

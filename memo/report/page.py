@@ -27,13 +27,14 @@ def render_page(
     """
     embedded = _inert_json({"charts": page_specs(figures), **data})
     script = page_script().replace("</script", "<\\/script").replace("<!--", "<\\!--")
-    page = _environment().get_template(template)
+    page = page_environment().get_template(template)
     html = page.render(**context, data=embedded, bundle=Markup(script))
     return {"index.html": html.encode()} | chart_files(figures)
 
 
 @cache
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """Templates of pages, with filters for numbers; everything that is filled in is escaped."""
     environment = Environment(
         loader=PackageLoader("memo.report"),
         autoescape=True,

@@ -7,6 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from memo.attacks.membership import Attacked
+from memo.report.audit.replica_data import ReplicaData
 from memo.scores.relation import Relation
 from memo.scores.table import THRESHOLD
 
@@ -154,7 +155,7 @@ class ReportData:
     twins: TwinData | None = None
     """None where the influence between records was not measured."""
     attacked: Attacked | None = None
-    """What attacks found; None where there were none."""
+    """Results of the attacks; None where there were none."""
     attacks_file: str = ""
     """Path of the file of all records' risks, for the reader; empty where there is none."""
     scores_file: str = ""
@@ -163,6 +164,8 @@ class ReportData:
     """Numbers that an observation has (values, or columns); None where that is not known."""
     threshold: float = THRESHOLD
     """Score above which an observation counts as memorized, nats."""
+    replicas: ReplicaData | str | None = None
+    """A sentence where the model cannot be sampled from; None where samples were not compared."""
 
 
 @dataclass(frozen=True)

@@ -34,12 +34,15 @@ UNDERFLOW = 2.0**-100
 
 @dataclass(frozen=True)
 class Nearest:
-    """The nearest reference of each of n queries; of several at one distance, the first."""
+    """The nearest reference of each of n queries; of several at one distance, the first.
+
+    Of several nearest ones, each array has a further axis, the nearest first.
+    """
 
     index: IndexArray
-    """(n,)."""
+    """(n,), or (n, count)."""
     distance: FloatArray
-    """(n,), Euclidean."""
+    """(n,), or (n, count), Euclidean."""
 
 
 def nearest(
@@ -62,13 +65,39 @@ def nearest(
     Raises:
         ValueError: There are no references, or columns differ.
     """
-    _check(queries, references)
+    found = few_nearest(queries, references, 1, device)
+    return Nearest(found.index[:, 0], found.distance[:, 0])
+
+
+def few_nearest(
+    queries: Tensor, references: Tensor, count: int, device: torch.device | str | None = None
+) -> Nearest:
+    """The `count` nearest references of each query, as `nearest` finds the first of them.
+
+    A reference whose screened distance is above the `count`-th lowest by more than twice the error
+    is not among them.
+
+    Args:
+        queries: (n, d), finite, on the CPU.
+        references: (m, d), m >= count, finite, on the CPU.
+        count: How many; few, since each holds its own candidates.
+        device: Where matrix products are computed; the CPU when None.
+
+    Raises:
+        ValueError: There are fewer references, or columns differ.
+
+    Example:
+        >>> places = torch.tensor([[0.0], [1.0], [5.0]])
+        >>> few_nearest(torch.tensor([[1.5]]), places, 2).distance
+        array([[0.5, 1.5]])
+    """
+    _check(queries, references, count)
     screen = _Screen(queries, references, torch.device(device or "cpu"))
-    index = np.zeros(len(queries), np.int64)
-    square = np.full(len(queries), np.inf)
+    index = np.zeros((len(queries), count), np.int64)
+    square = np.full((len(queries), count), np.inf)
     for rows in _slices(len(queries), QUERIES):
         chunk = queries[rows]
-        for query, reference in screen.candidates(chunk):
+        for query, reference in screen.candidates(chunk, count):
             squares = _squared_distances(chunk, references, query, reference)
             _keep_lowest(index[rows], square[rows], query, reference, squares)
     return Nearest(index, np.sqrt(square))
@@ -99,24 +128,32 @@ class _Screen:
         error = roundings * UNIT_ROUNDOFF[torch.get_float32_matmul_precision()]
         self.error = error / (1 - error) if error < 1 else float("inf")
 
-    def candidates(self, queries: Tensor) -> Iterator[tuple[IndexArray, IndexArray]]:
-        """Pairs of rows, query and reference, that have each query's nearest among them."""
+    def candidates(self, queries: Tensor, count: int) -> Iterator[tuple[IndexArray, IndexArray]]:
+        """Pairs of rows, query and reference, with each query's `count` nearest among them."""
         centred = self._centred(queries)
         reach = centred.square().sum(1).sqrt() + self.longest
         # What is screened is half the squared distance, less half the query's own square.
         slack = ((self.error * reach.square() + UNDERFLOW) * (1 + 2.0**-20)).float()
         slack, rows = slack.to(self.device), centred.float().to(self.device)
-        lowest = torch.full_like(slack, float("inf"))
+        lowest = torch.full((len(slack), count), float("inf"), device=self.device)
         start = 0
         for references, half_squares in zip(self.references, self.half_squares, strict=True):
             screened = torch.addmm(half_squares, rows, references.T, alpha=-1)
-            lowest = torch.minimum(lowest, screened.amin(1))
-            query, reference = (screened <= (lowest + slack)[:, None]).nonzero(as_tuple=True)
+            lowest = _lowest(torch.cat([lowest, _lowest(screened, count)], 1), count)
+            near = lowest[:, -1] + slack
+            query, reference = (screened <= near[:, None]).nonzero(as_tuple=True)
             yield query.cpu().numpy(), reference.cpu().numpy() + start
             start += len(references)
 
     def _centred(self, rows: Tensor) -> Tensor:
         return (rows.double() - self.origin) * self.scale
+
+
+def _lowest(values: Tensor, count: int) -> Tensor:
+    """The lowest values of each row in ascending order, all where there are no more."""
+    if count == 1:  # many times as fast
+        return values.amin(1, keepdim=True)
+    return values.topk(min(count, values.shape[1]), largest=False).values
 
 
 def _squared_distances(
@@ -138,13 +175,24 @@ def _keep_lowest(
     reference: IndexArray,
     squares: FloatArray,
 ) -> None:
-    """Take over, in place, what lies nearer than what was found among earlier references."""
-    order = np.lexsort((reference, squares, query))
-    found, first = np.unique(query[order], return_index=True)
-    best = order[first]
-    nearer = squares[best] < square[found]
-    index[found[nearer]] = reference[best[nearer]]
-    square[found[nearer]] = squares[best[nearer]]
+    """Take over, in place, what lies nearer than what was found among earlier references.
+
+    Args:
+        index: (n, count), of the nearest so far, in ascending order of their distances.
+        square: (n, count), squared distances; infinite where none was found yet.
+        query: Rows of the pairs that are new, (pairs,).
+        reference: The same, of references that come after all earlier ones.
+        squares: Their squared distances, (pairs,).
+    """
+    rows, count = np.unique(query), index.shape[1]
+    row = np.concatenate([np.repeat(rows, count), query])
+    column = np.concatenate([index[rows].ravel(), reference])
+    distance = np.concatenate([square[rows].ravel(), squares])
+    later = np.arange(len(row)) >= len(rows) * count
+    order = np.lexsort((column, later, distance, row))
+    starts = np.searchsorted(row[order], rows)
+    best = order[starts[:, None] + np.arange(count)]
+    index[rows], square[rows] = column[best], distance[best]
 
 
 def _mean(rows: Tensor) -> Tensor:
@@ -158,9 +206,10 @@ def _slices(count: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 
-def _check(queries: Tensor, references: Tensor) -> None:
-    if not len(references):
-        raise ValueError("there are no references to be near to")
+def _check(queries: Tensor, references: Tensor, count: int) -> None:
+    if len(references) < max(1, count):
+        few = f"{len(references)} are fewer than {count}" if len(references) else "there are no"
+        raise ValueError(f"{few} references to be near to")
     if queries.ndim != 2 or queries.shape[1:] != references.shape[1:]:
         shapes = " and ".join(str(tuple(rows.shape)) for rows in (queries, references))
         raise ValueError(f"queries and references do not have the same columns: {shapes}")

@@ -2,27 +2,75 @@
 
 The noise of what is memorized most is larger than that of the rest, so the true score, which is
 not known, says something of the noise. Variances at a true score m are taken to be
-s0^2(m) d0 / chi^2(d0) (Smyth 2004, section 3, with a level that is a function of m); s0 and d0 are
-fitted by expectation-maximization over true scores in cells.
+s0^2(m) d0 / chi^2(d0) (Smyth 2004, section 3, with a level that is a function of m). With the true
+score in one of some cells, s0 is fitted by expectation-maximization: steps of Fisher's scoring
+towards the highest likelihood, as logarithms of estimated variances would let a few that are close
+to 0 decide the level among the largest scores, which are few. d0 follows from the variance of these
+logarithms. Fits are to observations in bins of like ones, so that they take no longer for many.
 """
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
-import scipy
+from numpy.typing import NDArray
 
 from memo.scores.aggregate import FloatArray
 from memo.scores.significance import natural_spline, prior_freedom
 
-ROUNDS = 12
-"""Rounds of expectation-maximization."""
+ROUNDS = 15
+"""Rounds of expectation-maximization of a first fit."""
 
 STEPS = 15
 """Steps for the weights of the mixture in each."""
 
-KNOTS = (0.02, 0.5, 0.9, 0.98)
+KNOTS = (0.05, 0.5, 0.95)
 """Knots of the level, as quantiles of the true scores."""
+
+LARGEST_STEP = 1.0
+"""Largest change of a log level in one round."""
+
+ERRORS_IN_A_BIN = 12
+"""Bins of like standard errors that the observations of one bin of scores may be in."""
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Observations in bins of like scores and standard errors."""
+
+    place: NDArray[np.int64]
+    """Bin of each observation, (n,)."""
+    memorization: FloatArray
+    """Mean score of each bin, (bins,)."""
+    variance: FloatArray
+    """Mean squared standard error s^2 of each, (bins,)."""
+    log_variance: FloatArray
+    """Mean log s^2 of each, (bins,)."""
+    within: FloatArray
+    """Variance of log s^2 in each, (bins,)."""
+
+    def count(self, rows: FloatArray) -> FloatArray:
+        """Sum of the observations' weights in each bin, (bins,)."""
+        return np.asarray(np.bincount(self.place, rows, len(self.memorization)), np.float64)
+
+
+def alike(memorization: FloatArray, std_error: FloatArray, edges: FloatArray) -> Alike:
+    """Put observations into bins.
+
+    Args:
+        memorization: (n,).
+        std_error: (n,), above 0.
+        edges: Ends of intervals that scores of one bin are in, ascending.
+    """
+    logs = 2 * np.log(std_error)
+    ranks = np.argsort(np.argsort(logs, kind="stable"), kind="stable")
+    both = np.searchsorted(edges, memorization) * ERRORS_IN_A_BIN
+    both += ranks * ERRORS_IN_A_BIN // len(ranks)
+    _, place, counts = np.unique(both, return_inverse=True, return_counts=True)
+    columns = (memorization, np.square(std_error), logs)
+    means = [np.bincount(place, values) / counts for values in columns]
+    within = np.bincount(place, np.square(logs - means[2][place])) / counts
+    return Alike(place, means[0], means[1], means[2], within)
 
 
 @dataclass(frozen=True)
@@ -38,76 +86,96 @@ class Noise:
     prior_freedom: float
     """d0: infinite where variances differ by no more than their estimation explains."""
 
-    def likelihood(self, memorization: FloatArray, std_error: FloatArray) -> FloatArray:
+    def likelihood(self, memorization: FloatArray, variance: FloatArray) -> FloatArray:
         """Density of scores with their standard errors, up to a factor for each, (n, cells).
 
-        The density of s^2, which is s0^2 F(d, d0), times that of the score given s^2, which is t
-        with d + d0 degrees of freedom and the moderated variance.
+        Given its variance v, the score is normal and s^2 is v / d chi^2(d); v is integrated out.
 
         Args:
             memorization: (n,).
-            std_error: (n,), above 0.
+            variance: s^2, (n,), above 0.
         """
-        d, prior = self.freedom, self.prior_freedom
-        level = np.exp(self.log_level)
-        ratio = np.square(std_error)[:, None] / level
-        distance = np.square(memorization[:, None] - self.true)
+        squares = self._squares(memorization, variance)
+        d, prior, level = self.freedom, self.prior_freedom, np.exp(self.log_level)
         if math.isinf(prior):
-            log_density = d / 2 * (np.log(ratio) - ratio) - (self.log_level + distance / level) / 2
+            log_density = -squares / (2 * level) - (d + 1) / 2 * self.log_level
         else:
-            total = prior + d
-            variance = level * (prior + d * ratio) / total
-            log_density = d / 2 * np.log(ratio) - total / 2 * np.log1p(d / prior * ratio)
-            log_density -= np.log(variance) / 2
-            log_density -= (total + 1) / 2 * np.log1p(distance / variance / total)
-        return np.asarray(np.exp(log_density - log_density.max(1, keepdims=True)))
+            log_density = prior / 2 * self.log_level
+            log_density = log_density - (prior + d + 1) / 2 * np.log(prior * level + squares)
+        log_density -= log_density.max(1, keepdims=True)
+        return np.asarray(np.exp(log_density, out=log_density))
+
+    def steps(self, memorization: FloatArray, variance: FloatArray) -> FloatArray:
+        """Steps of Fisher's scoring for the log level, by score and true score, (n, cells)."""
+        k, prior = self.freedom + 1, self.prior_freedom
+        ratio = self._squares(memorization, variance) / np.exp(self.log_level)
+        if math.isinf(prior):
+            return ratio / k - 1
+        return (1 - (prior + k) / (prior + ratio)) * (prior + k + 2) / k
+
+    def _squares(self, memorization: FloatArray, variance: FloatArray) -> FloatArray:
+        """Sums of the d + 1 squares that tell of the variance, (n, cells)."""
+        squares = np.square(memorization[:, None] - self.true)
+        squares += self.freedom * variance[:, None]
+        return squares
 
 
 def fit_noise(
-    memorization: FloatArray,
-    std_error: FloatArray,
-    freedom: float,
-    true: FloatArray,
+    scores: Alike,
+    counts: FloatArray,
     shares: FloatArray,
-) -> Noise:
+    start: tuple[Noise, FloatArray],
+    rounds: int = ROUNDS,
+) -> tuple[Noise, FloatArray]:
     """Fit the level of the noise, together with a distribution of true scores.
 
     Args:
-        memorization: (n,).
-        std_error: (n,), above 0, each with `freedom` degrees of freedom.
-        freedom: See there.
-        true: Middles of cells, (cells,), ascending.
+        scores: Observations in bins.
+        counts: Weight of each bin, (bins,).
         shares: Distributions over cells that true scores are a mixture of, (cells, components).
+        start: What to start from: noise, and weights of the components.
+        rounds: Rounds of expectation-maximization.
+
+    Returns:
+        The noise, and the weights of the components.
     """
-    half = freedom / 2
-    logs = 2 * np.log(std_error) - scipy.special.digamma(half) + np.log(half)
-    place = np.arcsinh(true / np.median(std_error))
-    expected, squares = np.full_like(true, logs.mean()), float(logs.var())
-    weights = np.full(shares.shape[1], 1 / shares.shape[1])
-    for _ in range(ROUNDS):
-        noise = _noise(true, expected, freedom, squares)
-        likelihood = noise.likelihood(memorization, std_error)
+    noise, weights = start
+    rows = counts / counts.sum()
+    scale = np.sqrt(np.average(scores.variance, weights=counts))
+    place = np.arcsinh(noise.true / scale)
+    for _ in range(rounds):
+        likelihood = noise.likelihood(scores.memorization, scores.variance)
         mixed = np.maximum(likelihood @ shares, np.finfo(float).tiny)
         for _ in range(STEPS):
-            weights = weights * (mixed / (mixed @ weights)[:, None]).mean(0)
+            weights = weights * ((rows / (mixed @ weights)) @ mixed)
         member = likelihood * (shares @ weights)
-        member /= member.sum(1, keepdims=True)
-        counts = member.sum(0)
-        cumulative = counts.cumsum() / counts.sum()
-        knots = np.unique(np.interp(KNOTS, cumulative, place))
+        member *= (rows / member.sum(1))[:, None]
+        of_cells = member.sum(0)
+        knots = np.unique(np.interp(KNOTS, of_cells.cumsum() / of_cells.sum(), place))
         if len(knots) < 2:
             break
-        basis, root = natural_spline(place, knots), np.sqrt(counts)
-        means = logs @ member / np.maximum(counts, np.finfo(float).tiny)
-        fitted = np.linalg.lstsq(basis * root[:, None], means * root, rcond=None)[0]
+        basis, root = natural_spline(place, knots), np.sqrt(of_cells)
+        steps = noise.steps(scores.memorization, scores.variance)
+        towards = (member * steps).sum(0) / np.maximum(of_cells, np.finfo(float).tiny)
+        towards = noise.log_level + np.clip(towards, -LARGEST_STEP, LARGEST_STEP)
+        fitted = np.linalg.lstsq(basis * root[:, None], towards * root, rcond=None)[0]
         # Where few scores are, a spline may go anywhere; no level is beyond all that was seen.
-        expected = np.clip(basis @ fitted, logs.min(), logs.max())
-        spread = member * np.square(logs[:, None] - expected)
-        squares = float(spread.sum() / max(len(logs) - len(knots), 1))
-    return _noise(true, expected, freedom, squares)
+        level = np.clip(basis @ fitted, scores.log_variance.min(), scores.log_variance.max())
+        apart = scores.log_variance[:, None] - level
+        squares = (member * np.square(apart)).sum() - (member * apart).sum() ** 2
+        prior, _ = prior_freedom(float(squares + rows @ scores.within), noise.freedom)
+        noise = Noise(noise.true, level, noise.freedom, prior)
+    return noise, weights
 
 
-def _noise(true: FloatArray, expected: FloatArray, freedom: float, squares: float) -> Noise:
-    """The noise whose log variances have the expected means, and that variance around them."""
-    prior, offset = prior_freedom(squares, freedom)
-    return Noise(true, expected + offset, freedom, prior)
+def first_noise(scores: Alike, counts: FloatArray, freedom: float, true: FloatArray) -> Noise:
+    """Noise that is the same at all true scores and for all observations, to start from.
+
+    Args:
+        scores: Observations in bins.
+        counts: Weight of each bin, (bins,).
+        freedom: Degrees of freedom of each standard error.
+        true: Middles of cells, (cells,), ascending.
+    """
+    level = np.log(np.average(scores.variance, weights=counts))
+    return Noise(true, np.full_like(true, level), freedom, math.inf)

@@ -4,10 +4,12 @@ The largest of many noisy scores is too large, and so are high quantiles of them
 scores are taken to be draws from one distribution, about which nothing is assumed but that it has
 one peak; observed scores are these with noise, whose size may grow with the true score. A
 distribution with a peak at c is a mixture of uniform ones that have an end at c (Stephens 2017,
-section 2, with half-uniform components). Their weights have a flat Dirichlet prior, and are drawn
-together with the true scores by Gibbs sampling, in short chains that start from fits to reweighted
-observations (Newton & Raftery 1994), so that intervals see how roughly the distribution itself is
-known. The peak is drawn from its profile likelihood.
+section 2, with half-uniform components); halves of normal ones with a mean of c are components as
+well, since a tail in steps that are wider than the noise would shrink too little. Their weights
+have a Dirichlet prior, and are drawn together with the true scores by Gibbs sampling, in short
+chains. Each starts from a fit of the noise and the weights to reweighted observations (Newton &
+Raftery 1994), so that intervals see how roughly the noise and the distribution are known. The
+peak is drawn from its profile likelihood.
 
 The noise of different observations is taken to be independent.
 """
@@ -16,33 +18,37 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 
 from memo.scores.aggregate import FloatArray
 from memo.scores.intervals import LEVEL
-from memo.scores.noise import fit_noise
+from memo.scores.noise import alike, first_noise, fit_noise
 from memo.scores.statistics import Statistic
 
 DRAWS = 200
 """Draws from the posterior, in chains of `KEPT`."""
 
-BURN_IN, KEPT = 4, 4
-"""Gibbs steps of a chain that are left out, and that are kept."""
+BURN_IN, KEPT = 40, 4
+"""Gibbs steps of a chain that are left out, and that are kept; after fewer, draws are too alike."""
 
 CELLS = 160
 """Cells that true scores are drawn in; they are wider further from 0."""
 
 RATIO = 1.6
-"""Ratio of the widths of two neighbouring components."""
+"""Ratio of the widths of two neighbouring components of a kind."""
 
-WEIGHT = 1.0
+NARROWEST = 1 / 6
+"""Width of the narrowest component, in median standard errors."""
+
+WEIGHT = 0.5
 """Parameter of the Dirichlet prior of the components' weights."""
 
 PEAKS = 11
 """Places that the peak may be at, beside 0."""
 
-FOR_THE_SHAPE = 1500
-"""Most observations, spread evenly over their ranks, that noise and peak are found from."""
+REFITS = 3
+"""Rounds of fitting noise and weights to reweighted observations, from where all of them lead."""
 
 FITTING_STEPS = 60
 """Steps of expectation-maximization to weights that fit the scores."""
@@ -109,34 +115,30 @@ def posterior(memorization: FloatArray, std_error: FloatArray, blocks: int) -> P
     errors = np.where(known, std_error, np.median(std_error[known]))
     errors = np.maximum(errors, errors[errors > 0].min())
     edges = _cells(memorization, errors)
-    narrowest = float(np.quantile(errors, 0.1) / 4)
-    some = _spread(memorization)
-    noise = fit_noise(
-        memorization[some],
-        errors[some],
-        blocks - 1,
-        (edges[1:] + edges[:-1]) / 2,
-        _shares(edges, 0.0, narrowest),
-    )
-    likelihood = noise.likelihood(memorization, errors)
-    rng = np.random.default_rng(len(memorization))
+    scores = alike(memorization, errors, edges)
+    counts = scores.count(np.ones(len(memorization)))
+    narrowest = NARROWEST * float(np.median(errors))
+    noise = first_noise(scores, counts, blocks - 1, (edges[1:] + edges[:-1]) / 2)
+    shares = _shares(edges, 0.0, narrowest)
+    noise, _ = fit_noise(scores, counts, shares, (noise, _alike_weights(shares)))
+    likelihood = noise.likelihood(scores.memorization, scores.variance)
     mixtures = [_shares(edges, float(peak), narrowest) for peak in _peaks(memorization)]
-    fits = np.array([_fit(likelihood[some] @ shares) for shares in mixtures])
-    chances = np.exp((fits - fits.max()) * len(memorization))
-    chains = rng.multinomial(DRAWS // KEPT, chances / chances.sum())
-    draws = [
-        _chain(rng, likelihood, edges, shares)
-        for shares, count in zip(mixtures, chains, strict=True)
-        for _ in range(count)
-    ]
+    fits = np.array([_fit(likelihood @ shares, counts) for shares in mixtures])
+    chances = np.exp(fits - fits.max())
+    rng = np.random.default_rng(len(memorization))
+    draws = []
+    for shares, chains in zip(
+        mixtures, rng.multinomial(DRAWS // KEPT, chances / chances.sum()), strict=True
+    ):
+        if not chains:
+            continue
+        start = fit_noise(scores, counts, shares, (noise, _alike_weights(shares)))
+        for _ in range(chains):
+            rows = rng.exponential(size=len(memorization))
+            drawn, weights = fit_noise(scores, scores.count(rows), shares, start, REFITS)
+            of_cells = drawn.likelihood(memorization, np.square(errors))
+            draws.append(_chain(rng, of_cells, edges, shares, weights))
     return Posterior(np.concatenate(draws))
-
-
-def _spread(memorization: FloatArray) -> NDArray[np.int64]:
-    """Places of at most `FOR_THE_SHAPE` scores, spread evenly over their ranks."""
-    count = len(memorization)
-    ranks = np.linspace(0, count - 1, min(count, FOR_THE_SHAPE)).astype(np.int64)
-    return np.argsort(memorization, kind="stable")[ranks]
 
 
 def _cells(memorization: FloatArray, std_error: FloatArray) -> FloatArray:
@@ -157,16 +159,21 @@ def _peaks(memorization: FloatArray) -> FloatArray:
 def _shares(edges: FloatArray, peak: float, narrowest: float) -> FloatArray:
     """Share of each component that lies in each cell, (CELLS, components)."""
     columns = []
-    for start, end in ((edges[0], peak), (peak, edges[-1])):
-        widest = float(end - start)
-        if widest <= 0:
+    for side in (-1, 1):
+        outward = np.clip(side * (edges - peak), 0, None)
+        widest = float(outward.max())
+        if widest == 0:
             continue
         count = max(1, int(np.ceil(np.log(max(widest / narrowest, 1.0)) / np.log(RATIO))) + 1)
         for width in np.geomspace(min(narrowest, widest), widest, count):
-            low, high = (peak - width, peak) if end == peak else (peak, peak + width)
-            inside = np.minimum(edges[1:], high) - np.maximum(edges[:-1], low)
-            columns.append(np.clip(inside, 0, None) / width)
+            uniform = np.minimum(outward / width, 1)
+            normal = scipy.special.erf(np.sqrt(1.5) * outward / width)  # of the same mean square
+            columns += [np.abs(np.diff(part)) / part.max() for part in (uniform, normal)]
     return np.array(columns).T
+
+
+def _alike_weights(shares: FloatArray) -> FloatArray:
+    return np.full(shares.shape[1], 1 / shares.shape[1])
 
 
 def fitted_weights(likelihood: FloatArray, of_rows: FloatArray | None = None) -> FloatArray:
@@ -183,30 +190,32 @@ def fitted_weights(likelihood: FloatArray, of_rows: FloatArray | None = None) ->
     return weights
 
 
-def _fit(likelihood: FloatArray) -> float:
-    """Mean log-likelihood at the fitted weights."""
+def _fit(likelihood: FloatArray, counts: FloatArray) -> float:
+    """Log-likelihood at the fitted weights."""
     floored = np.maximum(likelihood, SMALLEST)
-    return float(np.log(floored @ fitted_weights(floored)).mean())
+    weights = fitted_weights(floored, counts / counts.sum())
+    return float(counts @ np.log(floored @ weights))
 
 
 def _chain(
-    rng: np.random.Generator, likelihood: FloatArray, edges: FloatArray, shares: FloatArray
+    rng: np.random.Generator,
+    likelihood: FloatArray,
+    edges: FloatArray,
+    shares: FloatArray,
+    weights: FloatArray,
 ) -> FloatArray:
-    """Draw true scores in a short chain, (KEPT, n)."""
+    """Draw true scores in a short chain, (KEPT, n).
+
+    Steps go from weights to components and back; true scores are only drawn where they are kept.
+    """
     count = len(likelihood)
-    rows = rng.exponential(size=count)
-    weights = fitted_weights(np.maximum(likelihood @ shares, SMALLEST), rows / rows.sum())
+    of_components = np.maximum(likelihood @ shares, SMALLEST)
     draws = np.empty((KEPT, count))
     for step in range(BURN_IN + KEPT):
-        cell = _choose(rng, likelihood * (shares @ weights))
-        counts = np.bincount(cell, minlength=len(shares))
-        chances = shares * np.maximum(weights, SMALLEST)
-        taken = counts > 0
-        members = rng.multinomial(
-            counts[taken], chances[taken] / chances[taken].sum(1, keepdims=True)
-        )
-        weights = rng.dirichlet(WEIGHT + members.sum(0))
+        component = _choose(rng, of_components * weights)
+        weights = rng.dirichlet(WEIGHT + np.bincount(component, minlength=shares.shape[1]))
         if step >= BURN_IN:
+            cell = _choose(rng, likelihood * (shares @ weights))
             draws[step - BURN_IN] = edges[cell] + rng.random(count) * np.diff(edges)[cell]
     return draws
 

@@ -1,4 +1,4 @@
-"""Specs of the nearest-neighbour test: how many samples, and the space of the distances."""
+"""Specs of tests on samples: how many samples, the space of distances, what a replica is."""
 
 from typing import Annotated, Literal, TypeAlias
 
@@ -63,7 +63,45 @@ class SamplesSpec(Spec):
         description="Samples of the full model; as many as `scoring.neighbors` compares with when "
         "absent.",
     )
-    fold_models: int = Field(default=0, ge=0, description="Samples of each fold model.")
+    fold_models: int = Field(
+        default=0,
+        ge=0,
+        description="Samples of each fold model: what replicas of records in training are compared "
+        "with, in `scoring.neighbors.replica`; none are drawn by default.",
+    )
+
+
+class RatioReplicaSpec(Spec):
+    """By the ratio of a sample's distances to its two nearest records (Yoon et al. 2023)."""
+
+    kind: Literal["ratio"] = "ratio"
+    below: float = Field(
+        default=1 / 3,
+        gt=0,
+        le=1,
+        description="A sample replicates its nearest record where its distance to that one is "
+        "less than so many times its distance to the second nearest. A record that the data have "
+        "twice is never replicated by this rule: its copy is as near.",
+    )
+
+
+class DistanceReplicaSpec(Spec):
+    """By the distance of a sample to a record alone."""
+
+    kind: Literal["distance"]
+    below: float = Field(
+        gt=0,
+        description="A sample replicates each record that it is nearer to than this, in the space "
+        "of the distances.",
+    )
+
+
+_Replica: TypeAlias = Annotated[RatioReplicaSpec | DistanceReplicaSpec, Field(discriminator="kind")]
+ReplicaSpec: TypeAlias = Annotated[
+    _Replica,
+    BeforeValidator(kind_alone, json_schema_input_type=Literal["ratio"] | _Replica),
+]
+"""`{kind: distance, below: 2.5}`; the string `ratio` stands for that rule with its default."""
 
 
 class NeighborsSpec(Spec):
@@ -81,6 +119,14 @@ class NeighborsSpec(Spec):
         "the number of observations; at most half of it. In place of held-out data, each "
         "observation is also compared with as many others, drawn at random: the smallest of many "
         "distances is comparable only to the smallest of equally many.",
+    )
+
+    replica: ReplicaSpec = Field(
+        default=RatioReplicaSpec(),
+        description="Rule by which a sample counts as a replica of a record, in the same space. "
+        "All samples of the full model are compared with all records. With "
+        "`scoring.samples.fold_models` set, so are those of each fold model, which tells how many "
+        "records would be replicated that a model was not trained on.",
     )
 
     def sample_count(self, observations: int) -> int:

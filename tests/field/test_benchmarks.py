@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import designs, likelihood, neighbors, training
+from benchmarks import attacks, designs, likelihood, neighbors, training
 from tests.conftest import ROOT
 
 SCRIPTS = [
@@ -76,6 +76,16 @@ def test_extrapolated_scores_come_nearer_to_exact_ones(capsys: pytest.CaptureFix
     for row in kde:
         before, after = float(row[5]), float(row[6])
         assert abs(after) < before
+
+
+def test_attacks_are_timed_and_their_bounds_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    attacks.main(["time", "--records", "600", "--models", "20"])
+    areas = [numbers(row)[-1] for row in capsys.readouterr().out.splitlines()]
+    assert len(areas) == 2
+    assert all(0.6 < area < 0.8 for area in areas)
+    attacks.main(["epsilon", "--studies", "2"])
+    for row in capsys.readouterr().out.splitlines():
+        assert "; above it 0.000 " in row
 
 
 def test_designs_are_measured_against_exact_scores(capsys: pytest.CaptureFixture[str]) -> None:

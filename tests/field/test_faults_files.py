@@ -23,7 +23,7 @@ from memo.artifacts.tables import OBSERVATIONS, read_table, write_table
 from memo.artifacts.tensors import read_tensors
 from memo.artifacts.text.json_files import read_facts
 from memo.artifacts.training_seconds import read_seconds
-from memo.commands.score_table import score_table
+from memo.commands.elsewhere.score_table import score_table
 from memo.errors import InputError, MemoError, WorkError
 from memo.execution.processes import InProcess
 from memo.mitigations.stored_facts import stored_values

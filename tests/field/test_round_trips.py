@@ -17,7 +17,7 @@ from memo.artifacts.likelihood_tables import read_likelihoods
 from memo.artifacts.score_tables import read_scores_file, write_scores_file
 from memo.artifacts.tables import LONGEST_TEXT, OBSERVATIONS, read_table, write_table
 from memo.artifacts.text.csv_files import FORMULA, NUMBER, csv_bytes, unquoted
-from memo.commands.score_table import score_table, scored_table
+from memo.commands.elsewhere.score_table import score_table, scored_table
 from memo.commands.show import show
 from memo.errors import InputError, printable
 from memo.pipeline.attack import attack

@@ -17,7 +17,7 @@ from rich.text import Text
 from memo.artifacts.layout import Layout
 from memo.artifacts.tensors import Tensors, read_tensors, write_tensors
 from memo.commands import terminal
-from memo.commands.score_table import score_table
+from memo.commands.elsewhere.score_table import score_table
 from memo.console import PlainConsole, _Plain, plain_console, say
 from memo.errors import InputError, one_line, printable
 from memo.pipeline.progress import console, progress

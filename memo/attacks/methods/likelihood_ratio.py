@@ -7,7 +7,7 @@ log p of a record is taken to be normal over trainings, with and without the rec
 
 import numpy as np
 
-from memo.attacks.methods.attack import Attack
+from memo.attacks.methods.attack_method import Attack
 from memo.attacks.references import References
 from memo.scores.aggregate import FloatArray
 

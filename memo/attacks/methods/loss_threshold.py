@@ -1,6 +1,6 @@
 """The loss alone (Yeom et al. 2018): what is likely is called a member. It needs no references."""
 
-from memo.attacks.methods.attack import Attack
+from memo.attacks.methods.attack_method import Attack
 from memo.attacks.references import References
 from memo.scores.aggregate import FloatArray
 

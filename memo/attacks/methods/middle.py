@@ -7,7 +7,7 @@ It is the likelihood ratio's where all records have one variance and one score.
 
 import numpy as np
 
-from memo.attacks.methods.attack import Attack
+from memo.attacks.methods.attack_method import Attack
 from memo.attacks.references import References
 from memo.scores.aggregate import FloatArray
 

@@ -5,7 +5,7 @@
 
 import numpy as np
 
-from memo.attacks.methods.attack import Attack
+from memo.attacks.methods.attack_method import Attack
 from memo.attacks.references import References
 from memo.scores.aggregate import FloatArray
 

@@ -10,7 +10,7 @@ threshold gamma is 1: a higher one would only tie those at the ends.
 import numpy as np
 import scipy
 
-from memo.attacks.methods.attack import Attack
+from memo.attacks.methods.attack_method import Attack
 from memo.attacks.references import References
 from memo.scores.aggregate import FloatArray
 

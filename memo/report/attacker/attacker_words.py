@@ -41,12 +41,12 @@ class AttackerSection:
     missing: str | None
     """A sentence that says why nothing was attacked; then there is nothing else."""
     setting: str = ""
-    """How models were attacked."""
+    """Words on how models were attacked."""
     levels: list[str] = field(default_factory=list)
     """Rates of false alarms, in words."""
     rows: list[AttackRow] = field(default_factory=list)
     sentences: list[str] = field(default_factory=list)
-    """What the primary attack finds."""
+    """Headlines on what the primary attack finds."""
     broken: str | None = None
     """A promise that does not hold."""
     records: list[RiskRow] = field(default_factory=list)
@@ -77,7 +77,7 @@ def attacker_section(attacked: Attacked, scores: pl.DataFrame) -> AttackerSectio
 
 
 def attacker_metrics(results: AttackResults) -> dict[str, Any]:
-    """What the primary attack finds, as plain JSON; rates between 0 and 1."""
+    """Results of the primary attack as plain JSON; rates between 0 and 1."""
     if results.reason is not None:
         return {"reason": results.reason}
     primary = results.headline

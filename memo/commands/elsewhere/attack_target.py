@@ -14,7 +14,7 @@ from memo.artifacts.likelihood_tables import read_target
 from memo.artifacts.text.csv_files import csv_bytes
 from memo.attacks.other_model import Memberships, answers, memberships
 from memo.attacks.rates import LEVELS
-from memo.commands.score_table import of_dataset, with_index
+from memo.commands.elsewhere.score_table import of_dataset, with_index
 from memo.errors import InputError
 from memo.experiments.attacked.attacking import attacked_models, why_not_attacked
 from memo.experiments.log_likelihoods import require_digits, scored_densities
@@ -24,7 +24,7 @@ from memo.report.numbers import number
 
 @dataclass(frozen=True)
 class TargetAnswers:
-    """What is told of a model's training set."""
+    """Membership of records in the training set of another model."""
 
     table: pl.DataFrame
     """Columns as `memo.attacks.other_model.answers` says."""

@@ -116,11 +116,10 @@ def score_table(
     names = models.sort("place")["model"].cast(pl.String).to_list()
     doubts = _log_likelihood_doubts(rows, names, scores, data)
     scores = replace(scores, facts=scores.facts | facts | stored_doubts(doubts))
-    summary = summarize(scores)
+    summary, attacked = summarize(scores), _attacked(rows, models, known, scores)
     doubts = [*score_doubts(scores), *_warnings(rows, models, few, summary)]
     warnings = [doubt.words for doubt in doubts]
     folder = layout.report(name)
-    attacked = _attacked(rows, models, known, scores)
     page = ReportData(
         experiment=name,
         title=name,

@@ -12,9 +12,9 @@ class Attack:
     """A score of membership, higher the more a record looks like one that was trained on."""
 
     name: str
-    """Its key in results."""
+    """The key in results."""
     label: str
-    """Its name on pages."""
+    """The name on pages."""
     words: str
     """One sentence for readers: what the score is."""
     score: Callable[[FloatArray, References], FloatArray]

@@ -1,0 +1,1 @@
+"""Commands on tables of log-likelihoods under models that were trained elsewhere."""

@@ -1,0 +1,1 @@
+"""Replicas among a released model's samples, and the card of its audit."""
