@@ -39,7 +39,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path)
     parser.add_argument("--records", type=int, default=1700, help="at most, of whole persons")
-    parser.add_argument("--epochs", type=int, default=90, help="of the flow")
+    parser.add_argument("--epochs", type=int, default=30, help="of the flow")
     parser.add_argument("--models", default=",".join(MODELS))
     arguments = parser.parse_args(given)
     values, persons = records(arguments.file, arguments.records)
