@@ -248,8 +248,8 @@ def _not_covered(policy: PolicySpec, evidence: _Evidence) -> list[str]:
     unlimited = [f"`{name}`" for name in MEASURES if name not in policy.limits]
     experiment = evidence.experiment
     sentences = [
-        "A record that near-duplicates explain scores low although it is memorized; look for them "
-        "before the data are prepared.",
+        "A record that near-duplicates explain scores low although it is memorized, unless they "
+        "are held out together (`together` of scoring.design); the report names such pairs.",
         "Any other model than the one whose hash is below, other data that it was trained on "
         "before, and what it is tuned on or combined with later.",
         "Attackers who see more than log-likelihoods and samples (weights, gradients), and what a "
