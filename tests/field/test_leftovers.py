@@ -148,10 +148,13 @@ def test_prune_takes_every_kind_and_only_what_is_left(
     found = json.loads(run(folder, "prune", "--json")[1])
     sizes = {one["path"]: one["bytes"] for one in found["files"]}
     assert set(sizes) == {
+        "artifacts/attacks/one.json",
+        "artifacts/attacks/one.parquet",
         "artifacts/compared/one.json",
         "artifacts/folds/one",
         "artifacts/full/one.safetensors",
         "artifacts/illustrations/one.safetensors",
+        "artifacts/influence/one.parquet",
         "artifacts/log_likelihoods/one",
         "artifacts/neighbors/one.parquet",
         "artifacts/samples/one",
