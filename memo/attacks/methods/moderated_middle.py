@@ -9,7 +9,9 @@ the median and the spread of d give,
 
 of a references with and b without the record. What is left of d is shared out between the two means
 in proportion to their variances, so that the mean of many references moves little and that of few
-much (Gelman et al. 2013, section 5.4). With many references on both sides this is `middle`.
+much (Gelman et al. 2013, section 5.4). No difference is moved by more than its own standard error:
+a record that is memorized as no other is would be taken for noise (limited translation, Efron &
+Morris 1972). With many references on both sides this is `middle`.
 """
 
 import numpy as np
@@ -22,6 +24,9 @@ CENTRAL = (0.16, 0.84)
 """Quantiles that are two standard deviations apart, of a normal distribution; those in the tails
 are records that are memorized much more than others, which say nothing of these."""
 
+MOST = 1.0
+"""Standard errors by which a difference is moved at most."""
+
 
 def moderated_means(references: References) -> tuple[FloatArray, FloatArray]:
     """Means of log p with and without each record, (n,) nats, as the module's docstring says."""
@@ -33,8 +38,12 @@ def moderated_means(references: References) -> tuple[FloatArray, FloatArray]:
         there = np.isfinite(difference)
         low, centre, high = np.quantile(difference[there], (CENTRAL[0], 0.5, CENTRAL[1]))
         prior = max(float(np.square((high - low) / 2) - error[there].mean()), 0.0)
-        rest = (difference - centre) / (prior + error)
-        return references.mean_in - rest * error_in, references.mean_out + rest * error_out
+        rest = (difference - centre) * error / (prior + error)
+        rest = np.clip(rest, -MOST * np.sqrt(error), MOST * np.sqrt(error))
+        return (
+            references.mean_in - rest * error_in / error,
+            references.mean_out + rest * error_out / error,
+        )
 
 
 def above_moderated_middle(log_p: FloatArray, references: References) -> FloatArray:
