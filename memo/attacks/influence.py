@@ -241,6 +241,6 @@ def pairs_in_words(table: pl.DataFrame) -> str:
     if errors < pairs / 2:
         words += (
             ". For the others this design cannot tell whether one explains the other: subsets, as "
-            "`{kind: subsets, fraction: 0.5, models: 40}`, can"
+            "{kind: subsets, fraction: 0.5, models: 40}, can"
         )
     return words + "."

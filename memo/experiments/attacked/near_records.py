@@ -19,7 +19,7 @@ NEIGHBORS = 3
 
 CLOSED_FORM = (
     "The design leaves out each observation alone and in closed form, and cannot tell whether near "
-    "records explain each other: subsets, as `{kind: subsets, fraction: 0.5, models: 40}`, can."
+    "records explain each other: subsets, as {kind: subsets, fraction: 0.5, models: 40}, can."
 )
 
 

@@ -55,7 +55,7 @@ def _risk(results: AttackResults, relation: Relation | None) -> Figure:
         "attacker-risk",
         title,
         [risk_by_memorization(relation.bins, results.risk.fpr)],
-        f"Share of the models trained on a record in which {results.headline.label} finds it, with "
+        f"Share of the models trained on a record in which “{results.headline.label}” finds it, with "
         f"false alarms at {percent(results.risk.fpr)}: means of records of similar memorization, "
         "with 95% confidence intervals; flat lines span the scores that a mean is over. Dashed: "
         "what chance finds.",

@@ -162,7 +162,7 @@ def _sentences(results: AttackResults) -> list[str]:
             low, high = rate.realized_fpr_interval
             realized = estimate(100 * rate.realized_fpr, 100 * low, 100 * high, "%")
             sentences.append(
-                f"At {100 * rate.fpr:g}%, {primary.label} finds {rate.true_positives:,} of "
+                f"At {100 * rate.fpr:g}%, “{primary.label}” finds {rate.true_positives:,} of "
                 f"{rate.members:,} members; its threshold, chosen on other models, calls "
                 f"{rate.false_positives:,} of {rate.non_members:,} non-members members: "
                 f"{realized}."
@@ -175,7 +175,7 @@ def _epsilon(bound: EpsilonBound | None) -> list[str]:
         return []
     words = (
         f"From the rates at 1% follows, at 95% confidence, that the training is not "
-        f"(epsilon, {bound.delta:.2g})-differentially private with an epsilon below "
+        f"(epsilon, {number(bound.delta, 2)})-differentially private with an epsilon below "
         f"{bound.lower_bound:.2g} (below {bound.gaussian_lower_bound:.2g} if it is a Gaussian "
         "mechanism)"
         if bound.lower_bound > 0

@@ -45,7 +45,7 @@ def roc_curves(points: pl.DataFrame, fewest: float, primary: str) -> Chart:
     lines = alt.Chart(shown).encode(
         x=x.scale(scale),
         y=y.scale(scale),
-        color=named(alt.Color, "attack", colours),
+        color=named(alt.Color, "attack", colours).legend(columns=4),
         tooltip=[
             alt.Tooltip("attack:N"),
             alt.Tooltip("fpr:Q", format=".3~%", title="false positives"),
