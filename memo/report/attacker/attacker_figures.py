@@ -57,8 +57,8 @@ def _risk(results: AttackResults, relation: Relation | None) -> Figure:
         [risk_by_memorization(relation.bins, results.risk.fpr)],
         f"Share of the models trained on a record in which “{results.headline.label}” finds it, "
         f"with false alarms at {percent(results.risk.fpr)}: means of records of similar "
-        "memorization, with 95% confidence intervals; flat lines span the scores that a mean is over. "
-        "Dashed: what chance finds.",
+        "memorization, with 95% confidence intervals; flat lines span the scores that a mean "
+        "is over. Dashed: what chance finds.",
         "Were the score no measure of what an attacker learns, the means would not rise with it.",
     )
 
