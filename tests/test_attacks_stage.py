@@ -278,12 +278,13 @@ def test_wine_is_attacked_in_a_notebook() -> None:
     wine = load_wine().data
     values = (wine - wine.mean(0)) / wine.std(0)
     design = {"kind": "k-fold", "folds": 5, "repeats": 4}
-    found = memo.measure(values, {"kind": "normal"}, design=design)
+    found = memo.measure(values, {"kind": "normal"}, design=design, workers=1)
     assert found.attacks.primary == PRIMARY
     rate = found.attacks.headline.rates[0]
     assert rate.interval is not None
     assert rate.interval[0] > rate.fpr  # a normal density of 13 columns and 178 records
     assert found.attacks.headline.auc > 0.6
     assert len(found.risks) == 178
-    alone = memo.measure(values, {"kind": "normal"}, design={"kind": "leave-one-out"})
+    exact = {"kind": "leave-one-out"}
+    alone = memo.measure(values, {"kind": "normal"}, design=exact, workers=1)
     assert alone.attacks.reason is not None

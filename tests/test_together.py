@@ -140,7 +140,9 @@ def measured() -> dict[str, memo.Measured]:
         "near-duplicates": {"together": "near-duplicates", "distance": 0.01},
     }
     return {
-        name: memo.measure(points, KDE, groups=way.pop("groups", None), design=DESIGN | way)
+        name: memo.measure(
+            points, KDE, groups=way.pop("groups", None), design=DESIGN | way, workers=1
+        )
         for name, way in ways.items()
     }
 
@@ -448,8 +450,9 @@ def test_data_sets_of_an_earlier_memo_have_no_groups(
 
 
 def test_the_benchmark_of_groups_runs_and_finds_persons_understated(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("MEMO_WORKERS", "1")
     draw = np.random.default_rng(9)
     person = np.repeat(np.arange(40), 3)
     values = draw.normal(size=(40, len(benchmark.COLUMNS)))[person]
