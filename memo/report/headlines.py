@@ -111,8 +111,9 @@ def _of_many(observations: int) -> str:
         return ""
     return (
         f" Of {observations:,} observations, intervals of the median, the quantiles and the share "
-        "above a threshold may be too narrow: in 23 simulations of 5,000 the median was held in "
-        "78%, quantiles in 87 to 91% and the maximum in all."
+        "above a threshold may be too narrow: in 30 simulations of 5,000 those of the median held "
+        "the true value in 77%, of the 95% quantile in 83%, of the 99.9% quantile and of the "
+        "maximum in 97%."
     )
 
 
