@@ -118,7 +118,7 @@ def print_epsilon(studies: int) -> None:
 def memberships(
     rng: np.random.Generator, n: int, design: Design
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Which records each model is trained on, (models, n), and its repeat."""
+    """Marks of the records that each model is trained on, (models, n), and its repeat."""
     kind, size, repeats = design
     rows = []
     for _ in range(repeats):

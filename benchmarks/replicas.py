@@ -1,4 +1,4 @@
-"""How often intervals of replicas in and out of training hold the true difference.
+"""Coverage of intervals of the difference of replicas in and out of training.
 
     python -m benchmarks.replicas [--studies N]
 

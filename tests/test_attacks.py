@@ -216,7 +216,7 @@ def test_the_moderated_middle_is_no_worse_than_the_middle(folds: int, repeats: i
 
 
 def test_moderated_means_are_those_of_the_posterior() -> None:
-    """Of one record with known variances, by the normal equations of its two means."""
+    """Means of one record with known variances, by the normal equations of both."""
     rng = np.random.default_rng(16)
     trained = np.arange(12)[:, None] < np.full(4000, 9)
     gains = rng.normal(2.0, 1.5, 4000)

@@ -41,7 +41,7 @@ HALVES = SubsetsSpec(kind="subsets", fraction=0.5, models=40)
 
 
 def tables(models: list[FoldModel], n: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Which observations each model was trained on, and its block."""
+    """Marks of the observations that each model was trained on, and its block."""
     inside = np.array([~np.isin(np.arange(n), model.held_out) for model in models])
     return inside, np.array([model.block for model in models])
 

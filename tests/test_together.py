@@ -61,7 +61,7 @@ def test_sets_stay_whole_in_parts_of_about_one_size(sets: IntArray, folds: int, 
 
 
 def test_which_sets_share_a_part_is_drawn_at_random() -> None:
-    """Of sets of one size, any two share one of K parts with probability (s/K - 1) / (s - 1)."""
+    """Two sets, all of one size, share one of K parts with probability (s/K - 1) / (s - 1)."""
     sets, folds, repeats = np.repeat(np.arange(8), 3), 4, 1000
     together = np.zeros((8, 8))
     for repeat in range(repeats):

@@ -35,7 +35,7 @@ def digits() -> Prepared:
 
 
 def visits(sets: list, seeds: list, epochs: int) -> list[dict]:
-    """Of each model, by epoch and observation in their order: one uniform and one normal number."""
+    """A uniform and a normal number of each model, by epoch and observation in their order."""
     batches, numbers = Minibatches(sets, seeds, 64, len(EVERYTHING)), PlacedNumbers(seeds, CPU)
     found: list[dict] = [{} for _ in sets]
     for epoch in range(epochs):
