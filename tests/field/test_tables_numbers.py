@@ -196,6 +196,7 @@ def test_texts_of_which_there_are_too_many_are_no_categories(texts, said) -> Non
     assert said in message
     if "another" not in said:
         assert "under `categorical` if these are categories" in message
+        assert "under `group` if each is a person" in message
         assert len(categories_of(prepared(csv_of(texts), categorical=["x"]))) == len(set(texts))
 
 

@@ -43,6 +43,12 @@ FEWEST_RECORDS = 20
 MOST_CODES = 20
 """Most categories that are mostly digits, unless the spec says that they are categories."""
 
+UNDER_A_KEY = (
+    "name it under `id`, `label` or `drop`, or under `group` if each is a person, or the like, of "
+    "several records"
+)
+"""Cure of a column whose texts repeat, but are too many for categories."""
+
 TOLERANCE = 1e-6
 """Fraction of a step by which a rounded number may miss a multiple of the step."""
 
@@ -263,7 +269,7 @@ def _category(source: SourceColumn) -> _Read:
     if len(names) > MOST_CATEGORIES:
         raise source.error(
             f"has {len(names):,} different texts, more than the {MOST_CATEGORIES} that a column "
-            "of categories may have; name it under `id`, `label` or `drop`"
+            f"of categories may have; {UNDER_A_KEY}"
         )
     _check_few(source, names, len(texts))
     position = {category: position for position, category in enumerate(names)}
@@ -280,7 +286,7 @@ def _check_few(source: SourceColumn, names: Sequence[str], records: int) -> None
     """
     if source.name in source.spec.categorical:
         return
-    cure = "name it under `id`, `label` or `drop`, or under `categorical` if these are categories"
+    cure = f"{UNDER_A_KEY}, or under `categorical` if these are categories"
     if records >= FEWEST_RECORDS and 2 * len(names) > records:
         raise source.error(
             f"has {len(names):,} different texts in {records:,} records, as names and numbers "
