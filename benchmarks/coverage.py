@@ -12,8 +12,10 @@ times as large for a score of M. Of the settings, those at F, F + E, F + 2 E ...
 `scores` is the share of single intervals that hold the true score, over all observations, and
 `shrunk` that of intervals of shrunk scores; the columns after them are shares of studies, up to
 `raw max`. `difference` is that of two experiments' mean scores on the same partitions; `raw q99.9`
-and `raw max` are intervals as a mean has them, around statistics of scores as they stand. Then
-come biases in nats: of the mean score, of the largest as it stands, and of the shrunk largest.
+and `raw max` are intervals as a mean has them, around statistics of scores as they stand; `raw
+q99.9 inside` and `raw max inside` say how often these statistics themselves lie in the intervals of
+the true ones. Then come biases in nats: of the mean score, of the largest as it stands, and of the
+shrunk largest.
 
 With --one-repeat, intervals of single scores are those that the spread over the folds of one repeat
 would give: all but one model have the observation, and the spread of the one without it is taken to
@@ -22,7 +24,7 @@ be that of the others.
 
 import argparse
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -165,11 +167,11 @@ def study(true: Array, scores: Aggregate, halved: Aggregate) -> dict[str, float]
         "shrunk": np.mean((shrunk.interval[0] <= true) & (true <= shrunk.interval[1])),
         "mean": holds(scores.memorization.mean(), scores.without_block.mean(1), true.mean()),
     }
+    ends = {}
     for name in STATISTICS_OF_TRUE_SCORES:
-        known = STATISTICS[name](true)
         draws = shrunk.statistic(STATISTICS[name])
-        ends = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        found[name] = float(ends[0] <= known <= ends[1])
+        ends[name] = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        found[name] = within(STATISTICS[name](true), ends[name])
     difference = halved.memorization.mean() - scores.memorization.mean()
     without = (halved.without_block - scores.without_block).mean(1)
     found["difference"] = holds(difference, without, -true.mean() / 2)
@@ -177,6 +179,8 @@ def study(true: Array, scores: Aggregate, halved: Aggregate) -> dict[str, float]
         statistic = STATISTICS[name]
         without = np.array([statistic(row) for row in scores.without_block])
         found[f"raw {name}"] = holds(statistic(scores.memorization), without, statistic(true))
+    for name in ("q99.9", "max"):
+        found[f"raw {name} inside"] = within(STATISTICS[name](scores.memorization), ends[name])
     found["bias of mean"] = scores.memorization.mean() - true.mean()
     found["of raw max"] = scores.memorization.max() - true.max()
     found["of max"] = np.median(draws) - true.max()
@@ -186,8 +190,12 @@ def study(true: Array, scores: Aggregate, halved: Aggregate) -> dict[str, float]
 def holds(value: float, without_block: Array, known: float) -> float:
     """1.0 where the t-interval of a jackknifed mean holds the known one."""
     error = float(jackknife_std_error(without_block))
-    low, high = t_interval(float(value), error, len(without_block) - 1)
-    return float(low <= known <= high)
+    return within(known, t_interval(float(value), error, len(without_block) - 1))
+
+
+def within(value: float, ends: Sequence[float] | Array) -> float:
+    """1.0 where a value lies between the ends of an interval."""
+    return float(ends[0] <= value <= ends[1])
 
 
 def one_repeat(observations: int = 5000) -> None:

@@ -67,6 +67,19 @@ def test_a_high_quantile_is_shrunk_to_that_of_the_true_scores() -> None:
     assert np.mean(held) >= 0.85
 
 
+@pytest.mark.parametrize("seed", [2, 3])
+def test_intervals_hold_of_many_scores_with_heavy_tailed_noise(seed: int) -> None:
+    """Chains that learn from all 4,000 scores put the median three standard deviations off."""
+    stream = np.random.default_rng(seed)
+    true = stream.exponential(5, 4000)
+    design = KFoldSpec(kind="k-fold", folds=10, repeats=2)
+    scores = simulated(Setting(design, 4000, (4.0, 4.0), "t4"), true, stream, seed)
+    found = posterior(scores.memorization, scores.std_error, 2)
+    for statistic in (STATISTICS["q50"], STATISTICS["q95"]):
+        low, high = np.quantile(found.statistic(statistic), [0.025, 0.975])
+        assert low < statistic(true) < high
+
+
 def test_shrunk_scores_of_a_normal_prior_are_those_of_its_formula() -> None:
     """True scores N(3, 2^2) with noise of 1: the posterior mean is 3 + 4/5 (x - 3)."""
     stream = np.random.default_rng(0)

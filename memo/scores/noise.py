@@ -140,11 +140,16 @@ def fit_noise(
         The noise, and the weights of the components.
     """
     noise, weights = start
-    rows = counts / counts.sum()
-    scale = np.sqrt(np.average(scores.variance, weights=counts))
+    weighted = counts > 0
+    mean, variance, log_variance, within = (
+        column[weighted]
+        for column in (scores.memorization, scores.variance, scores.log_variance, scores.within)
+    )
+    rows = counts[weighted] / counts.sum()
+    scale = np.sqrt(rows @ variance)
     place = np.arcsinh(noise.true / scale)
     for _ in range(rounds):
-        likelihood = noise.likelihood(scores.memorization, scores.variance)
+        likelihood = noise.likelihood(mean, variance)
         mixed = np.maximum(likelihood @ shares, np.finfo(float).tiny)
         for _ in range(STEPS):
             weights = weights * ((rows / (mixed @ weights)) @ mixed)
@@ -155,15 +160,15 @@ def fit_noise(
         if len(knots) < 2:
             break
         basis, root = natural_spline(place, knots), np.sqrt(of_cells)
-        steps = noise.steps(scores.memorization, scores.variance)
+        steps = noise.steps(mean, variance)
         towards = (member * steps).sum(0) / np.maximum(of_cells, np.finfo(float).tiny)
         towards = noise.log_level + np.clip(towards, -LARGEST_STEP, LARGEST_STEP)
         fitted = np.linalg.lstsq(basis * root[:, None], towards * root, rcond=None)[0]
         # Where few scores are, a spline may go anywhere; no level is beyond all that was seen.
-        level = np.clip(basis @ fitted, scores.log_variance.min(), scores.log_variance.max())
-        apart = scores.log_variance[:, None] - level
+        level = np.clip(basis @ fitted, log_variance.min(), log_variance.max())
+        apart = log_variance[:, None] - level
         squares = (member * np.square(apart)).sum() - (member * apart).sum() ** 2
-        prior, _ = prior_freedom(float(squares + rows @ scores.within), noise.freedom)
+        prior, _ = prior_freedom(float(squares + rows @ within), noise.freedom)
         noise = Noise(noise.true, level, noise.freedom, prior)
     return noise, weights
 

@@ -11,6 +11,11 @@ chains. Each starts from a fit of the noise and the weights to reweighted observ
 Raftery 1994), so that intervals see how roughly the noise and the distribution are known. The
 peak is drawn from its profile likelihood.
 
+Neither the distribution nor the noise is quite what it is taken to be. Where observations are many,
+these would be drawn ever more closely around values that are a little off, and intervals of
+quantiles would be too narrow. So each chain learns them from another part of the observations, of
+limited size: a bagged posterior (Huggins & Miller 2019, arXiv:1912.07104, section 2).
+
 The noise of different observations is taken to be independent.
 """
 
@@ -31,6 +36,11 @@ DRAWS = 200
 
 BURN_IN, KEPT = 40, 4
 """Gibbs steps of a chain that are left out, and that are kept; after fewer, draws are too alike."""
+
+ENOUGH = 500
+"""Observations that one chain learns noise and distribution from. Of 5,000 simulated scores, the
+interval of the median held it in 60 to 93% of studies where chains learned from all of them
+(`benchmarks/README.md`)."""
 
 CELLS = 160
 """Cells that true scores are drawn in; they are wider further from 0."""
@@ -134,10 +144,12 @@ def posterior(memorization: FloatArray, std_error: FloatArray, blocks: int) -> P
             continue
         start = fit_noise(scores, counts, shares, (noise, _alike_weights(shares)))
         for _ in range(chains):
-            rows = rng.exponential(size=len(memorization))
-            drawn, weights = fit_noise(scores, scores.count(rows), shares, start, REFITS)
+            rows = rng.choice(len(memorization), min(ENOUGH, len(memorization)), replace=False)
+            reweighted = np.zeros(len(memorization))
+            reweighted[rows] = rng.exponential(size=len(rows))
+            drawn, weights = fit_noise(scores, scores.count(reweighted), shares, start, REFITS)
             of_cells = drawn.likelihood(memorization, np.square(errors))
-            draws.append(_chain(rng, of_cells, edges, shares, weights))
+            draws.append(_chain(rng, of_cells, rows, edges, shares, weights))
     return Posterior(np.concatenate(draws))
 
 
@@ -200,16 +212,18 @@ def _fit(likelihood: FloatArray, counts: FloatArray) -> float:
 def _chain(
     rng: np.random.Generator,
     likelihood: FloatArray,
+    rows: NDArray[np.int64],
     edges: FloatArray,
     shares: FloatArray,
     weights: FloatArray,
 ) -> FloatArray:
     """Draw true scores in a short chain, (KEPT, n).
 
-    Steps go from weights to components and back; true scores are only drawn where they are kept.
+    Steps go from weights to components of some `rows` and back; true scores of all are drawn where
+    they are kept.
     """
     count = len(likelihood)
-    of_components = np.maximum(likelihood @ shares, SMALLEST)
+    of_components = np.maximum(likelihood[rows] @ shares, SMALLEST)
     draws = np.empty((KEPT, count))
     for step in range(BURN_IN + KEPT):
         component = _choose(rng, of_components * weights)

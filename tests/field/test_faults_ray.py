@@ -1,5 +1,6 @@
 """Ray clusters that do not answer, are none, or lose their head; and what a local one leaves."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -37,8 +38,10 @@ def answering() -> Iterator[tuple[str, list[bytes]]]:
                 return
             kept.append(connection)
             if answers:
-                connection.sendall(answers[0])
-                connection.shutdown(socket.SHUT_WR)
+                # Who asked may be gone by now.
+                with contextlib.suppress(OSError):
+                    connection.sendall(answers[0])
+                    connection.shutdown(socket.SHUT_WR)
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
