@@ -1,24 +1,38 @@
 """Attacks on simulated models: time and memory, coverage of intervals, and bounds of epsilon.
 
 python -m benchmarks.attacks time [--records N] [--models N]
+python -m benchmarks.attacks stage --mnist DIR [--records N] [--models N]
 python -m benchmarks.attacks coverage [--studies N]
 python -m benchmarks.attacks epsilon [--studies N]
 """
 
 import argparse
+import multiprocessing
 import resource
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy import special, stats
 
+from memo.artifacts.layout import Layout
+from memo.artifacts.score_tables import write_scores_file
+from memo.artifacts.tables import LOG_LIKELIHOODS
 from memo.attacks import PRIMARY, TrainedModels, attack_models
 from memo.attacks.epsilon import epsilon_bound, gaussian_epsilon
 from memo.attacks.membership import judged_pairs
 from memo.attacks.rates import auc_of, rate_at
+from memo.experiments.log_likelihoods import scored_densities
+from memo.experiments.scoring import score_experiment
+from memo.pipeline.prepare import prepare
+from memo.pipeline.stored_experiment import load_experiment
+from memo.project.reading import read_project
 
 Floats = NDArray[np.float64]
 Design = tuple[str, int, int]
@@ -34,14 +48,17 @@ DESIGNS: tuple[Design, ...] = (
 def main(given: Sequence[str] | None = None) -> None:
     """Print a table; the arguments are the command line's when None."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["time", "coverage", "epsilon"])
+    parser.add_argument("what", choices=["time", "stage", "coverage", "epsilon"])
     parser.add_argument("--records", type=int, default=60_000)
     parser.add_argument("--models", type=int, default=100)
+    parser.add_argument("--mnist", type=Path, help="folder of MNIST's IDX .gz files")
     parser.add_argument("--studies", type=int, default=100)
     arguments = parser.parse_args(given)
     match arguments.what:
         case "time":
             print_time(arguments.records, arguments.models)
+        case "stage":
+            print_stage(arguments.mnist, arguments.records, arguments.models)
         case "coverage":
             print_coverage(arguments.studies)
         case _:
@@ -69,6 +86,83 @@ def print_time(records: int, models: int) -> None:
             f"CPU, peak {peak:,.0f} MiB, AUC {found.results.headline.auc:.3f}",
             flush=True,
         )
+
+
+PROJECT = """\
+datasets:
+  images: {{kind: mnist, root: {root}, download: false, limit: {records}, values: continuous}}
+experiments:
+  {name}:
+    {{dataset: images, model: {{kind: normal}}, training: {{}}, mitigations: [],
+    scoring: {{design: {{{design}}}, epochs: []}}, seed: 1}}
+"""
+
+
+STAGE = """
+import atexit, re, sys, time
+
+@atexit.register
+def told():
+    peak = re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1]
+    print(round(time.process_time(), 1), peak, file=sys.stderr)
+
+from memo.cli import main
+main()
+"""
+"""Code of a process that tells its processor time and peak memory at its end, in KiB."""
+
+
+def print_stage(mnist: Path, records: int, models: int) -> None:
+    """Time and peak memory of `memo attack` on images, of random halves and of K-fold.
+
+    Log-likelihoods are simulated; all else is what the stage does, in a process of its own.
+    """
+    for name in ("halves", "k-fold"):
+        with tempfile.TemporaryDirectory() as folder:
+            spawn = multiprocessing.get_context("spawn")
+            given = (Path(folder), mnist.resolve(), records, models, name)
+            maker = spawn.Process(target=write_project, args=given)
+            maker.start()
+            maker.join()
+            start = time.perf_counter()
+            command = [sys.executable, "-c", STAGE, "attack", name]
+            child = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+            seconds = time.perf_counter() - start
+            busy, peak = child.stderr.split()[-2:]
+            print(
+                f"{name}: {records:,} images, {models} models: {seconds:.1f} s, {busy} s of CPU, "
+                f"peak {int(peak) / 1024:,.0f} MiB",
+                flush=True,
+            )
+
+
+def write_project(folder: Path, mnist: Path, records: int, models: int, name: str) -> None:
+    """Write a project whose images are prepared and scored by simulated log-likelihoods."""
+    design = f"kind: k-fold, folds: 10, repeats: {models // 10}"
+    if name == "halves":
+        design = f"kind: subsets, fraction: 0.5, models: {models}"
+    spec = PROJECT.format(root=mnist, records=records, name=name, design=design)
+    (folder / "params.yaml").write_text(spec)
+    project, layout = read_project(folder / "params.yaml"), Layout(folder)
+    prepare(project, layout, "images")
+    experiment = load_experiment(project, layout, name)
+    rng = np.random.default_rng(0)
+    gain, tables = rng.exponential(1.0, records), []
+    densities = scored_densities(experiment)
+    for density in densities:
+        held_out = np.isin(np.arange(records), density.held_out)
+        columns = {
+            "index": np.arange(records),
+            "epoch": np.full(records, experiment.last_epoch),
+            "held_out": held_out,
+            "log_likelihood": gain * ~held_out + rng.normal(size=records),
+        }
+        rest = {key: np.zeros(records) for key in LOG_LIKELIHOODS if key not in columns}
+        table = pl.DataFrame(columns | rest).cast(dict(LOG_LIKELIHOODS))
+        experiment.write_log_likelihoods(density, table)
+        tables.append(table)
+    scores = score_experiment(experiment, densities, tables, [])
+    write_scores_file(layout.scores(name), scores)
 
 
 def print_coverage(studies: int) -> None:
