@@ -133,7 +133,7 @@ class _Seen:
     references_out: tuple[int, int]
 
     def targets(self, models: TrainedModels) -> NDArray[np.bool_] | None:
-        """True for models with members and non-members, (models,); None of fewer than two groups."""
+        """Mark models with members and non-members, (models,); None of fewer than two groups."""
         member = models.in_training
         both = (self.used & member).any(1) & (self.used & ~member).any(1)
         return both if len(np.unique(models.group[both])) > 1 else None

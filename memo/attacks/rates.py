@@ -111,7 +111,8 @@ def thresholds(judged: Judged, fpr: float, label: NDArray[np.int64]) -> FloatArr
     wanted = min(int((above + sizes).max()) + 1, len(score))
     top = np.argpartition(score, len(score) - wanted)[len(score) - wanted :]
     top = top[np.argsort(score[top])[::-1]]
-    places = np.split(np.argsort(own[top], kind="stable"), np.bincount(own[top], minlength=len(sizes)).cumsum()[:-1])
+    ends = np.bincount(own[top], minlength=len(sizes)).cumsum()
+    places = np.split(np.argsort(own[top], kind="stable"), ends[:-1])
     return score[top[[_other(its, k) for its, k in zip(places, above, strict=True)]]]
 
 

@@ -9,9 +9,7 @@ SAMPLED = 500
 """Observations of which principal directions are taken."""
 
 
-def in_few_directions(
-    rows: Rows, among: NDArray[np.int64], directions: int
-) -> NDArray[np.float64]:
+def in_few_directions(rows: Rows, among: NDArray[np.int64], directions: int) -> NDArray[np.float64]:
     """Coordinates whose Euclidean distances are lower bounds of those between observations.
 
     With P x the first coordinates of x along orthonormal directions, and r(x) = |x - P x| what is
