@@ -136,7 +136,7 @@ class _Seen:
         """Mark models with members and non-members, (models,); None of fewer than two groups."""
         member = models.in_training
         both = (self.used & member).any(1) & (self.used & ~member).any(1)
-        return both if len(np.unique(models.group[both])) > 1 else None
+        return np.asarray(both) if len(np.unique(models.group[both])) > 1 else None
 
     def judged(self, models: TrainedModels, targets: NDArray[np.bool_], attack: str) -> Judged:
         """Pairs of the targets and all records."""

@@ -134,8 +134,9 @@ def areas(judged: Judged) -> FloatArray:
     for target, inside in enumerate(judged.of_members):
         outside = judged.of_others[target]
         if len(inside) and len(outside):
-            below = sum(np.searchsorted(outside, inside, side) for side in ("left", "right"))
-            found[target] = below.sum() / (2 * len(inside) * len(outside))
+            below = np.searchsorted(outside, inside, "left").sum()
+            not_above = np.searchsorted(outside, inside, "right").sum()
+            found[target] = (below + not_above) / (2 * len(inside) * len(outside))
     return found
 
 

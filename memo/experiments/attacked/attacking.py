@@ -81,7 +81,7 @@ def _attack_groups(
     groups = pl.DataFrame({"index": np.arange(len(names)), "id": names}).with_columns(
         label=pl.lit(None, pl.String)
     )
-    total = np.bincount(own, memorization)
+    total = np.bincount(own, memorization).astype(np.float64)
     found = attack_models(of_groups(models, own), groups, total, epoch)
     return found.results.model_copy(update={"epsilon": None})
 
