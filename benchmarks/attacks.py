@@ -2,6 +2,7 @@
 
 python -m benchmarks.attacks time [--records N] [--models N]
 python -m benchmarks.attacks stage --mnist DIR [--records N] [--models N]
+python -m benchmarks.attacks near --mnist DIR
 python -m benchmarks.attacks coverage [--studies N]
 python -m benchmarks.attacks epsilon [--studies N]
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import NDArray
 from scipy import special, stats
 
@@ -28,11 +30,15 @@ from memo.attacks import PRIMARY, TrainedModels, attack_models
 from memo.attacks.epsilon import epsilon_bound, gaussian_epsilon
 from memo.attacks.membership import judged_pairs
 from memo.attacks.rates import auc_of, rate_at
+from memo.datasets.registry import prepare_dataset
 from memo.experiments.log_likelihoods import scored_densities
 from memo.experiments.scoring import score_experiment
 from memo.pipeline.prepare import prepare
 from memo.pipeline.stored_experiment import load_experiment
 from memo.project.reading import read_project
+from memo.samples.nearest import few_nearest
+from memo.samples.nearest_others import nearest_others
+from memo.spec.dataset_specs import MNISTSpec
 
 Floats = NDArray[np.float64]
 Design = tuple[str, int, int]
@@ -48,7 +54,7 @@ DESIGNS: tuple[Design, ...] = (
 def main(given: Sequence[str] | None = None) -> None:
     """Print a table; the arguments are the command line's when None."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["time", "stage", "coverage", "epsilon"])
+    parser.add_argument("what", choices=["time", "stage", "near", "coverage", "epsilon"])
     parser.add_argument("--records", type=int, default=60_000)
     parser.add_argument("--models", type=int, default=100)
     parser.add_argument("--mnist", type=Path, help="folder of MNIST's IDX .gz files")
@@ -59,6 +65,8 @@ def main(given: Sequence[str] | None = None) -> None:
             print_time(arguments.records, arguments.models)
         case "stage":
             print_stage(arguments.mnist, arguments.records, arguments.models)
+        case "near":
+            print_near(arguments.mnist)
         case "coverage":
             print_coverage(arguments.studies)
         case _:
@@ -163,6 +171,28 @@ def write_project(folder: Path, mnist: Path, records: int, models: int, name: st
         tables.append(table)
     scores = score_experiment(experiment, densities, tables, [])
     write_scores_file(layout.scores(name), scores)
+
+
+def print_near(mnist: Path) -> None:
+    """Shares of the nearest others of images that are found, against exact ones of some."""
+    spec = MNISTSpec(kind="mnist", root=str(mnist), download=False, values="continuous")
+    every = prepare_dataset(spec).given_values[:].reshape(60_000, -1)
+    for n in (20_000, 60_000):
+        rows = every[:n]
+        busy = time.process_time()
+        found = nearest_others(rows, 3)
+        busy = time.process_time() - busy
+        asked = np.arange(0, n, n // 2000)
+        values = torch.from_numpy(rows)
+        exact = few_nearest(values[asked], values, 4).index
+        others = np.stack([own[own != i][:3] for own, i in zip(exact, asked, strict=True)])
+        right = (found.index[asked, :, None] == others[:, None]).any(2).mean()
+        first = (found.index[asked, 0] == others[:, 0]).mean()
+        print(
+            f"{n:,} images: {busy:.1f} s of CPU; found {100 * first:.2f}% of the nearest, "
+            f"{100 * right:.2f}% of three; proven {100 * found.proven.mean(0).round(3)}%",
+            flush=True,
+        )
 
 
 def print_coverage(studies: int) -> None:
