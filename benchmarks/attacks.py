@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +33,13 @@ from memo.attacks.membership import judged_pairs
 from memo.attacks.rates import auc_of, rate_at
 from memo.datasets.registry import prepare_dataset
 from memo.experiments.log_likelihoods import scored_densities
-from memo.experiments.scoring import score_experiment
 from memo.pipeline.prepare import prepare
 from memo.pipeline.stored_experiment import load_experiment
 from memo.project.reading import read_project
 from memo.samples.nearest import few_nearest
 from memo.samples.nearest_others import nearest_others
+from memo.scores.aggregate import memorization_scores
+from memo.scores.table import Scores
 from memo.spec.dataset_specs import MNISTSpec
 
 Floats = NDArray[np.float64]
@@ -155,9 +157,8 @@ def write_project(folder: Path, mnist: Path, records: int, models: int, name: st
     prepare(project, layout, "images")
     experiment = load_experiment(project, layout, name)
     rng = np.random.default_rng(0)
-    gain, tables = rng.exponential(1.0, records), []
-    densities = scored_densities(experiment)
-    for density in densities:
+    gain, log_p, inside = rng.exponential(1.0, records), [], []
+    for density in scored_densities(experiment):
         held_out = np.isin(np.arange(records), density.held_out)
         columns = {
             "index": np.arange(records),
@@ -168,9 +169,16 @@ def write_project(folder: Path, mnist: Path, records: int, models: int, name: st
         rest = {key: np.zeros(records) for key in LOG_LIKELIHOODS if key not in columns}
         table = pl.DataFrame(columns | rest).cast(dict(LOG_LIKELIHOODS))
         experiment.write_log_likelihoods(density, table)
-        tables.append(table)
-    scores = score_experiment(experiment, densities, tables, [])
-    write_scores_file(layout.scores(name), scores)
+        log_p.append(columns["log_likelihood"])
+        inside.append(~held_out)
+    values = np.stack(log_p)  # without errors, which take long and no attack reads
+    found = memorization_scores(values, 0 * values, np.stack(inside), None, "mean-log")
+    unreliable = np.zeros(records, np.int64)
+    scores = Scores.from_aggregate(
+        experiment.observations, experiment.last_epoch, found, unreliable
+    )
+    facts = scores.facts | {"data": experiment.data_hash}
+    write_scores_file(layout.scores(name), replace(scores, facts=facts))
 
 
 def print_near(mnist: Path) -> None:
