@@ -31,7 +31,9 @@ from memo.attacks import PRIMARY, TrainedModels, attack_models
 from memo.attacks.epsilon import epsilon_bound, gaussian_epsilon
 from memo.attacks.membership import judged_pairs
 from memo.attacks.rates import auc_of, rate_at
+from memo.datasets.copies import near_radius
 from memo.datasets.registry import prepare_dataset
+from memo.design.duplicates import Duplicates
 from memo.experiments.log_likelihoods import scored_densities
 from memo.pipeline.prepare import prepare
 from memo.pipeline.stored_experiment import load_experiment
@@ -184,7 +186,8 @@ def write_project(folder: Path, mnist: Path, records: int, models: int, name: st
 def print_near(mnist: Path) -> None:
     """Shares of the nearest others of images that are found, against exact ones of some."""
     spec = MNISTSpec(kind="mnist", root=str(mnist), download=False, values="continuous")
-    every = prepare_dataset(spec).given_values[:].reshape(60_000, -1)
+    data = prepare_dataset(spec)
+    every = data.given_values[:].reshape(60_000, -1)
     for n in (20_000, 60_000):
         rows = every[:n]
         busy = time.process_time()
@@ -201,6 +204,10 @@ def print_near(mnist: Path) -> None:
             f"{100 * right:.2f}% of three; proven {100 * found.proven.mean(0).round(3)}%",
             flush=True,
         )
+    radius, busy = near_radius(data)[1], time.process_time()
+    sets = len(np.unique(Duplicates(data.given_values, radius).sets()))
+    busy = time.process_time() - busy
+    print(f"60,000 images, near-duplicates within {radius:.2f}: {busy:.1f} s of CPU, {sets:,} sets")
 
 
 def print_coverage(studies: int) -> None:

@@ -3,9 +3,9 @@
 Exact distances of all pairs take time that grows with n^2 d: 90 s of one core for 60,000 images of
 784 pixels. Beyond `EXACT` observations, `DIRECTIONS` principal directions, in which distances are
 lower bounds (`in_few_directions`), give `CANDIDATES` others of each, of which all numbers tell the
-nearest. On 20,000 images of MNIST these are 99.8% of the three nearest and 99.96% of the nearest;
-on 60,000, see benchmarks/README.md. Copies and near copies are always among them, since they are as
-near in a few directions; and where the last candidate is as far there as the nearest is in all,
+nearest: of MNIST's 60,000 images 99.9% of the nearest and 99.6% of the three nearest are found so
+(benchmarks/README.md). Copies and near copies are among them, since they are as near in a few
+directions; and where the last candidate is as far there as the nearest is in all,
 it is proven that no other is nearer.
 """
 
