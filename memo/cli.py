@@ -607,14 +607,16 @@ def export_flagged(
 @app.command()
 def show(
     experiment: Experiment = None,
-    top: Annotated[int, typer.Option(min=1, help="How many observations.")] = 10,
+    top: Annotated[
+        int, typer.Option(min=1, help="How many observations, and how many groups.")
+    ] = 10,
     label: Annotated[str | None, typer.Option(help="Only observations with this label.")] = None,
     epoch: Annotated[
         int | None, typer.Option(help="A scored epoch [default: the last one].")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print headline numbers and the most memorized observations."""
+    """Print headline numbers, the most memorized observations, and the most memorized groups."""
     project = _read_if_there()
     names = _scored_names(project, None if experiment is None else [experiment])
     experiment = _only(experiment, names, "experiment")
@@ -623,11 +625,12 @@ def show(
     from memo.experiments.doubts import doubts_as_json
     from memo.report.headlines import about_intervals, metrics, summary_headlines
 
-    summary, rows, doubts = stage.show(
+    summary, rows, doubts, groups = stage.show(
         project, _project.layout, experiment, top=top, label=label, epoch=epoch
     )
     if as_json:
         found = {"warnings": doubts_as_json(doubts), "most_memorized": rows.to_dicts()}
+        found |= {} if groups is None else {"groups": groups.to_dicts()}
         say(json.dumps(metrics(summary) | found, indent=2))
     else:
         terminal.print_headlines(
@@ -636,6 +639,8 @@ def show(
             about_intervals(summary),
         )
         terminal.print_most_memorized(rows)
+        if groups is not None:
+            terminal.print_groups(groups)
         terminal.print_warnings([doubt.words for doubt in doubts])
 
 

@@ -65,6 +65,18 @@ def test_a_flipped_bit_in_an_array_is_noticed(tmp_path: Path) -> None:
         read_tensors(file)
 
 
+def test_values_that_look_like_the_digests_place_come_back(tmp_path: Path) -> None:
+    """Compressed, names that count up may have as many zeros in a row as a digest has digits."""
+    file = tmp_path / "t.parquet"
+    count = pl.DataFrame({"index": range(60_000)}).with_columns(
+        id=pl.format("mnist-{}", pl.col("index").cast(pl.String).str.zfill(5)),
+        label=pl.lit("0" * 64 + "memo.digest: " + "1" * 64),
+    )
+    write_table(file, count, OBSERVATIONS)
+    assert b"0" * 64 in file.read_bytes()
+    assert read_table(file, OBSERVATIONS)[0].equals(count)
+
+
 def test_a_table_that_does_not_fit_its_schema_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "t.parquet"
     cases = {

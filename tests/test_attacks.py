@@ -17,6 +17,7 @@ from sklearn.metrics import roc_auc_score
 
 from memo.attacks import ATTACKS, PRIMARY, Attacked, Promise, TrainedModels, attack_models
 from memo.attacks.epsilon import epsilon_bound, gaussian_epsilon
+from memo.attacks.grouped import of_groups
 from memo.attacks.membership import judged_pairs
 from memo.attacks.methods.moderated_middle import moderated_means
 from memo.attacks.other_model import answers, memberships
@@ -270,6 +271,32 @@ def test_a_rate_that_too_few_non_members_decide_is_not_given() -> None:
     section = attacker_section(found, pl.DataFrame({"index": [0], "memorization": [1.0]}))
     assert section.rows[0].found[1:] == ["–", "–"]
     assert any(words.startswith("No numbers at 0.1%") for words in section.sentences)
+
+
+def test_groups_of_g_records_are_told_by_the_closed_form() -> None:
+    """Sums of g records gain g times as much, with noise of sqrt(g): sqrt(g) as far apart."""
+    rng = np.random.default_rng(4)
+    gain, size, own = 0.5, 9, np.repeat(np.arange(500), 9)
+    whole, pair = halves(rng, 500, pairs=20)
+    trained = whole[:, own]
+    log_p = rng.normal(0, 20, len(own)) + gain * trained + rng.normal(size=trained.shape)
+    models = models_of(log_p, trained, pair)
+    grouped = of_groups(models, own)
+    np.testing.assert_array_equal(grouped.in_training, whole)
+    found = attacked(grouped).results.headline
+    single = attacked(models).results.headline
+    for auc, ends, records in (
+        (found.auc, found.auc_interval, size),
+        (single.auc, single.auc_interval, 1),
+    ):
+        assert ends is not None
+        area = stats.norm.cdf(math.sqrt(records) * gain / math.sqrt(2 * (1 + 1 / 38)))
+        assert ends[0] <= area <= ends[1]
+        assert auc == pytest.approx(area, abs=0.01)
+    halved = TrainedModels(log_p, trained & (np.arange(len(own)) > 0), models.kin)
+    partly = of_groups(halved, own)  # the first record is nowhere in training, its group in part
+    np.testing.assert_array_equal(partly.there[:, 0], ~whole[:, 0])
+    assert partly.there[:, 1:].all()
 
 
 def test_groups_are_needed_to_attack_with() -> None:

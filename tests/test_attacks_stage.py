@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +20,17 @@ from memo.cli import app
 from memo.commands.elsewhere.attack_target import attack_target
 from memo.commands.elsewhere.score_table import score_table
 from memo.errors import InputError
-from memo.experiments.attacked.attacking import attacked_models
+from memo.experiments.attacked.attacking import attack_experiment, attacked_models
 from memo.experiments.log_likelihoods import scored_densities
-from memo.experiments.side_by_side import compare_experiments
+from memo.experiments.side_by_side import Compared, compare_experiments
 from memo.pipeline.attack import attack
-from memo.pipeline.compare import with_attacks, workspace_scores
+from memo.pipeline.compare import compare, with_attacks, workspace_scores
 from memo.pipeline.neighbors import neighbors
 from memo.pipeline.report import report
 from memo.pipeline.sample import sample
 from memo.pipeline.stored_experiment import StoredExperiment
+from memo.report.attacker.attacker_words import attacker_section
+from tests.conftest import command
 from tests.in_process import scored_experiments
 
 EXPERIMENT = """\
@@ -272,6 +276,71 @@ def test_the_frontier_shows_members_found(experiments: dict[str, StoredExperimen
     once = with_attacks(layout, workspace_scores(None, layout, ["once"])[0])
     with pytest.raises(InputError, match="once: nothing was attacked: there is one repeat"):
         compare_experiments([once, *trades], statistic="tpr-at-0.1")
+
+
+def test_attacks_of_another_revision_are_compared(
+    experiments: dict[str, StoredExperiment], tmp_path: Path
+) -> None:
+    root = tmp_path / "project"
+    shutil.copytree(experiments["kde"].layout.root, root)
+    layout, git = Layout(root), ("git", "-c", "user.name=a", "-c", "user.email=a@example.org")
+    command(root, "git", "init", "-q")
+    command(root, "dvc", "init", "-q")
+    for file in (layout.scores("kde"), layout.attack_results("kde")):
+        command(root, "dvc", "add", "-q", str(file))
+        command(root, "git", "add", ".dvc", str(file) + ".dvc")
+        command(root, *git, "commit", "-qm", file.name)
+    before = with_attacks(layout, workspace_scores(None, layout, ["kde"])[0]).attacked
+    layout.attack_results("kde").unlink()
+    shutil.copy(layout.attack_results("broad"), layout.attack_results("kde"))
+
+    def compared(revision: str) -> Compared:
+        given = {"baseline": None, "statistic": "tpr-at-0.1", "folder": tmp_path / "page"}
+        return compare(None, layout, ["kde"], revision=revision, **given)
+
+    frontier = compared("HEAD").data.frontier
+    assert frontier is not None
+    assert [point.name for point in frontier.points] == ["kde", "kde@HEAD"]
+    assert before is not None
+    assert frontier.points[1].memorization.value == 100 * before.headline.rates[0].tpr
+    assert frontier.points[0].memorization.value < frontier.points[1].memorization.value
+    with pytest.raises(InputError, match=r"--rev HEAD~1: kde\.json of its attacks is not tracked"):
+        compared("HEAD~1")
+
+
+PRIVATE = """\
+datasets:
+  digits: {kind: digits, values: continuous, limit: 130}
+experiments:
+  noiseless:
+    dataset: digits
+    model: {kind: flow, architecture: maf, transforms: 1, hidden: [16]}
+    training: {epochs: 25, batch_size: 33, learning_rate: 2.0e-2}
+    mitigations: [{kind: dp-sgd, noise_multiplier: 1.0e-3}]
+    scoring: {design: {kind: subsets, fraction: 0.5, models: 10}, epochs: [25]}
+    seed: 1
+"""
+
+
+def test_training_without_noise_breaks_the_promise_of_a_wrong_accountant(tmp_path: Path) -> None:
+    """dp-sgd clips and adds next to no noise, and what is stored is the epsilon of enough noise."""
+    experiment, _ = scored_experiments(tmp_path, PRIVATE)["noiseless"]
+    scores = experiment.read_scores()
+    tables = [experiment.read_log_likelihoods(density) for density in scored_densities(experiment)]
+    honest = attack_experiment(experiment, tables, scores).results.epsilon
+    assert honest is not None
+    assert honest.promised is not None
+    assert honest.promised > 1e6
+    assert not honest.broken
+    wrong = replace(scores, facts=scores.facts | {"epsilon": "1.0"})
+    found = attack_experiment(experiment, tables, wrong)
+    bound = found.results.epsilon
+    assert bound is not None
+    assert bound.promised == 1.0
+    assert bound.broken
+    words = attacker_section(found, scores.last.table).broken
+    assert words is not None
+    assert "at delta 1e-5, and the accountant promises 1. " in words
 
 
 def test_wine_is_attacked_in_a_notebook() -> None:

@@ -1,8 +1,12 @@
 """Densities with and without an observation: from the same models as its score."""
 
+import base64
+import io
+
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 from scipy.special import logsumexp
 
 from memo.artifacts.tensors import read_tensors
@@ -12,8 +16,9 @@ from memo.experiments.density_illustration import (
     illustration_of,
 )
 from memo.experiments.log_likelihoods import scored_densities
+from memo.report.charts.density_charts import density_charts
 from memo.report.illustration_figure import illustrated_figure
-from memo.report.page_data import Overfitted
+from memo.report.page_data import Illustration, Overfitted
 from memo.scores.table import Scores
 from tests.in_process import scored_experiments
 
@@ -157,3 +162,37 @@ def test_it_is_the_same_from_its_file(illustrated, name):
     for key in tensors.arrays:
         with pytest.raises(ValueError, match=r"not an illustration|do not fit"):
             illustration_of({k: a for k, a in tensors.arrays.items() if k != key}, tensors.facts)
+
+
+def test_peaks_between_the_places_of_a_grid_are_drawn() -> None:
+    """A kernel density so narrow that it is 0 at every place of the grid."""
+    axis = np.linspace(0.0, 1.0, 11)
+    points = np.array([[0.52, 0.33], [0.78, 0.91], [0.14, 0.06]])
+    grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
+    places = np.concatenate([grid, points])
+
+    def log_p(centres: np.ndarray) -> np.ndarray:
+        squares = np.square(places[:, None] - centres).sum(-1)
+        return logsumexp(-squares / (2 * 1e-4**2), axis=1) - np.log(len(centres))
+
+    data = Illustration(
+        [axis, axis],
+        points,
+        "0",
+        log_p(points),
+        log_p(points[1:]),
+        1,
+        Overfitted(1, log_p(points[1:2])),
+    )
+    assert np.exp(data.log_p_with[:121]).max() == 0
+    seen = [{(5, 3), (8, 9), (1, 1)}, {(8, 9), (1, 1)}, {(8, 9)}]
+    for chart, cells in zip(density_charts(data), seen, strict=True):
+        (url,) = (
+            row["url"]
+            for rows in chart.to_dict()["datasets"].values()
+            for row in rows
+            if "url" in row
+        )
+        content = base64.b64decode(url.partition(",")[2])
+        opaque = np.array(Image.open(io.BytesIO(content)))[::-1, :, 3].T
+        assert {tuple(place) for place in np.argwhere(opaque).tolist()} == cells

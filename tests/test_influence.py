@@ -17,7 +17,6 @@ from memo.attacks.influence import (
     influences,
     pairs_in_words,
 )
-from memo.datasets.copies import nearest_others
 from memo.datasets.pictures import pictures
 from memo.design.k_fold import FoldModel, k_fold_models
 from memo.design.subsets import subset_models
@@ -29,6 +28,7 @@ from memo.pipeline.neighbors import neighbors
 from memo.pipeline.report import report
 from memo.pipeline.sample import sample
 from memo.report.pairs.twins import twins
+from memo.samples.nearest_others import nearest_others
 from memo.samples.registered import SCHEMA
 from memo.scores.aggregate import memorization_scores
 from memo.scores.groups import group_scores
@@ -152,7 +152,7 @@ def test_planted_influence_is_found_among_pairs_without() -> None:
     pairs = np.array([[i, i ^ 1] for i in range(200)])
     found = influences(log_p, 0 * log_p, inside, block, pairs)
     scores = memorization_scores(log_p, 0 * log_p, inside, block, "mean-log").memorization
-    table = explained_by_neighbors(found, np.ones(200), scores)
+    table = explained_by_neighbors(found, np.ones(200), np.ones(200, bool), scores)
     assert table.columns == [*INFLUENCE]
     assert found["significant"][:40].all()
     assert found["significant"][40:].sum() <= 8
@@ -216,12 +216,38 @@ def test_the_nearest_others_are_the_nearest() -> None:
         flat = rows.reshape(60, -1).astype(float)
         distances = np.linalg.norm(flat[:, None] - flat[None], axis=-1)
         np.fill_diagonal(distances, np.inf)
-        index, distance = nearest_others(rows, 3)
-        assert (index != np.arange(60)[:, None]).all()
-        np.testing.assert_allclose(distance, np.sort(distances, 1)[:, :3])
-        np.testing.assert_allclose(np.take_along_axis(distances, index, 1), distance)
+        found = nearest_others(rows, 3)
+        assert (found.index != np.arange(60)[:, None]).all()
+        np.testing.assert_allclose(found.distance, np.sort(distances, 1)[:, :3])
+        np.testing.assert_allclose(np.take_along_axis(distances, found.index, 1), found.distance)
+        assert found.proven.all()
     few = nearest_others(np.array([[0.0], [1.0], [1.0]]), 3)
-    assert few[0].tolist() == [[1, 2], [2, 0], [1, 0]]
+    assert few.index.tolist() == [[1, 2], [2, 0], [1, 0]]
+
+
+def test_screened_neighbors_are_exact_where_they_say_so() -> None:
+    draw = np.random.default_rng(8)
+    shape = np.concatenate([np.full(20, 2.0), np.full(100, 0.6)])  # more than the directions
+    rows = (shape * draw.normal(size=(1100, 120)) + 1e3).astype(np.float32)
+    rows[700:720] = rows[100:120]  # copies
+    rows[720:740] = rows[120:140] + draw.normal(0, 1e-3, (20, 120)).astype(np.float32)
+    exact = nearest_others(rows, 3)
+    found = nearest_others(rows, 3, exact=0)
+    same = found.index == exact.index
+    assert same[found.proven].all()
+    np.testing.assert_array_equal(found.distance[same], exact.distance[same])
+    assert found.proven[700:740, 0].all()
+    assert 0.1 < found.proven.mean() < 0.9
+    assert same.mean() > 0.98
+    assert "Near records are the nearest of 32 candidates" in words_of(found.proven)
+
+
+def words_of(proven: NDArray[np.bool_]) -> str:
+    """Words on the page where these of the near records are proven to be the nearest."""
+    n, count = proven.shape
+    columns = {name: [None] * proven.size for name in INFLUENCE}
+    columns |= {"index": np.repeat(np.arange(n), count), "proven": proven.ravel()}
+    return twin_data(pl.DataFrame(columns, schema=INFLUENCE)).words
 
 
 # Real runs, with planted copies and near twins.

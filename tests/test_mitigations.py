@@ -7,6 +7,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import scipy
 import torch
 from opacus.accountants import RDPAccountant
 from torch import nn
@@ -398,6 +399,20 @@ def test_kept_ones_are_apart_and_dropped_ones_near_a_kept_one(
     assert among.min() > distance
     assert len(dropped) > 5
     assert (apart[np.ix_(dropped, kept)].min(1) <= distance).all()
+
+
+def test_near_pairs_are_those_of_all_distances() -> None:
+    """In more columns than screen them, more rows than a tile, and on radii that pairs lie at."""
+    draw = np.random.default_rng(0)
+    points = draw.integers(0, 2, (2100, 70)).astype(np.uint8)
+    points[-50:] = points[:50]
+    points[-50:-25, 0] ^= 1
+    every = scipy.spatial.distance.pdist(points.astype(float))
+    joined = scipy.sparse.csgraph.connected_components
+    for distance in (1.0, 4.0):
+        near = scipy.spatial.distance.squareform(every <= distance)
+        _, expected = joined(near, directed=False)
+        np.testing.assert_array_equal(Duplicates(points, distance).sets(), expected)
 
 
 PRIVATE = DPSGDSpec(kind="dp-sgd", clip=0.5, noise_multiplier=1.5)

@@ -1,5 +1,6 @@
 """Sets of observations that are held out together: groups, and near-duplicates."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,11 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
+from typer.testing import CliRunner
 
 import memo
 from benchmarks import groups as benchmark
 from memo.artifacts.layout import Layout
 from memo.artifacts.tables import OBSERVATIONS, read_table
+from memo.cli import app
 from memo.datasets.arrays import prepare_array
 from memo.datasets.draws import drawn_groups
 from memo.datasets.prepared import DataError, Prepared, content_hash
@@ -421,7 +424,10 @@ def test_a_project_with_groups_scores_them_and_lists_them_on_its_page(
     scores = experiment.read_scores()
     sample(experiment)
     neighbors(experiment)
-    attack(experiment)
+    found_groups = attack(experiment).results.of_groups
+    assert found_groups is not None
+    assert found_groups.observations == 24
+    assert found_groups.epsilon is None
     report(experiment)
     page = (experiment.layout.report("visits") / "index.html").read_text()
     listed = group_scores(scores)
@@ -429,8 +435,19 @@ def test_a_project_with_groups_scores_them_and_lists_them_on_its_page(
     assert page.count("The most memorized groups") == 1
     assert all(f">{group}<" in page for group in listed["group"])
     assert "24 groups are held out whole, the largest of 4 observations" in page
+    assert "adds up their log p: the same attacks on the sums, of 24 groups" in page
+    shown = json.loads(CliRunner().invoke(app, ["show", "visits", "--json", "--top", "3"]).output)
+    assert shown["groups"] == listed.head(3).to_dicts()
+    words = CliRunner().invoke(app, ["show", "visits"]).output
+    assert all(group in words for group in listed["group"][:10])
     alone, _ = found["alone"]
     assert group_scores(alone.read_scores()) is None
+    in_part = attack(alone).results.of_groups
+    assert in_part is not None
+    assert "may have trained on a part of one" in str(in_part.reason)
+    words = CliRunner().invoke(app, ["attack", "alone"]).output
+    assert "Groups are not attacked: groups are not held out whole" in " ".join(words.split())
+    assert "Groups found in visits" in CliRunner().invoke(app, ["attack", "visits"]).output
     assert alone.models[0].fingerprint != experiment.models[0].fingerprint
 
 

@@ -16,7 +16,7 @@ SAMPLES_VERSION = 1
 NEIGHBORS_VERSION = 3
 """Raised whenever the same samples would give other results of tests on samples."""
 
-ATTACKS_VERSION = 1
+ATTACKS_VERSION = 2
 """Raised whenever the same log-likelihoods would give other results of attacks."""
 
 

@@ -150,7 +150,7 @@ def require_keys(file: Path, table: pl.DataFrame, observations: int, epochs: Seq
 
 def _sealed(content: bytes) -> bytes:
     """The file with its SHA-256, taken with zeros in the digest's place, in the footer."""
-    return content.replace(NO_DIGEST.encode(), hashlib.sha256(content).hexdigest().encode())
+    return _with_digest(content, _seal(content), hashlib.sha256(content).hexdigest().encode())
 
 
 def _check_digest(content: bytes, file: Path) -> None:
@@ -158,12 +158,22 @@ def _check_digest(content: bytes, file: Path) -> None:
 
     A table without a digest was not written by memo, and is judged by its schema alone.
     """
-    found = SEAL.search(content)
+    found = _seal(content)
     if found is None:
         return
-    digest = found.group(1)
-    if hashlib.sha256(content.replace(digest, NO_DIGEST.encode())).hexdigest().encode() != digest:
+    unsealed = _with_digest(content, found, NO_DIGEST.encode())
+    if hashlib.sha256(unsealed).hexdigest().encode() != found.group(1):
         raise ArtifactError(f"{file}: is not a whole Parquet file: its digest does not hold")
+
+
+def _seal(content: bytes) -> re.Match[bytes] | None:
+    """The digest in the footer, the last part of the file; values may look like one, too."""
+    return next(reversed([*SEAL.finditer(content)]), None)
+
+
+def _with_digest(content: bytes, seal: re.Match[bytes] | None, digest: bytes) -> bytes:
+    assert seal is not None  # it was written, or found
+    return content[: seal.start(1)] + digest + content[seal.end(1) :]
 
 
 def _check(

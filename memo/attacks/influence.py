@@ -47,6 +47,7 @@ INFLUENCE: dict[str, pl.DataType] = {
     "index": pl.Int64(),
     "neighbor": pl.Int64(),
     "distance": pl.Float64(),
+    "proven": pl.Boolean(),
     "with_neighbor": pl.Int64(),
     "with_neither": pl.Int64(),
     "influence": pl.Float64(),
@@ -63,6 +64,8 @@ INFLUENCE: dict[str, pl.DataType] = {
 }
 """Columns of a table of pairs, one row for each observation `index` and one near it, `neighbor`.
 
+`proven` marks neighbours that none but those of the same observation in earlier rows can be nearer
+than; others were found among candidates (`memo.samples.nearest_others`).
 `with_neighbor` and `with_neither` count the models that held `index` out and were trained with and
 without `neighbor`. `influence` is I above, `own` is C, `joint` is B, in nats; null where one of the
 sides has no model. `std_error` is the jackknife's over blocks, null where a side has models in one
@@ -100,7 +103,8 @@ def influences(
         pairs: An observation and another one, (pairs, 2).
 
     Returns:
-        Columns of `INFLUENCE` from `index` to `joint_std_error`, but `distance`; in order of pairs.
+        Columns of `INFLUENCE` from `index` to `joint_std_error`, but `distance` and `proven`; in
+        order of pairs.
 
     Example:
         Record 0 has a density of 1/2 where 1 is in training, and of 1/8 where neither is.
@@ -119,7 +123,7 @@ def influences(
     return _tested(table).select(*[name for name in INFLUENCE if name in _RETURNED])
 
 
-_RETURNED = frozenset(INFLUENCE) - {"distance", "memorization", "explained"}
+_RETURNED = frozenset(INFLUENCE) - {"distance", "proven", "memorization", "explained"}
 
 
 def _part(
@@ -198,6 +202,7 @@ def _tested(table: pl.DataFrame) -> pl.DataFrame:
 def explained_by_neighbors(
     table: pl.DataFrame,
     distance: FloatArray,
+    proven: BoolArray,
     memorization: FloatArray,
     threshold: float = THRESHOLD,
 ) -> pl.DataFrame:
@@ -209,6 +214,7 @@ def explained_by_neighbors(
     Args:
         table: As `influences` returns it.
         distance: Distance of each pair, (pairs,).
+        proven: Marks of neighbours that none is nearer than, (pairs,).
         memorization: Scores of all observations, (n,).
         threshold: Score above which an observation counts as memorized, nats.
 
@@ -218,6 +224,7 @@ def explained_by_neighbors(
     much, little = pl.col("influence") > threshold, pl.col("own") <= threshold
     return table.with_columns(
         distance=pl.Series(distance),
+        proven=pl.Series(proven),
         memorization=pl.Series(memorization[table["index"].to_numpy()]),
         explained=(pl.col("significant") & much & little).fill_null(False),
     ).select(*INFLUENCE)

@@ -76,15 +76,16 @@ def attack_models(
     if len(np.unique(models.group)) < 2:
         return nothing_attacked(epoch, ONE_GROUP)
     seen = _seen(models)
-    judged = seen.judged(models)
-    if judged is None:
+    targets = seen.targets(models)
+    if targets is None:
         return nothing_attacked(epoch, TOO_FEW)
-    used = judged[PRIMARY].used
-    attacks = {name: _rates(name, own) for name, own in judged.items()}
+    attacks = {name: _rates(name, seen.judged(models, targets, name)) for name in ATTACKS}
+    primary = seen.judged(models, targets, PRIMARY)
+    used = primary.used
     risks, summary = _no_risks(), None
-    limits = thresholds(judged[PRIMARY], RISK_LEVEL, judged[PRIMARY].group)
+    limits = thresholds(primary, RISK_LEVEL, primary.group)
     if limits is not None:
-        risks = record_risks(observations, judged[PRIMARY], called(judged[PRIMARY], limits))
+        risks = record_risks(observations, primary, called(primary, limits))
         summary = summary_of(risks, memorization)
     rate = attacks[PRIMARY].rates[LEVELS.index(RISK_LEVEL)]
     return Attacked(
@@ -94,7 +95,7 @@ def attack_models(
             not_attacked=int((~used.any(0)).sum()),
             models=len(models.group),
             targets=len(used),
-            groups=judged[PRIMARY].groups,
+            groups=primary.groups,
             references_in=seen.references_in,
             references_out=seen.references_out,
             primary=PRIMARY,
@@ -110,8 +111,9 @@ def attack_models(
 
 def judged_pairs(models: TrainedModels, attack: str = PRIMARY) -> Judged | None:
     """Scores of one attack on each model in turn; None where there is nothing to attack."""
-    judged = _seen(models, [attack]).judged(models)
-    return None if judged is None else judged[attack]
+    seen = _seen(models, [attack])
+    targets = seen.targets(models)
+    return None if targets is None else seen.judged(models, targets, attack)
 
 
 def nothing_attacked(epoch: int, reason: str) -> Attacked:
@@ -130,17 +132,17 @@ class _Seen:
     references_in: tuple[int, int]
     references_out: tuple[int, int]
 
-    def judged(self, models: TrainedModels) -> dict[str, Judged] | None:
-        """Pairs of the targets that have members and non-members; None of fewer than two groups."""
+    def targets(self, models: TrainedModels) -> NDArray[np.bool_] | None:
+        """Mark models with members and non-members, (models,); None of fewer than two groups."""
         member = models.in_training
         both = (self.used & member).any(1) & (self.used & ~member).any(1)
-        group = np.unique(models.group[both], return_inverse=True)[1].astype(np.int64)
-        if len(np.unique(group)) < 2:
-            return None
-        return {
-            name: Judged(score[both], member[both], self.used[both], group)
-            for name, score in self.score.items()
-        }
+        return np.asarray(both) if len(np.unique(models.group[both])) > 1 else None
+
+    def judged(self, models: TrainedModels, targets: NDArray[np.bool_], attack: str) -> Judged:
+        """Pairs of the targets and all records."""
+        group = np.unique(models.group[targets], return_inverse=True)[1].astype(np.int64)
+        member, used = models.in_training[targets], self.used[targets]
+        return Judged(self.score[attack][targets], member, used, group)
 
 
 def _seen(models: TrainedModels, attacks: Iterable[str] = ATTACKS) -> _Seen:

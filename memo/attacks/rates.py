@@ -7,6 +7,7 @@ applied to, nor on others of their group.
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy
@@ -49,10 +50,27 @@ class Judged:
         """Number of groups."""
         return int(self.group.max()) + 1
 
-    def of(self, target: int, *, members: bool) -> FloatArray:
-        """Scores of one target's members, or of its non-members."""
-        chosen = self.used[target] & (self.member[target] == members)
-        return np.asarray(self.score[target, chosen])
+    @cached_property
+    def of_members(self) -> list[FloatArray]:
+        """Scores of each target's members, ascending."""
+        return [np.sort(self.score[target, own]) for target, own in enumerate(self._pairs(True))]
+
+    @cached_property
+    def of_others(self) -> list[FloatArray]:
+        """Scores of each target's non-members, ascending."""
+        return [np.sort(self.score[target, own]) for target, own in enumerate(self._pairs(False))]
+
+    def members_above(self, limits: FloatArray) -> NDArray[np.int64]:
+        """Number of each target's members above each limit, (targets, limits)."""
+        return _above(self.of_members, limits)
+
+    def _pairs(self, members: bool) -> NDArray[np.bool_]:
+        return np.asarray(self.used & (self.member == members))
+
+
+def _above(ascending: list[FloatArray], limits: FloatArray) -> NDArray[np.int64]:
+    counts = [len(own) - np.searchsorted(own, limits, side="right") for own in ascending]
+    return np.stack(counts).astype(np.int64)
 
 
 def exact_interval(count: int, total: int, level: float = LEVEL) -> tuple[float, float]:
@@ -93,7 +111,15 @@ def thresholds(judged: Judged, fpr: float, label: NDArray[np.int64]) -> FloatArr
     wanted = min(int((above + sizes).max()) + 1, len(score))
     top = np.argpartition(score, len(score) - wanted)[len(score) - wanted :]
     top = top[np.argsort(score[top])[::-1]]
-    return np.array([score[top[own[top] != one]][k] for one, k in enumerate(above)])
+    ends = np.bincount(own[top], minlength=len(sizes)).cumsum()
+    places = np.split(np.argsort(own[top], kind="stable"), ends[:-1])
+    return score[top[[_other(its, k) for its, k in zip(places, above, strict=True)]]]
+
+
+def _other(places: NDArray[np.int64], k: np.int64) -> np.int64:
+    """The k-th of the integers 0, 1, ... that are none of these places, which ascend."""
+    others_before = places - np.arange(len(places))
+    return k + np.searchsorted(others_before, k, side="right")
 
 
 def called(judged: Judged, limits: FloatArray) -> NDArray[np.bool_]:
@@ -104,26 +130,27 @@ def called(judged: Judged, limits: FloatArray) -> NDArray[np.bool_]:
 
 def areas(judged: Judged) -> FloatArray:
     """Area under the ROC curve of each target, (targets,), by Mann & Whitney; ties count half."""
-    found = np.empty(len(judged.score))
-    for target in range(len(found)):
-        inside, outside = judged.of(target, members=True), judged.of(target, members=False)
-        ranks = scipy.stats.rankdata(np.concatenate([inside, outside]))[: len(inside)]
-        pairs = len(inside) * len(outside)
-        excess = float(ranks.sum()) - len(inside) * (len(inside) + 1) / 2
-        found[target] = excess / pairs if pairs else np.nan
+    found = np.full(len(judged.score), np.nan)
+    for target, inside in enumerate(judged.of_members):
+        outside = judged.of_others[target]
+        if len(inside) and len(outside):
+            below = np.searchsorted(outside, inside, "left").sum()
+            not_above = np.searchsorted(outside, inside, "right").sum()
+            found[target] = (below + not_above) / (2 * len(inside) * len(outside))
     return found
 
 
 def roc(judged: Judged) -> tuple[FloatArray, FloatArray]:
     """Points of the ROC curve of all targets together: false and true positive rates, ascending."""
-    score = np.sort(judged.score[judged.used & ~judged.member])[::-1]
-    inside = np.sort(judged.score[judged.used & judged.member])
+    score = np.sort(np.concatenate(judged.of_others))[::-1]
+    members = sum(map(len, judged.of_members))
     steps = np.geomspace(1, len(score), ROC_POINTS - 2)
     limits = score[np.unique(np.round(steps).astype(np.int64)) - 1]
     limits = np.unique(limits)[::-1]
     false = np.searchsorted(-score, -limits, side="right") / len(score)
-    true = 1 - np.searchsorted(inside, limits, side="left") / len(inside)
-    first = 1 - np.searchsorted(inside, score[0], side="right") / len(inside)
+    # a pair counts at its own score, so that a limit stands just below it
+    true = judged.members_above(np.nextafter(limits, -np.inf)).sum(0) / members
+    first = judged.members_above(score[:1]).sum() / members
     return np.array([0.0, *false, 1.0]), np.array([first, *true, 1.0])
 
 
@@ -174,22 +201,20 @@ def _without_each(judged: Judged, fpr: float) -> FloatArray:
     targets = range(len(judged.score))
     limits = thresholds(judged, fpr, np.arange(len(targets)))
     assert limits is not None  # there are more non-members than without a whole group
-    scores = [np.sort(judged.of(target, members=True)) for target in targets]
-    above = np.stack([len(own) - np.searchsorted(own, limits, side="right") for own in scores])
-    sizes = np.array([len(own) for own in scores])
+    above = judged.members_above(limits)
+    sizes = np.array([len(own) for own in judged.of_members])
     return np.asarray((above.sum(0) - np.diagonal(above)) / (sizes.sum() - sizes))
 
 
 def _of_threshold(judged: Judged, fpr: float) -> tuple[float, float]:
     """True positive rates at the ends of the 95% interval of a threshold of all targets."""
     outside = judged.score[judged.used & ~judged.member]
-    inside = judged.score[judged.used & judged.member]
     low, high = exact_interval(math.floor(fpr * len(outside)), len(outside))
     counts = math.floor(low * len(outside)), min(math.ceil(high * len(outside)), len(outside) - 1)
     places = [len(outside) - 1 - count for count in counts]
     limits = np.partition(outside, places)[places]
-    few, many = (float((inside > limit).mean()) for limit in limits)
-    return few, many
+    few, many = judged.members_above(limits).sum(0) / sum(map(len, judged.of_members))
+    return float(few), float(many)
 
 
 def _interval(value: float, without: FloatArray) -> tuple[float, float]:

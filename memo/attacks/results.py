@@ -106,6 +106,9 @@ class AttackResults(_Result):
     attacks: dict[str, AttackRates] = {}
     epsilon: EpsilonBound | None = None
     risk: RiskSummary | None = None
+    of_groups: "AttackResults | None" = None
+    """The same of whole groups, whose records and members are groups in all fields above, without
+    a bound of epsilon, which is of single records; None where the data set has no groups."""
 
     @property
     def headline(self) -> AttackRates:

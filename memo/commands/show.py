@@ -9,6 +9,7 @@ from memo.artifacts.score_tables import read_scores_file
 from memo.experiments.doubts import Doubt, repeat_doubts, score_doubts
 from memo.pipeline.stored_experiment import load_experiment, made_by
 from memo.project.project_spec import ProjectSpec
+from memo.scores.groups import listed_groups
 from memo.scores.summaries import Summary, summarize
 
 
@@ -20,6 +21,8 @@ class Shown(NamedTuple):
     """The most memorized observations."""
     doubts: list[Doubt]
     """Reasons not to trust them."""
+    groups: pl.DataFrame | None
+    """The most memorized groups, columns as in `GROUP_SCORES`; None where there are none."""
 
 
 def show(
@@ -37,7 +40,7 @@ def show(
         project: The project; None in a folder that has only the scores of tables.
         layout: Where files lie.
         name: The experiment, or the scores of a table.
-        top: How many observations to list.
+        top: How many observations to list, and how many groups.
         label: List only observations that have it.
         epoch: A scored epoch; the last one when None.
 
@@ -53,4 +56,10 @@ def show(
     at = scores.at(epoch)
     summary = summarize(at)
     doubts = [*score_doubts(at), *repeat_doubts(summary)]
-    return Shown(summary, at.most_memorized(top, label), doubts)
+    groups = listed_groups(at)
+    return Shown(
+        summary,
+        at.most_memorized(top, label),
+        doubts,
+        None if groups is None else groups.head(top),
+    )

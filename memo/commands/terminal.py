@@ -11,7 +11,7 @@ from rich.table import Table
 
 from memo.console import plain_console
 from memo.errors import one_line, printable
-from memo.report.attacker.attacker_words import attacker_section
+from memo.report.attacker.attacker_words import AttackerSection, attacker_section
 from memo.report.numbers import difference_in_words, estimate
 from memo.report.page_data import ComparisonData, Difference, Frontier, Headline
 
@@ -86,6 +86,20 @@ def print_most_memorized(rows: pl.DataFrame) -> None:
     _print(Cells(title, table.columns, cells))
 
 
+def print_groups(groups: pl.DataFrame) -> None:
+    """Print the most memorized groups, columns as in `memo.scores.groups.GROUP_SCORES`."""
+    scores = [estimate(*row) for row in groups.select("memorization", "low", "high").iter_rows()]
+    table = groups.select(
+        *("group", "records"),
+        pl.Series("score [95% interval]", scores, dtype=pl.String),
+        *("largest_id", "largest"),
+    )
+    header = [*table.columns[:3], "highest record", "its score"]
+    cells = [[_cell(value) for value in row] for row in table.rows()]
+    title = "Most memorized groups (nats): sums of what log p of each record owes to its group"
+    _print(Cells(title, header, cells))
+
+
 def print_warnings(warnings: Sequence[str]) -> None:
     """Print reasons not to trust what was printed, a line each."""
     if warnings:
@@ -100,11 +114,21 @@ def print_attacks(title: str, attacked: "Attacked") -> None:
     if section.missing is not None:
         _output.print(f"{title}: {section.missing}", soft_wrap=True)
         return
+    _print_rates(f"Members found in {title} [95% intervals]", section)
+    if section.broken is not None:
+        _output.print(printable(section.broken), soft_wrap=True)
+    if section.groups is not None and section.groups.missing is not None:
+        _output.print(f"{title}: {section.groups.missing}", soft_wrap=True)
+    elif section.groups is not None:
+        _print_rates(f"Groups found in {title} [95% intervals]", section.groups)
+
+
+def _print_rates(heading: str, section: AttackerSection) -> None:
     _output.print(section.setting, soft_wrap=True)
     rows = [[row.label, row.auc, *row.found] for row in section.rows]
     header = ["", "AUC", *(f"found at {level}" for level in section.levels)]
-    _print(Cells(f"Members found in {title} [95% intervals]", header, rows))
-    for words in [*section.sentences, *([section.broken] if section.broken else [])]:
+    _print(Cells(heading, header, rows))
+    for words in section.sentences:
         _output.print(printable(words), soft_wrap=True)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from memo.datasets.directions import in_few_directions
 from memo.datasets.prepared import Prepared
 from memo.datasets.rows import Rows, Shares, chunks
 
@@ -17,17 +18,14 @@ that was packed anew stays within the first; in few columns, chance brings many 
 TRIED_PAIRS = 1000
 """Random pairs of observations, of whose distances the median is taken."""
 
-SAMPLED, DIRECTIONS = 500, 12
-"""Observations of which principal directions are taken, and how many of these screen pairs."""
+DIRECTIONS = 12
+"""Principal directions that screen pairs."""
 
 MOST_PAIRS, MOST_NUMBERS = 2_000_000, 500_000_000
 """Most pairs that are compared after the screening, and most numbers in them."""
 
 NEAREST, MOST_UNSURE = 6, 2000
 """Neighbours with which each is compared first; most that are compared with all others then."""
-
-CANDIDATES = 16
-"""Neighbours by principal directions, of which the nearest are found by all numbers."""
 
 EXAMPLES = 10
 
@@ -85,38 +83,6 @@ def near_radius(data: Prepared) -> tuple[float, float]:
     return fraction, fraction * _median_distance(data.given_values)
 
 
-def nearest_others(rows: Rows, count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The nearest other observations of each: by all numbers, among those nearest by a few.
-
-    Those are principal directions, in which no two observations are further apart than they are: a
-    near copy is among the nearest there.
-
-    Args:
-        rows: Values of the observations, (n, *shape).
-        count: How many; n - 1 where there are fewer.
-
-    Returns:
-        Indices, nearest first, and Euclidean distances, (n, count) each.
-
-    Example:
-        >>> index, distance = nearest_others(np.array([[0.0], [3.0], [1.0], [9.0]]), 2)
-        >>> index.tolist(), distance[3].tolist()
-        ([[2, 1], [2, 0], [0, 1], [1, 2]], [6.0, 8.0])
-    """
-    from scipy.spatial import KDTree  # noqa: PLC0415 -- slow to import
-
-    everything = np.arange(len(rows))
-    points = _projected(rows, everything)
-    asked = min(max(CANDIDATES, 2 * count) + 1, len(rows))
-    count = min(count, len(rows) - 1)
-    found = KDTree(points).query(points, k=asked)[1]
-    pairs = np.column_stack([np.repeat(everything, asked), found.ravel()])
-    distance = _distances(rows, pairs).reshape(found.shape)
-    distance[found == everything[:, None]] = np.inf
-    order = np.lexsort((found, distance))[:, :count]
-    return np.take_along_axis(found, order, 1), np.take_along_axis(distance, order, 1)
-
-
 def with_copies(data: Prepared) -> Prepared:
     """The data set, with facts about its copies: `copies`, and a line in `notes`."""
     copies = find_copies(data)
@@ -154,10 +120,10 @@ def _median_distance(rows: Rows) -> float:
     stream = np.random.default_rng(n)
     first = stream.integers(n, size=TRIED_PAIRS)
     second = (first + stream.integers(1, n, size=TRIED_PAIRS)) % n
-    return float(np.median(_distances(rows, np.column_stack([first, second]))))
+    return float(np.median(distances(rows, np.column_stack([first, second]))))
 
 
-def _distances(rows: Rows, pairs: Pairs) -> NDArray[np.float64]:
+def distances(rows: Rows, pairs: Pairs) -> NDArray[np.float64]:
     """Euclidean distance of each pair, (pairs,)."""
     found = np.empty(len(pairs))
     for part in chunks(len(pairs)):
@@ -176,7 +142,7 @@ def _near(rows: Rows, among: NDArray[np.int64], radius: float) -> tuple[int, boo
 
     if radius == 0 or len(among) < 2:
         return 0, True
-    points = _projected(rows, among)
+    points = in_few_directions(rows, among, DIRECTIONS)
     reach = radius * (1 + 1e-6) + 1e-12 * float(np.abs(points).max())
     most = min(MOST_PAIRS, MOST_NUMBERS // int(np.prod(rows.shape[1:])))
     tree = KDTree(points)
@@ -187,7 +153,7 @@ def _near(rows: Rows, among: NDArray[np.int64], radius: float) -> tuple[int, boo
     pairs = pairs[pairs[:, 0] < pairs[:, 1]]
     compared = pairs[:most]
     near = np.zeros(len(among), bool)
-    near[compared[_distances(rows, among[compared]) <= radius, 1]] = True
+    near[compared[distances(rows, among[compared]) <= radius, 1]] = True
     # some may have more neighbours than were asked for; where none was near, all are compared
     unsure = np.flatnonzero((found < len(among)).all(1) & ~near)[
         : len(among) * (asked < len(among))
@@ -200,19 +166,5 @@ def _near(rows: Rows, among: NDArray[np.int64], radius: float) -> tuple[int, boo
         every = tree.query_ball_point(points[unsure], reach)
         listed = [(i, j) for j, of in zip(unsure, every, strict=True) for i in of if i < j]
         pairs = np.array(listed, np.int64).reshape(-1, 2)
-        near[pairs[_distances(rows, among[pairs]) <= radius, 1]] = True
+        near[pairs[distances(rows, among[pairs]) <= radius, 1]] = True
     return int(near.sum()), complete
-
-
-def _projected(rows: Rows, among: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Observations in a few principal directions, (n, directions): never further apart there."""
-    sampled = np.unique(np.linspace(0, len(among) - 1, SAMPLED).astype(int))
-    sample = rows[among[sampled]].astype(np.float64).reshape(len(sampled), -1)
-    mean = sample.mean(0)
-    directions = np.linalg.svd(sample - mean, full_matrices=False)[2][:DIRECTIONS].T
-    return np.concatenate(
-        [
-            (rows[among[part]].astype(np.float64).reshape(-1, len(mean)) - mean) @ directions
-            for part in chunks(len(among))
-        ]
-    )

@@ -4,9 +4,16 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from memo.datasets.copies import first_copies
+from memo.datasets.copies import distances, first_copies
+from memo.datasets.directions import in_few_directions
 from memo.datasets.rows import Rows
 from memo.design.k_fold import IndexArray
+
+DIRECTIONS = 48
+"""Principal directions that screen pairs."""
+
+TILE = 2048
+"""Observations that are compared with as many others at a time: 16 MiB."""
 
 
 class Duplicates:
@@ -68,13 +75,27 @@ class Duplicates:
 
 
 def _near_pairs(rows: Rows, among: IndexArray, distance: float) -> NDArray[np.int64]:
-    """Pairs of observations within a distance, (pairs, 2)."""
+    """Pairs of observations within a distance, (pairs, 2), the lower index first.
+
+    Lower bounds of distances by a few principal directions, with allowance for their rounding to
+    float32 (as in `memo.samples.nearest`), leave few pairs, of which all numbers decide.
+    """
     if distance == 0 or len(among) < 2:
         return np.empty((0, 2), np.int64)
-    from sklearn.neighbors import NearestNeighbors  # noqa: PLC0415 -- slow to import, rarely used
-
-    points = np.asarray(rows[among]).reshape(len(among), -1).astype(np.float32)
-    near = NearestNeighbors(radius=distance, algorithm="brute").fit(points)
-    second, first = scipy.sparse.tril(near.radius_neighbors_graph(), -1).nonzero()
-    pairs: NDArray[np.int64] = among[np.column_stack([first, second])]
-    return pairs
+    points = in_few_directions(rows, among, DIRECTIONS)
+    scale = float(np.abs(points).max()) or 1.0
+    few = (points / scale).astype(np.float32)
+    half = np.square(few).sum(1) / 2
+    reach = np.sqrt(2 * half) + np.sqrt(2 * half.max())
+    rounding = (few.shape[1] + 5) * 2.0**-24
+    limit = np.square(distance / scale) / 2 + 2 * rounding * np.square(reach) - half
+    found = []
+    for start in range(0, len(few), TILE):
+        own = slice(start, start + TILE)
+        for other in range(0, start + TILE, TILE):
+            bounds = half[other : other + TILE] - few[own] @ few[other : other + TILE].T
+            later, earlier = np.nonzero(bounds <= limit[own, None])
+            pairs = np.column_stack([earlier + other, later + start])
+            pairs = among[pairs[pairs[:, 0] < pairs[:, 1]]]
+            found.append(pairs[distances(rows, pairs) <= distance])
+    return np.concatenate(found)

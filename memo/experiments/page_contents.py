@@ -51,7 +51,7 @@ from memo.report.page_data import GroupData, Headline, Illustration, ReportData
 from memo.report.ranked_scores import UNRELIABLE
 from memo.scores.extrapolation import FACT as EXTRAPOLATED
 from memo.scores.extrapolation import Extrapolation, read_extrapolations
-from memo.scores.groups import group_scores
+from memo.scores.groups import listed_groups
 from memo.scores.summaries import Estimate, Summary, quantile_curve, summarize
 from memo.scores.table import AT_N, Scores
 from memo.spec.model_specs import CustomSpec
@@ -260,12 +260,8 @@ def _quantile(values: pl.Series, level: float) -> float:
 
 def _groups(experiment: Experiment, scores: Scores) -> GroupData | None:
     """Scores of groups; of near-duplicates, those of sets of several."""
-    table, sets = group_scores(scores), experiment.design.sets
-    if table is None or sets is None:
-        return None
-    if sets.kind == "near-duplicates":
-        table = table.filter(pl.col("records") > 1)
-    return GroupData(table, sets.what)
+    table, sets = listed_groups(scores), experiment.design.sets
+    return None if table is None or sets is None else GroupData(table, sets.what)
 
 
 def _losses(experiment: Experiment, results: Results) -> pl.DataFrame:

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from memo.artifacts.attacked.attack_files import read_attack_results
+from memo.artifacts.attacked.attack_files import parse_attack_results, read_attack_results
 from memo.artifacts.files import ArtifactError
 from memo.artifacts.layout import Layout
 from memo.artifacts.score_tables import parse_scores, read_scores_file
 from memo.artifacts.tracked.revision import Revision
 from memo.artifacts.training_seconds import read_seconds
+from memo.attacks.results import AttackResults
 from memo.datasets.pictures import pictures
 from memo.errors import InputError
 from memo.experiments.side_by_side import Compared, compare_experiments, find_removals
@@ -57,15 +58,11 @@ def compare(
         ArtifactError: Scores are missing or damaged, or a file cannot be written.
     """
     scored = workspace_scores(project, layout, names)
-    if statistic in ATTACK_STATISTICS:
+    of_attacks = statistic in ATTACK_STATISTICS
+    if of_attacks:
         scored = [with_attacks(layout, trade) for trade in scored]
     if revision is not None:
-        if statistic in ATTACK_STATISTICS:
-            raise InputError(
-                f"--statistic {statistic}: attacks are not read from other revisions; take a "
-                "statistic of memorization with --rev"
-            )
-        scored += revision_scores(layout, names, revision)
+        scored += revision_scores(layout, names, revision, with_attacks=of_attacks)
     first = next((one for one in scored if one.name == baseline), scored[0])
     compared = compare_experiments(
         scored,
@@ -103,8 +100,16 @@ def with_attacks(layout: Layout, trade: Trade) -> Trade:
         return replace(trade, attacked=read_attack_results(layout.attack_results(trade.name)))
 
 
-def revision_scores(layout: Layout, names: Sequence[str], revision: str) -> list[Trade]:
+def revision_scores(
+    layout: Layout, names: Sequence[str], revision: str, *, with_attacks: bool = False
+) -> list[Trade]:
     """Read scores of experiments as they were tracked at a git revision.
+
+    Args:
+        layout: Where files lie.
+        names: The experiments.
+        revision: Whatever git resolves.
+        with_attacks: True to read what attacks found, too.
 
     Raises:
         InputError: The revision or its outputs cannot be had.
@@ -115,8 +120,25 @@ def revision_scores(layout: Layout, names: Sequence[str], revision: str) -> list
     for name in names:
         file, label = layout.scores(name), f"{name}@{revision}"
         scores = parse_scores(at.read(file), Path(f"{file}@{revision}"))
-        found.append(Trade(label, label, scores))
+        attacked = _revision_attacks(at, layout.attack_results(name)) if with_attacks else None
+        found.append(Trade(label, label, scores, attacked=attacked))
     return found
+
+
+def _revision_attacks(at: Revision, file: Path) -> AttackResults:
+    """Read what attacks found at a git revision.
+
+    Raises:
+        InputError: It cannot be had.
+        ArtifactError: It is damaged.
+    """
+    if file.name not in at.files(file.parent):
+        raise InputError(
+            f"--rev {at.name}: {file.name} of its attacks is not tracked there: that revision is "
+            "of a memo without the stage `attack`, or did not run it. Check it out, run memo "
+            "upgrade and dvc repro there and commit; or take a statistic of memorization"
+        )
+    return parse_attack_results(at.read(file), Path(f"{file}@{at.name}"))
 
 
 def baseline_images(

@@ -12,6 +12,16 @@ def number(value: float, significant: int = 3) -> str:
     return _fixed(value, _decimals(value, significant))
 
 
+def scientific(value: float) -> str:
+    """Format a small number, to two significant digits.
+
+    >>> scientific(1e-5), scientific(0.02)
+    ('1e-5', '0.02')
+    """
+    digits, _, power = f"{value:.2g}".partition("e")
+    return f"{digits}e{int(power)}" if power else digits
+
+
 def percent(share: float) -> str:
     """Format a share of one as a percentage."""
     return f"{number(100 * share, 2)}%"

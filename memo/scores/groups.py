@@ -81,6 +81,14 @@ def group_scores(scores: Scores) -> pl.DataFrame | None:
     return table.sort("memorization", "group", descending=[True, False])
 
 
+def listed_groups(scores: Scores) -> pl.DataFrame | None:
+    """Groups to be listed: all of `group_scores`; of near-duplicates, sets of several records."""
+    table = group_scores(scores)
+    if table is None or scores.facts[TOGETHER_FACT] != "near-duplicates":
+        return table
+    return table.filter(pl.col("records") > 1)
+
+
 def _summed(values: FloatArray, own: NDArray[np.int64]) -> FloatArray:
     """Sums of values, (n,), over the members of each group."""
     return np.bincount(own, values).astype(np.float64)

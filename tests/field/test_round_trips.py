@@ -91,7 +91,7 @@ def test_a_score_without_an_error_is_written_and_read_shown_and_compared(tmp_pat
     assert scores.table["memorization_without_repeat"].list.len().unique().to_list() == [12]
     assert np.isnan(scores.without_block[:, 0]).all()
     assert np.isfinite(scores.without_block[:, 1:]).all()
-    summary, rows, _ = show(None, layout, "t", top=20, label=None, epoch=None)
+    summary, rows, *_ = show(None, layout, "t", top=20, label=None, epoch=None)
     assert len(rows) == 20
     assert all(np.isfinite(e.std_error or 0) for e in summary.memorization.values())
     (trade,) = workspace_scores(None, layout, ["t"])
@@ -225,7 +225,7 @@ def test_few_models_without_blocks_are_read_and_doubted(models: int, tmp_path: P
     layout = Layout(tmp_path)
     found = score_table(tmp_path / "t.csv", layout, "t", "mean-log")
     assert any(words.startswith("With a score but without a") for words in found.warnings)
-    summary, rows, doubts = show(None, layout, "t", top=1 << 70, label=None, epoch=None)
+    summary, rows, doubts, _ = show(None, layout, "t", top=1 << 70, label=None, epoch=None)
     assert len(rows) == summary.observations == 20
     assert [doubt.kind for doubt in doubts] == ["one-repeat"]
     values = log_p.reshape(models, 20)
@@ -285,5 +285,5 @@ def test_a_report_of_images_whose_names_and_classes_have_any_characters(tmp_path
     assert not {"\x1b", "\uffff", "\u202e"} & set(html)
     assert r"c\\x1b[31m" in html or r"c\x1b[31m" in html
     project = read_project(tmp_path / "params.yaml")
-    _, rows, _ = show(project, Layout(tmp_path), "fast", top=5, label=classes[0], epoch=None)
+    _, rows, *_ = show(project, Layout(tmp_path), "fast", top=5, label=classes[0], epoch=None)
     assert rows["label"].unique().to_list() == [classes[0]]

@@ -61,8 +61,21 @@ def read_attack_results(file: Path) -> AttackResults:
     Raises:
         ArtifactError: It is missing, damaged, or not what memo writes.
     """
+    return parse_attack_results(read_whole(file), file)
+
+
+def parse_attack_results(content: bytes, file: Path) -> AttackResults:
+    """Results of one experiment's attacks from their JSON.
+
+    Args:
+        content: The file's content.
+        file: The file that errors name.
+
+    Raises:
+        ArtifactError: It is damaged, or not what memo writes.
+    """
     try:
-        return AttackResults.model_validate_json(read_whole(file))
+        return AttackResults.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))

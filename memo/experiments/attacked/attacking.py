@@ -1,19 +1,25 @@
 """From an experiment's tables of log-likelihoods to what attacks find."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from memo.artifacts.fingerprints import ATTACKS_VERSION, fingerprint
+from memo.attacks.grouped import of_groups
 from memo.attacks.membership import Attacked, Promise, attack_models, nothing_attacked
+from memo.attacks.results import AttackResults
 from memo.attacks.trained_models import TrainedModels
+from memo.datasets.prepared import has_groups
+from memo.design.together import numbered
 from memo.experiments.experiment import Experiment
 from memo.experiments.log_likelihoods import ScoredDensity, scored_densities
 from memo.mitigations.kinds import in_order
 from memo.mitigations.release import Densities, Release
 from memo.mitigations.stored_facts import stored_values
+from memo.scores.aggregate import FloatArray
 from memo.scores.table import Scores
 from memo.spec.scoring_specs import KFoldSpec, SubsetsSpec
 
@@ -26,6 +32,11 @@ MADE_OF_SEVERAL = (
     "'{kind}' releases the density of several models together, which hold every observation "
     "between them, so that nothing says how often an observation is taken for a member that was "
     "none; attack the same experiment without it"
+)
+IN_PART = (
+    "groups are not held out whole (scoring.design.together: nothing), so that a model may have "
+    "trained on a part of one, and the question whether it is a member has no answer; leave "
+    "`together` out"
 )
 ONE_REPEAT = (
     "there is one {what}, whose models depend on each other, and a model is attacked with models "
@@ -50,13 +61,29 @@ def attack_experiment(
         return nothing_attacked(epoch, reason)
     values = stored_values(scores.facts, experiment.name)
     promise = Promise(values["epsilon"], values["delta"]) if "epsilon" in values else None
-    return attack_models(
-        attacked_models(experiment, tables),
-        experiment.data.observations,
-        scores.last.column("memorization"),
-        epoch,
-        promise,
+    models, memorization = attacked_models(experiment, tables), scores.last.column("memorization")
+    found = attack_models(models, experiment.data.observations, memorization, epoch, promise)
+    groups = _attack_groups(experiment, models, memorization)
+    return replace(found, results=found.results.model_copy(update={"of_groups": groups}))
+
+
+def _attack_groups(
+    experiment: Experiment, models: TrainedModels, memorization: FloatArray
+) -> AttackResults | None:
+    """Attack groups of the data set whole; None where it has none, or none of several records."""
+    observations, epoch = experiment.data.observations, experiment.last_epoch
+    if not has_groups(observations) or observations["group"].is_unique().all():
+        return None
+    if experiment.design.sets is None:
+        return nothing_attacked(epoch, IN_PART).results
+    own = numbered(observations["group"])
+    names = observations["group"].unique(maintain_order=True)
+    groups = pl.DataFrame({"index": np.arange(len(names)), "id": names}).with_columns(
+        label=pl.lit(None, pl.String)
     )
+    total = np.bincount(own, memorization).astype(np.float64)
+    found = attack_models(of_groups(models, own), groups, total, epoch)
+    return found.results.model_copy(update={"epsilon": None})
 
 
 def why_not_attacked(experiment: Experiment) -> str | None:

@@ -126,9 +126,10 @@ class DPSGDSpec(Mitigation):
     ) -> tuple[str, str]:
         """Say which bound holds, and which one is only suggestive, and why."""
         epsilon, delta = values["epsilon"], values["delta"]
+        shown = f"{delta:.2g}".replace("e-0", "e-")
         memorization = scores["memorization_paper"].to_numpy()  # of mean densities: see below
         words = (
-            f"Holds: each training is ({epsilon:.3g}, {delta:.2g})-differentially private about "
+            f"Holds: each training is ({epsilon:.3g}, {shown})-differentially private about "
             "one observation more or less, by Opacus' Rényi accountant. That is a bound on what "
             "any attacker can tell, whatever the scores are. "
             "Only suggestive: with delta = 0, no leave-one-out score of mean densities "

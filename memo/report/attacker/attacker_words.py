@@ -7,7 +7,7 @@ import polars as pl
 
 from memo.attacks.membership import Attacked
 from memo.attacks.results import AttackRates, AttackResults, EpsilonBound, Rate
-from memo.report.numbers import estimate, interval, number
+from memo.report.numbers import estimate, interval, number, scientific
 
 MOST_LISTED = 10
 
@@ -50,6 +50,8 @@ class AttackerSection:
     broken: str | None = None
     """A promise that does not hold."""
     records: list[RiskRow] = field(default_factory=list)
+    groups: "AttackerSection | None" = None
+    """The same of whole groups; None where there are none."""
 
 
 def attacker_section(attacked: Attacked, scores: pl.DataFrame) -> AttackerSection:
@@ -73,6 +75,21 @@ def attacker_section(attacked: Attacked, scores: pl.DataFrame) -> AttackerSectio
         _sentences(results),
         broken_promise(results.epsilon),
         _records(joined),
+        None if results.of_groups is None else _of_groups(results.of_groups),
+    )
+
+
+def _of_groups(results: AttackResults) -> AttackerSection:
+    if results.reason is not None:
+        return AttackerSection(f"Groups are not attacked: {results.reason}.")
+    return AttackerSection(
+        None,
+        "Somebody who has all records of a group, as of a person, and asks whether the group was "
+        "in training, adds up their log p: the same attacks on the sums, of "
+        f"{results.observations:,} groups that were held out whole.{_left_out(results, 'groups')}",
+        [f"{100 * rate.fpr:g}%" for rate in results.headline.rates],
+        [_row(name, own, results.primary) for name, own in results.attacks.items()],
+        _sentences(results, "groups"),
     )
 
 
@@ -90,7 +107,9 @@ def attacker_metrics(results: AttackResults) -> dict[str, Any]:
     for rate in primary.rates:
         name = f"tpr_at_fpr_{rate.fpr:g}"
         found |= {name: rate.tpr, f"{name}_interval": rate.interval and list(rate.interval)}
-    bound, risk = results.epsilon, results.risk
+    bound, risk, groups = results.epsilon, results.risk, results.of_groups
+    if groups is not None:
+        found["of_groups"] = attacker_metrics(groups)
     return found | {
         "epsilon_lower_bound": None if bound is None else bound.lower_bound,
         "epsilon_promised": None if bound is None else bound.promised,
@@ -104,7 +123,8 @@ def broken_promise(bound: EpsilonBound | None) -> str | None:
         return None
     return (
         f"The promise of differential privacy is broken: attacks show, at 95% confidence, that "
-        f"epsilon is at least {bound.lower_bound:.3g} at delta {bound.delta:.2g}, and the "
+        f"epsilon is at least {bound.lower_bound:.3g} at delta {scientific(bound.delta)}, and "
+        "the "
         f"accountant promises {bound.promised:.3g}. Something reads the data that is not counted, "
         "or noise is missing: do not release this model, nor any that was trained so, before the "
         "error is found."
@@ -115,19 +135,22 @@ def _setting(results: AttackResults) -> str:
     inside, outside = results.references_in, results.references_out
     assert inside is not None
     assert outside is not None
-    left = (
-        f" {results.not_attacked:,} records are left out, which no model that may be used was "
-        "trained with, or none without."
-        if results.not_attacked
-        else ""
-    )
     some = "" if results.targets == results.models else f" of the {results.models} models"
     return (
         f"Each of {results.targets} models{some} is attacked in turn by somebody who can ask it "
         "for log p, and who has trained models of the same kind with and without each record: "
         f"the fold models that do not depend on it, {_between(*inside)} with a record and "
         f"{_between(*outside)} without. Members and non-members are counted by themselves, so "
-        f"that rates do not depend on how many there are of either.{left}"
+        f"that rates do not depend on how many there are of either.{_left_out(results, 'records')}"
+    )
+
+
+def _left_out(results: AttackResults, what: str) -> str:
+    if not results.not_attacked:
+        return ""
+    return (
+        f" {results.not_attacked:,} {what} are left out, which no model that may be used was "
+        "trained with, or none without."
     )
 
 
@@ -152,7 +175,7 @@ def _found(rate: Rate) -> str:
     return estimate(100 * rate.tpr, ends[0], ends[1], "%")
 
 
-def _sentences(results: AttackResults) -> list[str]:
+def _sentences(results: AttackResults, what: str = "records") -> list[str]:
     primary = results.headline
     sentences = []
     for rate in primary.rates:
@@ -167,7 +190,7 @@ def _sentences(results: AttackResults) -> list[str]:
                 f"{rate.false_positives:,} of {rate.non_members:,} non-members members: "
                 f"{realized}."
             )
-    return [*sentences, *_epsilon(results.epsilon), *_at_risk(results)]
+    return [*sentences, *_epsilon(results.epsilon), *_at_risk(results, what)]
 
 
 def _epsilon(bound: EpsilonBound | None) -> list[str]:
@@ -175,7 +198,7 @@ def _epsilon(bound: EpsilonBound | None) -> list[str]:
         return []
     words = (
         f"From the rates at 1% follows, at 95% confidence, that the training is not "
-        f"(epsilon, {number(bound.delta, 2)})-differentially private with an epsilon below "
+        f"(epsilon, {scientific(bound.delta)})-differentially private with an epsilon below "
         f"{bound.lower_bound:.2g} (below {bound.gaussian_lower_bound:.2g} if it is a Gaussian "
         "mechanism)"
         if bound.lower_bound > 0
@@ -189,16 +212,16 @@ def _epsilon(bound: EpsilonBound | None) -> list[str]:
     ]
 
 
-def _at_risk(results: AttackResults) -> list[str]:
+def _at_risk(results: AttackResults, what: str) -> list[str]:
     risk = results.risk
     if risk is None:
         return []
     words = (
-        f"{risk.at_risk:,} of {results.observations:,} records are found more often in models that "
+        f"{risk.at_risk:,} of {results.observations:,} {what} are found more often in models that "
         "were trained on them than in others, at a false discovery rate of 5%"
         if risk.at_risk
-        else f"Of none of {results.observations:,} records by itself is it shown that it is found "
-        "more often in models that were trained on it than in others: of a single record, "
+        else f"Of none of {results.observations:,} {what} by itself is it shown that it is found "
+        f"more often in models that were trained on it than in others: of a single {what[:-1]}, "
         f"{results.groups} groups of models tell little"
     )
     words += f"; {risk.found_in_most:,} are found in half of the models that hold them or more."

@@ -15,6 +15,8 @@ from memo.report.thumbnails import shading
 FloatArray = NDArray[np.float64]
 
 HEIGHT = 270
+LEAST = -1e300
+"""Log densities that are taken for no lower: of differences of infinities nothing is known."""
 CIRCLED: dict[str, Any] = {"color": VERMILLION, "size": 110, "strokeWidth": 2, "opacity": 1}
 SCATTERED: dict[str, Any] = {"size": 12, "strokeWidth": 1, "opacity": 0.8}
 
@@ -82,26 +84,36 @@ def _rug(points: FloatArray, colour: str) -> alt.Chart:
 
 def _maps(data: Illustration) -> list[Chart]:
     inside, outside = (_on_grid(data, log_p) for log_p in (data.log_p_with, data.log_p_without))
-    most = max(inside.max(), outside.max())
+    most = max(inside.max(), outside.max())  # of both, so that they can be compared
     others = _places(data.points[1:]).mark_point(color=GREY, **SCATTERED)
     marks = [others, _places(data.points[:1]).mark_point(**CIRCLED)]
     charts = [
-        _map(data, inside / most, VERMILLION, marks, f"Trained with {data.name}"),
-        _map(data, outside / most, BLUE, marks, f"Trained without {data.name}"),
+        _map(data, np.exp(inside - most), VERMILLION, marks, f"Trained with {data.name}"),
+        _map(data, np.exp(outside - most), BLUE, marks, f"Trained without {data.name}"),
     ]
     if isinstance(data.overfitted, Overfitted):
         count = data.overfitted.count
         few = _places(data.points[1 : 1 + count]).mark_point(color=GREEN, **SCATTERED)
-        density = _on_grid(data, data.overfitted.log_p)
+        log_p = _on_grid(data, data.overfitted.log_p)
         title = f"Overfitted to {count} others"
-        charts.append(_map(data, density / density.max(), GREEN, [few], title))
+        charts.append(_map(data, np.exp(log_p - log_p.max()), GREEN, [few], title))
     return charts
 
 
 def _on_grid(data: Illustration, log_p: FloatArray) -> FloatArray:
+    """log p in each cell of the grid: at its place, or at the highest point in it.
+
+    Peaks that are narrower than a cell lie between the grid's places. In logarithms, since far from
+    all of them densities are below any number but 0.
+    """
     shape = [len(axis) for axis in data.axes]
-    density: FloatArray = np.exp(log_p[: np.prod(shape)]).reshape(shape)
-    return density
+    cells = log_p[: np.prod(shape)].reshape(shape).copy()
+    places = [
+        np.clip(np.rint((point - axis[0]) / (axis[1] - axis[0])), 0, len(axis) - 1).astype(int)
+        for point, axis in zip(data.points.T, data.axes, strict=True)
+    ]
+    np.maximum.at(cells, tuple(places), log_p[np.prod(shape) :])
+    return np.maximum(cells, LEAST)
 
 
 def _map(
