@@ -19,10 +19,12 @@ from memo.errors import InputError, WorkError
 from memo.experiments.experiment import Experiment, ModelPlan
 from memo.models.protocols import Generative, is_latent_variable_model
 from memo.models.state import loaded_model
+from memo.samples.compared import Compared, Observations
 from memo.samples.drawing import draw_samples
 from memo.samples.extraction import extraction
-from memo.samples.interface import Observations
-from memo.samples.registered import SCHEMA, TESTS
+from memo.samples.interface import SampleTest
+from memo.samples.on_folds import numbers_of_folds
+from memo.samples.registered import chosen_tests, schema_of
 from memo.samples.spaces import (
     Embedding,
     EmbeddingError,
@@ -31,6 +33,7 @@ from memo.samples.spaces import (
     flattened,
     imported_embedding,
 )
+from memo.scores.fold_numbers import FoldNumbers
 from memo.spec.model_specs import source_of
 from memo.spec.sample_specs import (
     CustomSpaceSpec,
@@ -126,15 +129,18 @@ def sample_model(
     model = _model(experiment, weights)
     if not isinstance(model, Generative):
         return None
-    fold = planned.model.fold
-    position = () if fold is None else (fold.repeat, fold.fold)
-    draws, _ = substreams(seed_sequence(experiment.spec.seed, Stream.SAMPLES, *position), 2)
+    draws, _ = _seeds(experiment, planned)
     try:
         source = source_of(experiment.spec.model)
         with one_thread(), errors_of(source, "sample(count, generator)"):
             return draw_samples(model, planned.count, torch_seed(draws))
     except WorkError as error:
         raise WorkError(f"experiment {experiment.name}, {planned.model.words}: {error}") from None
+
+
+def tests_of(experiment: Experiment) -> list[SampleTest]:
+    """The tests on samples that the spec asks for."""
+    return chosen_tests(experiment.spec.scoring.neighbors.tests)
 
 
 def run_tests(
@@ -144,7 +150,7 @@ def run_tests(
     advance: Callable[[int], object] = lambda done: None,
     of_folds: Iterable[Values] = (),
 ) -> pl.DataFrame:
-    """Run every test on samples of the full model, in the space that the spec names.
+    """Find what each test on samples of the full model says of each observation.
 
     Replicas are looked for among the samples of fold models, too.
 
@@ -158,24 +164,28 @@ def run_tests(
             are not sampled from.
 
     Returns:
-        One row for each observation, columns as in `memo.samples.registered.SCHEMA`; without
-        samples no rows.
+        One row for each observation, columns as `memo.samples.registered.schema_of` the tests;
+        without samples no rows.
 
     Raises:
         InputError: The space cannot be had for these observations.
     """
+    tests = tests_of(experiment)
     if samples is None:
-        return pl.DataFrame(schema=SCHEMA)
+        return pl.DataFrame(schema=schema_of(tests))
     with _errors_of_space(experiment):
         space = _space(experiment, weights)
         rows = space.sampled(samples[: tested_samples(experiment)])
         everything = Observations(np.arange(len(experiment.data)), space.observed)
+        compared = Compared(rows, everything, device=default_device())
         _, order = substreams(seed_sequence(experiment.spec.seed, Stream.SAMPLES), 2)
-        table = pl.DataFrame({"index": everything.index})
-        for test in TESTS:
-            stream = np.random.Generator(np.random.PCG64(order))
-            found = test.run(rows, everything, None, stream, advance)
-            table = table.join(found, on="index", how="left", maintain_order="left")
+        columns: dict[str, Any] = {"index": everything.index}
+        for test in tests:
+            if test.records is not None:
+                with one_thread():
+                    stream = np.random.Generator(np.random.PCG64(order))
+                    columns |= test.records.find(compared, stream)
+                advance(len(everything))
         found = extraction(
             space.sampled(samples),
             everything,
@@ -184,8 +194,62 @@ def run_tests(
             default_device(),
             advance,
         )
-        table = table.join(found, on="index", how="left", maintain_order="left")
-    return table.select(*SCHEMA)
+    return pl.concat([pl.DataFrame(columns), found.drop("index")], how="horizontal").select(
+        *schema_of(tests)
+    )
+
+
+def run_tests_on_folds(
+    experiment: Experiment,
+    weights: Callable[[], Weights],
+    of_folds: Iterable[Values] | None,
+    advance: Callable[[int], object] = lambda done: None,
+) -> FoldNumbers:
+    """Find what each test says of the samples of fold models, and of its null.
+
+    What mitigations leave out of training is on neither side.
+
+    Args:
+        experiment: Whose samples they are.
+        weights: As in `run_tests`.
+        of_folds: As in `run_tests`; None of models that cannot be sampled from.
+        advance: Told how many observations each fold model's samples were compared with.
+
+    Raises:
+        InputError: The space cannot be had for these observations.
+    """
+    planned = planned_folds(experiment)
+    if of_folds is None:
+        return FoldNumbers(missing="the model cannot be sampled from")
+    if not planned:
+        return FoldNumbers(missing=_no_folds(experiment))
+    with _errors_of_space(experiment):
+        space = _space(experiment, weights)
+        rows = space.observed(np.arange(len(experiment.data)))
+        everything = Observations(np.arange(len(rows)), lambda index: rows[torch.from_numpy(index)])
+        trained_on = experiment.full_model.members
+
+        def folds() -> Iterator[tuple[Tensor, IndexArray, IndexArray, np.random.SeedSequence]]:
+            for one, samples in zip(planned, of_folds, strict=True):
+                held_out = np.intersect1d(one.model.held_out, trained_on)
+                _, seed = _seeds(experiment, one)
+                yield space.sampled(samples), one.model.members, held_out, seed
+                advance(len(everything))
+
+        with one_thread():
+            return numbers_of_folds(tests_of(experiment), everything, folds(), default_device())
+
+
+def _no_folds(experiment: Experiment) -> str:
+    if not experiment.design.fold_models:
+        return (
+            "the design trains no fold models, whose samples would tell; set scoring.design: "
+            "{kind: k-fold} and scoring.samples.fold_models"
+        )
+    return (
+        "fold models were not sampled from; set scoring.samples.fold_models, to "
+        f"{tested_samples(experiment)} for example, and run dvc repro"
+    )
 
 
 @contextmanager
@@ -217,7 +281,7 @@ def tests_fingerprint(experiment: Experiment) -> str:
             "epoch": experiment.last_epoch,
             "samples": experiment.spec.scoring.samples.model_dump(),
             "neighbors": experiment.spec.scoring.neighbors.model_dump(),
-            "tests": [test.name for test in TESTS],
+            "tests": [test.name for test in tests_of(experiment)],
             "folds": [one.fingerprint for one in planned_folds(experiment)],
             "version": NEIGHBORS_VERSION,
         }
@@ -232,6 +296,13 @@ def _planned(experiment: Experiment, model: ModelPlan, count: int) -> PlannedSam
         "version": SAMPLES_VERSION,
     }
     return PlannedSamples(model, count, fingerprint(determinants))
+
+
+def _seeds(experiment: Experiment, planned: PlannedSamples) -> list[np.random.SeedSequence]:
+    """Seeds of a model's samples, and of the tests on them."""
+    fold = planned.model.fold
+    position = () if fold is None else (fold.repeat, fold.fold)
+    return substreams(seed_sequence(experiment.spec.seed, Stream.SAMPLES, *position), 2)
 
 
 def _model(experiment: Experiment, weights: Weights) -> nn.Module:
