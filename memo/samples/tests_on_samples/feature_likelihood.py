@@ -100,7 +100,7 @@ def fitted_log_variances(training: Tensor, samples: Tensor) -> Tensor:
             mixed = _normal(_squares(part, samples), log_variance, d) - np.log(len(samples))
             negative = -torch.cat([mixed, of_origin], 1).logsumexp(1).sum() / (n * d)
             torch.autograd.backward(negative)
-            loss += float(negative)
+            loss += float(negative.detach())
         optimizer.step()
         with torch.no_grad():
             log_variance.clamp_(-LARGEST_LOG_VARIANCE, LARGEST_LOG_VARIANCE)
