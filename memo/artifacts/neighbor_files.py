@@ -67,6 +67,7 @@ class NeighborFile:
         if facts.get("fingerprint") != self.fingerprint:
             raise ArtifactError(f"{self.path}: belongs to another spec")
         self._require_neighbors(table)
+        self._require_ranks(table)
         return table, self._numbers(facts)
 
     def _require_neighbors(self, table: pl.DataFrame) -> None:
@@ -85,6 +86,15 @@ class NeighborFile:
             raise ArtifactError(f"{self.path}: names neighbours that are not there")
         if table["index"].to_list() != list(range(self.observations)):
             raise ArtifactError(f"{self.path}: column 'index' does not go through all observations")
+
+    def _require_ranks(self, table: pl.DataFrame) -> None:
+        """Refuse ranks in single repeats that are of unequal numbers, or not from 0 to 1."""
+        for name in table.columns:
+            if table[name].dtype == pl.List(pl.Float64):
+                ranks = table[name].drop_nulls()
+                inside = ranks.explode(empty_as_null=False).drop_nans().is_between(0, 1)
+                if ranks.list.len().n_unique() > 1 or not inside.all() or inside.null_count():
+                    raise ArtifactError(f"{self.path}: column {name!r} does not hold ranks")
 
     def _numbers(self, facts: Facts) -> FoldNumbers:
         wrong = ArtifactError(f"{self.path}: does not hold the numbers of tests on fold models")

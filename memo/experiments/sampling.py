@@ -23,7 +23,7 @@ from memo.samples.compared import Compared, Observations
 from memo.samples.drawing import draw_samples
 from memo.samples.extraction import extraction
 from memo.samples.interface import SampleTest
-from memo.samples.on_folds import numbers_of_folds
+from memo.samples.on_folds import FoldSamples, OnFolds, tests_on_folds
 from memo.samples.registered import chosen_tests, schema_of
 from memo.samples.spaces import (
     Embedding,
@@ -147,97 +147,99 @@ def run_tests(
     experiment: Experiment,
     samples: Values | None,
     weights: Callable[[], Weights],
+    of_folds: Callable[[], Iterable[Values]],
     advance: Callable[[int], object] = lambda done: None,
-    of_folds: Iterable[Values] = (),
-) -> pl.DataFrame:
-    """Find what each test on samples of the full model says of each observation.
+) -> tuple[pl.DataFrame, FoldNumbers]:
+    """Run every test on samples, in the space that the spec names.
 
-    Replicas are looked for among the samples of fold models, too.
+    What each test says of each observation is of samples of the full model. Numbers, and ranks in
+    single repeats, are of samples of fold models, among which replicas are looked for, too.
 
     Args:
         experiment: Whose samples they are.
-        samples: In the space of the model's values; None of a model that cannot be sampled from.
+        samples: Of the full model, in the space of its values; None of a model that cannot be
+            sampled from.
         weights: Gives the full model's weights at the last scored epoch, for the encoder's space.
-        advance: Told how many observations each test has done, and the search for replicas among
-            each model's samples.
-        of_folds: Samples of each fold model, in the order of `experiment.models`; none where they
-            are not sampled from.
+        of_folds: Gives samples of each fold model, in the order of `experiment.models`; none where
+            they are not sampled from.
+        advance: Told how many observations each test has done, the search for replicas among each
+            model's samples, and the tests on each fold model.
 
     Returns:
         One row for each observation, columns as `memo.samples.registered.schema_of` the tests;
-        without samples no rows.
+        without samples no rows. Then the numbers.
 
     Raises:
         InputError: The space cannot be had for these observations.
     """
     tests = tests_of(experiment)
     if samples is None:
-        return pl.DataFrame(schema=schema_of(tests))
-    with _errors_of_space(experiment):
+        missing = FoldNumbers(missing="the model cannot be sampled from")
+        return pl.DataFrame(schema=schema_of(tests)), missing
+    with _errors_of_space(experiment), one_thread():
         space = _space(experiment, weights)
-        rows = space.sampled(samples[: tested_samples(experiment)])
         everything = Observations(np.arange(len(experiment.data)), space.observed)
-        compared = Compared(rows, everything, device=default_device())
-        _, order = substreams(seed_sequence(experiment.spec.seed, Stream.SAMPLES), 2)
-        columns: dict[str, Any] = {"index": everything.index}
-        for test in tests:
-            if test.records is not None:
-                with one_thread():
-                    stream = np.random.Generator(np.random.PCG64(order))
-                    columns |= test.records.find(compared, stream)
-                advance(len(everything))
-        found = extraction(
+        rows = space.sampled(samples[: tested_samples(experiment)])
+        columns = _of_records(experiment, rows, everything, advance)
+        replicas = extraction(
             space.sampled(samples),
             everything,
-            map(space.sampled, of_folds),
+            map(space.sampled, of_folds()),
             experiment.spec.scoring.neighbors.replica,
             default_device(),
             advance,
         )
-    return pl.concat([pl.DataFrame(columns), found.drop("index")], how="horizontal").select(
-        *schema_of(tests)
-    )
+        on_folds = _on_folds(experiment, space, of_folds, advance)
+    for test in tests:
+        if test.records is not None:
+            ranks = on_folds.ranks.get(test.name)
+            by_repeat = [None] * len(everything) if ranks is None else ranks.T.tolist()
+            columns[test.records.by_repeat] = pl.Series(by_repeat, dtype=pl.List(pl.Float64))
+    table = pl.concat([pl.DataFrame(columns), replicas.drop("index")], how="horizontal")
+    return table.select(*schema_of(tests)), on_folds.numbers
 
 
-def run_tests_on_folds(
+def _of_records(
     experiment: Experiment,
-    weights: Callable[[], Weights],
-    of_folds: Iterable[Values] | None,
-    advance: Callable[[int], object] = lambda done: None,
-) -> FoldNumbers:
-    """Find what each test says of the samples of fold models, and of its null.
+    samples: Tensor,
+    everything: Observations,
+    advance: Callable[[int], object],
+) -> dict[str, Any]:
+    """What each test on the full model's samples says of each observation, by columns."""
+    compared = Compared(samples, everything, device=default_device())
+    _, order = substreams(seed_sequence(experiment.spec.seed, Stream.SAMPLES), 2)
+    columns: dict[str, Any] = {"index": everything.index}
+    for test in tests_of(experiment):
+        if test.records is not None:
+            columns |= test.records.find(compared, np.random.Generator(np.random.PCG64(order)))
+            advance(len(everything))
+    return columns
 
-    What mitigations leave out of training is on neither side.
 
-    Args:
-        experiment: Whose samples they are.
-        weights: As in `run_tests`.
-        of_folds: As in `run_tests`; None of models that cannot be sampled from.
-        advance: Told how many observations each fold model's samples were compared with.
-
-    Raises:
-        InputError: The space cannot be had for these observations.
-    """
+def _on_folds(
+    experiment: Experiment,
+    space: "_Space",
+    of_folds: Callable[[], Iterable[Values]],
+    advance: Callable[[int], object],
+) -> OnFolds:
+    """Run all tests on fold models; what mitigations leave out of training is on neither side."""
     planned = planned_folds(experiment)
-    if of_folds is None:
-        return FoldNumbers(missing="the model cannot be sampled from")
     if not planned:
-        return FoldNumbers(missing=_no_folds(experiment))
-    with _errors_of_space(experiment):
-        space = _space(experiment, weights)
-        rows = space.observed(np.arange(len(experiment.data)))
-        everything = Observations(np.arange(len(rows)), lambda index: rows[torch.from_numpy(index)])
-        trained_on = experiment.full_model.members
+        return OnFolds(FoldNumbers(missing=_no_folds(experiment)), {})
+    rows = space.observed(np.arange(len(experiment.data)))
+    everything = Observations(np.arange(len(rows)), lambda index: rows[torch.from_numpy(index)])
+    trained_on = experiment.full_model.members
 
-        def folds() -> Iterator[tuple[Tensor, IndexArray, IndexArray, np.random.SeedSequence]]:
-            for one, samples in zip(planned, of_folds, strict=True):
-                held_out = np.intersect1d(one.model.held_out, trained_on)
-                _, seed = _seeds(experiment, one)
-                yield space.sampled(samples), one.model.members, held_out, seed
-                advance(len(everything))
+    def folds() -> Iterator[FoldSamples]:
+        for one, samples in zip(planned, of_folds(), strict=True):
+            _, seed = _seeds(experiment, one)
+            held_out = np.intersect1d(one.model.held_out, trained_on)
+            yield FoldSamples(
+                space.sampled(samples), one.model.members, held_out, one.model.repeat or 0, seed
+            )
+            advance(len(everything))
 
-        with one_thread():
-            return numbers_of_folds(tests_of(experiment), everything, folds(), default_device())
+    return tests_on_folds(tests_of(experiment), everything, folds(), default_device())
 
 
 def _no_folds(experiment: Experiment) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from memo.artifacts.files import ArtifactError
-from memo.experiments.sampling import planned_folds, run_tests, run_tests_on_folds, tests_of
+from memo.experiments.sampling import planned_folds, run_tests, tests_of
 from memo.pipeline.progress import progress
 from memo.pipeline.stored_experiment import StoredExperiment, exclusive
 from memo.spec.sample_specs import CustomSpaceSpec
@@ -43,11 +43,9 @@ def neighbors(experiment: StoredExperiment) -> pl.DataFrame:
         importable(experiment.layout.root),
         progress(f"{experiment.name}: observations compared", total) as advance,
     ):
-        table = run_tests(
-            experiment, samples, weights, advance, map(experiment.read_planned, folds)
+        table, numbers = run_tests(
+            experiment, samples, weights, lambda: map(experiment.read_planned, folds), advance
         )
-        drawn = None if samples is None else map(experiment.read_planned, folds)
-        numbers = run_tests_on_folds(experiment, weights, drawn, advance)
     file.write(table, numbers)
     return table
 

@@ -48,6 +48,11 @@ class RecordValues:
     nullable: frozenset[str] = frozenset()
     """Columns that may be null."""
 
+    @property
+    def by_repeat(self) -> str:
+        """Column of the ranks that the statistic has in single repeats of the design."""
+        return f"{self.statistic}_by_repeat"
+
 
 @dataclass(frozen=True)
 class SampleTest:

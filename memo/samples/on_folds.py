@@ -1,4 +1,4 @@
-"""Numbers of tests on samples of fold models, with records in training and with held-out ones.
+"""Tests on samples of fold models: their numbers, and the ranks that they give to records.
 
 Of each fold model, a test is run twice on the same samples: with some of the records that it was
 trained on in the place of training data, drawn at random, and with as many that were held out of
@@ -7,46 +7,74 @@ runs, and the other half takes the place of training data in the second.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
+import scipy
 import torch
 from torch import Tensor
 
 from memo.samples.compared import Compared, Observations
 from memo.samples.interface import SampleTest
-from memo.samples.nearest import IndexArray
+from memo.samples.nearest import FloatArray, IndexArray
 from memo.scores.fold_numbers import FoldNumbers, Sides
 
 FEWEST = 20
 """Fewest held-out records, and samples, of a fold model that tests are run on."""
 
 
-def numbers_of_folds(
+@dataclass(frozen=True)
+class FoldSamples:
+    """Samples of a fold model."""
+
+    samples: Tensor
+    """Rows of the space, (m, features)."""
+    members: IndexArray
+    """Indices of the records that it was trained on."""
+    held_out: IndexArray
+    """Indices of the records that were held out of it."""
+    repeat: int
+    seed: np.random.SeedSequence
+
+
+@dataclass(frozen=True)
+class OnFolds:
+    """What tests find on the samples of all fold models."""
+
+    numbers: FoldNumbers
+    ranks: Mapping[str, FloatArray]
+    """By the names of tests that say something of each record: (repeats, n), from 0 for what least
+    speaks of memorization to 1. A record's rank is among the records of a model's training set,
+    and the mean over the models of a repeat that were trained on it; NaN where there are none."""
+
+
+def tests_on_folds(
     tests: Sequence[SampleTest],
     everything: Observations,
-    folds: Iterable[tuple[Tensor, IndexArray, IndexArray, np.random.SeedSequence]],
+    folds: Iterable[FoldSamples],
     device: torch.device | str | None = None,
-) -> FoldNumbers:
+) -> OnFolds:
     """Run all tests on samples of fold models.
 
     Args:
-        tests: Those with numbers count.
-        everything: All observations of the data set.
-        folds: Of each fold model its samples (rows of the space), the indices of the records that
-            it was trained on, those of the records held out of it, and a seed.
+        tests: Which.
+        everything: All observations of the data set, in the order of their indices.
+        folds: The fold models, repeat by repeat.
         device: Where distances are screened.
     """
     found: list[Mapping[str, Mapping[str, tuple[float, float]]]] = []
+    ranks = _Ranks(tests, len(everything))
     samples = fewest = 0
-    for drawn, members, held_out, seed in folds:
-        few = min(len(drawn), len(members), len(held_out))
-        if few < FEWEST:
-            return FoldNumbers(
-                missing=f"a fold model has {len(drawn)} samples, {len(members)} records in "
-                f"training and {len(held_out)} held out; tests take {FEWEST} of each or more"
-            )
-        samples, fewest = len(drawn), min(fewest or len(held_out), len(held_out))
-        found.append(_of_one(tests, everything, drawn, members, held_out, seed, device))
+    for fold in folds:
+        sizes = len(fold.samples), len(fold.members), len(fold.held_out)
+        if min(sizes) < FEWEST:
+            words = "a fold model has {} samples, {} records in training and {} held out"
+            missing = f"{words.format(*sizes)}; tests take {FEWEST} of each or more"
+            return OnFolds(FoldNumbers(missing=missing), {})
+        samples, fewest = sizes[0], min(fewest or sizes[2], sizes[2])
+        found.append(_numbers(tests, everything, fold, device))
+        ranks.add(fold, everything, device)
     numbers = {
         test.name: {
             name: Sides(
@@ -58,27 +86,59 @@ def numbers_of_folds(
         for test in tests
         if test.judge is not None
     }
-    return FoldNumbers(missing=None, samples=samples, records=fewest, numbers=numbers)
+    of_all = FoldNumbers(missing=None, samples=samples, records=fewest, numbers=numbers)
+    return OnFolds(of_all, ranks.means())
 
 
-def _of_one(
+class _Ranks:
+    """Ranks of records, summed over the models of each repeat that were trained on them."""
+
+    def __init__(self, tests: Sequence[SampleTest], count: int) -> None:
+        self.tests = {test.name: test.records for test in tests if test.records is not None}
+        self.count = count
+        self.sums: dict[int, dict[str, FloatArray]] = {}
+        self.models: dict[int, IndexArray] = {}
+
+    def add(
+        self, fold: FoldSamples, everything: Observations, device: torch.device | str | None
+    ) -> None:
+        members = fold.members
+        # the distance ratio takes no more samples than half of the records
+        samples = fold.samples[: len(members) // 2]
+        compared = Compared(samples, Observations(members, everything.rows), None, device)
+        sums = self.sums.setdefault(
+            fold.repeat, {name: np.zeros(self.count) for name in self.tests}
+        )
+        self.models.setdefault(fold.repeat, np.zeros(self.count, np.int64))[members] += 1
+        for name, records in self.tests.items():
+            found = records.find(compared, _stream(fold.seed))[records.statistic]
+            value = pl.Series(found).cast(pl.Float64).fill_null(np.inf).to_numpy()
+            rank = scipy.stats.rankdata(records.sign * value)
+            sums[name][members] += (rank - 1) / max(1, len(members) - 1)
+
+    def means(self) -> dict[str, FloatArray]:
+        with np.errstate(invalid="ignore"):
+            return {
+                name: np.array([self.sums[r][name] / self.models[r] for r in sorted(self.sums)])
+                for name in self.tests
+            }
+
+
+def _numbers(
     tests: Sequence[SampleTest],
     everything: Observations,
-    samples: Tensor,
-    members: IndexArray,
-    held_out: IndexArray,
-    seed: np.random.SeedSequence,
+    fold: FoldSamples,
     device: torch.device | str | None,
 ) -> dict[str, dict[str, tuple[float, float]]]:
     """Both sides of each number of one fold model."""
-    stream = _stream(seed)
-    outside = stream.permutation(held_out)
-    inside = stream.permutation(members)[: len(outside)]
+    stream = _stream(fold.seed)
+    outside = stream.permutation(fold.held_out)
+    inside = stream.permutation(fold.members)[: len(outside)]
     half = len(outside) // 2
     beside = Observations(outside[half:], everything.rows)
 
     def compared(index: IndexArray, others: Observations | None) -> Compared:
-        return Compared(samples, Observations(index, everything.rows), others, device)
+        return Compared(fold.samples, Observations(index, everything.rows), others, device)
 
     alone = compared(inside, None), compared(outside, None)
     with_others = compared(inside[:half], beside), compared(outside[:half], beside)
@@ -87,7 +147,7 @@ def _of_one(
         if test.judge is not None:
             sides = with_others if test.needs_held_out else alone
             # the same draws on both sides, so that their difference is of the records alone
-            first, second = (test.judge(side, _stream(seed)) for side in sides)
+            first, second = (test.judge(side, _stream(fold.seed)) for side in sides)
             found[test.name] = {name: (first[name], second[name]) for name in test.numbers}
     return found
 

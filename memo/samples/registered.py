@@ -43,10 +43,11 @@ def chosen_tests(names: Collection[str]) -> list[SampleTest]:
 
 def schema_of(tests: Collection[SampleTest]) -> dict[str, pl.DataType]:
     """Columns of the table of tests, and of extraction: one row for each observation."""
-    columns = [test.records.columns for test in tests if test.records is not None]
+    values = [test.records for test in tests if test.records is not None]
     return (
         {"index": pl.Int64()}
-        | {name: dtype for part in columns for name, dtype in part.items()}
+        | {name: dtype for part in values for name, dtype in part.columns.items()}
+        | {part.by_repeat: pl.List(pl.Float64()) for part in values}
         | extraction.COLUMNS
     )
 
@@ -55,6 +56,6 @@ SCHEMA = schema_of(TESTS)
 """Columns of that table where all tests run."""
 
 NULLABLE = extraction.NULLABLE.union(
-    *(test.records.nullable for test in TESTS if test.records is not None)
+    *(part.nullable | {part.by_repeat} for part in (t.records for t in TESTS) if part is not None)
 )
 """Columns of that table that may be null."""

@@ -3,13 +3,17 @@
 The rank correlation is Spearman's. Noise in the scores draws it towards 0; corrected for that, it
 is divided by the root of the scores' reliability, the share of the variance of their ranks that is
 not noise (Spearman 1904): with r the mean rank correlation between the scores of two of L blocks
-of models, L r / (1 + (L - 1) r) of their mean. Noise in the value itself, which comes of one model
-and one set of samples, is not corrected for: who runs the test has it, too.
+of models, L r / (1 + (L - 1) r) of their mean. That leaves noise in the value, which comes of one
+model and one set of samples: who runs the test has it, too. Where the value is known in single
+repeats, too, correlations between the scores of one repeat and the values of another, over the root
+of those between repeats of either, tell what is left where neither has noise: of a test that is
+blind, little; of one that is only noisy, much.
 
 The recall of the top 1% is the share of the most memorized 1% of the records that are also among
 the 1% that the value puts first; chance finds 1%. Of equal values at the edge each counts in part.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,31 +46,45 @@ class Seen:
     corrected: Interval | None
     """The same corrected for noise in the scores; None where one block of models does not tell
     their noise, or they are little else."""
+    without_noise: Interval | None
+    """The same of the mean value over many models and many samples of each, corrected for noise in
+    both; None where the value is not known in several repeats, or is little but noise there."""
     recalls: dict[float, Interval]
     """By the share of the records; without those of shares of less than one record."""
 
 
-def seen(scores: Scores, value: FloatArray) -> Seen:
+def seen(scores: Scores, value: FloatArray, by_repeat: FloatArray | None = None) -> Seen:
     """Judge a value by the scores of the same records.
 
     Args:
         scores: At one epoch.
         value: (n,), higher where more should be memorized; may be infinite.
+        by_repeat: The same in single repeats of the design, (repeats, n); None where not known.
 
     Example:
         >>> import polars as pl
         >>> columns = {"index": range(100), "memorization": np.arange(100.0), "std_error": 0.0}
+        >>> columns["memorization_without_repeat"] = [[]] * 100
         >>> found = seen(Scores(pl.DataFrame(columns)), np.arange(100.0) ** 2)
-        >>> found.rank_correlation.value, found.recalls[0.05].value
+        >>> round(found.corrected.value, 6), found.recalls[0.05].value
         (1.0, 1.0)
     """
     truth = scores.column(scores.ranking)
     counts = {top: round(top * len(truth)) for top in TOPS}
-    return Seen(
-        rank_correlation(scores.memorization, value),
-        _corrected(scores, value),
-        {top: recall(truth, value, count) for top, count in counts.items() if count},
-    )
+    uncorrected = rank_correlation(scores.memorization, value)
+    single = block_scores(scores)
+    corrected = without_noise = None
+    if uncorrected is not None and scores.exact:
+        corrected = uncorrected
+    elif uncorrected is not None and single is not None:
+        corrected = _resampled(
+            lambda found: _over_root(found[0, 1], _reliability(found[2:, 2:])),
+            np.vstack([scores.memorization, value, single]),
+        )
+        if by_repeat is not None and by_repeat.shape == single.shape:
+            without_noise = _resampled(_between_repeats, np.vstack([single, by_repeat]))
+    recalls = {top: recall(truth, value, count) for top, count in counts.items() if count}
+    return Seen(uncorrected, corrected, without_noise, recalls)
 
 
 def recall(truth: FloatArray, value: FloatArray, count: int) -> Interval:
@@ -105,43 +123,66 @@ def block_scores(scores: Scores) -> FloatArray | None:
     return np.asarray(np.where(np.isfinite(single), single, scores.memorization))
 
 
-def _corrected(scores: Scores, value: FloatArray) -> Interval | None:
-    """Rank correlation over the root of the reliability; both resampled over records."""
-    if scores.exact:
-        return rank_correlation(scores.memorization, value)
-    single = block_scores(scores)
-    if single is None or min(len(np.unique(x)) for x in (scores.memorization, value)) < 2:
-        return None
-    ranks = scipy.stats.rankdata(np.vstack([scores.memorization, value, single]), axis=1)
-    n = ranks.shape[1]
-    rng = np.random.default_rng(n)
-    drawn = [
-        _over_reliability(ranks, rng.multinomial(n, np.full(n, 1 / n))) for _ in range(RESAMPLES)
-    ]
-    found = _over_reliability(ranks, np.ones(n))
-    if not np.isfinite(found):
-        return None
-    tail = (1 - LEVEL) / 2
-    low, high = np.nanquantile(drawn, [tail, 1 - tail])
-    return Interval(*(float(np.clip(end, -1, 1)) for end in (found, low, high)))
-
-
-def _over_reliability(ranks: FloatArray, weights: FloatArray | IndexArray) -> float:
-    """Corrected correlation of weighted records; NaN where reliability is too low.
+def _resampled(statistic: Callable[[FloatArray], float], rows: FloatArray) -> Interval | None:
+    """A statistic of the correlations of the ranks of rows, and its interval over records.
 
     Args:
-        ranks: Of the scores, of the value, and of the scores of each block, (2 + blocks, n).
-        weights: (n,).
+        statistic: From the matrix of correlations to a number; NaN where it is not defined.
+        rows: (., n); records that lack a value, NaN, are left out.
+
+    Returns:
+        Ends are quantiles over draws of the records; None where the number is not defined.
     """
+    ranks = scipy.stats.rankdata(rows[:, ~np.isnan(rows).any(0)], axis=1)
+    n = ranks.shape[1]
+    if not n:
+        return None
+    value = statistic(_correlations(ranks, np.ones(n)))
+    if np.isnan(value):
+        return None
+    rng, alike = np.random.default_rng(n), np.full(n, 1 / n)
+    drawn = [statistic(_correlations(ranks, rng.multinomial(n, alike))) for _ in range(RESAMPLES)]
+    tail = (1 - LEVEL) / 2
+    low, high = np.nanquantile(drawn, [tail, 1 - tail])
+    return Interval(*(float(np.clip(end, -1, 1)) for end in (value, low, high)))
+
+
+def _correlations(ranks: FloatArray, weights: FloatArray | IndexArray) -> FloatArray:
+    """Correlations of the rows of ranks, of weighted records; NaN of a row that is all the same."""
     centred = ranks - (ranks @ weights / weights.sum())[:, None]
     products = (centred * weights) @ centred.T
     deviation = np.sqrt(products.diagonal())
-    if not deviation.all():
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(products / np.outer(deviation, deviation))
+
+
+def _pairs(correlation: FloatArray) -> float:
+    """Mean correlation of two different rows."""
+    return float(correlation[np.triu_indices(len(correlation), 1)].mean())
+
+
+def _reliability(correlation: FloatArray) -> float:
+    """Reliability of the mean of rows with these correlations (Spearman 1910, Brown 1910)."""
+    count, mean = len(correlation), _pairs(correlation)
+    return count * mean / (1 + (count - 1) * mean)
+
+
+def _over_root(value: float, reliability: float) -> float:
+    usable = reliability > LEAST_RELIABILITY
+    return float(value / np.sqrt(reliability)) if usable else float("nan")
+
+
+def _between_repeats(correlation: FloatArray) -> float:
+    """Correlation of scores and values without noise, from those of different repeats alone.
+
+    Scores and values of one repeat are of the same models, and so of the same chance.
+
+    Args:
+        correlation: Of the scores of each repeat, then of the values of each.
+    """
+    count = len(correlation) // 2
+    scores, values = correlation[:count, :count], correlation[count:, count:]
+    across = correlation[:count, count:][~np.eye(count, dtype=bool)].mean()
+    if min(_reliability(scores), _reliability(values)) <= LEAST_RELIABILITY:
         return float("nan")
-    correlation = products / np.outer(deviation, deviation)
-    blocks = len(ranks) - 2
-    mean = correlation[2:, 2:][np.triu_indices(blocks, 1)].mean()
-    reliability = blocks * mean / (1 + (blocks - 1) * mean)
-    if not reliability > LEAST_RELIABILITY:
-        return float("nan")
-    return float(correlation[0, 1] / np.sqrt(reliability))
+    return float(across / np.sqrt(_pairs(scores) * _pairs(values)))

@@ -75,6 +75,7 @@ def _metrics(test: TestFound, data: SampleTestData) -> dict[str, Any]:
         found |= {"samples": data.samples} | _of_relation(test, test.relation)
     if test.seen is not None:
         found |= _ends("rank_correlation_corrected", test.seen.corrected)
+        found |= _ends("rank_correlation_without_noise", test.seen.without_noise)
         for top, recall in test.seen.recalls.items():
             found |= _ends(f"recall_top_{100 * top:.0f}", recall)
     if not test.numbers:
@@ -120,7 +121,10 @@ def _seen(test: SampleTest, table: pl.DataFrame, scores: Scores) -> Seen | None:
     if test.records is None:
         return None
     value = table[test.records.statistic].fill_null(np.inf).to_numpy()
-    return seen(scores, test.records.sign * value)
+    ranks, by_repeat = table[test.records.by_repeat], None
+    if not ranks.null_count():
+        by_repeat = np.array(ranks.to_list()).T
+    return seen(scores, test.records.sign * value, by_repeat)
 
 
 def _numbers(test: SampleTest, numbers: FoldNumbers) -> Iterator[tuple[str, NumberFound]]:
