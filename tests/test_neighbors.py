@@ -8,11 +8,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from memo.samples.distance_ratio import Neighbors, find_neighbors
 from scipy import stats
 
 from memo.errors import InputError
 from memo.samples import nearest as search
-from memo.samples.distance_ratio import Neighbors, find_neighbors
 from memo.samples.nearest import nearest
 from memo.samples.spaces import downsampled, embed, flattened, imported_embedding
 from memo.scores.relation import relate

@@ -1,9 +1,10 @@
 """Tests on samples of fold models: their numbers, and the ranks that they give to records.
 
-Of each fold model, a test is run twice on the same samples: with some of the records that it was
-trained on in the place of training data, drawn at random, and with as many that were held out of
-it. The second is the null. A test that needs held-out records beside has half of them in both
-runs, and the other half takes the place of training data in the second.
+Of each fold model, a test is run on the same samples with some of the records that it was trained
+on in the place of training data, drawn at random, and with as many that were held out of it: the
+null. A test that needs held-out records beside has half of them in each run; the other half takes
+the place of training data in the second. Since few records tell little, the first run is the mean
+over up to four parts of the training set, the second, where there are halves, over both.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,9 @@ from memo.samples.compared import Compared, Observations
 from memo.samples.interface import SampleTest
 from memo.samples.nearest import FloatArray, IndexArray
 from memo.scores.fold_numbers import FoldNumbers, Sides
+
+PARTS = 4
+"""Most parts of a training set that take its place in turn; a number is their mean."""
 
 FEWEST = 20
 """Fewest held-out records, and samples, of a fold model that tests are run on."""
@@ -132,24 +136,46 @@ def _numbers(
 ) -> dict[str, dict[str, tuple[float, float]]]:
     """Both sides of each number of one fold model."""
     stream = _stream(fold.seed)
-    outside = stream.permutation(fold.held_out)
-    inside = stream.permutation(fold.members)[: len(outside)]
-    half = len(outside) // 2
-    beside = Observations(outside[half:], everything.rows)
+    outside, members = stream.permutation(fold.held_out), stream.permutation(fold.members)
+    half, size = len(outside) // 2, len(outside)
+    first, second = outside[:half], outside[half : 2 * half]
+    some, fewer = _parts(members, size), _parts(members, half)
 
-    def compared(index: IndexArray, others: Observations | None) -> Compared:
-        return Compared(fold.samples, Observations(index, everything.rows), others, device)
+    def compared(index: IndexArray, others: IndexArray | None = None) -> Compared:
+        beside = None if others is None else Observations(others, everything.rows)
+        return Compared(fold.samples, Observations(index, everything.rows), beside, device)
 
-    alone = compared(inside, None), compared(outside, None)
-    with_others = compared(inside[:half], beside), compared(outside[:half], beside)
+    alone = [[compared(part) for part in some], [compared(outside)]]
+    # each half of the held-out records stands beside as often as the other
+    beside = [
+        [compared(part, (first, second)[place % 2]) for place, part in enumerate(fewer)],
+        [compared(first, second), compared(second, first)],
+    ]
     found = {}
     for test in tests:
         if test.judge is not None:
-            sides = with_others if test.needs_held_out else alone
-            # the same draws on both sides, so that their difference is of the records alone
-            first, second = (test.judge(side, _stream(fold.seed)) for side in sides)
-            found[test.name] = {name: (first[name], second[name]) for name in test.numbers}
+            inside_runs, outside_runs = (
+                # the same draws in each run, so that their difference is of the records alone
+                [test.judge(side, _stream(fold.seed)) for side in sides]
+                for sides in (beside if test.needs_held_out else alone)
+            )
+            found[test.name] = {
+                name: (_mean(inside_runs, name), _mean(outside_runs, name)) for name in test.numbers
+            }
     return found
+
+
+def _parts(members: IndexArray, size: int) -> list[IndexArray]:
+    """An even number of parts of a training set, or the only one that it has enough records for."""
+    count = min(PARTS, len(members) // size)
+    count -= count % 2 if count > 1 else 0
+    return [members[size * part : size * (part + 1)] for part in range(max(1, count))]
+
+
+def _mean(runs: Sequence[Mapping[str, float]], name: str) -> float:
+    """Mean over the runs in which a number is defined; NaN where it is in none."""
+    values = [run[name] for run in runs if np.isfinite(run[name])]
+    return float(np.mean(values)) if values else float("nan")
 
 
 def _stream(seed: np.random.SeedSequence) -> np.random.Generator:
