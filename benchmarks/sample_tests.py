@@ -22,7 +22,7 @@ from memo.design.k_fold import k_fold_models
 from memo.samples.compared import Compared, Observations
 from memo.samples.extraction import clopper_pearson
 from memo.samples.interface import SampleTest
-from memo.samples.on_folds import FoldSamples, tests_on_folds
+from memo.samples.on_folds import FoldSamples, run_on_folds
 from memo.samples.registered import TESTS
 from memo.scores.fold_numbers import FoldNumbers, judged
 from memo.spec.scoring_specs import KFoldSpec
@@ -87,7 +87,7 @@ def numbers_of(sampler: Sampler, seed: int, tests: Sequence[SampleTest] = TESTS)
         stream = np.random.SeedSequence([seed, number])
         folds.append(FoldSamples(samples, members, model.held_out, model.repeat, stream))
     alone = [replace(test, records=None) for test in tests]  # without what each says of records
-    return tests_on_folds(alone, observations(data), folds).numbers
+    return run_on_folds(alone, observations(data), folds).numbers
 
 
 def verdicts(numbers: FoldNumbers, tests: Sequence[SampleTest] = TESTS) -> dict[str, int]:
@@ -104,14 +104,14 @@ def verdicts(numbers: FoldNumbers, tests: Sequence[SampleTest] = TESTS) -> dict[
     return found
 
 
-def named_records(seed: int) -> dict[str, float]:
+def named_records(seed: int, tests: Sequence[SampleTest] = TESTS) -> dict[str, float]:
     """Share of the copied tenth among as many records that each test puts first."""
     rng = np.random.default_rng(seed)
     data, every = population(RECORDS, rng), np.arange(RECORDS)
     samples = torch.from_numpy(copies_a_tenth(data, every, FULL_SAMPLES, rng))
     compared = Compared(samples, observations(data))
     found = {}
-    for test in TESTS:
+    for test in tests:
         if test.records is not None:
             columns = test.records.find(compared, np.random.default_rng(seed))
             value = np.asarray(columns[test.records.statistic], dtype=np.float64)
@@ -126,17 +126,19 @@ def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--copying-runs", type=int, default=20)
+    parser.add_argument("--only", nargs="*", help="names of tests")
     options = parser.parse_args(given)
+    tests = [test for test in TESTS if options.only is None or test.name in options.only]
     torch.set_num_threads(1)
     runs = {name: options.runs if name == "ignores" else options.copying_runs for name in SAMPLERS}
     counts: dict[str, Counter[tuple[str, int]]] = {}
     for name, sampler in SAMPLERS.items():
         counts[name] = Counter()
         for seed in range(runs[name]):
-            counts[name].update(verdicts(numbers_of(sampler, seed)).items())
+            counts[name].update(verdicts(numbers_of(sampler, seed, tests), tests).items())
     print("| number | ignores: false alarms | the other way | copies: caught | a tenth: caught |")
     print("| --- | ---: | ---: | ---: | ---: |")
-    for test in TESTS:
+    for test in tests:
         for name in test.numbers:
             cells = [
                 _share(counts["ignores"][name, 1], runs["ignores"]),
@@ -146,7 +148,7 @@ def main(given: Sequence[str] | None = None) -> None:
             ]
             print(f"| `{name}` | {' | '.join(cells)} |")
     print("\n| test | of the tenth that is copied, named [over runs] |\n| --- | ---: |")
-    named = [named_records(seed) for seed in range(options.copying_runs)]
+    named = [named_records(seed, tests) for seed in range(options.copying_runs)]
     for test in named[0]:
         shares = [one[test] for one in named]
         print(f"| `{test}` | {np.mean(shares):.0%} [{min(shares):.0%}, {max(shares):.0%}] |")

@@ -23,7 +23,7 @@ from memo.samples.compared import Compared, Observations
 from memo.samples.drawing import draw_samples
 from memo.samples.extraction import extraction
 from memo.samples.interface import SampleTest
-from memo.samples.on_folds import FoldSamples, OnFolds, tests_on_folds
+from memo.samples.on_folds import FoldSamples, OnFolds, run_on_folds
 from memo.samples.registered import chosen_tests, schema_of
 from memo.samples.spaces import (
     Embedding,
@@ -239,7 +239,7 @@ def _on_folds(
             )
             advance(len(everything))
 
-    return tests_on_folds(tests_of(experiment), everything, folds(), default_device())
+    return run_on_folds(tests_of(experiment), everything, folds(), default_device())
 
 
 def _no_folds(experiment: Experiment) -> str:

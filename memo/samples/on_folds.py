@@ -53,7 +53,7 @@ class OnFolds:
     and the mean over the models of a repeat that were trained on it; NaN where there are none."""
 
 
-def tests_on_folds(
+def run_on_folds(
     tests: Sequence[SampleTest],
     everything: Observations,
     folds: Iterable[FoldSamples],

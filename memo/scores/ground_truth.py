@@ -78,11 +78,12 @@ def seen(scores: Scores, value: FloatArray, by_repeat: FloatArray | None = None)
         corrected = uncorrected
     elif uncorrected is not None and single is not None:
         corrected = _resampled(
-            lambda found: _over_root(found[0, 1], _reliability(found[2:, 2:])),
+            lambda found: _over_root(found[0, 1], _reliability(found[2:, 2:], len(single))),
             np.vstack([scores.memorization, value, single]),
         )
         if by_repeat is not None and by_repeat.shape == single.shape:
-            without_noise = _resampled(_between_repeats, np.vstack([single, by_repeat]))
+            rows = np.vstack([single, scores.without_block, by_repeat])
+            without_noise = _resampled(_between_repeats, rows)
     recalls = {top: recall(truth, value, count) for top, count in counts.items() if count}
     return Seen(uncorrected, corrected, without_noise, recalls)
 
@@ -161,9 +162,9 @@ def _pairs(correlation: FloatArray) -> float:
     return float(correlation[np.triu_indices(len(correlation), 1)].mean())
 
 
-def _reliability(correlation: FloatArray) -> float:
-    """Reliability of the mean of rows with these correlations (Spearman 1910, Brown 1910)."""
-    count, mean = len(correlation), _pairs(correlation)
+def _reliability(correlation: FloatArray, count: int) -> float:
+    """Reliability of the mean of so many rows as have these correlations (Spearman, Brown 1910)."""
+    mean = _pairs(correlation)
     return count * mean / (1 + (count - 1) * mean)
 
 
@@ -175,14 +176,16 @@ def _over_root(value: float, reliability: float) -> float:
 def _between_repeats(correlation: FloatArray) -> float:
     """Correlation of scores and values without noise, from those of different repeats alone.
 
-    Scores and values of one repeat are of the same models, and so of the same chance.
+    Scores and values of one repeat are of the same models, and so of the same chance. The values of
+    each are compared with the scores of all others, which have less noise than those of one.
 
     Args:
-        correlation: Of the scores of each repeat, then of the values of each.
+        correlation: Of the scores of each repeat, of those without each, and of the values of each.
     """
-    count = len(correlation) // 2
-    scores, values = correlation[:count, :count], correlation[count:, count:]
-    across = correlation[:count, count:][~np.eye(count, dtype=bool)].mean()
-    if min(_reliability(scores), _reliability(values)) <= LEAST_RELIABILITY:
+    count = len(correlation) // 3
+    scores, values = correlation[:count, :count], correlation[2 * count :, 2 * count :]
+    across = correlation[count : 2 * count, 2 * count :].diagonal().mean()
+    of_others, of_values = _reliability(scores, count - 1), _pairs(values)
+    if min(_reliability(scores, count), _reliability(values, count)) <= LEAST_RELIABILITY:
         return float("nan")
-    return float(across / np.sqrt(_pairs(scores) * _pairs(values)))
+    return float(across / np.sqrt(of_others * of_values))
