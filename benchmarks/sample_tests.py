@@ -24,7 +24,7 @@ from memo.samples.extraction import clopper_pearson
 from memo.samples.interface import SampleTest
 from memo.samples.on_folds import FoldSamples, run_on_folds
 from memo.samples.registered import TESTS
-from memo.scores.fold_numbers import FoldNumbers, judged
+from memo.scores.seen.fold_numbers import FoldNumbers, judged
 from memo.spec.scoring_specs import KFoldSpec
 
 RECORDS, DIMENSIONS = 200, 8

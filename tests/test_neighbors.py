@@ -8,13 +8,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from memo.samples.distance_ratio import Neighbors, find_neighbors
 from scipy import stats
 
 from memo.errors import InputError
 from memo.samples import nearest as search
 from memo.samples.nearest import nearest
 from memo.samples.spaces import downsampled, embed, flattened, imported_embedding
+from memo.samples.tests_on_samples.distance_ratio import Neighbors, find_neighbors
 from memo.scores.relation import relate
 
 torch.set_num_threads(1)

@@ -10,14 +10,12 @@ import torch
 from memo.artifacts.files import ArtifactError
 from memo.artifacts.layout import Layout
 from memo.datasets.pictures import observed_pixels, pictures, sampled_pixels
-from memo.datasets.registry import prepare_dataset
 from memo.datasets.rows import Logits
 from memo.design.seeds import Stream, seed_sequence, substreams, torch_seed
 from memo.errors import InputError
 from memo.execution.processes import InProcess
-from memo.experiments import sample_relation
-from memo.experiments.experiment import plan_experiment
-from memo.experiments.sample_relation import neighbor_data, relations, sample_metrics
+from memo.experiments.judged.seen_by_tests import sample_test_data, sample_test_metrics
+from memo.experiments.sample_relation import neighbor_data, relations
 from memo.experiments.sampling import planned_samples
 from memo.models.state import loaded_model
 from memo.pipeline.neighbors import neighbors
@@ -26,12 +24,11 @@ from memo.pipeline.sample import sample
 from memo.pipeline.score import score
 from memo.pipeline.stored_experiment import load_experiment
 from memo.pipeline.train import train
-from memo.project.experiment_spec import ExperimentSpec
 from memo.project.reading import SpecError, read_project
-from memo.samples.interface import SampleTest
+from memo.samples.interface import RecordValues, SampleTest
 from memo.samples.registered import TESTS
+from memo.scores.seen.fold_numbers import FoldNumbers
 from memo.scores.table import Scores
-from memo.spec.dataset_specs import DigitsSpec
 from memo.spec.sample_specs import SamplesSpec
 
 torch.set_num_threads(1)
@@ -258,9 +255,10 @@ def test_the_relation_is_of_the_last_epoch_and_in_metrics(experiments):
     experiment = experiments["normal"]
     scores = score(experiment, InProcess())
     table, samples = read_neighbors(experiment)
-    found = relations(table, scores)
+    none = FoldNumbers(missing="no fold models")
+    found = sample_test_data(experiment, table, none, scores)
     data = neighbor_data(experiment, table, samples, found)
-    metrics = sample_metrics(experiment, found)["neighbors"]
+    metrics = sample_test_metrics(found)["neighbors"]
     last = scores.table.filter(pl.col("epoch") == 2).sort("index")
     joined = last.join(data.table, on="index")
     expected = joined.select(pl.corr("memorization", "ratio", method="spearman")).item()
@@ -341,41 +339,30 @@ def test_a_wrong_spec_is_refused(name, tmp_path):
 
 def test_tests_on_samples_have_names_and_columns_of_their_own() -> None:
     names = [test.name for test in TESTS]
-    columns = ["index", *(column for test in TESTS for column in test.columns)]
-    assert len({*names}) == len(names)
-    assert len({*columns}) == len(columns)
-    for test in TESTS:
-        assert {test.statistic, *test.nullable} <= test.columns.keys()
+    values = [test.records for test in TESTS if test.records is not None]
+    columns = ["index", *(column for part in values for column in [*part.columns, part.by_repeat])]
+    numbers = [name for test in TESTS for name in test.numbers]
+    for given in (names, columns, numbers):
+        assert len({*given}) == len(given)
+    for part in values:
+        assert {part.statistic, *part.nullable} <= part.columns.keys()
 
 
-def test_a_further_test_stands_in_metrics_and_among_the_facts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def run(samples, training, held_out, stream, advance):
-        raise NotImplementedError
-
-    test = SampleTest("copies", "Copies", "count", {"count": pl.Int64()}, frozenset(), run)
-    monkeypatch.setattr(sample_relation, "TESTS", (test,))
+def test_relations_are_turned_so_that_sight_of_memorization_is_above_zero() -> None:
+    columns = {"count": pl.Int64(), "gap": pl.Int64()}
+    tests = [
+        SampleTest(name, name, "", RecordValues(name, sign, columns, find=None))
+        for name, sign in (("count", 1), ("gap", -1))
+    ]
     memorization = np.arange(40.0)
     highly = memorization >= 38
     scores = Scores(pl.DataFrame({"index": range(40), "epoch": 1, "memorization": memorization}))
-    table = pl.DataFrame({"index": range(40), "count": np.where(highly, 3, 1)})
-    found = sample_relation.relations(table, scores)
-    spec = ExperimentSpec.model_validate(
-        {
-            "dataset": "digits",
-            "model": {"kind": "vae", "network": {"kind": "mlp"}},
-            "training": {"epochs": 1},
-            "mitigations": [],
-            "scoring": {"design": {"kind": "k-fold", "folds": 2}, "epochs": [1]},
-            "seed": 0,
-        }
-    )
-    data = prepare_dataset(DigitsSpec(kind="digits", limit=40))
-    metrics = sample_relation.sample_metrics(plan_experiment("x", spec, data, ""), found)["copies"]
-    assert metrics["count_highly_memorized"] == 3
-    assert metrics["count_regular"] == 1
-    assert metrics["count_difference"] == 2
-    assert not any("infinite" in name or "ratio" in name for name in metrics)
-    (words,) = sample_relation.facts_of_tests(found).values()
-    assert words.startswith("mean over the highly memorized 3")
+    count = np.where(highly, 3, 1)
+    table = pl.DataFrame({"index": range(40), "count": count, "gap": -count})
+    found = relations(tests, table, scores)
+    for name, times in (("count", 1), ("gap", -1)):
+        assert found[name].rank_correlation.value > 0
+        assert found[name].highly.value == 3 * times
+        assert found[name].regular.value == times
+        assert found[name].difference.value == 2 * times
+    assert relations(tests, table[:0], scores) == {}

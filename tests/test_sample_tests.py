@@ -27,9 +27,9 @@ from memo.samples.tests_on_samples import (
     precision_recall,
     two_samples,
 )
-from memo.scores.fold_numbers import Sides, judged
-from memo.scores.ground_truth import block_scores, recall, seen
-from memo.scores.power import told_apart
+from memo.scores.seen.fold_numbers import Sides, judged
+from memo.scores.seen.ground_truth import block_scores, recall, seen
+from memo.scores.seen.power import told_apart
 from memo.scores.table import Scores
 from memo.spec.sample_specs import CHEAP, NeighborsSpec, TestName
 

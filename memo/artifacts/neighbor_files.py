@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from memo.artifacts.files import ArtifactError
 from memo.artifacts.tables import Facts, Schema, read_table, write_table
-from memo.scores.fold_numbers import FoldNumbers
+from memo.scores.seen.fold_numbers import FoldNumbers
 
 NUMBERS = "numbers"
 """The fact that holds the numbers of tests on fold models, as JSON."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from memo.commands.validate_tests import Validated
     from memo.likelihood.calibration import EstimatorCheck
     from memo.report.sampled.sample_test_data import SampleTestData
-    from memo.scores.power import ToldApart
+    from memo.scores.seen.power import ToldApart
 
 LOG_WIDTH = 120
 """Width of tables in a file or a pipe, which have no width of their own."""

@@ -10,8 +10,8 @@ from memo.experiments.judged.seen_by_tests import sample_test_data, sample_test_
 from memo.pipeline.stored_experiment import load_experiment
 from memo.project.project_spec import ProjectSpec
 from memo.report.sampled.sample_test_data import SampleTestData
-from memo.scores.fold_numbers import FoldNumbers
-from memo.scores.power import ToldApart, told_apart
+from memo.scores.seen.fold_numbers import FoldNumbers
+from memo.scores.seen.power import ToldApart, told_apart
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class NumberApart:
     """One number of a test, for two experiments."""
 
     test: str
-    """Its name, as that of the number."""
+    """Name of the test; `number`: that of the number."""
     number: str
     words: str
     as_published: ToldApart | None

@@ -47,8 +47,8 @@ from memo.report.page_data import GroupData, Headline, Illustration, ReportData
 from memo.report.ranked_scores import UNRELIABLE
 from memo.scores.extrapolation import FACT as EXTRAPOLATED
 from memo.scores.extrapolation import Extrapolation, read_extrapolations
-from memo.scores.fold_numbers import FoldNumbers
 from memo.scores.groups import group_scores
+from memo.scores.seen.fold_numbers import FoldNumbers
 from memo.scores.summaries import Estimate, Summary, quantile_curve, summarize
 from memo.scores.table import AT_N, Scores
 from memo.spec.model_specs import CustomSpec

@@ -33,7 +33,7 @@ from memo.samples.spaces import (
     flattened,
     imported_embedding,
 )
-from memo.scores.fold_numbers import FoldNumbers
+from memo.scores.seen.fold_numbers import FoldNumbers
 from memo.spec.model_specs import source_of
 from memo.spec.sample_specs import (
     CustomSpaceSpec,
@@ -205,7 +205,7 @@ def _of_records(
     everything: Observations,
     advance: Callable[[int], object],
 ) -> dict[str, Any]:
-    """What each test on the full model's samples says of each observation, by columns."""
+    """Values that tests on the full model's samples give to each observation, by columns."""
     compared = Compared(samples, everything, device=default_device())
     _, order = substreams(seed_sequence(experiment.spec.seed, Stream.SAMPLES), 2)
     columns: dict[str, Any] = {"index": everything.index}

@@ -45,7 +45,7 @@ from memo.project.project_spec import ProjectSpec
 from memo.project.reading import select_experiment
 from memo.report.page_data import Illustration
 from memo.samples.registered import NULLABLE, schema_of
-from memo.scores.fold_numbers import FoldNumbers
+from memo.scores.seen.fold_numbers import FoldNumbers
 from memo.scores.table import Scores
 from memo.spec.model_specs import CustomSpec
 from memo.spec.user_code import read_code

@@ -57,7 +57,7 @@ class Compared:
     samples: Tensor
     """Rows of the space, (m, features), on the CPU."""
     records: Observations
-    """What stands in the place of training data, n of them."""
+    """Records in the place of training data, n of them."""
     held_out: Observations | None = None
     """Real data that the model was not trained on, in neither place; None where there is none."""
     device: torch.device | str | None = None

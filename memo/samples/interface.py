@@ -34,7 +34,7 @@ class Number:
 
 @dataclass(frozen=True)
 class RecordValues:
-    """What a test says of each record."""
+    """Values that a test gives to single records."""
 
     statistic: str
     """Column whose relation to memorization is reported; null stands for infinity."""

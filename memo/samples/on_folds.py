@@ -19,7 +19,7 @@ from torch import Tensor
 from memo.samples.compared import Compared, Observations
 from memo.samples.interface import SampleTest
 from memo.samples.nearest import FloatArray, IndexArray
-from memo.scores.fold_numbers import FoldNumbers, Sides
+from memo.scores.seen.fold_numbers import FoldNumbers, Sides
 
 PARTS = 4
 """Most parts of a training set that take its place in turn; a number is their mean."""
@@ -44,7 +44,7 @@ class FoldSamples:
 
 @dataclass(frozen=True)
 class OnFolds:
-    """What tests find on the samples of all fold models."""
+    """Results of tests on the samples of all fold models."""
 
     numbers: FoldNumbers
     ranks: Mapping[str, FloatArray]

@@ -1,4 +1,4 @@
-"""What each test on samples sees of what an experiment memorized."""
+"""Sight of each test on samples of what an experiment memorized."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,9 +11,9 @@ from memo.experiments.sample_relation import relations, space_in_words
 from memo.experiments.sampling import tested_samples, tests_of
 from memo.report.sampled.sample_test_data import NumberFound, SampleTestData, TestFound
 from memo.samples.interface import SampleTest
-from memo.scores.fold_numbers import FoldNumbers, Judged, judged
-from memo.scores.ground_truth import Seen, seen
 from memo.scores.relation import Interval, Relation
+from memo.scores.seen.fold_numbers import FoldNumbers, Judged, judged
+from memo.scores.seen.ground_truth import Seen, seen
 from memo.scores.summaries import Estimate
 from memo.scores.table import Scores
 
@@ -57,7 +57,7 @@ def sample_test_data(
 
 
 def sample_test_metrics(data: SampleTestData | None) -> dict[str, Any]:
-    """What tests find and see as plain JSON, with 95% intervals.
+    """Findings of tests, and their sight of memorization, as plain JSON, with 95% intervals.
 
     The distance ratio is called `neighbors`; every further test stands under its own name.
     """

@@ -1,11 +1,11 @@
-"""What tests on samples find, and what they see of memorization: the contents of their section."""
+"""Contents of the section on tests on samples: findings, and sight of memorization."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from memo.scores.fold_numbers import Judged
-from memo.scores.ground_truth import Seen
 from memo.scores.relation import Relation
+from memo.scores.seen.fold_numbers import Judged
+from memo.scores.seen.ground_truth import Seen
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class NumberFound:
 
 @dataclass(frozen=True)
 class TestFound:
-    """What one test finds, and sees."""
+    """Findings of one test."""
 
     __test__ = False
     """Not a test of pytest's."""
@@ -47,7 +47,7 @@ class TestFound:
     may_be_infinite: bool = False
     """True where that value may be."""
     relation: Relation | None = None
-    """Of that value to memorization."""
+    """The relation of that value to memorization."""
     seen: Seen | None = None
     """The value judged by the scores; higher is taken to mean more memorization."""
     numbers: Mapping[str, NumberFound] = field(default_factory=dict)

@@ -41,7 +41,7 @@ def sample_test_figure(data: SampleTestData) -> Figure:
 
 
 def sample_test_rows(data: SampleTestData | None) -> dict[str, Any]:
-    """What `sample_tests.html.j2` shows: the numbers of all tests, and the claims of each."""
+    """Contents of `sample_tests.html.j2`: the numbers of all tests, and the claims of each."""
     if data is None:
         return {}
     return {

@@ -1,4 +1,4 @@
-"""What a value that each record has tells of its memorization: ranks, and the top few percent.
+"""Sight of memorization in a value that each record has: in ranks, and in the top few percent.
 
 The rank correlation is Spearman's. Noise in the scores draws it towards 0; corrected for that, it
 is divided by the root of the scores' reliability, the share of the variance of their ranks that is
@@ -39,7 +39,7 @@ LEAST_RELIABILITY = 0.1
 
 @dataclass(frozen=True)
 class Seen:
-    """What a value tells of memorization. Intervals take records to be independent."""
+    """Sight of memorization in a value. Intervals take records to be independent."""
 
     rank_correlation: Interval | None
     """None where values or scores are all the same, or too few."""

@@ -1,4 +1,4 @@
-"""How well a number tells the models of one experiment from those of another."""
+"""Power of a number to tell the models of one experiment from those of another."""
 
 from dataclasses import dataclass
 
