@@ -1,14 +1,18 @@
 """The stage: every family, space and kind of values, from the spec to the files."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from scipy import stats
 
 from memo.artifacts.files import ArtifactError
 from memo.artifacts.layout import Layout
+from memo.commands.terminal import print_validated
+from memo.commands.validate_tests import validate_tests
 from memo.datasets.pictures import observed_pixels, pictures, sampled_pixels
 from memo.datasets.rows import Logits
 from memo.design.seeds import Stream, seed_sequence, substreams, torch_seed
@@ -57,9 +61,13 @@ EXPERIMENT = """\
 VAE = "kind: vae, network: {{kind: mlp, hidden: [16]}}, latent: 2, observation: {}".format
 MIXTURE = VAE("{kind: logistic-mixture, components: 2, levels: 17}")
 FOLDS = "kind: k-fold, folds: 2, repeats: 1"
+TWICE = "kind: k-fold, folds: 2, repeats: 2"
+TESTED = "tests: [nearest-ratio, two-samples]}\n      samples: {fold_models: 25"
 EXPERIMENTS = {
     "normal": ("points", "kind: normal", "kind: leave-one-out", ""),
     "kde": ("points", "kind: kde, bandwidth: 0.3", FOLDS, "samples: 20"),
+    "sampled": ("points", "kind: kde, bandwidth: 0.3", TWICE, f"samples: 20, {TESTED}"),
+    "narrow": ("points", "kind: kde, bandwidth: 0.01", TWICE, f"samples: 20, {TESTED}"),
     "mixture": ("points", "kind: gaussian-mixture", FOLDS, ""),
     "flow": ("points", "kind: flow, architecture: nsf, hidden: [8]", FOLDS, ""),
     "binary": ("binary", VAE("bernoulli"), FOLDS, "samples: 20"),
@@ -268,6 +276,33 @@ def test_the_relation_is_of_the_last_epoch_and_in_metrics(experiments):
     assert data.space == "the columns"
     highly = joined["memorization"] > joined["memorization"].quantile(0.95, "linear")
     assert metrics["ratio_highly_memorized"] == pytest.approx(joined.filter(highly)["ratio"].mean())
+
+
+def test_tests_are_validated_by_the_scores(experiments, capsys):
+    names = ["narrow", "sampled", "normal"]
+    for name in names:
+        score(experiments[name], InProcess())
+    layout = experiments["sampled"].layout
+    found = validate_tests(read_project(layout.root / "params.yaml"), layout, names)
+    of_sampled = found.json["experiments"]["sampled"]
+    table, numbers = experiments["sampled"].read_neighbors(experiments["sampled"].read_samples())
+    assert {*numbers.numbers} == {"distance-ratio", "nearest-ratio", "two-samples"}
+    sides = numbers.numbers["nearest-ratio"]["nndr_q05"]
+    assert (len(sides.inside), numbers.samples, numbers.records) == (4, 25, 27)
+    number = of_sampled["nearest-ratio"]["numbers"]["nndr_q05"]
+    assert number["inside"] == pytest.approx(np.mean(sides.inside))
+    assert of_sampled["nearest-ratio"]["rank_correlation"] is not None
+    memorization = experiments["sampled"].read_scores().last.memorization
+    expected = stats.spearmanr(memorization, -table["nearest_ratio"].fill_null(np.inf)).statistic
+    assert of_sampled["nearest-ratio"]["rank_correlation"] == pytest.approx(expected)
+    told, other = found.pairs
+    assert (told.first, told.second, told.missing) == ("narrow", "sampled", None)
+    (copied,) = (one for one in told.numbers if one.number == "nndr_q05")
+    assert copied.as_published.higher.value < 0.5  # the narrow one's samples are copies
+    assert other.missing.startswith("normal has no numbers: the design trains no fold models")
+    json.dumps(found.json, allow_nan=False)
+    print_validated(found)
+    assert "not compared: normal has no numbers" in " ".join(capsys.readouterr().out.split())
 
 
 def test_levels_are_had_back_from_logits():

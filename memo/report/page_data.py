@@ -168,7 +168,7 @@ class ReportData:
     replicas: ReplicaData | str | None = None
     """A sentence where the model cannot be sampled from; None where samples were not compared."""
     sample_tests: SampleTestData | None = None
-    """What tests on samples see; None where samples were not compared."""
+    """Findings of tests on samples; None where samples were not compared."""
 
 
 @dataclass(frozen=True)
