@@ -82,7 +82,12 @@ def _rows(
         shift = OFFSET * (place - (len(kinds) - 1) / 2)
         of_kind = table.filter(kind=kind)
         base = alt.Chart(of_kind).encode(
-            y=alt.Y("test:N", title=None, sort=list(found), axis=alt.Axis(labelLimit=230)),
+            y=alt.Y(
+                "test:N",
+                title=None,
+                sort=list(found),
+                axis=alt.Axis(labelLimit=230, labelPadding=8),
+            ),
             color=named(alt.Color, "kind", {kind: colours[kind] for kind in kinds}),
             tooltip=["test:N", "kind:N", alt.Tooltip("text:N", title="[95% interval]")],
         )

@@ -47,7 +47,7 @@ def sample_test_rows(data: SampleTestData | None) -> dict[str, Any]:
     return {
         "data": data,
         "numbers": [
-            _row(test, one)
+            _row(one)
             for test in data.tests
             for one in test.numbers.values()
             if data.missing is None
@@ -79,12 +79,11 @@ def _claim(test: TestFound) -> dict[str, str]:
     }
 
 
-def _row(test: TestFound, found: NumberFound) -> dict[str, str]:
+def _row(found: NumberFound) -> dict[str, str]:
     one = found.judged
     sides = (None, None, None) if one is None else (one.inside, one.outside, one.difference)
     inside, outside, difference = (_interval(side) for side in sides)
     return {
-        "test": test.words,
         "number": found.words,
         "way": "higher" if found.sign > 0 else "lower",
         "inside": inside,
