@@ -645,6 +645,26 @@ def show(
 
 
 @app.command()
+def validate_tests(experiments: Experiments = None, as_json: AsJson = False) -> None:
+    """Judge tests on samples by memorization scores: what each sees of what is memorized.
+
+    Of all experiments by default; the numbers of each are also told from those of the first.
+    """
+    project = _project.read()
+    for name in experiments or ():
+        select_experiment(project, name)
+    from memo.commands import terminal
+    from memo.commands import validate_tests as stage
+
+    names = list(dict.fromkeys(experiments or project.experiments))
+    found = stage.validate_tests(project, _project.layout, names)
+    if as_json:
+        say(json.dumps(found.json, indent=2, allow_nan=False))
+    else:
+        terminal.print_validated(found)
+
+
+@app.command()
 def check(
     experiment: Experiment = None,
     observations: Annotated[

@@ -416,13 +416,15 @@ class Measured:
             )
             for one in planned_folds(experiment)
         )
-        of_folds = (samples for samples in drawn if samples is not None)
+        of_folds = [samples for samples in drawn if samples is not None]
+        neighbors, numbers = run_tests(experiment, samples, lambda: full, lambda: of_folds)
         return Results(
             scores=self._scores,
             log_likelihoods=self._log_likelihoods,
             losses=self._losses,
             samples=samples,
-            neighbors=run_tests(experiment, samples, lambda: full, of_folds=of_folds),
+            neighbors=neighbors,
+            numbers=numbers,
             illustration=illustrate(
                 experiment, self._scores, lambda model: self._models[model.name].weights
             ),

@@ -21,10 +21,10 @@ from memo.pipeline.score import score
 from memo.pipeline.stored_experiment import load_experiment
 from memo.pipeline.train import train
 from memo.project.reading import read_project
-from memo.samples import extraction as module
+from memo.samples import compared as module
 from memo.samples import nearest as search
+from memo.samples.compared import Observations
 from memo.samples.extraction import clopper_pearson, extraction, replication
-from memo.samples.interface import Observations
 from memo.samples.nearest import few_nearest
 from memo.spec.sample_specs import DistanceReplicaSpec, RatioReplicaSpec
 
@@ -206,7 +206,7 @@ def copies(tmp_path_factory):
 
 
 def test_the_stages_find_the_copies_of_a_density_of_points(copies):
-    table = copies.read_neighbors(copies.read_samples())
+    table, _ = copies.read_neighbors(copies.read_samples())
     both = replicas_by_folds(copies, table)
     assert not isinstance(both, str)
     assert table["replica"].sum() >= 55  # 400 draws of 60 points miss few
@@ -232,7 +232,7 @@ def test_without_samples_of_fold_models_the_report_says_what_to_set(copies):
     without = load_experiment(
         project.model_copy(update={"experiments": {"copies": changed}}), copies.layout, "copies"
     )
-    table = copies.read_neighbors(copies.read_samples())
+    table, _ = copies.read_neighbors(copies.read_samples())
     said = replicas_by_folds(without, table.with_columns(replicated_by=pl.lit([], pl.List(int))))
     assert "scoring.samples.fold_models" in said
     assert isinstance(without.neighbor_file(copies.read_samples()), NeighborFile)

@@ -336,7 +336,7 @@ def test_results_of_other_scores_are_not_judged(judged, tmp_path):
 def test_flagged_records_are_those_of_a_plain_loop(judged):
     experiment = load(judged)
     table = experiment.read_scores().last.table
-    copied = experiment.read_neighbors(experiment.read_samples()).select("index", "replica")
+    copied = experiment.read_neighbors(experiment.read_samples())[0].select("index", "replica")
     for probability in (0.05, 0.5):
         (judged / "flags.yaml").write_text(json.dumps(POLICY | {"flag": probability}))
         project = read_project(judged / "params.yaml")

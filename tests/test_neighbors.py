@@ -12,9 +12,9 @@ from scipy import stats
 
 from memo.errors import InputError
 from memo.samples import nearest as search
-from memo.samples.distance_ratio import Neighbors, find_neighbors
 from memo.samples.nearest import nearest
 from memo.samples.spaces import downsampled, embed, flattened, imported_embedding
+from memo.samples.tests_on_samples.distance_ratio import Neighbors, find_neighbors
 from memo.scores.relation import relate
 
 torch.set_num_threads(1)

@@ -1,23 +1,25 @@
 """The stage: every family, space and kind of values, from the spec to the files."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from scipy import stats
 
 from memo.artifacts.files import ArtifactError
 from memo.artifacts.layout import Layout
+from memo.commands.terminal import print_validated
+from memo.commands.validate_tests import validate_tests
 from memo.datasets.pictures import observed_pixels, pictures, sampled_pixels
-from memo.datasets.registry import prepare_dataset
 from memo.datasets.rows import Logits
 from memo.design.seeds import Stream, seed_sequence, substreams, torch_seed
 from memo.errors import InputError
 from memo.execution.processes import InProcess
-from memo.experiments import sample_relation
-from memo.experiments.experiment import plan_experiment
-from memo.experiments.sample_relation import neighbor_data, relations, sample_metrics
+from memo.experiments.judged.seen_by_tests import sample_test_data, sample_test_metrics
+from memo.experiments.sample_relation import neighbor_data, relations
 from memo.experiments.sampling import planned_samples
 from memo.models.state import loaded_model
 from memo.pipeline.neighbors import neighbors
@@ -26,12 +28,11 @@ from memo.pipeline.sample import sample
 from memo.pipeline.score import score
 from memo.pipeline.stored_experiment import load_experiment
 from memo.pipeline.train import train
-from memo.project.experiment_spec import ExperimentSpec
 from memo.project.reading import SpecError, read_project
-from memo.samples.interface import SampleTest
+from memo.samples.interface import RecordValues, SampleTest
 from memo.samples.registered import TESTS
+from memo.scores.seen.fold_numbers import FoldNumbers
 from memo.scores.table import Scores
-from memo.spec.dataset_specs import DigitsSpec
 from memo.spec.sample_specs import SamplesSpec
 
 torch.set_num_threads(1)
@@ -60,9 +61,13 @@ EXPERIMENT = """\
 VAE = "kind: vae, network: {{kind: mlp, hidden: [16]}}, latent: 2, observation: {}".format
 MIXTURE = VAE("{kind: logistic-mixture, components: 2, levels: 17}")
 FOLDS = "kind: k-fold, folds: 2, repeats: 1"
+TWICE = "kind: k-fold, folds: 2, repeats: 2"
+TESTED = "tests: [nearest-ratio, two-samples]}\n      samples: {fold_models: 25"
 EXPERIMENTS = {
     "normal": ("points", "kind: normal", "kind: leave-one-out", ""),
     "kde": ("points", "kind: kde, bandwidth: 0.3", FOLDS, "samples: 20"),
+    "sampled": ("points", "kind: kde, bandwidth: 0.3", TWICE, f"samples: 20, {TESTED}"),
+    "narrow": ("points", "kind: kde, bandwidth: 0.01", TWICE, f"samples: 20, {TESTED}"),
     "mixture": ("points", "kind: gaussian-mixture", FOLDS, ""),
     "flow": ("points", "kind: flow, architecture: nsf, hidden: [8]", FOLDS, ""),
     "binary": ("binary", VAE("bernoulli"), FOLDS, "samples: 20"),
@@ -258,9 +263,10 @@ def test_the_relation_is_of_the_last_epoch_and_in_metrics(experiments):
     experiment = experiments["normal"]
     scores = score(experiment, InProcess())
     table, samples = read_neighbors(experiment)
-    found = relations(table, scores)
+    none = FoldNumbers(missing="no fold models")
+    found = sample_test_data(experiment, table, none, scores)
     data = neighbor_data(experiment, table, samples, found)
-    metrics = sample_metrics(experiment, found)["neighbors"]
+    metrics = sample_test_metrics(found)["neighbors"]
     last = scores.table.filter(pl.col("epoch") == 2).sort("index")
     joined = last.join(data.table, on="index")
     expected = joined.select(pl.corr("memorization", "ratio", method="spearman")).item()
@@ -270,6 +276,33 @@ def test_the_relation_is_of_the_last_epoch_and_in_metrics(experiments):
     assert data.space == "the columns"
     highly = joined["memorization"] > joined["memorization"].quantile(0.95, "linear")
     assert metrics["ratio_highly_memorized"] == pytest.approx(joined.filter(highly)["ratio"].mean())
+
+
+def test_tests_are_validated_by_the_scores(experiments, capsys):
+    names = ["narrow", "sampled", "normal"]
+    for name in names:
+        score(experiments[name], InProcess())
+    layout = experiments["sampled"].layout
+    found = validate_tests(read_project(layout.root / "params.yaml"), layout, names)
+    of_sampled = found.json["experiments"]["sampled"]
+    table, numbers = experiments["sampled"].read_neighbors(experiments["sampled"].read_samples())
+    assert {*numbers.numbers} == {"distance-ratio", "nearest-ratio", "two-samples"}
+    sides = numbers.numbers["nearest-ratio"]["nndr_q05"]
+    assert (len(sides.inside), numbers.samples, numbers.records) == (4, 25, 27)
+    number = of_sampled["nearest-ratio"]["numbers"]["nndr_q05"]
+    assert number["inside"] == pytest.approx(np.mean(sides.inside))
+    assert of_sampled["nearest-ratio"]["rank_correlation"] is not None
+    memorization = experiments["sampled"].read_scores().last.memorization
+    expected = stats.spearmanr(memorization, -table["nearest_ratio"].fill_null(np.inf)).statistic
+    assert of_sampled["nearest-ratio"]["rank_correlation"] == pytest.approx(expected)
+    told, other = found.pairs
+    assert (told.first, told.second, told.missing) == ("narrow", "sampled", None)
+    (copied,) = (one for one in told.numbers if one.number == "nndr_q05")
+    assert copied.as_published.higher.value < 0.5  # the narrow one's samples are copies
+    assert other.missing.startswith("normal has no numbers: the design trains no fold models")
+    json.dumps(found.json, allow_nan=False)
+    print_validated(found)
+    assert "not compared: normal has no numbers" in " ".join(capsys.readouterr().out.split())
 
 
 def test_levels_are_had_back_from_logits():
@@ -341,41 +374,30 @@ def test_a_wrong_spec_is_refused(name, tmp_path):
 
 def test_tests_on_samples_have_names_and_columns_of_their_own() -> None:
     names = [test.name for test in TESTS]
-    columns = ["index", *(column for test in TESTS for column in test.columns)]
-    assert len({*names}) == len(names)
-    assert len({*columns}) == len(columns)
-    for test in TESTS:
-        assert {test.statistic, *test.nullable} <= test.columns.keys()
+    values = [test.records for test in TESTS if test.records is not None]
+    columns = ["index", *(column for part in values for column in [*part.columns, part.by_repeat])]
+    numbers = [name for test in TESTS for name in test.numbers]
+    for given in (names, columns, numbers):
+        assert len({*given}) == len(given)
+    for part in values:
+        assert {part.statistic, *part.nullable} <= part.columns.keys()
 
 
-def test_a_further_test_stands_in_metrics_and_among_the_facts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def run(samples, training, held_out, stream, advance):
-        raise NotImplementedError
-
-    test = SampleTest("copies", "Copies", "count", {"count": pl.Int64()}, frozenset(), run)
-    monkeypatch.setattr(sample_relation, "TESTS", (test,))
+def test_relations_are_turned_so_that_sight_of_memorization_is_above_zero() -> None:
+    columns = {"count": pl.Int64(), "gap": pl.Int64()}
+    tests = [
+        SampleTest(name, name, "", RecordValues(name, sign, columns, find=None))
+        for name, sign in (("count", 1), ("gap", -1))
+    ]
     memorization = np.arange(40.0)
     highly = memorization >= 38
     scores = Scores(pl.DataFrame({"index": range(40), "epoch": 1, "memorization": memorization}))
-    table = pl.DataFrame({"index": range(40), "count": np.where(highly, 3, 1)})
-    found = sample_relation.relations(table, scores)
-    spec = ExperimentSpec.model_validate(
-        {
-            "dataset": "digits",
-            "model": {"kind": "vae", "network": {"kind": "mlp"}},
-            "training": {"epochs": 1},
-            "mitigations": [],
-            "scoring": {"design": {"kind": "k-fold", "folds": 2}, "epochs": [1]},
-            "seed": 0,
-        }
-    )
-    data = prepare_dataset(DigitsSpec(kind="digits", limit=40))
-    metrics = sample_relation.sample_metrics(plan_experiment("x", spec, data, ""), found)["copies"]
-    assert metrics["count_highly_memorized"] == 3
-    assert metrics["count_regular"] == 1
-    assert metrics["count_difference"] == 2
-    assert not any("infinite" in name or "ratio" in name for name in metrics)
-    (words,) = sample_relation.facts_of_tests(found).values()
-    assert words.startswith("mean over the highly memorized 3")
+    count = np.where(highly, 3, 1)
+    table = pl.DataFrame({"index": range(40), "count": count, "gap": -count})
+    found = relations(tests, table, scores)
+    for name, times in (("count", 1), ("gap", -1)):
+        assert found[name].rank_correlation.value > 0
+        assert found[name].highly.value == 3 * times
+        assert found[name].regular.value == times
+        assert found[name].difference.value == 2 * times
+    assert relations(tests, table[:0], scores) == {}

@@ -37,7 +37,7 @@ from memo.pipeline.sample import sample
 from memo.pipeline.score import score
 from memo.pipeline.train import train
 from memo.project.reading import SpecError
-from memo.samples.registered import NULLABLE, SCHEMA
+from memo.samples.registered import NULLABLE
 from memo.scores.table import SCORES, SHOWN
 from memo.spec.scoring_specs import ImportanceSpec
 from tests.conftest import command, contents
@@ -183,7 +183,8 @@ def test_neighbors_that_are_not_there_are_found_anew(own: Path) -> None:
     neighbors(load(own))
     file, samples = own / "artifacts/neighbors/fast.parquet", own / "artifacts/samples/fast"
     truth = {**contents(samples), **contents(file.parent)}
-    table, facts = read_table(file, SCHEMA, nullable=NULLABLE)
+    schema = load(own).neighbor_file(None).schema
+    table, facts = read_table(file, schema, nullable=NULLABLE)
     for change in (
         pl.col("nearest_sample") + 10**9,
         pl.col("nearest_held_out") - 10**9,
@@ -191,10 +192,16 @@ def test_neighbors_that_are_not_there_are_found_anew(own: Path) -> None:
         pl.lit([0], pl.List(pl.Int64)).alias("replicated_by"),
         -(pl.col("distance_sample") + 1),
         pl.col("index").reverse(),
+        pl.lit([2.0], pl.List(pl.Float64)).alias("ratio_by_repeat"),
+        pl.lit(0.5).repeat_by(1 + pl.col("index") % 2).alias("ratio_by_repeat"),
     ):
-        write_table(file, table.with_columns(change), SCHEMA, facts, NULLABLE)
+        write_table(file, table.with_columns(change), schema, facts, NULLABLE)
         with pytest.raises(ArtifactError, match=r"fast\.parquet"):
             load(own).neighbor_file(load(own).read_samples()).read()
+    for wrong in ("{", '{"missing": null}', '{"missing": "x", "numbers": {"x": {}}}'):
+        write_table(file, table, schema, facts | {"numbers": wrong}, NULLABLE)
+        with pytest.raises(ArtifactError, match=r"fast\.parquet: does not hold the numbers"):
+            load(own).read_neighbors(load(own).read_samples())
     for change in (
         lambda arrays, _: arrays.pop("samples"),
         lambda arrays, _: arrays.update(samples=arrays["samples"][:3]),

@@ -14,10 +14,14 @@ from memo.errors import one_line, printable
 from memo.report.attacker.attacker_words import AttackerSection, attacker_section
 from memo.report.numbers import difference_in_words, estimate
 from memo.report.page_data import ComparisonData, Difference, Frontier, Headline
+from memo.report.sampled.sample_test_figure import sample_test_rows
 
 if TYPE_CHECKING:
     from memo.attacks.membership import Attacked
+    from memo.commands.validate_tests import Validated
     from memo.likelihood.calibration import EstimatorCheck
+    from memo.report.sampled.sample_test_data import SampleTestData
+    from memo.scores.seen.power import ToldApart
 
 LOG_WIDTH = 120
 """Width of tables in a file or a pipe, which have no width of their own."""
@@ -130,6 +134,63 @@ def _print_rates(heading: str, section: AttackerSection) -> None:
     _print(Cells(heading, header, rows))
     for words in section.sentences:
         _output.print(printable(words), soft_wrap=True)
+
+
+def print_validated(found: "Validated") -> None:
+    """Print what each test on samples sees, and which of two experiments its numbers tell apart."""
+    for name in found.unsampled:
+        _output.print(f"{name}: the model cannot be sampled from", soft_wrap=True)
+    for name, data in found.tests.items():
+        _print(_seen_by_tests(name, data))
+        if data.missing is not None:
+            _output.print(f"{name}: no numbers of sets of samples: {data.missing}", soft_wrap=True)
+            continue
+        rows = [
+            [row[key] for key in ("number", "inside", "outside", "difference", "verdict")]
+            for row in sample_test_rows(data)["numbers"]
+        ]
+        header = ["", "in training", "held out", "difference", "the test"]
+        title = f"Numbers over {data.fold_models} fold models of {name}"
+        _print(Cells(f"{title} [95% intervals]", header, rows))
+    for pair in found.pairs:
+        title = f"Models of {pair.second} told from those of {pair.first}"
+        if pair.missing is not None:
+            _output.print(f"{title}: not compared: {pair.missing}", soft_wrap=True)
+            continue
+        rows = [
+            [one.words, *_apart(one.as_published), *_apart(one.against_null)]
+            for one in pair.numbers
+        ]
+        header = ["", "as published", "power at 5%", "less its null", "power at 5%"]
+        _print(Cells(f"{title}: AUC [95% intervals]", header, rows))
+
+
+def _seen_by_tests(name: str, data: "SampleTestData") -> Cells:
+    rows = [
+        [
+            test.words,
+            *(
+                "–" if one is None else estimate(*one)
+                for one in (
+                    test.seen.rank_correlation,
+                    test.seen.corrected,
+                    test.seen.without_noise,
+                    test.seen.recalls.get(0.05),
+                    test.seen.recalls.get(0.01),
+                )
+            ),
+        ]
+        for test in data.tests
+        if test.seen is not None
+    ]
+    header = ["", "as measured", "scores without noise", "neither with noise"]
+    header += ["recall of 5%", "recall of 1%"]
+    title = f"Rank correlation with memorization in {name}, {data.samples:,} samples; and recall"
+    return Cells(f"{title} [95% intervals]", header, rows)
+
+
+def _apart(found: "ToldApart | None") -> list[str]:
+    return ["–", "–"] if found is None else [estimate(*found.higher), estimate(*found.power)]
 
 
 def print_check(title: str, check: "EstimatorCheck") -> None:

@@ -22,15 +22,11 @@ from memo.experiments.doubts import (
     score_doubts,
 )
 from memo.experiments.experiment import Experiment
+from memo.experiments.judged.seen_by_tests import sample_test_data, sample_test_metrics
 from memo.experiments.record_contents import column_facts, record_data
 from memo.experiments.release.replicas import replica_data, replica_metrics
 from memo.experiments.sample_doubts import sample_doubts
-from memo.experiments.sample_relation import (
-    facts_of_tests,
-    neighbor_data,
-    relations,
-    sample_metrics,
-)
+from memo.experiments.sample_relation import neighbor_data
 from memo.likelihood.estimate import draws_of_its_own
 from memo.mitigations.stored_facts import (
     mitigation_metrics,
@@ -52,6 +48,7 @@ from memo.report.ranked_scores import UNRELIABLE
 from memo.scores.extrapolation import FACT as EXTRAPOLATED
 from memo.scores.extrapolation import Extrapolation, read_extrapolations
 from memo.scores.groups import listed_groups
+from memo.scores.seen.fold_numbers import FoldNumbers
 from memo.scores.summaries import Estimate, Summary, quantile_curve, summarize
 from memo.scores.table import AT_N, Scores
 from memo.spec.model_specs import CustomSpec
@@ -71,7 +68,9 @@ class Results:
     samples: NDArray[Any] | None
     """Samples of the full model, in the space of its values; None of a model without `sample`."""
     neighbors: pl.DataFrame
-    """Results of the tests on samples, columns as in `memo.samples.registered.SCHEMA`."""
+    """Results of the tests on samples, columns as `memo.samples.registered.schema_of` them."""
+    numbers: FoldNumbers
+    """Numbers of these tests on fold models."""
     illustration: Illustration | None
     attacked: Attacked
     """Results of the attacks."""
@@ -94,7 +93,7 @@ def page_contents(
     summary = summarize(scores)
     diagnostics = _diagnostics(experiment, results.log_likelihoods)
     promised = stored_values(scores.facts, scores_file or "scores")
-    found = relations(results.neighbors, scores)
+    of_tests = sample_test_data(experiment, results.neighbors, results.numbers, scores)
     replicas = replica_data(experiment, results.neighbors, results.samples, scores)
     extrapolated = _extrapolation(scores, scores_file or "scores")
     doubts = [
@@ -109,7 +108,6 @@ def page_contents(
         experiment=experiment.name,
         title=experiment.spec.title or experiment.name,
         facts=experiment_facts(experiment, extrapolated)
-        | facts_of_tests(found)
         | mitigation_paragraphs(promised, scores.last.table, density=_is_density(experiment)),
         headlines=[*summary_headlines(summary), *extrapolated_headlines(extrapolated)],
         intervals=about_intervals(summary),
@@ -118,7 +116,7 @@ def page_contents(
         quantiles=quantile_curve(scores),
         losses=_losses(experiment, results),
         images=pictures(experiment.data),
-        neighbors=neighbor_data(experiment, results.neighbors, results.samples, found),
+        neighbors=neighbor_data(experiment, results.neighbors, results.samples, of_tests),
         records=record_data(experiment, results.neighbors, results.samples),
         illustration=results.illustration,
         groups=_groups(experiment, scores),
@@ -129,13 +127,14 @@ def page_contents(
         dimensions=dimensions_of(experiment.data),
         threshold=scores.threshold,
         replicas=replicas,
+        sample_tests=of_tests,
     )
     return data, (
         metrics(summary)
         | extrapolation_metrics(extrapolated, summary)
         | {"scale": _scale(scores, summary, dimensions_of(experiment.data))}
         | {"warnings": doubts_as_json(doubts), "estimator": diagnostics}
-        | sample_metrics(experiment, found)
+        | sample_test_metrics(of_tests)
         | replica_metrics(replicas)
         | {"attacks": attacker_metrics(results.attacked.results)}
         | ({"mitigations": mitigation_metrics(promised)} if promised else {})

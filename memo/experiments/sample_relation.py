@@ -1,5 +1,7 @@
 """Relations of tests on samples to memorization, for an experiment's report."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,10 @@ from memo.datasets.pictures import sampled_pictures
 from memo.experiments.experiment import Experiment
 from memo.experiments.sampling import tested_samples
 from memo.report.charts.binning import highly_memorized
-from memo.report.numbers import interval
 from memo.report.page_data import NeighborData
-from memo.samples.registered import TESTS
-from memo.scores.relation import Interval, Relation, relate
+from memo.report.sampled.sample_test_data import SampleTestData
+from memo.samples.interface import SampleTest
+from memo.scores.relation import Relation, rank_correlation, relate
 from memo.scores.table import Scores
 from memo.spec.sample_specs import CustomSpaceSpec
 
@@ -26,32 +28,42 @@ _WORDS = {
 }
 
 
-def relations(table: pl.DataFrame, scores: Scores) -> dict[str, Relation]:
+def relations(
+    tests: Sequence[SampleTest], table: pl.DataFrame, scores: Scores
+) -> dict[str, Relation]:
     """Relate the statistic of each test on samples to memorization at the last scored epoch.
 
     Args:
-        table: Results of all tests, columns as in `memo.samples.registered.SCHEMA`.
+        tests: Those that say something of each record count.
+        table: Their results, columns as `memo.samples.registered.schema_of` them.
         scores: Of the same observations.
 
     Returns:
-        Relations by the tests' names; none where there are no samples.
+        Relations by the tests' names; none where there are no samples. Rank correlations are above
+        0 where the test sees memorization, also of statistics that are lower where more is.
     """
     if not len(table):
         return {}
     joined = table.join(scores.last.table, on="index", maintain_order="left")
     memorization = joined["memorization"].to_numpy()
     highly = highly_memorized(memorization)
-    return {
-        test.name: relate(memorization, table[test.statistic].fill_null(np.inf).to_numpy(), highly)
-        for test in TESTS
-    }
+    found = {}
+    for test in tests:
+        if test.records is not None:
+            value = joined[test.records.statistic].fill_null(np.inf).to_numpy()
+            relation = relate(memorization, value, highly)
+            if test.records.sign < 0:
+                turned = rank_correlation(memorization, -value)
+                relation = replace(relation, rank_correlation=turned)
+            found[test.name] = relation
+    return found
 
 
 def neighbor_data(
     experiment: Experiment,
     table: pl.DataFrame,
     samples: NDArray[Any] | None,
-    found: dict[str, Relation],
+    found: SampleTestData | None,
 ) -> NeighborData | str:
     """Gather what the report shows of nearest samples; or say why there is nothing.
 
@@ -60,9 +72,10 @@ def neighbor_data(
         table: Results of all tests.
         samples: Of the full model, in the space of its values; None where it cannot be sampled
             from.
-        found: The tests' relations to memorization.
+        found: What all tests found; None where there are no samples.
     """
-    if samples is None:
+    ratio = None if found is None else found.by_name("distance-ratio").relation
+    if samples is None or ratio is None:
         return NOT_SAMPLED
     used, row = np.unique(table["nearest_sample"].to_numpy(), return_inverse=True)
     return NeighborData(
@@ -70,59 +83,9 @@ def neighbor_data(
         source=sample_source(experiment),
         count=tested_samples(experiment),
         table=table.with_columns(nearest_sample=pl.Series(row.astype(np.int64))),
-        relation=found["distance-ratio"],
+        relation=ratio,
         samples=sampled_pictures(experiment.data, samples[used]),
     )
-
-
-def sample_metrics(experiment: Experiment, found: dict[str, Relation]) -> dict[str, Any]:
-    """The relations as plain JSON, with 95% confidence intervals.
-
-    The distance ratio is called `neighbors`; every further test stands under its own name.
-    """
-    metrics: dict[str, Any] = {"neighbors": {}}
-    for test in TESTS:
-        if test.name not in found:
-            continue
-        relation, statistic = found[test.name], test.statistic
-        numbers = {
-            "rank_correlation": relation.rank_correlation,
-            f"{statistic}_regular": relation.regular,
-            f"{statistic}_highly_memorized": relation.highly,
-            f"{statistic}_difference": relation.difference,
-        }
-        infinite = (
-            {f"infinite_{statistic}s": relation.infinite} if statistic in test.nullable else {}
-        )
-        metrics["neighbors" if test.name == "distance-ratio" else test.name] = {
-            "samples": tested_samples(experiment),
-            **infinite,
-            **{key: value for name, one in numbers.items() for key, value in _ends(name, one)},
-        }
-    return metrics
-
-
-def facts_of_tests(found: dict[str, Relation]) -> dict[str, str]:
-    """Say in words what tests other than the distance ratio, which has figures, have found."""
-    facts = {}
-    for test in TESTS:
-        if test.name in found and test.name != "distance-ratio":
-            relation = found[test.name]
-            parts = (
-                ("mean over the highly memorized", relation.highly),
-                ("over the others", relation.regular),
-                ("rank correlation with memorization", relation.rank_correlation),
-            )
-            words = [f"{name} {interval(*one)}" for name, one in parts if one is not None]
-            facts[test.words] = "; ".join(words)
-    return facts
-
-
-def _ends(name: str, found: Interval | None) -> list[tuple[str, float | None]]:
-    values = found or (None, None, None)
-    return [
-        (f"{name}{end}", value) for end, value in zip(("", "_low", "_high"), values, strict=True)
-    ]
 
 
 def space_in_words(experiment: Experiment) -> str:

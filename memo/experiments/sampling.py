@@ -19,10 +19,12 @@ from memo.errors import InputError, WorkError
 from memo.experiments.experiment import Experiment, ModelPlan
 from memo.models.protocols import Generative, is_latent_variable_model
 from memo.models.state import loaded_model
+from memo.samples.compared import Compared, Observations
 from memo.samples.drawing import draw_samples
 from memo.samples.extraction import extraction
-from memo.samples.interface import Observations
-from memo.samples.registered import SCHEMA, TESTS
+from memo.samples.interface import SampleTest
+from memo.samples.on_folds import FoldSamples, OnFolds, run_on_folds
+from memo.samples.registered import chosen_tests, schema_of
 from memo.samples.spaces import (
     Embedding,
     EmbeddingError,
@@ -31,6 +33,7 @@ from memo.samples.spaces import (
     flattened,
     imported_embedding,
 )
+from memo.scores.seen.fold_numbers import FoldNumbers
 from memo.spec.model_specs import source_of
 from memo.spec.sample_specs import (
     CustomSpaceSpec,
@@ -126,9 +129,7 @@ def sample_model(
     model = _model(experiment, weights)
     if not isinstance(model, Generative):
         return None
-    fold = planned.model.fold
-    position = () if fold is None else (fold.repeat, fold.fold)
-    draws, _ = substreams(seed_sequence(experiment.spec.seed, Stream.SAMPLES, *position), 2)
+    draws, _ = _seeds(experiment, planned)
     try:
         source = source_of(experiment.spec.model)
         with one_thread(), errors_of(source, "sample(count, generator)"):
@@ -137,55 +138,120 @@ def sample_model(
         raise WorkError(f"experiment {experiment.name}, {planned.model.words}: {error}") from None
 
 
+def tests_of(experiment: Experiment) -> list[SampleTest]:
+    """The tests on samples that the spec asks for."""
+    return chosen_tests(experiment.spec.scoring.neighbors.tests)
+
+
 def run_tests(
     experiment: Experiment,
     samples: Values | None,
     weights: Callable[[], Weights],
+    of_folds: Callable[[], Iterable[Values]],
     advance: Callable[[int], object] = lambda done: None,
-    of_folds: Iterable[Values] = (),
-) -> pl.DataFrame:
-    """Run every test on samples of the full model, in the space that the spec names.
+) -> tuple[pl.DataFrame, FoldNumbers]:
+    """Run every test on samples, in the space that the spec names.
 
-    Replicas are looked for among the samples of fold models, too.
+    What each test says of each observation is of samples of the full model. Numbers, and ranks in
+    single repeats, are of samples of fold models, among which replicas are looked for, too.
 
     Args:
         experiment: Whose samples they are.
-        samples: In the space of the model's values; None of a model that cannot be sampled from.
+        samples: Of the full model, in the space of its values; None of a model that cannot be
+            sampled from.
         weights: Gives the full model's weights at the last scored epoch, for the encoder's space.
-        advance: Told how many observations each test has done, and the search for replicas among
-            each model's samples.
-        of_folds: Samples of each fold model, in the order of `experiment.models`; none where they
-            are not sampled from.
+        of_folds: Gives samples of each fold model, in the order of `experiment.models`; none where
+            they are not sampled from.
+        advance: Told how many observations each test has done, the search for replicas among each
+            model's samples, and the tests on each fold model.
 
     Returns:
-        One row for each observation, columns as in `memo.samples.registered.SCHEMA`; without
-        samples no rows.
+        One row for each observation, columns as `memo.samples.registered.schema_of` the tests;
+        without samples no rows. Then the numbers.
 
     Raises:
         InputError: The space cannot be had for these observations.
     """
+    tests = tests_of(experiment)
     if samples is None:
-        return pl.DataFrame(schema=SCHEMA)
-    with _errors_of_space(experiment):
+        missing = FoldNumbers(missing="the model cannot be sampled from")
+        return pl.DataFrame(schema=schema_of(tests)), missing
+    with _errors_of_space(experiment), one_thread():
         space = _space(experiment, weights)
-        rows = space.sampled(samples[: tested_samples(experiment)])
         everything = Observations(np.arange(len(experiment.data)), space.observed)
-        _, order = substreams(seed_sequence(experiment.spec.seed, Stream.SAMPLES), 2)
-        table = pl.DataFrame({"index": everything.index})
-        for test in TESTS:
-            stream = np.random.Generator(np.random.PCG64(order))
-            found = test.run(rows, everything, None, stream, advance)
-            table = table.join(found, on="index", how="left", maintain_order="left")
-        found = extraction(
+        rows = space.sampled(samples[: tested_samples(experiment)])
+        columns = _of_records(experiment, rows, everything, advance)
+        replicas = extraction(
             space.sampled(samples),
             everything,
-            map(space.sampled, of_folds),
+            map(space.sampled, of_folds()),
             experiment.spec.scoring.neighbors.replica,
             default_device(),
             advance,
         )
-        table = table.join(found, on="index", how="left", maintain_order="left")
-    return table.select(*SCHEMA)
+        on_folds = _on_folds(experiment, space, of_folds, advance)
+    for test in tests:
+        if test.records is not None:
+            ranks = on_folds.ranks.get(test.name)
+            by_repeat = [None] * len(everything) if ranks is None else ranks.T.tolist()
+            columns[test.records.by_repeat] = pl.Series(by_repeat, dtype=pl.List(pl.Float64))
+    table = pl.concat([pl.DataFrame(columns), replicas.drop("index")], how="horizontal")
+    return table.select(*schema_of(tests)), on_folds.numbers
+
+
+def _of_records(
+    experiment: Experiment,
+    samples: Tensor,
+    everything: Observations,
+    advance: Callable[[int], object],
+) -> dict[str, Any]:
+    """Values that tests on the full model's samples give to each observation, by columns."""
+    compared = Compared(samples, everything, device=default_device())
+    _, order = substreams(seed_sequence(experiment.spec.seed, Stream.SAMPLES), 2)
+    columns: dict[str, Any] = {"index": everything.index}
+    for test in tests_of(experiment):
+        if test.records is not None:
+            columns |= test.records.find(compared, np.random.Generator(np.random.PCG64(order)))
+            advance(len(everything))
+    return columns
+
+
+def _on_folds(
+    experiment: Experiment,
+    space: "_Space",
+    of_folds: Callable[[], Iterable[Values]],
+    advance: Callable[[int], object],
+) -> OnFolds:
+    """Run all tests on fold models; what mitigations leave out of training is on neither side."""
+    planned = planned_folds(experiment)
+    if not planned:
+        return OnFolds(FoldNumbers(missing=_no_folds(experiment)), {})
+    rows = space.observed(np.arange(len(experiment.data)))
+    everything = Observations(np.arange(len(rows)), lambda index: rows[torch.from_numpy(index)])
+    trained_on = experiment.full_model.members
+
+    def folds() -> Iterator[FoldSamples]:
+        for one, samples in zip(planned, of_folds(), strict=True):
+            _, seed = _seeds(experiment, one)
+            held_out = np.intersect1d(one.model.held_out, trained_on)
+            yield FoldSamples(
+                space.sampled(samples), one.model.members, held_out, one.model.repeat or 0, seed
+            )
+            advance(len(everything))
+
+    return run_on_folds(tests_of(experiment), everything, folds(), default_device())
+
+
+def _no_folds(experiment: Experiment) -> str:
+    if not experiment.design.fold_models:
+        return (
+            "the design trains no fold models, whose samples would tell; set scoring.design: "
+            "{kind: k-fold} and scoring.samples.fold_models"
+        )
+    return (
+        "fold models were not sampled from; set scoring.samples.fold_models, to "
+        f"{tested_samples(experiment)} for example, and run dvc repro"
+    )
 
 
 @contextmanager
@@ -217,7 +283,7 @@ def tests_fingerprint(experiment: Experiment) -> str:
             "epoch": experiment.last_epoch,
             "samples": experiment.spec.scoring.samples.model_dump(),
             "neighbors": experiment.spec.scoring.neighbors.model_dump(),
-            "tests": [test.name for test in TESTS],
+            "tests": [test.name for test in tests_of(experiment)],
             "folds": [one.fingerprint for one in planned_folds(experiment)],
             "version": NEIGHBORS_VERSION,
         }
@@ -232,6 +298,13 @@ def _planned(experiment: Experiment, model: ModelPlan, count: int) -> PlannedSam
         "version": SAMPLES_VERSION,
     }
     return PlannedSamples(model, count, fingerprint(determinants))
+
+
+def _seeds(experiment: Experiment, planned: PlannedSamples) -> list[np.random.SeedSequence]:
+    """Seeds of a model's samples, and of the tests on them."""
+    fold = planned.model.fold
+    position = () if fold is None else (fold.repeat, fold.fold)
+    return substreams(seed_sequence(experiment.spec.seed, Stream.SAMPLES, *position), 2)
 
 
 def _model(experiment: Experiment, weights: Weights) -> nn.Module:

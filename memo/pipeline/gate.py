@@ -149,7 +149,7 @@ def _evidence(
     experiment = load_experiment(project, layout, name)
     scores = experiment.read_scores()
     samples = experiment.read_samples()
-    table = experiment.read_neighbors(samples)
+    table, _ = experiment.read_neighbors(samples)
     replicas = replica_data(experiment, table, samples, scores)
     at = _at_threshold(scores, policy)
     return _Evidence(experiment, scores.at(), at, replicas, experiment.read_attacks())

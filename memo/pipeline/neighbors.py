@@ -8,10 +8,9 @@ from pathlib import Path
 import polars as pl
 
 from memo.artifacts.files import ArtifactError
-from memo.experiments.sampling import planned_folds, run_tests
+from memo.experiments.sampling import planned_folds, run_tests, tests_of
 from memo.pipeline.progress import progress
 from memo.pipeline.stored_experiment import StoredExperiment, exclusive
-from memo.samples.registered import TESTS
 from memo.spec.sample_specs import CustomSpaceSpec
 from memo.training.stack import Weights
 
@@ -38,14 +37,16 @@ def neighbors(experiment: StoredExperiment) -> pl.DataFrame:
         return experiment.read_weights(experiment.full_model)[experiment.last_epoch]
 
     folds = planned_folds(experiment)
-    total = (len(TESTS) + 1 + len(folds)) * len(experiment.data)
+    of_records = sum(test.records is not None for test in tests_of(experiment))
+    total = (of_records + 1 + 2 * len(folds)) * len(experiment.data)
     with (
         importable(experiment.layout.root),
         progress(f"{experiment.name}: observations compared", total) as advance,
     ):
-        of_folds = (experiment.read_planned(one) for one in folds)
-        table = run_tests(experiment, samples, weights, advance, of_folds)
-    file.write(table)
+        table, numbers = run_tests(
+            experiment, samples, weights, lambda: map(experiment.read_planned, folds), advance
+        )
+    file.write(table, numbers)
     return table
 
 

@@ -28,6 +28,7 @@ def report(experiment: StoredExperiment) -> list[str]:
         ArtifactError: A file is missing, damaged, or from another spec.
     """
     samples = experiment.read_samples()
+    neighbors, of_folds = experiment.read_neighbors(samples)
     results = Results(
         scores=experiment.read_scores(),
         log_likelihoods=[
@@ -35,7 +36,8 @@ def report(experiment: StoredExperiment) -> list[str]:
         ],
         losses=experiment.fold_losses(),
         samples=samples,
-        neighbors=experiment.read_neighbors(samples),
+        neighbors=neighbors,
+        numbers=of_folds,
         illustration=experiment.read_illustration(),
         attacked=experiment.read_attacks(),
         influence=experiment.read_influence(),

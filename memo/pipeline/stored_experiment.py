@@ -34,6 +34,7 @@ from memo.experiments.sampling import (
     planned_folds,
     planned_samples,
     tests_fingerprint,
+    tests_of,
 )
 from memo.mitigations.stored_facts import stored_values
 from memo.models.state import load_state
@@ -43,7 +44,8 @@ from memo.project.experiment_spec import ExperimentSpec
 from memo.project.project_spec import ProjectSpec
 from memo.project.reading import select_experiment
 from memo.report.page_data import Illustration
-from memo.samples.registered import NULLABLE, SCHEMA
+from memo.samples.registered import NULLABLE, schema_of
+from memo.scores.seen.fold_numbers import FoldNumbers
 from memo.scores.table import Scores
 from memo.spec.model_specs import CustomSpec
 from memo.spec.user_code import read_code
@@ -181,24 +183,26 @@ class StoredExperiment(Experiment):
 
     def neighbor_file(self, samples: NDArray[Any] | None) -> NeighborFile:
         """The file of the tests on these samples."""
+        tests = tests_of(self)
         return NeighborFile(
             self.layout.neighbors(self.name),
             tests_fingerprint(self),
-            SCHEMA,
+            schema_of(tests),
             NULLABLE,
             observations=0 if samples is None else len(self.data),
             samples=0 if samples is None else len(samples),
             models=len(planned_folds(self)),
+            numbers={test.name: test.numbers for test in tests if test.judge is not None},
         )
 
-    def read_neighbors(self, samples: NDArray[Any] | None) -> pl.DataFrame:
-        """Read the results of the tests on these samples.
+    def read_neighbors(self, samples: NDArray[Any] | None) -> tuple[pl.DataFrame, FoldNumbers]:
+        """Read the results of the tests on these samples, and their numbers on fold models.
 
         Raises:
             ArtifactError: They are missing, damaged, or from another spec or other tests.
         """
         with made_by(f"memo neighbors {self.name}"):
-            return self.neighbor_file(samples).read()
+            return self.neighbor_file(samples).read_all()
 
     def attack_files(self) -> AttackFiles:
         """The files of attacks on the fold models."""

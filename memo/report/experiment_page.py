@@ -20,6 +20,7 @@ from memo.report.page_data import NeighborData, ReportData
 from memo.report.pairs.group_list import group_list
 from memo.report.pairs.twins import twins
 from memo.report.ranked_scores import UNRELIABLE, RankedScores, described, is_exact, rank_scores
+from memo.report.sampled.sample_test_figure import sample_test_figure, sample_test_rows
 from memo.report.thumbnails import data_uri, is_tiny
 
 LISTED = 200
@@ -45,6 +46,8 @@ def render_report(data: ReportData) -> dict[str, bytes]:
         figures.insert(0, illustrated_figure(data.illustration))
     if data.neighbors is not None:
         figures += neighbor_figures(data.neighbors, ranked.table)
+    if data.sample_tests is not None:
+        figures.append(sample_test_figure(data.sample_tests))
     attacker, of_attacks = None, []
     if data.attacked is not None:
         attacker = attacker_section(data.attacked, ranked.table)
@@ -83,6 +86,7 @@ def render_report(data: ReportData) -> dict[str, bytes]:
         sampled=isinstance(data.neighbors, NeighborData),
         records=_records(data, ranked),
         replicas=_replicas(data, ranked.table),
+        sample_tests=sample_test_rows(data.sample_tests),
         twins=None if data.twins is None else twins(data.twins, ranked.table, images, data.records),
         groups=None if data.groups is None else group_list(data.groups),
         pixelated=images is not None and is_tiny(images),

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from memo.attacks.membership import Attacked
 from memo.report.audit.replica_data import ReplicaData
+from memo.report.sampled.sample_test_data import SampleTestData
 from memo.scores.relation import Relation
 from memo.scores.table import THRESHOLD
 
@@ -166,6 +167,8 @@ class ReportData:
     """Score above which an observation counts as memorized, nats."""
     replicas: ReplicaData | str | None = None
     """A sentence where the model cannot be sampled from; None where samples were not compared."""
+    sample_tests: SampleTestData | None = None
+    """Findings of tests on samples; None where samples were not compared."""
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Drawing from models; tests on samples alone, one file each."""
+"""Drawing from models; tests on samples alone; replicas of records among samples."""

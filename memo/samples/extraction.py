@@ -11,7 +11,7 @@ samples as what it replicates of those that it was trained on. A sampler that do
 training data replicates as large a share of either, since chance decided what was held out.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,14 +21,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from memo.samples.interface import Observations
-from memo.samples.nearest import FloatArray, IndexArray, Nearest, few_nearest, nearest
+from memo.samples.compared import Observations, few_nearest_records, ratio_of, to_references
+from memo.samples.nearest import FloatArray, IndexArray, Nearest
 from memo.scores.intervals import LEVEL, t_interval
 from memo.scores.summaries import Estimate
 from memo.spec.sample_specs import DistanceReplicaSpec, ReplicaSpec
-
-PART = 16384
-"""Records whose rows are held at a time."""
 
 COLUMNS: dict[str, pl.DataType] = {
     "replica_sample": pl.Int64(),
@@ -103,18 +100,18 @@ def extraction(
         ([True, False, False], [0, 1, 1])
     """
     two = _two_nearest_records(samples, records, device)
-    to_sample = _nearest_samples(samples, records, device)
+    to_sample = to_references(records, samples, device)
     advance(len(records.index))
     by: list[list[int]] = [[] for _ in records.index]
     for number, drawn in enumerate(of_folds):
         for place in _replicated(drawn, records, rule, device).nonzero()[0]:
             by[place].append(number)
         advance(len(records.index))
-    sample, distance, ratio = _of_nearest_samples(two, to_sample)
     if isinstance(rule, DistanceReplicaSpec):
+        sample, distance, ratio = of_nearest_samples(two, to_sample)
         found = distance < rule.below
     else:
-        _take_smaller_ratios(two, sample, distance, ratio)
+        sample, distance, ratio = of_smallest_ratios(two, to_sample)
         found = ratio < rule.below
     return pl.DataFrame(
         {
@@ -223,10 +220,10 @@ def _replicated(
 ) -> Mask:
     """Marks of the records that are replicated, (n,)."""
     if isinstance(rule, DistanceReplicaSpec):
-        return np.asarray(_nearest_samples(samples, records, device).distance < rule.below)
+        return np.asarray(to_references(records, samples, device).distance < rule.below)
     two = _two_nearest_records(samples, records, device)
     found = np.zeros(len(records.index), bool)
-    found[two.index[_ratio(*two.distance.T) < rule.below, 0]] = True
+    found[two.index[ratio_of(*two.distance.T) < rule.below, 0]] = True
     return found
 
 
@@ -236,60 +233,36 @@ def _two_nearest_records(
     """Places of the two nearest records of each sample, part by part of the records."""
     if len(records.index) < 2:
         raise ValueError("a sample has no second nearest record among fewer than two")
-    index, distance = np.zeros((len(samples), 0), np.int64), np.zeros((len(samples), 0))
-    for start, rows in _parts(records):
-        found = few_nearest(samples, rows, min(2, len(rows)), device)
-        index = np.concatenate([index, found.index + start], 1)
-        distance = np.concatenate([distance, found.distance], 1)
-        order = distance.argsort(1, kind="stable")[:, :2]
-        index = np.take_along_axis(index, order, 1)
-        distance = np.take_along_axis(distance, order, 1)
-    return Nearest(index, distance)
+    return few_nearest_records(samples, records, 2, device)
 
 
-def _nearest_samples(
-    samples: Tensor, records: Observations, device: torch.device | str | None
-) -> Nearest:
-    found = [nearest(rows, samples, device) for _, rows in _parts(records)]
-    return Nearest(
-        np.concatenate([part.index for part in found]),
-        np.concatenate([part.distance for part in found]),
-    )
-
-
-def _parts(records: Observations) -> Iterator[tuple[int, Tensor]]:
-    for start in range(0, len(records.index), PART):
-        yield start, records.rows(records.index[start : start + PART])
-
-
-def _of_nearest_samples(
+def of_nearest_samples(
     two: Nearest, to_sample: Nearest
 ) -> tuple[IndexArray, FloatArray, FloatArray]:
-    """The nearest sample of each record, its distance, and its ratio."""
+    """The nearest sample of each record, its distance, and that over its distance to any other.
+
+    Args:
+        two: Places of the two nearest records of each sample, (m, 2).
+        to_sample: The nearest sample of each record, (n,).
+    """
     sample, distance = to_sample.index.copy(), to_sample.distance.copy()
     own = two.index[sample, 0] == np.arange(len(sample))
     other = np.where(own, two.distance[sample, 1], two.distance[sample, 0])
-    return sample, distance, _ratio(distance, other)
+    return sample, distance, ratio_of(distance, other)
 
 
-def _take_smaller_ratios(
-    two: Nearest, sample: IndexArray, distance: FloatArray, ratio: FloatArray
-) -> None:
-    """Take over, in place, the samples of smaller ratios, which are not always the nearest ones.
+def of_smallest_ratios(
+    two: Nearest, to_sample: Nearest
+) -> tuple[IndexArray, FloatArray, FloatArray]:
+    """As `of_nearest_samples`, of the sample of the smallest ratio, not always the nearest.
 
     A sample has a ratio below 1 to its nearest record alone.
     """
-    of_sample = _ratio(*two.distance.T)
+    sample, distance, ratio = of_nearest_samples(two, to_sample)
+    of_sample = ratio_of(*two.distance.T)
     for row in np.argsort(of_sample, kind="stable")[::-1]:
         record = two.index[row, 0]
         if of_sample[row] <= ratio[record]:
             sample[record], distance[record] = row, two.distance[row, 0]
             ratio[record] = of_sample[row]
-
-
-def _ratio(to_record: FloatArray, to_other: FloatArray) -> FloatArray:
-    """Distance to a record over that to another; 1 where both are zero, as between copies."""
-    ratio = np.ones_like(to_record)
-    with np.errstate(divide="ignore"):
-        np.divide(to_record, to_other, out=ratio, where=to_record != to_other)
-    return ratio
+    return sample, distance, ratio

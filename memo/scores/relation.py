@@ -1,4 +1,4 @@
-"""Relation of rho, the ratio of nearest-neighbour distances, to memorization."""
+"""Relation of a test's value of each observation, rho for one, to memorization."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -77,7 +77,7 @@ def relate(memorization: FloatArray, ratio: FloatArray, highly: NDArray[np.bool_
     finite = np.isfinite(ratio)
     regular, high = ratio[~highly & finite], ratio[highly & finite]
     return Relation(
-        rank_correlation=_rank_correlation(memorization, ratio),
+        rank_correlation=rank_correlation(memorization, ratio),
         regular=_mean(regular) if len(regular) else None,
         highly=_mean(high) if len(high) else None,
         difference=_difference(regular, high),
@@ -86,10 +86,22 @@ def relate(memorization: FloatArray, ratio: FloatArray, highly: NDArray[np.bool_
     )
 
 
-def _rank_correlation(x: FloatArray, y: FloatArray) -> Interval | None:
+def rank_correlation(x: FloatArray, y: FloatArray) -> Interval | None:
     """Spearman's, with Fisher's z and the standard error of Bonett & Wright (2000).
 
     sqrt((1 + r^2 / 2) / (n - 3)), which holds where neither variable is normal.
+
+    Args:
+        x: (n,).
+        y: (n,); either may be infinite.
+
+    Returns:
+        None of fewer than four, or where one of both is the same for all; no interval of ranks that
+        agree altogether.
+
+    Example:
+        >>> rank_correlation(np.arange(9.0), np.arange(9.0) ** 2)
+        Interval(value=1.0, low=None, high=None)
     """
     n = len(x)
     if n <= 3 or len(np.unique(x)) == 1 or len(np.unique(y)) == 1:

@@ -104,6 +104,29 @@ ReplicaSpec: TypeAlias = Annotated[
 """`{kind: distance, below: 2.5}`; the string `ratio` stands for that rule with its default."""
 
 
+TestName: TypeAlias = Literal[
+    "closest-record",
+    "nearest-ratio",
+    "authenticity",
+    "cosine-distance",
+    "feature-likelihood",
+    "data-copying",
+    "precision-recall",
+    "two-samples",
+]
+"""Tests on samples that may run beside the distance ratio."""
+
+CHEAP: tuple[TestName, ...] = (
+    "closest-record",
+    "nearest-ratio",
+    "authenticity",
+    "cosine-distance",
+    "data-copying",
+    "precision-recall",
+    "two-samples",
+)
+
+
 class NeighborsSpec(Spec):
     """Distances from each observation to its nearest sample and its nearest held-out observation.
 
@@ -120,7 +143,14 @@ class NeighborsSpec(Spec):
         "observation is also compared with as many others, drawn at random: the smallest of many "
         "distances is comparable only to the smallest of equally many.",
     )
-
+    tests: list[TestName] = Field(
+        default=[*CHEAP],
+        description="Tests on samples that run beside the distance ratio, which always does "
+        "(docs/sample-tests.md); default: all but `feature-likelihood`, which fits a mixture of as "
+        "many components as there are samples. What they say of each observation is taken from the "
+        "full model's samples; their numbers, which need a null, from those of fold models, where "
+        "`scoring.samples.fold_models` is set.",
+    )
     replica: ReplicaSpec = Field(
         default=RatioReplicaSpec(),
         description="Rule by which a sample counts as a replica of a record, in the same space. "

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import attacks, designs, likelihood, neighbors, training
+from benchmarks import attacks, designs, likelihood, neighbors, sample_tests, training
 from tests.conftest import ROOT
 
 SCRIPTS = [
@@ -76,6 +76,14 @@ def test_extrapolated_scores_come_nearer_to_exact_ones(capsys: pytest.CaptureFix
     for row in kde:
         before, after = float(row[5]), float(row[6])
         assert abs(after) < before
+
+
+def test_samplers_that_copy_are_caught(capsys: pytest.CaptureFixture[str]) -> None:
+    only = ("--only", "nearest-ratio", "two-samples")
+    sample_tests.main(["--runs", "2", "--copying-runs", "1", *only])
+    rows = [line.split("|") for line in capsys.readouterr().out.splitlines() if "`" in line]
+    assert [numbers(row[4])[0] for row in rows[:2]] == [100, 100]
+    assert numbers(rows[-1][2])[0] > 70
 
 
 def test_attacks_are_timed_and_their_bounds_counted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,9 +25,9 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from memo.samples.interface import Observations, SampleTest
+from memo.samples.compared import Compared, ratio_of, to_references
+from memo.samples.interface import Columns, Number, RecordValues, SampleTest
 from memo.samples.nearest import FloatArray, IndexArray, nearest
-from memo.training.device import default_device
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,7 @@ class Neighbors:
 
         Two distances of zero are equal, and their ratio is 1.
         """
-        ratio = np.ones_like(self.distance_sample)
-        unequal = self.distance_held_out != self.distance_sample
-        with np.errstate(divide="ignore"):
-            np.divide(self.distance_held_out, self.distance_sample, out=ratio, where=unequal)
-        return ratio
+        return ratio_of(self.distance_held_out, self.distance_sample)
 
 
 def find_neighbors(
@@ -91,58 +87,70 @@ def find_neighbors(
     return Neighbors(index[0], distance[0], index[1], distance[1])
 
 
-def distance_ratio(
-    samples: Tensor,
-    training: Observations,
-    held_out: Observations | None,
-    stream: np.random.Generator,
-    advance: Callable[[int], object] = lambda done: None,
-) -> pl.DataFrame:
-    """Compare each training observation with the samples and with other observations.
+def of_records(compared: Compared, stream: np.random.Generator) -> Columns:
+    """Compare each record with the samples and with other records.
 
-    Other training observations stand for held-out ones (see above), so that `held_out` is not used.
+    Other records stand for held-out ones (see above).
 
     Args:
-        samples: Rows of the space, (m, features), at most half as many as there are observations.
-        training: What the model was trained on.
-        held_out: Not used.
-        stream: Draws the order in which observations are cut into parts.
-        advance: Told how many observations are done.
+        compared: At most half as many samples as there are records.
+        stream: Draws the order in which records are cut into parts.
 
     Returns:
-        Columns `index`, `distance_sample`, `distance_held_out` (Euclidean), `ratio` (null for
-        infinity), `nearest_sample` (a row of `samples`), `nearest_held_out` (an index).
+        Columns `distance_sample`, `distance_held_out` (Euclidean), `ratio` (null for infinity),
+        `nearest_sample` (a row of the samples), `nearest_held_out` (an index).
 
     Raises:
         ValueError: There are no samples, or too many.
     """
-    order = stream.permutation(len(training.index))
+    records = compared.records
+    order = stream.permutation(len(records))
     found = find_neighbors(
-        lambda part: training.rows(training.index[part]), order, samples, default_device(), advance
+        lambda part: records.rows(records.index[part]), order, compared.samples, compared.device
     )
-    return pl.DataFrame(
-        {
-            "index": training.index,
-            "distance_sample": found.distance_sample,
-            "distance_held_out": found.distance_held_out,
-            "ratio": pl.Series(found.ratio).replace(np.inf, None),
-            "nearest_sample": found.nearest_sample,
-            "nearest_held_out": training.index[found.nearest_held_out],
-        }
-    )
+    return {
+        "distance_sample": found.distance_sample,
+        "distance_held_out": found.distance_held_out,
+        "ratio": pl.Series(found.ratio).replace(np.inf, None),
+        "nearest_sample": found.nearest_sample,
+        "nearest_held_out": records.index[found.nearest_held_out],
+    }
+
+
+def of_samples(compared: Compared, stream: np.random.Generator) -> dict[str, float]:
+    """Share of records that a sample is nearer to than a held-out record, of as many of either.
+
+    A record that both are as near to counts half.
+    """
+    count = min(len(compared.samples), len(compared.others))
+    samples = compared.samples[torch.from_numpy(stream.permutation(len(compared.samples))[:count])]
+    chosen = compared.others.rows(stream.permutation(compared.others.index)[:count])
+    to_sample = to_references(compared.records, samples, compared.device).distance
+    to_held_out = to_references(compared.records, chosen, compared.device).distance
+    nearer = (to_sample < to_held_out) + 0.5 * (to_sample == to_held_out)
+    return {"nearer_to_samples": float(nearer.mean())}
 
 
 TEST = SampleTest(
     name="distance-ratio",
-    words="held-out over sample distance",
-    statistic="ratio",
-    columns={
-        "distance_sample": pl.Float64(),
-        "distance_held_out": pl.Float64(),
-        "ratio": pl.Float64(),
-        "nearest_sample": pl.Int64(),
-        "nearest_held_out": pl.Int64(),
-    },
-    nullable=frozenset({"ratio"}),
-    run=distance_ratio,
+    words="Held-out over sample distance",
+    claim="ρ, the distance of a record to the nearest held-out record over that to the nearest "
+    "sample, is above 1 where samples come nearer than real data does (van den Burg & Williams "
+    "2021, section 5).",
+    records=RecordValues(
+        statistic="ratio",
+        sign=1,
+        columns={
+            "distance_sample": pl.Float64(),
+            "distance_held_out": pl.Float64(),
+            "ratio": pl.Float64(),
+            "nearest_sample": pl.Int64(),
+            "nearest_held_out": pl.Int64(),
+        },
+        nullable=frozenset({"ratio"}),
+        find=of_records,
+    ),
+    numbers={"nearer_to_samples": Number("records nearer to a sample than to held-out data", 1)},
+    judge=of_samples,
+    needs_held_out=True,
 )

@@ -1,0 +1,1 @@
+"""Tests on samples, judged by what is known to be memorized."""

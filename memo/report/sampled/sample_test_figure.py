@@ -1,0 +1,100 @@
+"""The figure of what each test on samples sees of what is memorized, and the tables below it."""
+
+from typing import Any
+
+from memo.report.charts.sample_test_charts import rank_correlations, recalls
+from memo.report.figures import Figure
+from memo.report.numbers import estimate
+from memo.report.sampled.sample_test_data import NumberFound, SampleTestData, TestFound
+from memo.scores.relation import Interval
+from memo.scores.summaries import Estimate
+
+TITLE = "What tests on samples see of what is memorized"
+
+
+def sample_test_figure(data: SampleTestData) -> Figure:
+    """Show rank correlations and recalls of all tests that say something of each record."""
+    tests = [(test, test.seen) for test in data.tests if test.seen is not None]
+    known = [(test, seen) for test, seen in tests if seen.rank_correlation is not None]
+    if not known:
+        return Figure(
+            "sample-tests", TITLE, missing="Scores, or the values of each test, are all the same."
+        )
+    correlations = {
+        test.words: [seen.rank_correlation, seen.corrected, seen.without_noise]
+        for test, seen in known
+    }
+    found = {test.words: [seen.recalls.get(0.05), seen.recalls.get(0.01)] for test, seen in known}
+    return Figure(
+        "sample-tests",
+        TITLE,
+        [rank_correlations(correlations), recalls(found)],
+        f"Each test looks at {data.samples:,} samples of the full model and at the data, at no "
+        f"log-likelihood, and gives each record a value, by distances in {data.space}. Above, "
+        "the rank correlation of these values with the memorization scores, turned so that a test "
+        f"that sees memorization lies to the right of 0{_corrections(known)}. Below, the share of "
+        "the most memorized 5% and 1% of the records that are among as many which the test puts "
+        "first; chance finds 5% and 1% (dashed). Bars are 95% intervals, over records.",
+        "Did a test see what is memorized, it would lie far to the right in both. Records that the "
+        "model memorizes and never samples stay hidden from all of them.",
+    )
+
+
+def sample_test_rows(data: SampleTestData | None) -> dict[str, Any]:
+    """Contents of `sample_tests.html.j2`: the numbers of all tests, and the claims of each."""
+    if data is None:
+        return {}
+    return {
+        "data": data,
+        "numbers": [
+            _row(one)
+            for test in data.tests
+            for one in test.numbers.values()
+            if data.missing is None
+        ],
+        "tests": [_claim(test) for test in data.tests],
+    }
+
+
+def _corrections(known: list[Any]) -> str:
+    """Words on the corrected correlations that are there."""
+    words = ""
+    if any(seen.corrected is not None for _, seen in known):
+        words += "; corrected for noise in the scores, too"
+    if any(seen.without_noise is not None for _, seen in known):
+        words += (
+            "; and of the mean ranks that it gives on samples of many models, with noise in "
+            "neither, which is what it could see at best"
+        )
+    return words
+
+
+def _claim(test: TestFound) -> dict[str, str]:
+    seen = test.seen
+    return {
+        "words": test.words,
+        "claim": test.claim,
+        "correlation": _interval(None if seen is None else seen.rank_correlation),
+        "recall": _interval(None if seen is None else seen.recalls.get(0.05), 100),
+    }
+
+
+def _row(found: NumberFound) -> dict[str, str]:
+    one = found.judged
+    sides = (None, None, None) if one is None else (one.inside, one.outside, one.difference)
+    inside, outside, difference = (_interval(side) for side in sides)
+    return {
+        "number": found.words,
+        "way": "higher" if found.sign > 0 else "lower",
+        "inside": inside,
+        "outside": outside,
+        "difference": difference,
+        "verdict": found.verdict,
+    }
+
+
+def _interval(found: Interval | Estimate | None, times: float = 1) -> str:
+    if found is None:
+        return "–"
+    low, high = (None if end is None else times * end for end in (found.low, found.high))
+    return estimate(times * found.value, low, high, "%" if times == 100 else "")

@@ -1,0 +1,1 @@
+"""Tests on samples alone, one file each."""
