@@ -21,6 +21,7 @@ from memo.project.cost import STORED_BYTES, cost_of, machine_memory, size_words
 from memo.samples.drawing import BATCH
 from memo.spec.model_specs import CustomSpec, source_of
 from memo.spec.sample_specs import EncoderSpaceSpec
+from memo.spec.sampled_likelihood_specs import SampledLikelihoodSpec
 from memo.spec.user_code import errors_of
 from memo.training.contract import TRIED, check_contract
 from memo.training.device import default_device, one_thread
@@ -59,6 +60,7 @@ def require_ready(experiment: Experiment) -> None:
                 leave_one_out=experiment.design.closed_form,
                 samples=max(1, drawn),
                 encodes=encodes,
+                sampled=isinstance(spec.scoring.likelihood, SampledLikelihoodSpec),
             )
     if isinstance(model, Generative) and not (encodes and is_latent_variable_model(model)):
         require_space(experiment)
