@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from memo.artifacts.files import ArtifactError
 from memo.datasets.prepared import Prepared
 from memo.experiments.experiment import Experiment
-from memo.models.protocols import Fitted
+from memo.experiments.sampled.words import in_another_space
+from memo.models.protocols import Fitted, has_log_p
 from memo.report.numbers import number, percent
 from memo.scores.significance import significantly_positive
 from memo.scores.statistics import STATISTICS
@@ -187,11 +188,14 @@ def experiment_doubts(
             `memo.artifacts.tables.LOG_LIKELIHOODS`.
         losses: (epochs, 2) of each fold model, in training and held out; none where they are gone.
     """
-    found = probability_doubts(scores, experiment.data)
+    found = []
+    if not in_another_space(experiment.spec.scoring.likelihood):
+        found += probability_doubts(scores, experiment.data)
     if not experiment.design.closed_form:
         names = [model.name for model in experiment.models if model.fold is not None]
         found += density_doubts(names, *_matrices(tables, experiment.last_epoch))
-    if len(losses) and not isinstance(experiment.blank_model, Fitted):
+    fitted = isinstance(experiment.blank_model, Fitted)
+    if len(losses) and not fitted and has_log_p(experiment.blank_model):
         found += training_doubts(losses)
     return found
 

@@ -21,6 +21,7 @@ from memo.errors import InputError, WorkError
 from memo.execution.protocol import Executor, Lazy
 from memo.experiments.experiment import Experiment, ModelPlan
 from memo.experiments.sampled.sampled_density import SampledDensities, sampled_densities
+from memo.experiments.sampled.words import in_another_space
 from memo.likelihood.estimate import (
     draws_of_its_own,
     estimate_log_likelihood,
@@ -36,7 +37,7 @@ from memo.models.resolution import (
 )
 from memo.models.state import loaded_model
 from memo.spec.model_specs import ModelSpec, source_of
-from memo.spec.sampled_likelihood_specs import SampledLikelihoodSpec, ValuesSpaceSpec
+from memo.spec.sampled_likelihood_specs import SampledLikelihoodSpec
 from memo.spec.scoring_specs import AdaptiveSpec, LikelihoodSpec
 from memo.spec.user_code import errors_of
 from memo.training.device import default_device, one_thread
@@ -235,13 +236,6 @@ def coarsest(likelihood: LikelihoodSpec) -> float:
     """Nats that neighbouring numbers may lie apart: the tolerance, or its default where none is."""
     tolerance = likelihood.tolerance
     return tolerance if math.isfinite(tolerance) else AdaptiveSpec(kind="adaptive").tolerance
-
-
-def in_another_space(likelihood: LikelihoodSpec) -> bool:
-    """True where log p is of what observations are mapped to, and not of themselves."""
-    return isinstance(likelihood, SampledLikelihoodSpec) and not isinstance(
-        likelihood.space, ValuesSpaceSpec
-    )
 
 
 def require_digits(what: str, log_p: torch.Tensor) -> None:
