@@ -33,7 +33,7 @@ def space_words(space: DensitySpaceSpec) -> str:
 
 
 def about_samples(experiment: Experiment) -> str:
-    """Say what rests on samples, and what a reader should know of that; empty where nothing does."""
+    """Say what rests on samples, and what to know of that; empty where nothing does."""
     likelihood = experiment.spec.scoring.likelihood
     if not isinstance(likelihood, SampledLikelihoodSpec):
         return ""
