@@ -11,6 +11,7 @@ from memo.errors import InputError, MemoError
 from memo.experiments.experiment import Experiment
 from memo.experiments.log_likelihoods import coarsest, observations_at
 from memo.experiments.model_training import train_or_fit
+from memo.experiments.sampled.sampled_density import require_density_space
 from memo.experiments.sampling import planned_samples, require_space
 from memo.likelihood.estimate import left_out_log_likelihood
 from memo.mitigations.training_plan import training_plan
@@ -19,6 +20,7 @@ from memo.models.protocols import Fitted, Generative, is_latent_variable_model
 from memo.models.state import loaded_model
 from memo.project.cost import STORED_BYTES, cost_of, machine_memory, size_words
 from memo.samples.drawing import BATCH
+from memo.samples.spaces import EmbeddingError
 from memo.spec.model_specs import CustomSpec, source_of
 from memo.spec.sample_specs import EncoderSpaceSpec
 from memo.spec.sampled_likelihood_specs import SampledLikelihoodSpec
@@ -48,8 +50,10 @@ def require_ready(experiment: Experiment) -> None:
     _ = experiment.trained_models  # none is left nothing to train on
     planned = planned_samples(experiment)
     space = experiment.spec.scoring.neighbors.space
-    encodes = isinstance(space, EncoderSpaceSpec)
     spec = experiment.spec
+    likelihood = spec.scoring.likelihood
+    sampled = isinstance(likelihood, SampledLikelihoodSpec)
+    encodes = isinstance(space, EncoderSpaceSpec)
     if isinstance(spec.model, CustomSpec):
         drawn = min(BATCH, max(one.count for one in planned))
         with one_thread():
@@ -59,9 +63,16 @@ def require_ready(experiment: Experiment) -> None:
                 spec.mitigations,
                 leave_one_out=experiment.design.closed_form,
                 samples=max(1, drawn),
-                encodes=encodes,
-                sampled=isinstance(spec.scoring.likelihood, SampledLikelihoodSpec),
+                encodes=encodes or (sampled and isinstance(likelihood.space, EncoderSpaceSpec)),
+                sampled=sampled,
             )
+    if isinstance(likelihood, SampledLikelihoodSpec):
+        try:
+            require_density_space(experiment.data, spec.model, likelihood)
+        except EmbeddingError as error:
+            raise EmbeddingError(
+                f"experiments.{experiment.name}.scoring.likelihood.space: {error}"
+            ) from error
     if isinstance(model, Generative) and not (encodes and is_latent_variable_model(model)):
         require_space(experiment)
 

@@ -192,10 +192,7 @@ def _setting_problems(trial: Trial) -> Problems:
                     "without noise, so that epsilon would not count it"
                 )
     if trial.encodes and not is_latent_variable_model(trial.model):
-        yield (
-            "scoring.neighbors.space 'encoder' needs `latent`, `observation`, `encode(x)` and "
-            "`decode(z)`"
-        )
+        yield ("space 'encoder' needs `latent`, `observation`, `encode(x)` and `decode(z)`")
     if trial.leave_one_out and not isinstance(trial.model, ClosedForm):
         yield (
             "scoring.design 'leave-one-out' needs `fit(x)` and `leave_one_out_log_prob(x)`; "

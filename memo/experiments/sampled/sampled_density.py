@@ -24,6 +24,7 @@ from memo.samples.density.kernel import Kernel, KernelSums, fitted_kernel
 from memo.samples.density.rounds import ROUNDS, Accumulated, from_samples
 from memo.samples.density.units import Rows, Units
 from memo.samples.drawing import draw_further
+from memo.samples.spaces import EmbeddingError
 from memo.spec.model_specs import ModelSpec
 from memo.spec.sample_specs import EncoderSpaceSpec
 from memo.spec.sampled_likelihood_specs import SampledLikelihoodSpec, ValuesSpaceSpec
@@ -31,6 +32,9 @@ from memo.training.stack import Weights
 
 ASIDE = 256
 """Samples of the full model that are set aside, to choose a bandwidth by."""
+
+TRIED = 8
+"""Observations that a space is tried on."""
 
 LEARNED_FROM = 16_384
 """Samples of the full model that these are predicted from, at most."""
@@ -107,6 +111,24 @@ def sampled_densities(
             others = draw(min(LEARNED_FROM, spec.max_samples))
             kernels[epoch] = fitted_kernel(draw(ASIDE), others, categories, spec.max_samples)
     return SampledDensities(data, model, spec, units, kernels, encoder)
+
+
+def require_density_space(data: Prepared, model: ModelSpec, spec: SampledLikelihoodSpec) -> None:
+    """Try the space of densities on a few observations; not that of an encoder.
+
+    Raises:
+        EmbeddingError: It cannot be had for these observations, or has no such density.
+    """
+    if isinstance(spec.space, EncoderSpaceSpec):
+        return
+    if isinstance(spec.space, ValuesSpaceSpec) and model.support == "levels":
+        raise EmbeddingError(
+            "'values' is for real numbers, binary pixels and a table's columns, not for integer "
+            "levels; take 'pixels', 'principal' or a space of your own"
+        )
+    if spec.estimator == "nearest" and _categories(data, model, spec):
+        raise EmbeddingError("'nearest' is for numbers, and some values are categories: 'kernel'")
+    _space(data, model, spec, None).observed(np.arange(min(TRIED, len(data))))
 
 
 def _categories(data: Prepared, model: ModelSpec, spec: SampledLikelihoodSpec) -> tuple[int, ...]:
