@@ -52,7 +52,7 @@ def require_ready(experiment: Experiment) -> None:
     space = experiment.spec.scoring.neighbors.space
     spec = experiment.spec
     likelihood = spec.scoring.likelihood
-    sampled = isinstance(likelihood, SampledLikelihoodSpec)
+    sampled = likelihood if isinstance(likelihood, SampledLikelihoodSpec) else None
     encodes = isinstance(space, EncoderSpaceSpec)
     if isinstance(spec.model, CustomSpec):
         drawn = min(BATCH, max(one.count for one in planned))
@@ -63,12 +63,13 @@ def require_ready(experiment: Experiment) -> None:
                 spec.mitigations,
                 leave_one_out=experiment.design.closed_form,
                 samples=max(1, drawn),
-                encodes=encodes or (sampled and isinstance(likelihood.space, EncoderSpaceSpec)),
-                sampled=sampled,
+                encodes=encodes
+                or (sampled is not None and isinstance(sampled.space, EncoderSpaceSpec)),
+                sampled=sampled is not None,
             )
-    if isinstance(likelihood, SampledLikelihoodSpec):
+    if sampled is not None:
         try:
-            require_density_space(experiment.data, spec.model, likelihood)
+            require_density_space(experiment.data, spec.model, sampled)
         except EmbeddingError as error:
             raise EmbeddingError(
                 f"experiments.{experiment.name}.scoring.likelihood.space: {error}"
