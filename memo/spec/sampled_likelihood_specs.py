@@ -67,9 +67,9 @@ class SampledLikelihoodSpec(Spec):
     tolerance: float = Field(
         default=0.4,
         gt=0,
-        description="Standard error of log p(x), in nats, that nine tenths of the estimates under "
-        "a model should not exceed: the number of samples is doubled until they do not. Those "
-        "that do are counted and marked.",
+        description="Standard error of log p(x), in nats, that estimates should not exceed; those "
+        "that do are counted and marked. The number of samples of a model is doubled until nine "
+        "tenths of its estimates have a quarter of it.",
     )
     max_samples: int = Field(
         default=100_000, ge=1000, description="Largest number of samples of each model."

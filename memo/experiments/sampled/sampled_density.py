@@ -33,6 +33,9 @@ from memo.training.stack import Weights
 ASIDE = 256
 """Samples of the full model that are set aside, to choose a bandwidth by."""
 
+MOST_HAVE = 4.0
+"""Times as small as the tolerance is the standard error of most estimates: a score's is smaller."""
+
 TRIED = 8
 """Observations that a space is tried on."""
 
@@ -74,7 +77,8 @@ class SampledDensities:
             density = Balls(x, neighbours_for(self.spec.tolerance))
             first = self.spec.max_samples
         draw = _drawing(model, space, self.units, seed)
-        found = from_samples(draw, density, first, self.spec.max_samples, self.spec.tolerance)
+        wanted = self.spec.tolerance / MOST_HAVE
+        found = from_samples(draw, density, first, self.spec.max_samples, wanted)
         return found.shifted(-self.units.log_volume)
 
 

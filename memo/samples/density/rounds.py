@@ -15,7 +15,7 @@ ROUNDS = 8
 """The first round has the largest number of samples divided by this."""
 
 SHARE = 0.9
-"""Share of the estimates whose standard errors the tolerance is for."""
+"""Share of the estimates that decide when to stop."""
 
 
 class Accumulated(Protocol):
@@ -41,7 +41,7 @@ def from_samples(
         density: What takes them in.
         first: Samples of the first round.
         most: Samples of all rounds together, at most.
-        tolerance: Standard error, in nats, that `SHARE` of the estimates should not exceed.
+        tolerance: Standard error, in nats, that `SHARE` of the estimates should have.
     """
     wanted = min(first, most)
     while True:
