@@ -196,7 +196,7 @@ def test_a_sampler_that_copies_some_records_has_memorized_those(folder: Path) ->
 @pytest.mark.parametrize(
     "likelihood, message",
     [
-        ("{kind: adaptive}", r"has samples and no log p\(x\), .* with scoring.likelihood {kind"),
+        ("{kind: adaptive}", "says nothing of log p.*scoring.likelihood {kind: s"),
         ("{kind: samples, space: {kind: principal, components: 9}}", "no more than 3 components"),
         ("{kind: samples, estimator: near}", "nearest"),
         ("{kind: samples, space: encoder}", "needs `latent`"),

@@ -259,6 +259,12 @@ def _general(mitigation: Mitigation, around: Surroundings) -> Iterator[Mitigatio
             "kind",
             f"{kind!r} changes the steps of training, but {model.kind!r} is fitted without any",
         )
+    if kind == "early-stopping" and isinstance(model, GANSpec):
+        yield MitigationProblem(
+            "kind",
+            f"{kind!r} needs a loss that falls when a model gets better; those of the two players "
+            f"of {model.kind!r} are against each other",
+        )
     if mitigation.for_vae and not isinstance(model, VAESpec):
         yield MitigationProblem("kind", f"{kind!r} is for models of kind 'vae', not {model.kind!r}")
 

@@ -172,8 +172,9 @@ def _protocol_problems(trial: Trial) -> Problems:
         )
     elif not has_log_p(model) and not trial.sampled:
         yield (
-            "has samples and no log p(x), which is estimated from them with scoring.likelihood "
-            "{kind: samples}"
+            "has samples and says nothing of log p(x): it needs `log_prob(x)` or "
+            "`log_prob_draw(x, noise)`, or scoring.likelihood {kind: samples}, which estimates "
+            "log p from samples"
         )
     elif trial.sampled and not isinstance(model, Generative):
         yield "has no `sample(count, generator)`, which scoring.likelihood 'samples' needs"
