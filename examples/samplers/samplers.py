@@ -9,12 +9,11 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import ctgan
 import numpy as np
 import pandas as pd
 import torch
 from copulas.multivariate import GaussianMultivariate
-from ctgan import CTGAN as CTGANSynthesizer
-from ctgan import TVAE as TVAESynthesizer
 from sklearn.neighbors import KernelDensity
 from torch import Tensor, nn
 
@@ -78,7 +77,7 @@ class CTGAN(Synthesizer):
         self.options = options
 
     def synthesized(self, table: pd.DataFrame, count: int) -> pd.DataFrame:
-        model = CTGANSynthesizer(**self.options, enable_gpu=False)
+        model = ctgan.CTGAN(**self.options, enable_gpu=False)
         model.fit(table, discrete_columns=self.names(self.pool.shape[1])[1])
         return model.sample(count)
 
@@ -91,7 +90,7 @@ class TVAE(Synthesizer):
         self.options = options
 
     def synthesized(self, table: pd.DataFrame, count: int) -> pd.DataFrame:
-        model = TVAESynthesizer(**self.options, enable_gpu=False)
+        model = ctgan.TVAE(**self.options, enable_gpu=False)
         model.fit(table, discrete_columns=self.names(self.pool.shape[1])[1])
         return model.sample(count)
 

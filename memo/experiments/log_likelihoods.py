@@ -156,7 +156,7 @@ class _Shared:
     likelihood: LikelihoodSpec
     scored: Rows
     sampled: SampledDensities | None
-    """How densities are estimated from samples, where they are."""
+    """The estimator of densities from samples; None where the model's own log p is asked for."""
 
 
 @dataclass(frozen=True)

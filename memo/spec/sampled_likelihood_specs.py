@@ -62,7 +62,8 @@ class SampledLikelihoodSpec(Spec):
         description="kernel: a kernel density estimate, with the bandwidth under which samples of "
         "the full model that were set aside are likeliest, the same for all models. nearest: the "
         "share of samples that lie nearer than the k-th nearest, over the volume that they are in "
-        "(Loftsgaarden & Quesenberry 1965), k large enough for the tolerance; for numbers.",
+        "(Loftsgaarden & Quesenberry 1965), k large enough for a quarter of the tolerance; for "
+        "numbers.",
     )
     tolerance: float = Field(
         default=0.4,

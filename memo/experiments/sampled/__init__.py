@@ -1,1 +1,1 @@
-"""What an experiment computes from its models' samples: spaces of features, densities there."""
+"""Computations on samples of an experiment's models: spaces of features, densities there."""

@@ -45,7 +45,7 @@ LEARNED_FROM = 16_384
 
 @dataclass(frozen=True)
 class SampledDensities:
-    """How densities are estimated from samples: the same for all models of an experiment."""
+    """The estimator of densities from samples, the same for all models of an experiment."""
 
     data: Prepared
     model: ModelSpec
@@ -74,7 +74,7 @@ class SampledDensities:
             density = KernelSums(self.kernels[epoch], x)
             first = self.spec.max_samples // ROUNDS
         else:  # more samples make its bias smaller, which its standard error does not tell
-            density = Balls(x, neighbours_for(self.spec.tolerance))
+            density = Balls(x, neighbours_for(self.spec.tolerance / MOST_HAVE))
             first = self.spec.max_samples
         draw = _drawing(model, space, self.units, seed)
         wanted = self.spec.tolerance / MOST_HAVE

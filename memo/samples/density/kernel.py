@@ -61,7 +61,7 @@ class Kernel:
     categories: tuple[int, ...]
     """Number of categories of each categorical column."""
     bandwidth: float
-    """Of the numbers, in standard deviations of the observations."""
+    """Width in the numbers, in standard deviations of the observations."""
     equal: float
     """Share of the categorical kernels that is spread over all categories alike."""
 
