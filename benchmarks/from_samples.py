@@ -16,6 +16,7 @@ time of a model, seconds.
 """
 
 import argparse
+import gzip
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -26,7 +27,6 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
-from torchvision.datasets import MNIST
 
 import memo
 from memo.execution.processes import InProcess
@@ -75,7 +75,8 @@ def digits() -> Values:
 
 def mnist(folder: Path) -> Values:
     """Digits of 28 x 28 pixels from 0 to 1, with noise as wide as a level."""
-    x = MNIST(folder.parent, train=True).data[:RECORDS].reshape(RECORDS, -1).numpy()
+    pixels = gzip.decompress((folder / "train-images-idx3-ubyte.gz").read_bytes())[16:]
+    x = np.frombuffer(pixels, np.uint8).reshape(-1, 28 * 28)[:RECORDS]
     return ((x + np.random.default_rng(1).random(x.shape)) / 256).astype(np.float32)
 
 
