@@ -1,12 +1,18 @@
 """Words for readers about log p that is estimated from samples."""
 
+import math
+
+import numpy as np
+
 from memo.experiments.experiment import Experiment
-from memo.models.protocols import has_log_p
-from memo.spec.sample_specs import CustomSpaceSpec
+from memo.experiments.sampled.feature_space import feature_space
+from memo.models.protocols import has_log_p, is_latent_variable_model
+from memo.spec.sample_specs import CustomSpaceSpec, EncoderSpaceSpec
 from memo.spec.sampled_likelihood_specs import (
     DensitySpaceSpec,
     PrincipalSpaceSpec,
     SampledLikelihoodSpec,
+    ValuesSpaceSpec,
 )
 from memo.spec.scoring_specs import LikelihoodSpec
 
@@ -30,6 +36,26 @@ def space_words(space: DensitySpaceSpec) -> str:
             return f"the space of {target}"
         case _:
             return _SPACES[space.kind]
+
+
+def density_dimensions(experiment: Experiment) -> int | None:
+    """Columns that densities from samples are over; None where log p comes from the model."""
+    likelihood = experiment.spec.scoring.likelihood
+    if not isinstance(likelihood, SampledLikelihoodSpec):
+        return None
+    data, model = experiment.data, experiment.blank_model
+    match likelihood.space:
+        case PrincipalSpaceSpec(components=count):
+            return count
+        case EncoderSpaceSpec():
+            return model.latent if is_latent_variable_model(model) else None
+        case ValuesSpaceSpec() if data.columns is not None:
+            return len(data.columns)
+        case ValuesSpaceSpec():
+            return math.prod(data.shape)
+        case space:
+            made = feature_space(data, experiment.spec.model, space, dict)
+            return made.observed(np.arange(1)).shape[1]
 
 
 def about_samples(experiment: Experiment) -> str:
