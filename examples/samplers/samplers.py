@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 from copulas.multivariate import GaussianMultivariate
+from copulas.univariate import BetaUnivariate, UniformUnivariate
 from sklearn.neighbors import KernelDensity
 from torch import Tensor, nn
 
@@ -72,27 +73,22 @@ class Synthesizer(nn.Module):
 class CTGAN(Synthesizer):
     """Conditional tabular GAN (Xu et al. 2019)."""
 
+    family = ctgan.CTGAN
+
     def __init__(self, shape, categories, pool=50_000, **options) -> None:
         super().__init__(shape, categories, pool)
         self.options = options
 
     def synthesized(self, table: pd.DataFrame, count: int) -> pd.DataFrame:
-        model = ctgan.CTGAN(**self.options, enable_gpu=False)
+        model = self.family(**self.options, enable_gpu=False)
         model.fit(table, discrete_columns=self.names(self.pool.shape[1])[1])
         return model.sample(count)
 
 
-class TVAE(Synthesizer):
+class TVAE(CTGAN):
     """Tabular variational autoencoder (Xu et al. 2019)."""
 
-    def __init__(self, shape, categories, pool=50_000, **options) -> None:
-        super().__init__(shape, categories, pool)
-        self.options = options
-
-    def synthesized(self, table: pd.DataFrame, count: int) -> pd.DataFrame:
-        model = ctgan.TVAE(**self.options, enable_gpu=False)
-        model.fit(table, discrete_columns=self.names(self.pool.shape[1])[1])
-        return model.sample(count)
+    family = ctgan.TVAE
 
 
 class Copula(Synthesizer):
@@ -105,7 +101,9 @@ class Copula(Synthesizer):
             low = np.concatenate([[0.0], ends[name][:-1]])[table[name]]
             share = low + (ends[name][table[name]] - low) * np.random.random(len(table))
             table[name] = share
-        model = GaussianMultivariate()
+        margins = dict.fromkeys(table.columns, BetaUnivariate)
+        margins |= dict.fromkeys(categories, UniformUnivariate)
+        model = GaussianMultivariate(distribution=margins)
         model.fit(table)
         made = model.sample(count)
         for name in categories:
