@@ -42,6 +42,7 @@ from memo.experiments.log_likelihoods import (
 from memo.experiments.model_training import train_models
 from memo.experiments.page_contents import Results, extrapolated_headlines, page_contents
 from memo.experiments.readiness import require_ready
+from memo.experiments.sampled.words import SPACE_FACT
 from memo.experiments.sampling import (
     planned_folds,
     planned_samples,
@@ -166,12 +167,17 @@ def compare(first: Measured, second: Measured) -> Compared:
     """Compare the second with the first, on the same observations.
 
     Raises:
-        InputError: They were measured on different values.
+        InputError: They were measured on different values, or by densities in different spaces.
     """
     if first.facts["data"] != second.facts["data"]:
         raise InputError(
             f"{first.title} and {second.title} cannot be compared: they were measured on "
             "different values"
+        )
+    if first.facts.get(SPACE_FACT) != second.facts.get(SPACE_FACT):
+        raise InputError(
+            f"{first.title} and {second.title} cannot be compared: their log p are densities in "
+            "different spaces"
         )
     difference = compare_scores(
         first._scores.last,

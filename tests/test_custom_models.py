@@ -202,7 +202,12 @@ VIOLATIONS = {
         "loss: is another one once its weights went through a file",
     ),
     "no training": (GOOD, "def loss", "def los", "cannot be trained: it needs `loss(x, noise)`"),
-    "no density": (GOOD, "log_prob_draw", "log_probability", "says nothing of log p(x)"),
+    "no density": (
+        GOOD,
+        "log_prob_draw",
+        "log_probability",
+        "has samples and says nothing of log p(x)",
+    ),
     "no noise": (GOOD, "    noise_features = 1\n", "", "`noise_features` must be a number, 0"),
     "no method": (
         GOOD,

@@ -138,7 +138,9 @@ class ModelFile:
         losses = tensors.arrays.get("losses", np.empty(0))
         rows, columns = losses.shape if losses.ndim == 2 else (0, 0)
         fit = rows >= max(self.epochs) and columns == 2 and losses.dtype == np.float64
-        if not fit or not np.isfinite(losses[:, 0]).all() or np.isinf(losses[:, 1]).any():
+        unknown = bool(np.isnan(losses).all())  # of a model that has no log p and none but samples
+        known = fit and np.isfinite(losses[:, 0]).all() and not np.isinf(losses[:, 1]).any()
+        if not fit or not (known or unknown):
             raise ArtifactError(f"{self.path}: has no loss history")
         return losses
 

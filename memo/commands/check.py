@@ -27,6 +27,7 @@ from memo.pipeline.progress import progress
 from memo.pipeline.stored_experiment import StoredExperiment
 from memo.scores.table import scored_epoch
 from memo.spec.model_specs import ModelSpec, source_of
+from memo.spec.sampled_likelihood_specs import SampledLikelihoodSpec
 from memo.spec.user_code import errors_of
 from memo.training.device import default_device, one_thread
 from memo.training.stack import Weights
@@ -60,9 +61,13 @@ def check(
     """
     at = scored_epoch(experiment.spec.scoring.epochs, epoch)
     model = experiment.blank_model
-    if not is_latent_variable_model(model):
+    sampled = isinstance(experiment.spec.scoring.likelihood, SampledLikelihoodSpec)
+    if sampled or not is_latent_variable_model(model):
         reason = (
-            "a mean of its own draws, which nothing else can be compared with"
+            "estimated from samples, which no slower method is there for; compare a larger "
+            "scoring.likelihood.max_samples"
+            if sampled
+            else "a mean of its own draws, which nothing else can be compared with"
             if draws_of_its_own(model)
             else "exact, so there is nothing to check"
         )

@@ -22,6 +22,7 @@ from memo.models.state import loaded_model
 from memo.report.page_data import Illustration, Overfitted
 from memo.scores.table import Scores
 from memo.spec.model_specs import source_of
+from memo.spec.sampled_likelihood_specs import SampledLikelihoodSpec
 from memo.spec.user_code import errors_of
 from memo.training.device import default_device, one_thread
 from memo.training.loop import TrainingError, TrainingSet
@@ -43,7 +44,9 @@ MOST_MODELS = 5
 
 
 def is_illustrated(experiment: Experiment) -> bool:
-    """True where observations are one or two real numbers."""
+    """True where observations are one or two real numbers, and log p comes from the model."""
+    if isinstance(experiment.spec.scoring.likelihood, SampledLikelihoodSpec):
+        return False
     table = experiment.data.columns
     if prod(experiment.data.shape) not in GRID:
         return False
@@ -171,6 +174,7 @@ class _Densities:
         spec, shape, device = self.experiment.spec, self.experiment.data.shape, default_device()
         model = loaded_model(weights, spec.model, shape).to(device)
         places = torch.from_numpy(self.at.reshape(-1, *shape)).to(device, torch.float32)
+        assert not isinstance(spec.scoring.likelihood, SampledLikelihoodSpec)
         with one_thread(), errors_of(source_of(spec.model), "what gives log p(x)"):
             return estimate_log_likelihood(
                 model, places, spec.scoring.likelihood, torch_seed(self.likelihood)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from memo.artifacts.files import ArtifactError
 from memo.datasets.prepared import Prepared
 from memo.experiments.experiment import Experiment
-from memo.models.protocols import Fitted
+from memo.experiments.sampled.words import density_dimensions, in_another_space
+from memo.models.protocols import Fitted, has_log_p
 from memo.report.numbers import number, percent
 from memo.scores.significance import significantly_positive
 from memo.scores.statistics import STATISTICS
@@ -36,6 +37,8 @@ STILL_FALLING = 0.01
 """Part of all that held-out loss fell by, in the last tenth of training, that is not yet little."""
 SPREAD = 5.0
 """Times a typical value that the highest of values between 0 and 1 exceeds, if they are no logs."""
+FEW_DIMENSIONS = 8
+"""Dimensions up to which densities from samples are taken to rank records."""
 NAMED = 3
 """Models that a sentence names."""
 
@@ -187,13 +190,30 @@ def experiment_doubts(
             `memo.artifacts.tables.LOG_LIKELIHOODS`.
         losses: (epochs, 2) of each fold model, in training and held out; none where they are gone.
     """
-    found = probability_doubts(scores, experiment.data)
+    found = []
+    if not in_another_space(experiment.spec.scoring.likelihood):
+        found += probability_doubts(scores, experiment.data)
     if not experiment.design.closed_form:
         names = [model.name for model in experiment.models if model.fold is not None]
         found += density_doubts(names, *_matrices(tables, experiment.last_epoch))
-    if len(losses) and not isinstance(experiment.blank_model, Fitted):
+    found += _many_dimensions(density_dimensions(experiment))
+    fitted = isinstance(experiment.blank_model, Fitted)
+    if len(losses) and not fitted and has_log_p(experiment.blank_model):
         found += training_doubts(losses)
     return found
+
+
+def _many_dimensions(dimensions: int | None) -> Iterator[Doubt]:
+    """Doubt densities from samples in more dimensions than they were seen to be good in."""
+    if dimensions is not None and dimensions > FEW_DIMENSIONS:
+        yield Doubt(
+            "samples-in-many-dimensions",
+            f"log p is estimated from samples in {dimensions:,} dimensions. Where models' own log "
+            "p was known, such scores ranked records as exact ones do in 2 and 6 dimensions, and "
+            "in 64 and 784 hardly at all; they were too low, and their intervals did not hold. "
+            "Take a space of few dimensions (scoring.likelihood.space: {kind: principal, "
+            "components: 6}), in which scores are of what the space keeps of a record.",
+        )
 
 
 def stored_doubts(doubts: Sequence[Doubt]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -20,6 +20,8 @@ from memo.design.seeds import Stream, seed_sequence, torch_seed
 from memo.errors import InputError, WorkError
 from memo.execution.protocol import Executor, Lazy
 from memo.experiments.experiment import Experiment, ModelPlan
+from memo.experiments.sampled.sampled_density import SampledDensities, sampled_densities
+from memo.experiments.sampled.words import in_another_space
 from memo.likelihood.estimate import (
     draws_of_its_own,
     estimate_log_likelihood,
@@ -35,6 +37,7 @@ from memo.models.resolution import (
 )
 from memo.models.state import loaded_model
 from memo.spec.model_specs import ModelSpec, source_of
+from memo.spec.sampled_likelihood_specs import SampledLikelihoodSpec
 from memo.spec.scoring_specs import AdaptiveSpec, LikelihoodSpec
 from memo.spec.user_code import errors_of
 from memo.training.device import default_device, one_thread
@@ -64,14 +67,15 @@ class ScoredDensity:
         """A hash of everything that determines its log-likelihoods."""
         of_model = self.model.fingerprint
         scoring = experiment.spec.scoring
-        return fingerprint(
-            {
-                "fold": fingerprint({"left out of": of_model}) if self.left_out else of_model,
-                "epochs": scoring.epochs,
-                "likelihood": scoring.likelihood.model_dump(),
-                "version": SCORING_VERSION,
-            }
-        )
+        determinants: dict[str, Any] = {
+            "fold": fingerprint({"left out of": of_model}) if self.left_out else of_model,
+            "epochs": scoring.epochs,
+            "likelihood": scoring.likelihood.model_dump(),
+            "version": SCORING_VERSION,
+        }
+        if isinstance(scoring.likelihood, SampledLikelihoodSpec):  # whose samples set bandwidths
+            determinants["full"] = experiment.full_model.fingerprint
+        return fingerprint(determinants)
 
 
 def scored_densities(experiment: Experiment) -> list[ScoredDensity]:
@@ -124,11 +128,13 @@ def estimate_log_likelihoods(
     """
     if not densities:
         return
-    common = draws_of_its_own(experiment.blank_model)
-    tasks = Lazy(partial(_task, experiment, weights_of, common), densities)
+    tasks = Lazy(partial(_task, experiment, weights_of), densities)
     names = [f"experiment {experiment.name}, scores by {d.model.words}" for d in densities]
-    scoring, data = experiment.spec.scoring, experiment.data
-    shared = _Shared(experiment.spec.model, scoring.likelihood, data.scored)
+    model, likelihood = experiment.spec.model, experiment.spec.scoring.likelihood
+    sampled = None
+    if isinstance(likelihood, SampledLikelihoodSpec):
+        sampled = _sampled_densities(experiment, likelihood, weights_of(experiment.full_model))
+    shared = _Shared(model, likelihood, experiment.data.scored, sampled)
     with closing(executor.run(_estimate, shared, tasks, names)) as results:
         for position, estimates in results:
             density = densities[position]
@@ -149,6 +155,8 @@ class _Shared:
     model: ModelSpec
     likelihood: LikelihoodSpec
     scored: Rows
+    sampled: SampledDensities | None
+    """The estimator of densities from samples; None where the model's own log p is asked for."""
 
 
 @dataclass(frozen=True)
@@ -161,22 +169,40 @@ class _Task:
 def _task(
     experiment: Experiment,
     weights_of: Callable[[ModelPlan], Mapping[int, Weights]],
-    common: bool,
     density: ScoredDensity,
 ) -> _Task:
-    """Make the task; with `common`, draws are the same for every density and epoch."""
     weights = weights_of(density.model)
     seeds = {
         epoch: torch_seed(
             seed_sequence(
-                experiment.spec.seed,
-                Stream.LIKELIHOOD,
-                *(() if common else (*density.position, epoch)),
+                experiment.spec.seed, Stream.LIKELIHOOD, *_drawn_at(experiment, density, epoch)
             )
         )
         for epoch in weights
     }
     return _Task(weights, seeds, density.left_out)
+
+
+def _drawn_at(experiment: Experiment, density: ScoredDensity, epoch: int) -> tuple[int, ...]:
+    """Keys of a density's random draws: those of all models, of a company, or its own."""
+    if isinstance(experiment.spec.scoring.likelihood, SampledLikelihoodSpec):
+        return () if density.model.fold is None else (density.model.fold.company, epoch)
+    return () if draws_of_its_own(experiment.blank_model) else (*density.position, epoch)
+
+
+def _sampled_densities(
+    experiment: Experiment, likelihood: SampledLikelihoodSpec, full: Mapping[int, Weights]
+) -> SampledDensities:
+    """Choose, once for all models, what densities from samples have in common."""
+    spec, data = experiment.spec, experiment.data
+    with one_thread(), errors_of(source_of(spec.model), "sample(count, generator)"):
+        models = {
+            epoch: loaded_model(full[epoch], spec.model, data.shape).to(default_device())
+            for epoch in spec.scoring.epochs
+        }
+        seed = torch_seed(seed_sequence(spec.seed, Stream.LIKELIHOOD))
+        weights = full[experiment.last_epoch]
+        return sampled_densities(data, spec.model, likelihood, models, lambda: weights, seed)
 
 
 Outcome: TypeAlias = dict[int, LogLikelihood] | FitError | LogDensityError
@@ -190,15 +216,15 @@ def _estimate(shared: _Shared, task: _Task) -> Outcome:
         model = loaded_model(weights, shared.model, shared.scored.shape[1:]).to(device)
         try:
             with one_thread(), errors_of(source_of(shared.model), "what gives log p(x)"):
-                estimates[epoch] = (
-                    left_out_log_likelihood(
-                        model,
-                        observations_at(shared.scored, everything, device),
-                        coarsest(shared.likelihood),
-                    )
-                    if task.left_out
-                    else _in_chunks(shared, model, task.seeds[epoch], device)
-                )
+                if shared.sampled is not None:
+                    seed = task.seeds[epoch]
+                    estimates[epoch] = shared.sampled.log_likelihood(model, epoch, seed)
+                elif task.left_out:
+                    rows = observations_at(shared.scored, everything, device)
+                    limit = coarsest(shared.likelihood)
+                    estimates[epoch] = left_out_log_likelihood(model, rows, limit)
+                else:
+                    estimates[epoch] = _in_chunks(shared, model, task.seeds[epoch], device)
         except FitError as error:
             return error
         except LogDensityError as error:
@@ -239,6 +265,7 @@ def _named(
 
 def _in_chunks(shared: _Shared, model: nn.Module, seed: int, device: torch.device) -> LogLikelihood:
     """Estimate without all observations in memory at once."""
+    assert not isinstance(shared.likelihood, SampledLikelihoodSpec)
     chunks = np.array_split(np.arange(len(shared.scored)), -(-len(shared.scored) // CHUNK))
     seeds = np.random.SeedSequence(seed).spawn(len(chunks))
     return concatenate(
@@ -278,7 +305,10 @@ def _table(
     index = np.arange(len(experiment.data))
     likelihood = experiment.spec.scoring.likelihood
     tolerance = likelihood.tolerance
-    original = {e: experiment.data.to_original(own.value) for e, own in estimates.items()}
+    original = {
+        epoch: own.value if in_another_space(likelihood) else experiment.data.to_original(own.value)
+        for epoch, own in estimates.items()
+    }
     for epoch, values in original.items():
         _require_finite(experiment, density, epoch, values)
         try:

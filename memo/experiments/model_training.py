@@ -112,7 +112,7 @@ def train_or_fit(
 def _why_not_stacked(experiment: Experiment) -> str | None:
     """Say why a model of the user's own cannot be trained in a stack; None where it can."""
     model = experiment.spec.model
-    if not isinstance(model, CustomSpec):
+    if not isinstance(model, CustomSpec) or isinstance(experiment.blank_model, Fitted):
         return None
     with one_thread():
         return why_not_stacked(model, _tried(experiment))

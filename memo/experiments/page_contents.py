@@ -27,12 +27,14 @@ from memo.experiments.record_contents import column_facts, record_data
 from memo.experiments.release.replicas import replica_data, replica_metrics
 from memo.experiments.sample_doubts import sample_doubts
 from memo.experiments.sample_relation import neighbor_data
+from memo.experiments.sampled.words import about_samples, in_another_space
 from memo.likelihood.estimate import draws_of_its_own
 from memo.mitigations.stored_facts import (
     mitigation_metrics,
     mitigation_paragraphs,
     stored_values,
 )
+from memo.models.protocols import has_log_p
 from memo.report.attacker.attacker_words import attacker_metrics, broken_promise
 from memo.report.headlines import (
     AGGREGATES,
@@ -52,6 +54,7 @@ from memo.scores.seen.fold_numbers import FoldNumbers
 from memo.scores.summaries import Estimate, Summary, quantile_curve, summarize
 from memo.scores.table import AT_N, Scores
 from memo.spec.model_specs import CustomSpec
+from memo.spec.sampled_likelihood_specs import SampledLikelihoodSpec
 from memo.spec.scoring_specs import LARGEST_PARETO_K, AdaptiveSpec, KFoldSpec, LikelihoodSpec
 
 
@@ -124,7 +127,8 @@ def page_contents(
         attacked=results.attacked,
         attacks_file=attacks_file,
         scores_file=scores_file,
-        dimensions=dimensions_of(experiment.data),
+        dimensions=_dimensions(experiment),
+        about_samples=about_samples(experiment),
         threshold=scores.threshold,
         replicas=replicas,
         sample_tests=of_tests,
@@ -132,7 +136,7 @@ def page_contents(
     return data, (
         metrics(summary)
         | extrapolation_metrics(extrapolated, summary)
-        | {"scale": _scale(scores, summary, dimensions_of(experiment.data))}
+        | {"scale": _scale(scores, summary, _dimensions(experiment))}
         | {"warnings": doubts_as_json(doubts), "estimator": diagnostics}
         | sample_test_metrics(of_tests)
         | replica_metrics(replicas)
@@ -232,7 +236,14 @@ def dimensions_of(data: Prepared) -> int:
     return math.prod(data.shape) if data.columns is None else len(data.columns)
 
 
-def _scale(scores: Scores, summary: Summary, dimensions: int) -> dict[str, Any]:
+def _dimensions(experiment: Experiment) -> int | None:
+    """Numbers that log p is a density of; None where they are those of another space."""
+    if in_another_space(experiment.spec.scoring.likelihood):
+        return None
+    return dimensions_of(experiment.data)
+
+
+def _scale(scores: Scores, summary: Summary, dimensions: int | None) -> dict[str, Any]:
     statistics = {name: estimate.value for name, estimate in summary.memorization.items()}
     return scale_metrics(scores.last.column("log_p_out"), statistics, dimensions)
 
@@ -266,6 +277,8 @@ def _groups(experiment: Experiment, scores: Scores) -> GroupData | None:
 def _losses(experiment: Experiment, results: Results) -> pl.DataFrame:
     """Means over fold models; for a closed form, whose loss is -log p, over observations."""
     train, held_out = np.mean(results.losses, axis=0).T
+    if not has_log_p(experiment.blank_model):  # those of two players, or none: no sign of learning
+        train, held_out = train[:0], held_out[:0]
     if experiment.design.closed_form:
         log_p = results.scores.last.column("log_p_out")
         without = experiment.data.to_model(log_p)
@@ -284,23 +297,40 @@ def _attack_doubts(attacked: Attacked) -> Iterator[Doubt]:
 def _likelihood_doubts(
     experiment: Experiment, summary: Summary, diagnostics: dict[str, float]
 ) -> Iterator[Doubt]:
+    likelihood = experiment.spec.scoring.likelihood
     if diagnostics["unreliable_observations"]:
         yield Doubt(
             "unreliable-log-likelihoods",
             f"For {diagnostics['unreliable_observations']:,} of {summary.observations:,} "
             "observations log p(x) is unreliable under at least one model "
             f"({100 * diagnostics['unreliable_share']:.2g}% of all estimates): its standard error "
-            "stayed above the tolerance, or its importance weights have so heavy a tail (Pareto k "
-            f"above {LARGEST_PARETO_K}) that the error is unknown. They are marked {UNRELIABLE} "
-            "below; the estimates read low rather than high. "
-            + _remedy(experiment.spec.scoring.likelihood),
+            f"stayed above the tolerance, or {_unknown(likelihood)}. They are marked {UNRELIABLE} "
+            f"below. {_remedy(likelihood)}",
         )
 
 
+def _unknown(likelihood: LikelihoodSpec) -> str:
+    """Say where an error is not known."""
+    if isinstance(likelihood, SampledLikelihoodSpec):
+        return "hardly any sample comes near it, so that the error is unknown"
+    return (
+        f"its importance weights have so heavy a tail (Pareto k above {LARGEST_PARETO_K}) that the "
+        "error is unknown"
+    )
+
+
 def _remedy(likelihood: LikelihoodSpec) -> str:
-    if isinstance(likelihood, AdaptiveSpec):
-        return "Lower scoring.likelihood.tolerance, or raise its max_samples."
-    return "Set scoring.likelihood.kind: adaptive."
+    match likelihood:
+        case SampledLikelihoodSpec():
+            return (
+                "Their scores tell of how far samples come, and not of how likely they are. Raise "
+                "scoring.likelihood.max_samples, or take a `space` of fewer dimensions."
+            )
+        case AdaptiveSpec():
+            words = "Lower scoring.likelihood.tolerance, or raise its max_samples."
+        case _:
+            words = "Set scoring.likelihood.kind: adaptive."
+    return f"The estimates read low rather than high. {words}"
 
 
 def experiment_facts(

@@ -11,6 +11,7 @@ from memo.errors import InputError, MemoError
 from memo.experiments.experiment import Experiment
 from memo.experiments.log_likelihoods import coarsest, observations_at
 from memo.experiments.model_training import train_or_fit
+from memo.experiments.sampled.sampled_density import require_density_space
 from memo.experiments.sampling import planned_samples, require_space
 from memo.likelihood.estimate import left_out_log_likelihood
 from memo.mitigations.training_plan import training_plan
@@ -19,8 +20,10 @@ from memo.models.protocols import Fitted, Generative, is_latent_variable_model
 from memo.models.state import loaded_model
 from memo.project.cost import STORED_BYTES, cost_of, machine_memory, size_words
 from memo.samples.drawing import BATCH
+from memo.samples.spaces import EmbeddingError
 from memo.spec.model_specs import CustomSpec, source_of
 from memo.spec.sample_specs import EncoderSpaceSpec
+from memo.spec.sampled_likelihood_specs import SampledLikelihoodSpec
 from memo.spec.user_code import errors_of
 from memo.training.contract import TRIED, check_contract
 from memo.training.device import default_device, one_thread
@@ -47,8 +50,10 @@ def require_ready(experiment: Experiment) -> None:
     _ = experiment.trained_models  # none is left nothing to train on
     planned = planned_samples(experiment)
     space = experiment.spec.scoring.neighbors.space
-    encodes = isinstance(space, EncoderSpaceSpec)
     spec = experiment.spec
+    likelihood = spec.scoring.likelihood
+    sampled = likelihood if isinstance(likelihood, SampledLikelihoodSpec) else None
+    encodes = isinstance(space, EncoderSpaceSpec)
     if isinstance(spec.model, CustomSpec):
         drawn = min(BATCH, max(one.count for one in planned))
         with one_thread():
@@ -58,8 +63,17 @@ def require_ready(experiment: Experiment) -> None:
                 spec.mitigations,
                 leave_one_out=experiment.design.closed_form,
                 samples=max(1, drawn),
-                encodes=encodes,
+                encodes=encodes
+                or (sampled is not None and isinstance(sampled.space, EncoderSpaceSpec)),
+                sampled=sampled is not None,
             )
+    if sampled is not None:
+        try:
+            require_density_space(experiment.data, spec.model, sampled)
+        except EmbeddingError as error:
+            raise EmbeddingError(
+                f"experiments.{experiment.name}.scoring.likelihood.space: {error}"
+            ) from error
     if isinstance(model, Generative) and not (encodes and is_latent_variable_model(model)):
         require_space(experiment)
 

@@ -8,16 +8,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from memo.artifacts.fingerprints import NEIGHBORS_VERSION, SAMPLES_VERSION, fingerprint
-from memo.datasets.pictures import observed_pixels, sampled_pixels
-from memo.design.k_fold import IndexArray
 from memo.design.seeds import Stream, seed_sequence, substreams, torch_seed
 from memo.errors import InputError, WorkError
 from memo.experiments.experiment import Experiment, ModelPlan
-from memo.models.protocols import Generative, is_latent_variable_model
+from memo.experiments.sampled.feature_space import FeatureSpace, Values, feature_space
+from memo.models.protocols import Generative
 from memo.models.state import loaded_model
 from memo.samples.compared import Compared, Observations
 from memo.samples.drawing import draw_samples
@@ -25,33 +23,16 @@ from memo.samples.extraction import extraction
 from memo.samples.interface import SampleTest
 from memo.samples.on_folds import FoldSamples, OnFolds, run_on_folds
 from memo.samples.registered import chosen_tests, schema_of
-from memo.samples.spaces import (
-    Embedding,
-    EmbeddingError,
-    downsampled,
-    embed,
-    flattened,
-    imported_embedding,
-)
+from memo.samples.spaces import EmbeddingError
 from memo.scores.seen.fold_numbers import FoldNumbers
 from memo.spec.model_specs import source_of
-from memo.spec.sample_specs import (
-    CustomSpaceSpec,
-    DownsampledSpaceSpec,
-    EncoderSpaceSpec,
-    PixelSpaceSpec,
-)
+from memo.spec.sample_specs import EncoderSpaceSpec
 from memo.spec.user_code import errors_of
 from memo.training.device import default_device, one_thread
 from memo.training.stack import Weights
 
-BATCH = 512
-"""Rows embedded at a time."""
-
 TRIED = 8
 """Observations that a space is tried on."""
-
-Values = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -218,7 +199,7 @@ def _of_records(
 
 def _on_folds(
     experiment: Experiment,
-    space: "_Space",
+    space: FeatureSpace,
     of_folds: Callable[[], Iterable[Values]],
     advance: Callable[[int], object],
 ) -> OnFolds:
@@ -312,49 +293,10 @@ def _model(experiment: Experiment, weights: Weights) -> nn.Module:
     return model.to(default_device())
 
 
-@dataclass(frozen=True)
-class _Space:
-    """Rows that distances are measured between, of observations by index and of samples."""
-
-    observed: Callable[[IndexArray], Tensor]
-    sampled: Callable[[Values], Tensor]
-
-
-def _space(experiment: Experiment, weights: Callable[[], Weights]) -> _Space:
-    data = experiment.data
-    match experiment.spec.scoring.neighbors.space:
-        case EncoderSpaceSpec():
-            embedding = _encoder(_model(experiment, weights()))
-            return _Space(
-                lambda index: _embedded(embedding, lambda part: data.scored[part], index),
-                lambda samples: _embedded(embedding, lambda part: part, samples),
-            )
-        case PixelSpaceSpec():
-            embedding = flattened
-        case DownsampledSpaceSpec():
-            embedding = downsampled
-        case CustomSpaceSpec(target=target):
-            embedding = imported_embedding(target)
-    return _Space(
-        lambda index: _embedded(embedding, lambda part: observed_pixels(data, part), index),
-        lambda samples: _embedded(embedding, lambda part: sampled_pixels(data, part), samples),
+def _space(experiment: Experiment, weights: Callable[[], Weights]) -> FeatureSpace:
+    return feature_space(
+        experiment.data,
+        experiment.spec.model,
+        experiment.spec.scoring.neighbors.space,
+        weights,
     )
-
-
-def _encoder(model: nn.Module) -> Embedding:
-    if not is_latent_variable_model(model):
-        raise EmbeddingError("'encoder' needs a model that has one")
-    device = default_device()
-    return lambda x: model.encode(x.to(device))[0]
-
-
-def _embedded(
-    embedding: Embedding, values_of: Callable[[NDArray[Any]], Values], which: NDArray[Any]
-) -> Tensor:
-    """Embed, batch by batch, what `values_of` makes of each part of `which`."""
-    starts = range(0, len(which), BATCH)
-    with one_thread():
-        return embed(
-            embedding,
-            (torch.from_numpy(values_of(which[s : s + BATCH])).float() for s in starts),
-        )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from memo.experiments.experiment import Experiment
 from memo.experiments.log_likelihoods import ScoredDensity
+from memo.experiments.sampled.words import space_fact
 from memo.mitigations.kinds import in_order
 from memo.mitigations.mitigation import ScoredModels
 from memo.mitigations.release import Densities, Release, released_scores
@@ -65,6 +66,7 @@ def score_experiment(
         parts[0].facts
         | {"data": experiment.data_hash, "partitions": experiment.partitions_fingerprint()}
         | ({} if sets is None else {TOGETHER_FACT: sets.kind})
+        | space_fact(experiment)
         | {name: json.dumps(fact) for name, fact in facts.items()}
         | (stored_extrapolations(found) if found else {}),
     )

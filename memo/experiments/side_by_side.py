@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memo.experiments.doubts import Doubt, doubts_as_json, score_doubts
+from memo.experiments.sampled.words import SPACE_FACT
 from memo.experiments.trade_off import Trade, frontier, remainder
 from memo.project.experiment_spec import ExperimentSpec
 from memo.project.project_spec import ProjectSpec
@@ -109,6 +110,8 @@ def _difference(first: Trade, second: Trade) -> Comparison | str:
     """Compare the second with the first, or say why that cannot be done."""
     if first.facts.get("data") != second.facts.get("data"):
         return "they were scored on different data sets"
+    if first.facts.get(SPACE_FACT) != second.facts.get(SPACE_FACT):
+        return "their log p are densities in different spaces"
     a, b = _shared(first, second)
     same_partitions = first.facts.get("partitions") == second.facts.get("partitions")
     try:

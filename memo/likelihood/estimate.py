@@ -14,11 +14,11 @@ from memo.likelihood.estimators.own_draws import drawn_log_likelihood
 from memo.likelihood.importance_weights import LogLikelihood
 from memo.models.protocols import ClosedForm, Density, Estimated, is_latent_variable_model
 from memo.models.resolution import DependenceError, precision_of, require_resolved
-from memo.spec.scoring_specs import AdaptiveSpec, ImportanceSpec, LikelihoodSpec
+from memo.spec.scoring_specs import AdaptiveSpec, ImportanceSpec, OwnLikelihoodSpec
 
 
 def estimate_log_likelihood(
-    model: nn.Module, x: Tensor, spec: LikelihoodSpec, seed: int, coarsest: float = math.inf
+    model: nn.Module, x: Tensor, spec: OwnLikelihoodSpec, seed: int, coarsest: float = math.inf
 ) -> LogLikelihood:
     """log p(x) in nats with its standard error, under one model.
 
@@ -82,7 +82,7 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _estimate(
-    model: nn.Module, x: Tensor, spec: LikelihoodSpec, seed: int, coarsest: float
+    model: nn.Module, x: Tensor, spec: OwnLikelihoodSpec, seed: int, coarsest: float
 ) -> LogLikelihood:
     if isinstance(model, Density):
         with torch.no_grad():
@@ -109,7 +109,7 @@ def _require_own(model: Density, x: Tensor, log_prob: Tensor) -> None:
             )
 
 
-def _estimated(model: nn.Module, x: Tensor, spec: LikelihoodSpec, seed: int) -> LogLikelihood:
+def _estimated(model: nn.Module, x: Tensor, spec: OwnLikelihoodSpec, seed: int) -> LogLikelihood:
     if draws_of_its_own(model):
         return drawn_log_likelihood(cast(Estimated, model), x, spec, seed)
     if not is_latent_variable_model(model):

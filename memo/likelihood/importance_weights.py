@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -55,6 +55,10 @@ class LogLikelihood:
     def unreliable(self, tolerance: float) -> NDArray[np.bool_]:
         """True for estimates not to trust, (n,): their error is above `tolerance` or not known."""
         return (self.std_error > tolerance) | (self.pareto_k > LARGEST_PARETO_K)
+
+    def shifted(self, nats: float) -> "LogLikelihood":
+        """The estimates in other units, in which all log p are so many nats higher."""
+        return replace(self, value=self.value + nats)
 
 
 def from_weights(log_weights: Tensor) -> LogLikelihood:

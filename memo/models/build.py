@@ -8,6 +8,7 @@ from torch import nn
 
 from memo.models.custom import build_custom
 from memo.models.flow import Flow
+from memo.models.gan import GAN
 from memo.models.gaussian_mixture import GaussianMixture
 from memo.models.kde import KDE
 from memo.models.normal import Normal
@@ -20,6 +21,7 @@ FAMILIES: dict[str, Callable[[Any, tuple[int, ...]], nn.Module]] = {
     "kde": KDE,
     "gaussian-mixture": GaussianMixture,
     "flow": Flow,
+    "gan": GAN,
     "custom": build_custom,
 }
 """Constructor of each family, from its spec and the shape of an observation, by the spec's kind."""

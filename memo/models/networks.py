@@ -22,10 +22,11 @@ GROUP = 16
 def build_networks(
     spec: NetworkSpec,
     shape: tuple[int, ...],
+    outputs: int,
     latent: int,
     parameter_shape: tuple[int, ...],
 ) -> tuple[nn.Module, nn.Module]:
-    """Build the encoder to 2 x `latent` features and the decoder to `parameter_shape`.
+    """Build the encoder to so many outputs, and the decoder of `latent` to `parameter_shape`.
 
     Raises:
         ValueError: The network is not made for observations of that shape.
@@ -33,12 +34,12 @@ def build_networks(
     match spec:
         case MLPSpec():
             return (
-                MLPEncoder(shape, spec.hidden, 2 * latent),
+                MLPEncoder(shape, spec.hidden, outputs),
                 MLPDecoder(latent, spec.hidden, parameter_shape),
             )
         case ConvSpec():
             return (
-                ConvEncoder(shape, spec.features, 2 * latent),
+                ConvEncoder(shape, spec.features, outputs),
                 ConvDecoder(latent, spec.features, parameter_shape),
             )
 

@@ -1,9 +1,10 @@
-"""Protocols: the methods by which densities are trained, scored and sampled from.
+"""Protocols: the methods by which densities and samplers are trained, scored and sampled from.
 
 A family is one file and one line in `memo.models.build`. It comes by its weights as a `Trainable`
 (gradient descent) or a `Fitted` (an algorithm of its own), and has log p(x) as a `Density` (in
 closed form), a `LatentVariableModel` (as an integral over z) or an `Estimated` (as a mean of random
-draws). All families here are `Generative`; a model of the user's own need not be.
+draws). All families here are `Generative`; a model of the user's own need not be. One that is
+`Generative` and nothing else, a sampler, is scored by what its samples tell of log p(x).
 `tests/test_models_contract.py` puts every family through the same demands, and
 `memo.training.contract` a model of the user's own.
 
@@ -23,6 +24,7 @@ Example:
     0.5
 """
 
+import inspect
 from typing import Protocol, TypeGuard, runtime_checkable
 
 import torch
@@ -76,6 +78,18 @@ class Initialized(Trainable, Protocol):
 
 
 @runtime_checkable
+class Averaged(Trainable, Protocol):
+    """A model of which samples are drawn from a running mean of its weights over steps."""
+
+    def running_means(self) -> tuple[float, dict[str, str]]:
+        """Part d that a mean keeps in each step, and parameters by the buffer of their mean.
+
+        After a step, the mean is d times what it was plus (1 - d) times the parameter.
+        """
+        ...
+
+
+@runtime_checkable
 class Density(Protocol):
     """A density whose log p(x) is known exactly."""
 
@@ -108,15 +122,18 @@ class Estimated(Protocol):
 
 
 @runtime_checkable
-class Fitted(Density, Protocol):
-    """A density that is fitted to all its observations at once, by an algorithm of its own.
+class Fitted(Protocol):
+    """A model that is fitted to all its observations at once, by an algorithm of its own.
 
-    All that is fitted lies in float64 buffers, so that `state_dict` holds it; a buffer whose size
-    depends on the observations takes the size of the one that is loaded.
+    All that is fitted lies in buffers, so that `state_dict` holds it; a buffer whose size depends
+    on the observations takes the size of the one that is loaded. Call it by `fit_to`: `fit` may
+    take a generator too.
     """
 
     def fit(self, x: Tensor) -> None:
         """Fit to observations (n, *shape); a function of them and of the initial weights alone.
+
+        As `fit(x, generator)`, a function of what a generator on the CPU gives too.
 
         Raises:
             FitError: There is no fit: too few observations, or a singular covariance.
@@ -124,8 +141,47 @@ class Fitted(Density, Protocol):
         ...
 
 
+def fit_to(model: Fitted, x: Tensor, seed: int) -> None:
+    """Have a model fit itself to observations, with a generator where its `fit` takes one.
+
+    Args:
+        model: The model.
+        x: Observations, (n, *shape).
+        seed: Seed of the generator.
+
+    Raises:
+        FitError: There is no fit.
+
+    Example:
+        >>> class Shuffled:
+        ...     def fit(self, x, generator):
+        ...         self.order = torch.randperm(len(x), generator=generator)
+        >>> model = Shuffled()
+        >>> fit_to(model, torch.zeros(3, 1), seed=0)
+        >>> sorted(model.order.tolist())
+        [0, 1, 2]
+    """
+    if takes_generator(model):
+        model.fit(x, torch.Generator().manual_seed(seed))  # type: ignore[call-arg]
+    else:
+        model.fit(x)
+
+
+def takes_generator(model: Fitted) -> bool:
+    """True where `fit` has a second argument."""
+    try:
+        inspect.signature(model.fit).bind("x", "generator")
+    except (TypeError, ValueError):  # another signature; or a callable that is not in Python
+        return False
+    return True
+
+
+class FittedDensity(Fitted, Density, Protocol):
+    """A density that is fitted by an algorithm of its own."""
+
+
 @runtime_checkable
-class ClosedForm(Fitted, Protocol):
+class ClosedForm(FittedDensity, Protocol):
     """A density with leave-one-out likelihoods in closed form, so that scores need no refits."""
 
     def leave_one_out_log_prob(self, x: Tensor) -> Tensor:
@@ -176,6 +232,16 @@ def is_latent_variable_model(model: object) -> TypeGuard[LatentVariableModel]:
     `isinstance` would not do: from Python 3.12 on it does not see submodules such as `observation`.
     """
     return all(hasattr(model, name) for name in ("latent", "observation", "encode", "decode"))
+
+
+def has_log_p(model: object) -> bool:
+    """True where a model says something of log p(x) itself.
+
+    Example:
+        >>> has_log_p(torch.nn.Identity())
+        False
+    """
+    return isinstance(model, Density | Estimated) or is_latent_variable_model(model)
 
 
 @runtime_checkable

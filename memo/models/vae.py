@@ -39,7 +39,7 @@ class VAE(nn.Module):
         self.variance_floor = spec.posterior_variance_floor
         self.observation = build_observation(spec.observation, shape)
         self.encoder, self.decoder = build_networks(
-            spec.network, shape, spec.latent, self.observation.parameter_shape
+            spec.network, shape, 2 * spec.latent, spec.latent, self.observation.parameter_shape
         )
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,8 +12,9 @@ from memo.mitigations.mitigation import Problem as MitigationProblem
 from memo.project.experiment_spec import ExperimentSpec
 from memo.spec.base import Support
 from memo.spec.dataset_specs import ArraySpec, DatasetSpec, ImagesSpec, TableSpec
-from memo.spec.model_specs import ConvSpec, CustomSpec, LogisticMixtureSpec, VAESpec
+from memo.spec.model_specs import ConvSpec, CustomSpec, GANSpec, LogisticMixtureSpec, VAESpec
 from memo.spec.sample_specs import DownsampledSpaceSpec, EncoderSpaceSpec
+from memo.spec.sampled_likelihood_specs import SampledLikelihoodSpec, ValuesSpaceSpec
 from memo.spec.scoring_specs import KFoldSpec, LeaveOneOutSpec
 
 Observations: TypeAlias = DatasetSpec | ArraySpec
@@ -73,6 +74,7 @@ def experiment_problems(
     yield from _design_problems(experiment, dataset.observations)
     yield from _extrapolation_problems(experiment)
     yield from _neighbor_problems(experiment, dataset)
+    yield from _sampled_likelihood_problems(experiment, dataset)
 
 
 def problems_with_categories(
@@ -194,11 +196,12 @@ def _model_problems(experiment: ExperimentSpec, dataset: Observations) -> Iterat
         return
     observation = model.observation if isinstance(model, VAESpec) else None
     path = ("model", "kind" if observation is None else "observation")
+    what = "sampler" if isinstance(model, GANSpec) else "density"
     numbers_of_table = isinstance(dataset, TableSpec) and model.support == "continuous"
     if model.support != dataset.support and not numbers_of_table:
         yield Problem(
             path,
-            f"{(observation or model).kind!r} is a density of {VALUES[model.support]}, but data "
+            f"{(observation or model).kind!r} is a {what} of {VALUES[model.support]}, but data "
             f"set {name!r} has {VALUES[dataset.support]}",
         )
     if isinstance(observation, LogisticMixtureSpec) and isinstance(dataset, ImagesSpec):
@@ -208,7 +211,7 @@ def _model_problems(experiment: ExperimentSpec, dataset: Observations) -> Iterat
                 (*path, "levels"),
                 f"is {levels}, but pixels of data set {name!r} have {dataset.depth} levels",
             )
-    is_conv = isinstance(model, VAESpec) and isinstance(model.network, ConvSpec)
+    is_conv = isinstance(model, VAESpec | GANSpec) and isinstance(model.network, ConvSpec)
     if is_conv and not _divides(16, dataset):
         images = isinstance(dataset, ImagesSpec)
         yield Problem(
@@ -255,6 +258,12 @@ def _general(mitigation: Mitigation, around: Surroundings) -> Iterator[Mitigatio
         yield MitigationProblem(
             "kind",
             f"{kind!r} changes the steps of training, but {model.kind!r} is fitted without any",
+        )
+    if kind == "early-stopping" and isinstance(model, GANSpec):
+        yield MitigationProblem(
+            "kind",
+            f"{kind!r} needs a loss that falls when a model gets better; those of the two players "
+            f"of {model.kind!r} are against each other",
         )
     if mitigation.for_vae and not isinstance(model, VAESpec):
         yield MitigationProblem("kind", f"{kind!r} is for models of kind 'vae', not {model.kind!r}")
@@ -326,6 +335,59 @@ def _neighbor_problems(experiment: ExperimentSpec, dataset: Observations) -> Ite
             f"{spec.samples} samples are more than half of the {count} observations of data set "
             f"{experiment.dataset!r}, each of which is compared with as many others",
         )
+
+
+def _sampled_likelihood_problems(
+    experiment: ExperimentSpec, dataset: Observations
+) -> Iterator[Problem]:
+    """Find what speaks against log p from samples, or for it where a model has nothing else."""
+    likelihood, model = experiment.scoring.likelihood, experiment.model
+    path = ("scoring", "likelihood")
+    if not isinstance(likelihood, SampledLikelihoodSpec):
+        if isinstance(model, GANSpec):
+            yield Problem(
+                path,
+                f"{model.kind!r} has samples and no log p(x), which is estimated from them with "
+                "{kind: samples}",
+            )
+        return
+    space = likelihood.space
+    if isinstance(experiment.scoring.design, LeaveOneOutSpec):
+        yield Problem(
+            (*path, "kind"),
+            "'samples' is for designs that train models: 'leave-one-out' has log p without each "
+            "observation in closed form",
+        )
+    if isinstance(space, ValuesSpaceSpec) and model.support == "levels":
+        yield Problem(
+            (*path, "space"),
+            "'values' is for real numbers, binary pixels and a table's columns, not for integer "
+            "levels: take 'pixels', `{kind: principal}` or a space of your own",
+        )
+    categories = model.support == "binary" and isinstance(space, ValuesSpaceSpec)
+    if likelihood.estimator == "nearest" and categories:
+        yield Problem(
+            (*path, "estimator"),
+            "'nearest' is for real numbers, and binary pixels are none; take 'kernel'",
+        )
+    if isinstance(space, EncoderSpaceSpec) and not isinstance(model, VAESpec | CustomSpec):
+        yield Problem(
+            (*path, "space"),
+            f"'encoder' needs a model that has one, 'vae', and {model.kind!r} has none",
+        )
+    if isinstance(space, DownsampledSpaceSpec) and not _divides(2, dataset):
+        yield Problem(
+            (*path, "space"),
+            "'downsampled' needs images of even height and width, but observations of data set "
+            f"{experiment.dataset!r} are {_shape(dataset)}",
+        )
+    for place, mitigation in enumerate(experiment.mitigations):
+        if mitigation.kind == "background" and not isinstance(space, ValuesSpaceSpec):
+            yield Problem(
+                ("mitigations", place, "kind"),
+                "'background' adds a density of the values, which is none in the space of "
+                f"scoring.likelihood, {space.kind!r}",
+            )
 
 
 def _divides(divisor: int, dataset: Observations) -> bool:

@@ -11,6 +11,7 @@ from memo.spec.dataset_specs import ArraySpec, DatasetSpec, ImagesSpec, Syntheti
 from memo.spec.model_specs import (
     ConvSpec,
     FlowSpec,
+    GANSpec,
     GaussianMixtureSpec,
     LogisticMixtureSpec,
     MLPSpec,
@@ -18,7 +19,7 @@ from memo.spec.model_specs import (
     NormalSpec,
     VAESpec,
 )
-from memo.spec.scoring_specs import AdaptiveSpec, KFoldSpec, SubsetsSpec
+from memo.spec.scoring_specs import ImportanceSpec, KFoldSpec, SubsetsSpec
 
 MOST_MODELS = 1_000_000
 MOST_PARAMETERS = 100_000_000_000
@@ -113,6 +114,9 @@ def parameters(model: ModelSpec, values: int) -> int | None:
             if isinstance(model.observation, LogisticMixtureSpec):
                 outputs *= model.observation.components * 3
             return _network(model.network, values, model.latent, outputs)
+        case GANSpec():
+            players = _network(model.network, values, model.latent, values)
+            return players + players // 2  # with the generator's running mean
         case FlowSpec():
             return model.transforms * _layers([values, *model.hidden, 2 * values])
         case NormalSpec():
@@ -132,7 +136,9 @@ def excesses(experiment: ExperimentSpec, dataset: DatasetSpec | ArraySpec) -> It
     yield from _beyond(("training", "epochs"), experiment.training.epochs, MOST_EPOCHS, "epochs")
     scoring = experiment.scoring
     likelihood = scoring.likelihood
-    of_each = likelihood.max_samples if isinstance(likelihood, AdaptiveSpec) else likelihood.samples
+    of_each = (
+        likelihood.samples if isinstance(likelihood, ImportanceSpec) else likelihood.max_samples
+    )
     for path, count in (
         (("scoring", "likelihood"), of_each),
         (("scoring", "samples", "full_model"), scoring.samples.full_model),

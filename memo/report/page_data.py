@@ -163,6 +163,8 @@ class ReportData:
     """Path of the file of all scores, for the reader; empty where there is none."""
     dimensions: int | None = None
     """Numbers that an observation has (values, or columns); None where that is not known."""
+    about_samples: str = ""
+    """Sentences that say what rests on samples, where log p is estimated from them."""
     threshold: float = THRESHOLD
     """Score above which an observation counts as memorized, nats."""
     replicas: ReplicaData | str | None = None

@@ -13,7 +13,6 @@ BATCH = 512
 """Samples drawn at a time."""
 
 
-@torch.no_grad()
 def draw_samples(model: Generative, count: int, seed: int) -> NDArray[Any]:
     """Draw from a model, in the space of its values, with autograd off.
 
@@ -28,7 +27,12 @@ def draw_samples(model: Generative, count: int, seed: int) -> NDArray[Any]:
     Raises:
         WorkError: Some are not finite.
     """
-    generator = torch.Generator().manual_seed(seed)
+    return draw_further(model, count, torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def draw_further(model: Generative, count: int, generator: torch.Generator) -> NDArray[Any]:
+    """Draw from a model what a generator, which is on the CPU, gives next; as `draw_samples`."""
     batches = [
         model.sample(min(BATCH, count - start), generator).detach().cpu()
         for start in range(0, count, BATCH)

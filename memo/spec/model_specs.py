@@ -217,6 +217,41 @@ class FlowSpec(Spec):
     leaves_one_out: ClassVar[bool] = False
 
 
+class GANSpec(Spec):
+    """Generative adversarial network (Goodfellow et al. 2014): samples, and no log p(x).
+
+    Generator and critic take their steps at the same time, by one optimizer.
+    """
+
+    kind: Literal["gan"]
+    network: NetworkSpec = Field(
+        description="Architecture: the critic is an encoder to one number, the generator a decoder."
+    )
+    latent: Positive = Field(default=16, description="Number of latent variables.")
+    loss: Literal["hinge", "wasserstein-gp"] = Field(
+        default="hinge",
+        description="hinge: Lim & Ye (2017). wasserstein-gp: Wasserstein with gradient penalty "
+        "(Gulrajani et al. 2017).",
+    )
+    penalty: float = Field(
+        default=1.0,
+        ge=0,
+        description="Weight of the gradient penalty: for wasserstein-gp, of squared distances of "
+        "gradients' norms from one between observations and samples; for hinge, of half their "
+        "squared norms at observations (R1, Mescheder et al. 2018).",
+    )
+    average: float = Field(
+        default=0.99,
+        ge=0,
+        lt=1,
+        description="Part of the generator's weights that a running mean over steps keeps in each; "
+        "samples are drawn from that mean (Yazici et al. 2019). 0: from the weights of the last.",
+    )
+    by_gradient: ClassVar[bool] = True
+    support: ClassVar[Support] = "continuous"
+    leaves_one_out: ClassVar[bool] = False
+
+
 def _is_below(path: str) -> str:
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or ".." in parts or "\\" in path:
@@ -274,7 +309,7 @@ class CustomSpec(Spec):
 
 
 ModelSpec: TypeAlias = Annotated[
-    VAESpec | NormalSpec | KDESpec | GaussianMixtureSpec | FlowSpec | CustomSpec,
+    VAESpec | NormalSpec | KDESpec | GaussianMixtureSpec | FlowSpec | GANSpec | CustomSpec,
     Field(discriminator="kind"),
 ]
 

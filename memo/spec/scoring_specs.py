@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from memo.spec.base import Positive, Spec
 from memo.spec.sample_specs import NeighborsSpec, SamplesSpec
+from memo.spec.sampled_likelihood_specs import SampledLikelihoodSpec
 
 LARGEST_PARETO_K = 0.7
 """Pareto k above which standard errors of importance sampling are not to be trusted (Vehtari et al.
@@ -198,7 +199,12 @@ class AdaptiveSpec(Spec):
     )
 
 
-LikelihoodSpec: TypeAlias = Annotated[AdaptiveSpec | ImportanceSpec, Field(discriminator="kind")]
+OwnLikelihoodSpec: TypeAlias = AdaptiveSpec | ImportanceSpec
+"""Estimators that ask the model for log p(x), or for what it is an integral of."""
+
+LikelihoodSpec: TypeAlias = Annotated[
+    OwnLikelihoodSpec | SampledLikelihoodSpec, Field(discriminator="kind")
+]
 
 
 def _increasing(epochs: list[int]) -> list[int]:
@@ -219,7 +225,8 @@ class ScoringSpec(Spec):
     )
     likelihood: LikelihoodSpec = Field(
         default=AdaptiveSpec(kind="adaptive"),
-        description="Estimator of log p(x) where it has no closed form.",
+        description="Estimator of log p(x) where it has no closed form; `samples`: of any model "
+        "that can be sampled from.",
     )
     aggregate: Literal["mean-log", "paper"] = Field(
         default="mean-log",

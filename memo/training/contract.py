@@ -9,7 +9,15 @@ from torch import Tensor
 
 from memo.errors import InputError
 from memo.mitigations.mitigation import Mitigation
-from memo.models.protocols import ClosedForm, Fitted, Initialized, is_latent_variable_model
+from memo.models.protocols import (
+    ClosedForm,
+    Fitted,
+    Generative,
+    Initialized,
+    has_log_p,
+    is_latent_variable_model,
+    takes_generator,
+)
 from memo.spec.model_specs import CustomSpec
 from memo.spec.user_code import errors_of
 from memo.training import contract_density, contract_training
@@ -47,6 +55,7 @@ def check_contract(
     leave_one_out: bool = False,
     samples: int = 3,
     encodes: bool = False,
+    sampled: bool = False,
 ) -> None:
     """Try a model of the user's own on some observations.
 
@@ -57,12 +66,13 @@ def check_contract(
         leave_one_out: True where scores are to come without refits.
         samples: Samples that are drawn at a time.
         encodes: True where distances are to be measured in the space of the model's encoder.
+        sampled: True where log p is to be estimated from samples.
 
     Raises:
         ContractError: Something is missing or wrong; the message says what it must be.
         CodeError: The user's own code raised an error.
     """
-    trial = Trial(spec, x[:TRIED], mitigations, leave_one_out, samples, encodes)
+    trial = Trial(spec, x[:TRIED], mitigations, leave_one_out, samples, encodes, sampled)
     for check in (
         _signature_problems,
         _protocol_problems,
@@ -107,7 +117,10 @@ def _signature_problems(trial: Trial) -> Problems:
     """Require functions that take what memo calls them with."""
     model: Any = trial.model
     latent = is_latent_variable_model(model)
-    for name, arguments in (METHODS | LATENT_METHODS if latent else METHODS).items():
+    methods = METHODS | LATENT_METHODS if latent else METHODS
+    if isinstance(model, Fitted) and takes_generator(model):
+        methods = methods | {"fit": ("x", "generator")}
+    for name, arguments in methods.items():
         if not hasattr(model, name):
             continue
         function = getattr(model, name)
@@ -142,22 +155,29 @@ def _protocol_problems(trial: Trial) -> Problems:
         yield "has both `initialize` and `fit`: `fit` has all the data that it needs"
     if not has & {"loss", "fit"}:
         yield (
-            "cannot be trained: it needs `loss(x, noise)`, `fit(x)`, or a `log_prob(x)` whose "
-            "negative is the loss"
+            "cannot be trained: it needs `loss(x, noise)`, `fit(x)` or `fit(x, generator)`, or a "
+            "`log_prob(x)` whose negative is the loss"
         )
     if has & {"loss", "log_prob_draw"} - {"fit"} and trial.lacks_count("noise_features", 0):
         yield (
             "`noise_features` must be a number, 0 or more: how many standard normal draws `loss` "
             "and `log_prob_draw` take for each observation"
         )
-    if not has & {"log_prob", "log_prob_draw"} and not is_latent_variable_model(model):
+    if not has_log_p(model) and not isinstance(model, Generative):
         yield (
             "says nothing of log p(x): it needs `log_prob(x)`; or `log_prob_draw(x, noise)`, whose "
             "mean is log p(x) or a bound on it; or `latent`, `observation`, `encode(x)` and "
-            "`decode(z)`"
+            "`decode(z)`; or `sample(count, generator)` alone, for scoring.likelihood {kind: "
+            "samples}"
         )
-    if "fit" in has and "log_prob" not in has:
-        yield "has `fit` and needs `log_prob(x)` beside it"
+    elif not has_log_p(model) and not trial.sampled:
+        yield (
+            "has samples and says nothing of log p(x): it needs `log_prob(x)` or "
+            "`log_prob_draw(x, noise)`, or scoring.likelihood {kind: samples}, which estimates "
+            "log p from samples"
+        )
+    elif trial.sampled and not isinstance(model, Generative):
+        yield "has no `sample(count, generator)`, which scoring.likelihood 'samples' needs"
 
 
 def _setting_problems(trial: Trial) -> Problems:
@@ -173,10 +193,7 @@ def _setting_problems(trial: Trial) -> Problems:
                     "without noise, so that epsilon would not count it"
                 )
     if trial.encodes and not is_latent_variable_model(trial.model):
-        yield (
-            "scoring.neighbors.space 'encoder' needs `latent`, `observation`, `encode(x)` and "
-            "`decode(z)`"
-        )
+        yield ("space 'encoder' needs `latent`, `observation`, `encode(x)` and `decode(z)`")
     if trial.leave_one_out and not isinstance(trial.model, ClosedForm):
         yield (
             "scoring.design 'leave-one-out' needs `fit(x)` and `leave_one_out_log_prob(x)`; "

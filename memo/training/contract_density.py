@@ -105,7 +105,7 @@ def _closed_form_problems(trial: Trial) -> Problems:
         return
     for place in range(min(REFITTED, len(x))):
         refitted: Any = trial.initial(0)
-        trial.call(refitted, "fit", torch.cat([x[:place], x[place + 1 :]]))
+        trial.fit(refitted, torch.cat([x[:place], x[place + 1 :]]))
         log_p = trial.call(refitted.eval(), "log_prob", x[place : place + 1])[0]
         found = values[0][place]
         if not torch.isclose(found.double(), log_p.double(), rtol=1e-4, atol=TOLERANCE):
@@ -123,11 +123,8 @@ def sample_problems(trial: Trial) -> Problems:
     model = trial.copied(False)
     found: list[Any] = []
 
-    def draw(count: int) -> Any:
-        return trial.call(model, "sample", count, torch.Generator().manual_seed(0))
-
     for count in (3, 3, trial.samples):
-        wrong = list(trial.changes_by("sample", model, partial(draw, count), found))
+        wrong = list(trial.changes_by("sample", model, partial(trial.drawn, model, count), found))
         wrong = wrong or list(trial.tensor_problems("sample", found[-1], count, *trial.shape))
         yield from wrong
         if wrong:

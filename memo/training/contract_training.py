@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.weight_norm import WeightNorm
 
-from memo.models.protocols import Density, Estimated, FitError, Fitted, Initialized
+from memo.models.protocols import Density, Estimated, FitError, Fitted, Initialized, has_log_p
 from memo.models.state import StateError, load_state
 from memo.training.contract_state import (
     changes,
@@ -146,7 +146,7 @@ def _fit(trial: Trial) -> Problems:
     model, again = trial.model, cast(Any, trial.initial(0))
     try:
         yield from trial.global_draws(
-            "fit", lambda: [trial.call(m, "fit", trial.x) for m in (model, again)]
+            "fit", lambda: [trial.fit(m, trial.x) for m in (model, again)]
         )
     except FitError as error:
         yield f"fit: {error}"
@@ -235,11 +235,18 @@ def state_problems(trial: Trial) -> Problems:
         calls["log_prob"] = [trial.x]
     elif isinstance(model, Estimated):
         calls["log_prob_draw"] = [trial.x, trial.noise]
+    if not has_log_p(model):
+        calls["sample"] = []
     for name, arguments in calls.items():
         if not hasattr(model, name):
             continue
-        values = [trial.call(one, name, *arguments) for one in (model, again)]
-        wrong = list(trial.tensor_problems(name, values[0], len(trial.x)))
+        samples = name == "sample"
+        values = [
+            trial.drawn(one, len(trial.x)) if samples else trial.call(one, name, *arguments)
+            for one in (model, again)
+        ]
+        each = trial.shape if samples else ()
+        wrong = list(trial.tensor_problems(name, values[0], len(trial.x), *each))
         if not wrong and not torch.equal(*values):
             wrong = [
                 f"{name}: is another one once its weights went through a file: something that it "

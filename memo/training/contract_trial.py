@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from memo.mitigations.mitigation import Mitigation
 from memo.models.build import initial_model
+from memo.models.protocols import fit_to
 from memo.models.resolution import is_short, precision_of
 from memo.spec.model_specs import CustomSpec
 from memo.training.contract_state import changes, whole_state
@@ -25,7 +26,7 @@ SOURCES = {
     "loss": "make all that is random from `noise`, masks of dropout too (nn.Dropout draws its own)",
     "sample": "draw with the generator that is given, as torch.randn(..., generator=generator); "
     "`sample` of torch.distributions takes none",
-    "fit": "give what draws a seed of its own, as torch.Generator().manual_seed(0)",
+    "fit": "draw with a generator that it is given, as `fit(x, generator)`",
     "initialize": "it must draw nothing",
 }
 """Where random numbers come from in the functions of a model."""
@@ -48,6 +49,8 @@ class Trial:
     """Samples that are drawn from it at a time."""
     encodes: bool = False
     """True where distances are to be measured in the space of its encoder."""
+    sampled: bool = False
+    """True where log p is to be estimated from samples."""
     called: str = ""
     """The last call of a function of the model."""
 
@@ -81,6 +84,17 @@ class Trial:
         self.called = f"{name}({', '.join(map(_described, arguments))})"
         with torch.set_grad_enabled(name == "loss"):
             return getattr(model, name)(*arguments)
+
+    def fit(self, model: Any, x: Tensor) -> Any:
+        """Have a model fit itself, with autograd off and the same generator each time."""
+        self.called = f"fit({_described(x)})"
+        with torch.no_grad():
+            fit_to(model, x, seed=1)
+        return model
+
+    def drawn(self, model: Any, count: int) -> Any:
+        """Draw samples, those of the same generator each time."""
+        return self.call(model, "sample", count, torch.Generator().manual_seed(0))
 
     def lacks_count(self, name: str, least: int) -> bool:
         """True unless an attribute of the model is a whole number, and not below the least."""

@@ -174,6 +174,7 @@ def train_stack(
                     optimizer.update(gradient(*step))
                     for m in plan.mitigations:
                         m.after_step(stack)
+                    stack.average_weights()
         history.add(epoch, keep=epoch in epochs)
     return history.trained()
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from memo.mitigations.mitigation import Loss
+from memo.models.protocols import Averaged
 
 Weights: TypeAlias = dict[str, NDArray[Any]]
 """State of a model by name, as arrays: the form that files and other processes hold."""
@@ -67,6 +68,9 @@ class Stack:
         self.module = copy.deepcopy(models[0]).to("meta")
         own = Loss(self.module.loss, int(self.module.noise_features))  # type: ignore[arg-type]
         minimized = own if objective is None else objective(self.module)
+        self._keep, self._means = (
+            models[0].running_means() if isinstance(models[0], Averaged) else (0.0, {})
+        )
         self.noise_features = own.noise_features
         self.objective_noise_features = minimized.noise_features
         self._loss = _Forward(self.module, own)
@@ -151,6 +155,12 @@ class Stack:
 
         gradient = torch.vmap(torch.func.grad(objective), in_dims=(None, 0, 0))
         return list(gradient(self._parameters, x, noise).values())
+
+    @torch.no_grad()
+    def average_weights(self) -> None:
+        """Move running means of weights, where models have any, towards the weights of now."""
+        for mean, parameter in self._means.items():
+            self._buffers[mean].lerp_(self._parameters[parameter], 1 - self._keep)
 
     def weights(self) -> list[Weights]:
         """Copy the state of each model: parameters and persistent buffers."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from memo.likelihood.importance_weights import LogLikelihood, concatenate
 from memo.likelihood.streams import Streams, blocks
 from memo.models.protocols import Estimated
-from memo.spec.scoring_specs import AdaptiveSpec, LikelihoodSpec
+from memo.spec.scoring_specs import AdaptiveSpec, OwnLikelihoodSpec
 
 ROUND = 8
 """Draws of each observation that are made at once, and of the pilot."""
@@ -18,7 +18,7 @@ ROUND = 8
 
 @torch.no_grad()
 def drawn_log_likelihood(
-    model: Estimated, x: Tensor, spec: LikelihoodSpec, seed: int
+    model: Estimated, x: Tensor, spec: OwnLikelihoodSpec, seed: int
 ) -> LogLikelihood:
     """The mean of `log_prob_draw`, with the standard error of that mean.
 
@@ -39,7 +39,7 @@ def drawn_log_likelihood(
     )
 
 
-def _block(model: Estimated, x: Tensor, spec: LikelihoodSpec, streams: Streams) -> LogLikelihood:
+def _block(model: Estimated, x: Tensor, spec: OwnLikelihoodSpec, streams: Streams) -> LogLikelihood:
     moments = _Moments(model, x, streams, stage=1)
     if not isinstance(spec, AdaptiveSpec):
         moments.draw(np.full(len(x), spec.samples))

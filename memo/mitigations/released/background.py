@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from memo.datasets.prepared import Prepared
-    from memo.models.protocols import Fitted
+    from memo.models.protocols import FittedDensity
     from memo.scores.aggregate import Aggregate
 
 SMALLEST = 1e-6
@@ -89,7 +89,7 @@ class BackgroundSpec(Mitigation):
                 rows.append(density.log_prob(x).double().numpy())
         return Mixture(self.weight, data.to_original(np.stack(rows)))
 
-    def _broad_density(self, data: "Prepared") -> "Fitted":
+    def _broad_density(self, data: "Prepared") -> "FittedDensity":
         # Imported here: they import torch.
         from memo.models.frequencies import Frequencies  # noqa: PLC0415
         from memo.models.kde import KDE  # noqa: PLC0415

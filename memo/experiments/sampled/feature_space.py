@@ -1,0 +1,141 @@
+"""Rows of numbers that stand for observations and samples, in the space that a spec names."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from memo.datasets.pictures import observed_pixels, sampled_pixels
+from memo.datasets.prepared import Prepared
+from memo.design.k_fold import IndexArray
+from memo.models.protocols import is_latent_variable_model
+from memo.models.state import loaded_model
+from memo.samples.spaces import (
+    Embedding,
+    EmbeddingError,
+    downsampled,
+    embed,
+    flattened,
+    imported_embedding,
+)
+from memo.spec.model_specs import ModelSpec
+from memo.spec.sample_specs import (
+    CustomSpaceSpec,
+    DownsampledSpaceSpec,
+    EncoderSpaceSpec,
+    PixelSpaceSpec,
+)
+from memo.spec.sampled_likelihood_specs import PrincipalSpaceSpec, ValuesSpaceSpec
+from memo.training.device import default_device, one_thread
+from memo.training.stack import Weights
+
+BATCH = 512
+"""Rows embedded at a time."""
+
+Values = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class FeatureSpace:
+    """Rows that distances are measured between, of observations by index and of samples."""
+
+    observed: Callable[[IndexArray], Tensor]
+    sampled: Callable[[Values], Tensor]
+
+
+def feature_space(
+    data: Prepared,
+    model: ModelSpec,
+    space: PixelSpaceSpec
+    | DownsampledSpaceSpec
+    | EncoderSpaceSpec
+    | CustomSpaceSpec
+    | ValuesSpaceSpec
+    | PrincipalSpaceSpec,
+    weights: Callable[[], Weights],
+) -> FeatureSpace:
+    """Make the space that a spec names.
+
+    Args:
+        data: The observations.
+        model: Spec of the model.
+        space: Spec of the space.
+        weights: Gives the full model's weights, for the space of its encoder.
+
+    Raises:
+        EmbeddingError: The space cannot be had for these observations, or of this model.
+    """
+    embedding: Embedding
+    match space:
+        case EncoderSpaceSpec():
+            encoder = loaded_model(weights(), model, data.shape).to(default_device())
+            return _of_values(data, _encoder(encoder))
+        case ValuesSpaceSpec():
+            return _of_values(data, _pairs if model.support == "binary" else flattened)
+        case PixelSpaceSpec():
+            embedding = flattened
+        case DownsampledSpaceSpec():
+            embedding = downsampled
+        case PrincipalSpaceSpec(components=components):
+            embedding = _principal(data, components)
+        case CustomSpaceSpec(target=target):
+            embedding = imported_embedding(target)
+    return FeatureSpace(
+        lambda index: _embedded(embedding, lambda part: observed_pixels(data, part), index),
+        lambda samples: _embedded(embedding, lambda part: sampled_pixels(data, part), samples),
+    )
+
+
+def _of_values(data: Prepared, embedding: Embedding) -> FeatureSpace:
+    return FeatureSpace(
+        lambda index: _embedded(embedding, lambda part: data.scored[part], index),
+        lambda samples: _embedded(embedding, lambda part: part, samples),
+    )
+
+
+def _pairs(x: Tensor) -> Tensor:
+    """Binary pixels as columns of two categories: (B, *shape) -> (B, 2 d)."""
+    flat = x.flatten(1)
+    return torch.stack([1 - flat, flat], 2).flatten(1)
+
+
+def _principal(data: Prepared, components: int) -> Embedding:
+    """Projections on principal components of the observations' pixels.
+
+    Raises:
+        EmbeddingError: There are not so many components.
+    """
+    everything = flattened(torch.from_numpy(observed_pixels(data))).double()
+    most = min(len(everything) - 1, everything.shape[1])
+    if components > most:
+        raise EmbeddingError(
+            f"'principal' has no more than {most} components for {len(everything):,} observations "
+            f"of {everything.shape[1]:,} numbers; {components} are asked for"
+        )
+    centre = everything.mean(0)
+    axes = torch.linalg.eigh((everything - centre).T @ (everything - centre)).eigenvectors
+    chosen = axes[:, -components:].flip(1)
+    return lambda x: (flattened(x).double() - centre) @ chosen
+
+
+def _encoder(model: nn.Module) -> Embedding:
+    if not is_latent_variable_model(model):
+        raise EmbeddingError("'encoder' needs a model that has one")
+    device = default_device()
+    return lambda x: model.encode(x.to(device))[0]
+
+
+def _embedded(
+    embedding: Embedding, values_of: Callable[[NDArray[Any]], Values], which: NDArray[Any]
+) -> Tensor:
+    """Embed, batch by batch, what `values_of` makes of each part of `which`."""
+    starts = range(0, len(which), BATCH)
+    with one_thread():
+        return embed(
+            embedding,
+            (torch.from_numpy(np.asarray(values_of(which[s : s + BATCH]))).float() for s in starts),
+        )

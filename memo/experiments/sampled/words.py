@@ -1,0 +1,100 @@
+"""Words for readers about log p that is estimated from samples."""
+
+import math
+
+import numpy as np
+
+from memo.experiments.experiment import Experiment
+from memo.experiments.sampled.feature_space import feature_space
+from memo.models.protocols import has_log_p, is_latent_variable_model
+from memo.spec.sample_specs import CustomSpaceSpec, EncoderSpaceSpec
+from memo.spec.sampled_likelihood_specs import (
+    DensitySpaceSpec,
+    PrincipalSpaceSpec,
+    SampledLikelihoodSpec,
+    ValuesSpaceSpec,
+)
+from memo.spec.scoring_specs import LikelihoodSpec
+
+SPACE_FACT = "space"
+"""The fact beside scores that tells which space log p is in, where that is none of the values."""
+
+_SPACES = {
+    "values": "the values of the observations",
+    "pixels": "pixels",
+    "downsampled": "pixels downsampled by a half",
+    "encoder": "the space of the full model's encoder",
+}
+
+
+def space_words(space: DensitySpaceSpec) -> str:
+    """Name a space, as after `in`."""
+    match space:
+        case PrincipalSpaceSpec(components=count):
+            return f"the first {count} principal components of the observations"
+        case CustomSpaceSpec(target=target):
+            return f"the space of {target}"
+        case _:
+            return _SPACES[space.kind]
+
+
+def density_dimensions(experiment: Experiment) -> int | None:
+    """Columns that densities from samples are over; None where log p comes from the model."""
+    likelihood = experiment.spec.scoring.likelihood
+    if not isinstance(likelihood, SampledLikelihoodSpec):
+        return None
+    data, model = experiment.data, experiment.blank_model
+    match likelihood.space:
+        case PrincipalSpaceSpec(components=count):
+            return count
+        case EncoderSpaceSpec():
+            return model.latent if is_latent_variable_model(model) else None
+        case ValuesSpaceSpec() if data.columns is not None:
+            return len(data.columns)
+        case ValuesSpaceSpec():
+            return math.prod(data.shape)
+        case space:
+            made = feature_space(data, experiment.spec.model, space, dict)
+            return made.observed(np.arange(1)).shape[1]
+
+
+def about_samples(experiment: Experiment) -> str:
+    """Say what rests on samples, and what to know of that; empty where nothing does."""
+    likelihood = experiment.spec.scoring.likelihood
+    if not isinstance(likelihood, SampledLikelihoodSpec):
+        return ""
+    own = (
+        "The model has a log p of its own, which is not used here"
+        if has_log_p(experiment.blank_model)
+        else "The model has samples and no log p"
+    )
+    how = (
+        "by a kernel whose bandwidth all models share"
+        if likelihood.estimator == "kernel"
+        else "by the distance to the nearest of them"
+    )
+    return (
+        f"{own}: each log p on this page, and with it scores, attacks and what a policy limits, is "
+        f"the log density in {space_words(likelihood.space)}, estimated {how}, from at most "
+        f"{likelihood.max_samples:,} samples of each model; intervals count the error that comes "
+        "of their number. Scores tell what is memorized as far as so many samples show it, and "
+        "read low where a model's density has peaks narrower than the distance between samples, "
+        "and where there are many dimensions. There is no figure of densities, and no check of "
+        "log p by another method."
+    )
+
+
+def space_fact(experiment: Experiment) -> dict[str, str]:
+    """The fact by which scores of unlike spaces are not compared; none where log p is of values."""
+    likelihood = experiment.spec.scoring.likelihood
+    if not in_another_space(likelihood):
+        return {}
+    assert isinstance(likelihood, SampledLikelihoodSpec)
+    words = space_words(likelihood.space)
+    own = likelihood.space.kind == "encoder"
+    return {SPACE_FACT: f"{words} ({experiment.full_model.fingerprint})" if own else words}
+
+
+def in_another_space(likelihood: LikelihoodSpec) -> bool:
+    """True where log p is of what observations are mapped to, and not of themselves."""
+    return isinstance(likelihood, SampledLikelihoodSpec) and likelihood.space.kind != "values"
