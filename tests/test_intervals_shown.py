@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import memo
+from benchmarks.coverage import Setting, simulated
 from memo.artifacts.layout import Layout
 from memo.artifacts.score_tables import LATER, read_scores_file
 from memo.cli import app
@@ -22,8 +23,9 @@ from memo.report.charts.comparison_charts import _labelled
 from memo.report.headlines import about_intervals, metrics, summary_headlines
 from memo.report.page_data import ComparedExperiment, ComparisonData, FrontierPoint, Headline
 from memo.scores.comparison import compare_scores
-from memo.scores.summaries import Estimate, Summary, summarize
+from memo.scores.summaries import Estimate, summarize
 from memo.scores.table import SHRUNK, Scores
+from memo.spec.scoring_specs import KFoldSpec
 
 MODELS, N = 12, 90
 RNG = np.random.default_rng(5)
@@ -235,20 +237,16 @@ def test_no_digits_are_cut_off_where_the_terminal_is_narrow(
         assert shown.count(number) == 4
 
 
-@pytest.mark.parametrize(("observations", "said"), [(1000, False), (1001, True)])
-def test_pages_say_that_intervals_of_many_are_narrow(observations: int, said: bool) -> None:
-    summary = Summary(
-        epoch=1,
-        observations=observations,
-        repeats=2,
-        exact=False,
-        aggregate="mean-log",
-        memorization={"mean": Estimate(1.0, 0.1, 0.5, 1.5)},
-        above_threshold=Estimate(0.5, 0.1, 0.4, 0.6),
-        threshold=1.0,
-        significant=None,
-        held_out_log_likelihood=Estimate(-9.0, 0.1, -9.2, -8.8),
-        train_log_likelihood=Estimate(-8.0, 0.1, -8.2, -7.8),
-        gap=Estimate(1.0, 0.1, 0.8, 1.2),
-    )
-    assert ("may be too narrow" in about_intervals(summary)) == said
+@pytest.mark.parametrize(("noise", "said"), [(0.8, False), (1.2, True)])
+def test_pages_say_where_scores_are_mostly_noise(noise: float, said: bool) -> None:
+    """True scores, and noise of so many times their standard deviation, 5 nats."""
+    stream = np.random.default_rng(0)
+    true = stream.exponential(5, 500)
+    design = KFoldSpec(kind="k-fold", folds=5, repeats=3)
+    setting = Setting(design, 500, (0.0, 5 * noise * np.sqrt(3)))
+    names = pl.DataFrame({"index": range(500), "id": map(str, range(500)), "label": "a"})
+    found = simulated(setting, true, stream, 0)
+    scores = Scores.from_aggregate(names, 1, found, np.zeros(500, np.int64))
+    summary = summarize(scores)
+    assert summary.noisy == said
+    assert ("is noise: in simulations" in about_intervals(summary)) == said

@@ -54,6 +54,8 @@ class Summary:
     """Mean log p of training observations minus that of held-out ones: overfitting."""
     aggregate: str = "mean-log"
     """The aggregation of log densities under many models into scores."""
+    noisy: bool = False
+    """True where more than half of the variance of scores over observations is noise."""
 
 
 def summarize(scores: Scores | pl.DataFrame, epoch: int | None = None) -> Summary:
@@ -98,6 +100,7 @@ def summarize(scores: Scores | pl.DataFrame, epoch: int | None = None) -> Summar
         train_log_likelihood=mean_estimate(within),
         gap=mean_estimate(within - without),
         aggregate=at.aggregate,
+        noisy=_noisy(at),
     )
 
 
@@ -210,6 +213,14 @@ def _of_draws(draws: FloatArray) -> Estimate:
     """Median, standard deviation and quantiles of draws."""
     low, value, high = np.quantile(draws, [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2])
     return Estimate(float(value), float(draws.std()), float(low), float(high))
+
+
+def _noisy(scores: Scores) -> bool:
+    errors = scores.column("std_error")
+    known = np.isfinite(errors)
+    if not known.any():
+        return False
+    return bool(2 * np.square(errors[known]).mean() > scores.memorization[known].var())
 
 
 def _significant_share(scores: Scores) -> float | None:
