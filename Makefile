@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test fuzz bench-test lint docs docs-serve docs-test smoke
+.PHONY: help install demo test fuzz bench-test lint docs docs-serve docs-test smoke dist
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -49,6 +49,10 @@ docs-test: docs ## Build the documentation, and run its tutorials.
 
 smoke: $(INSTALL) ## Build the wheel, and walk through a first project on each other Python of this machine.
 	.ci/smoke $(BIN)/python
+
+dist: $(INSTALL) ## Build the wheel and the source of a release into dist/.
+	rm -rf dist
+	$(BIN)/python -c 'from setuptools import build_meta as b; b.build_sdist("dist"); b.build_wheel("dist")'
 
 bench-test: $(INSTALL) ## Run the tests that time something, one by one; best on a quiet machine.
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m timing

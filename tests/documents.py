@@ -1,5 +1,6 @@
 """The documentation's fenced blocks, and the commands in them."""
 
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -47,11 +48,13 @@ def commands(shell: str) -> Iterator[list[str]]:
 def script(page: Path) -> str:
     """All blocks of a tutorial as one shell script.
 
-    Python runs where no file is named; a block whose first line is a comment with a file's name is
-    written there, or added to it where the comment says so.
+    Python runs where no file is named, blocks in a row as one; a block whose first line is a
+    comment with a file's name is written there, or added to it where the comment says so.
     """
     parts = ["set -euo pipefail"]
-    for language, text in blocks(page, "sh", "yaml", "python"):
+    rows = itertools.groupby(blocks(page, "sh", "yaml", "python"), key=lambda block: block[0])
+    for language, row in rows:
+        text = "".join(text for _, text in row)
         named = re.match(r"# (\S+\.\w+)(, added)?\n", text)
         if language == "sh":
             parts.append(text)
