@@ -27,6 +27,8 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["option
 SHELL = [page for page in PAGES if blocks(page, "sh")]
 SPECS = [page for page in PAGES if blocks(page, "yaml")]
 
+DOUBTS = "".join(file.read_text() for file in (ROOT / "memo" / "experiments").glob("*doubts.py"))
+
 BASE = """\
 digits: {kind: digits, values: binary}
 ---
@@ -95,7 +97,8 @@ def test_every_spec_that_a_page_shows_is_valid(page: Path, tmp_path: Path) -> No
             continue
         found = YAML(typ="safe").load(text)
         if "limits" in found:
-            PolicySpec.model_validate(found)
+            accepted = PolicySpec.model_validate(found).accepted
+            assert all(f'"{kind}"' in DOUBTS for kind in accepted)
         elif set(found) <= set(ProjectSpec.model_fields):
             _require_valid(found, tmp_path / "params.yaml")
         elif "jobs" in found:
