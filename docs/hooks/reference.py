@@ -86,14 +86,15 @@ def _sections(schema: Schema) -> Iterator[str]:
     waiting = list(_met(schema))
     while waiting:
         key, names = waiting.pop(0)
-        fresh = [name for name in names if name in definitions and name not in seen]
+        fresh = [one for one in names if one not in seen and "properties" in definitions[one]]
         seen.update(fresh)
-        if fresh:
+        kinds = [definitions[name].get("properties", {}).get("kind", {}) for name in fresh]
+        if any(kinds):
             yield f"\n## {key}\n"
-        for name in fresh:
+        for name, kind in zip(fresh, kinds, strict=True):
             found = definitions[name]
-            kind = found.get("properties", {}).get("kind", {}).get("const")
-            yield f"\n### {f'kind: {kind}' if kind else key} {{ #{name} }}\n"
+            title = f"### kind: {kind['const']}" if kind else f"## {key}"
+            yield f"\n{title} {{ #{name} }}\n"
             yield found.get("description", "") + "\n"
             yield from _table(found)
             waiting += _met(found)
@@ -153,7 +154,8 @@ def _choice(schema: Schema) -> str:
 def _scalar(schema: Schema) -> str:
     bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     kind = schema.get("type", "anything")
-    said = [f"{sign} {schema[bound]}" for bound, sign in bounds.items() if bound in schema]
+    given = {bound: schema[bound] for bound in bounds if schema.get(bound, 2**63) < 2**63}
+    said = [f"{bounds[bound]} {value}" for bound, value in given.items()]
     return " ".join([WORDS.get(kind, kind), *said])
 
 
