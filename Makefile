@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test fuzz bench-test lint
+.PHONY: help install demo test fuzz bench-test lint docs docs-serve docs-test smoke dist
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -36,6 +36,23 @@ fuzz: $(INSTALL) ## Try thousands of specs and files that are drawn anew; before
 	PATH="$(CURDIR)/$(BIN):$$PATH" MEMO_FUZZ=20 $(BIN)/pytest -n 2 -m 'not timing' \
 	  tests/test_fuzz.py tests/test_table.py tests/test_likelihood_tables.py \
 	  tests/field/test_round_trips.py tests/field/test_terminal.py tests/field/test_remote.py
+
+docs: $(INSTALL) ## Build the documentation into site/; a broken link ends the build.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The documentation: $(CURDIR)/site/index.html"
+
+docs-serve: $(INSTALL) ## Serve the documentation on this machine, and build it anew when a page changes.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+docs-test: docs ## Build the documentation, and run its tutorials.
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m docs tests/test_docs.py
+
+smoke: $(INSTALL) ## Build the wheel, and walk through a first project on each other Python of this machine.
+	.ci/smoke $(BIN)/python
+
+dist: $(INSTALL) ## Build the wheel and the source of a release into dist/.
+	rm -rf dist
+	$(BIN)/python -c 'from setuptools import build_meta as b; b.build_sdist("dist"); b.build_wheel("dist")'
 
 bench-test: $(INSTALL) ## Run the tests that time something, one by one; best on a quiet machine.
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m timing

@@ -4,7 +4,6 @@ import difflib
 import math
 import os
 from collections.abc import Sequence
-from importlib.util import find_spec
 from numbers import Integral
 
 from loky import cpu_count
@@ -12,6 +11,7 @@ from loky import cpu_count
 from memo.errors import InputError
 from memo.execution.processes import InProcess, Processes
 from memo.execution.protocol import Executor
+from memo.extras import require_extra
 
 EXECUTORS = ("in-process", "processes", "ray")
 
@@ -48,10 +48,7 @@ def executor(workers: int | None = None, *, gpus: Sequence[str] = ()) -> Executo
 
 def _ray(workers: int | None) -> Executor:
     cpus, gpus = _amount("MEMO_TASK_CPUS"), _amount("MEMO_TASK_GPUS")
-    if find_spec("ray") is None:
-        raise InputError(
-            "MEMO_EXECUTOR=ray: Ray is not installed; run: pip install 'memo-audit[ray]'"
-        )
+    require_extra("ray", "MEMO_EXECUTOR=ray")
     from memo.execution.cluster import Ray  # noqa: PLC0415 -- an optional extra
 
     address = os.environ.get("MEMO_RAY_ADDRESS") or os.environ.get("RAY_ADDRESS")

@@ -2,7 +2,7 @@
 
 Opacus' optimizer clips and adds noise, and its accountant tells what that costs. Gradients of each
 observation by itself come from `torch.func`, so that any model whose loss is a function will do.
-Opacus is imported where it is used: it takes seconds.
+Opacus is an extra, and imported where it is used: it takes seconds.
 """
 
 import warnings
@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from memo.errors import InputError
+from memo.extras import require_extra
 from memo.mitigations.mitigation import (
     Gradient,
     Mitigation,
@@ -164,6 +165,7 @@ class DPSGDSpec(Mitigation):
         """
         if self.noise_multiplier is not None:
             return self.noise_multiplier
+        _require_opacus()
         from opacus.accountants.utils import get_noise_multiplier  # noqa: PLC0415
 
         steps = _steps(members, batch_size)
@@ -190,6 +192,7 @@ class DPSGDSpec(Mitigation):
             epochs: Epochs of the whole training.
             after: Epochs that have passed; all of them by default.
         """
+        _require_opacus()
         from opacus.accountants import RDPAccountant  # noqa: PLC0415
 
         steps = _steps(members, batch_size)
@@ -224,6 +227,7 @@ class PrivateGradient:
         batch_size: float,
         noise: "torch.Generator",
     ) -> None:
+        _require_opacus()
         import torch  # noqa: PLC0415 -- a second, which reading a spec may not take
         from opacus.optimizers import DPOptimizer  # noqa: PLC0415
 
@@ -250,6 +254,10 @@ class PrivateGradient:
         return found
 
 
+def _require_opacus() -> None:
+    require_extra("opacus", "'dp-sgd'")
+
+
 def _steps(members: int, batch_size: int) -> int:
     """Number of steps in an epoch; a step samples an observation with probability 1 / steps."""
     return -(-members // batch_size)
@@ -261,6 +269,7 @@ def require_private(model: "nn.Module") -> None:
     Raises:
         InputError: A layer does; the message names it.
     """
+    _require_opacus()
     from opacus.validators import ModuleValidator  # noqa: PLC0415
 
     problems = ModuleValidator.validate(model, strict=False)

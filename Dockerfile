@@ -1,0 +1,39 @@
+# memo in a container; the folder of a project goes to /work:
+#
+#     docker build -t memo .
+#     docker run --rm --user "$(id -u)" -v "$PWD:/work" memo memo validate
+#
+# With GPUs:
+#
+#     docker build -t memo:cuda --build-arg BASE=nvidia/cuda:12.8.1-base-ubuntu24.04 \
+#       --build-arg TORCH=https://download.pytorch.org/whl/cu128 .
+#     docker run --rm --gpus all --user "$(id -u)" -v "$PWD:/work" memo:cuda dvc repro
+ARG BASE=python:3.12-slim-bookworm
+FROM ${BASE}
+
+# Packages of the base's own release, at the versions that it has; git is for DVC, and Python for
+# bases that have none.
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends git \
+ && if ! command -v python3 >/dev/null; then \
+      apt-get install -y --no-install-recommends python3 python3-venv; \
+    fi \
+ && rm -rf /var/lib/apt/lists/* \
+ && python3 -m venv /opt/memo
+ENV PATH=/opt/memo/bin:$PATH
+
+# torch first, of the index for this base: what memo installs after it leaves it as it is.
+ARG TORCH=https://download.pytorch.org/whl/cpu
+# hadolint ignore=DL3013
+RUN pip install --no-cache-dir --index-url "${TORCH}" torch torchvision
+
+COPY pyproject.toml constraints.txt README.md LICENSE /src/
+COPY memo /src/memo
+RUN pip install --no-cache-dir --constraint /src/constraints.txt '/src[private]'
+
+# Any user will do, so that files of the project are those of whoever runs it: --user.
+ENV HOME=/tmp USER=memo
+USER 10001
+WORKDIR /work
+CMD ["memo", "--help"]

@@ -1,0 +1,166 @@
+"""The documentation: its commands and specs are right; its tutorials run (`make docs-test`)."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from dvc.cli import parse_args
+from pydantic import TypeAdapter
+from ruamel.yaml import YAML
+
+import memo
+from memo.cli import app
+from memo.project.project_spec import ProjectSpec
+from memo.project.reading import read_project
+from memo.spec.policy_specs import PolicySpec
+from memo.spec.scoring_specs import DesignSpec
+from tests.conftest import ROOT, command
+from tests.documents import PAGES, blocks, commands, name_of, script
+
+PROGRAM: Any = typer.main.get_command(app)
+TARGETS = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+SHELL = [page for page in PAGES if blocks(page, "sh")]
+SPECS = [page for page in PAGES if blocks(page, "yaml")]
+
+DOUBTS = "".join(file.read_text() for file in (ROOT / "memo" / "experiments").glob("*doubts.py"))
+
+BASE = """\
+digits: {kind: digits, values: binary}
+---
+dataset: digits
+model: {kind: vae, network: {kind: mlp, hidden: [8]}, observation: bernoulli}
+training: {epochs: 1, batch_size: 8, learning_rate: 1.0e-3}
+mitigations: []
+scoring: {design: {kind: k-fold}, epochs: [1]}
+seed: 1
+"""
+"""A data set, and an experiment that stands for one that another block of a page has."""
+
+
+def test_blocks_are_told_apart_and_cut_into_commands() -> None:
+    shell = "MEMO_WORKERS=1 memo show 'a b' | head  # comment\ncd x && dvc repro \\\n  report@y\n"
+    assert list(commands(shell)) == [
+        ["memo", "show", "a b"],
+        ["head"],
+        ["cd", "x"],
+        ["dvc", "repro", "report@y"],
+    ]
+    with pytest.raises(Exception, match="--labels"):
+        _require_right(["memo", "show", "--labels", "3"])
+    assert len(SHELL) > 10
+    assert len(SPECS) > 10
+
+
+@pytest.mark.parametrize("page", SHELL, ids=name_of)
+def test_every_command_that_a_page_shows_is_one(page: Path) -> None:
+    for _, text in blocks(page, "sh"):
+        for words in commands(text):
+            _require_right(words)
+
+
+def _require_right(words: list[str]) -> None:
+    """Parse a command by the program's own parser, or look up what it names."""
+    if words[0] == "memo":
+        with PROGRAM.make_context("memo", words[1:]) as context:
+            name, found, rest = PROGRAM.resolve_command(context, words[1:])
+            found.make_context(name, rest, parent=context)
+    elif words[0] == "dvc":
+        parse_args(words[1:])
+    elif words[0] == "make":
+        assert {word for word in words[1:] if "=" not in word} <= set(TARGETS)
+    elif words[:2] == ["pip", "install"]:
+        for extras in re.findall(r"memo-audit\[(.+?)\]", " ".join(words)):
+            assert set(extras.split(",")) <= set(EXTRAS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_in_sentences_exist_with_their_options(page: Path) -> None:
+    text = re.sub(r"\s+", " ", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL))
+    for inline in re.findall(r"`memo ([a-z][^`]*)`", text):
+        name, *rest = inline.split()
+        found = PROGRAM.commands[name]
+        known = {option for param in found.params for option in param.opts}
+        assert {word for word in rest if word.startswith("-")} <= known | {"--help"}, inline
+
+
+@pytest.mark.parametrize("page", SPECS, ids=name_of)
+def test_every_spec_that_a_page_shows_is_valid(page: Path, tmp_path: Path) -> None:
+    for _, text in blocks(page, "yaml"):
+        if text.lstrip().startswith("design:"):  # one of several, each on a line of its own
+            for line in text.strip().splitlines():
+                TypeAdapter(DesignSpec).validate_python(YAML(typ="safe").load(line)["design"])
+            continue
+        found = YAML(typ="safe").load(text)
+        if "limits" in found:
+            accepted = PolicySpec.model_validate(found).accepted
+            assert all(f'"{kind}"' in DOUBTS for kind in accepted)
+        elif set(found) <= set(ProjectSpec.model_fields):
+            _require_valid(found, tmp_path / "params.yaml")
+        elif "jobs" in found:
+            assert found["jobs"]
+        else:  # stages of a dvc.yaml
+            for stage in found.values():
+                _require_right(stage["cmd"].split())
+
+
+def _require_valid(part: dict[str, Any], file: Path) -> None:
+    """Read a params.yaml, with what another block has of the page that a part belongs to."""
+    digits, experiment = YAML(typ="safe").load_all(BASE)
+    named = {*part.get("policies", {}), *(one["base"] for one in part.get("derived", {}).values())}
+    missing = named - {*part.get("experiments", {}), *part.get("custom", {})}
+    if "experiments" not in part and "custom" not in part:
+        missing.add("digits-vae")
+    if missing:
+        part["datasets"] = digits | part.get("datasets", {})
+        part["experiments"] = part.get("experiments", {}) | dict.fromkeys(missing, experiment)
+    with file.open("w") as stream:
+        YAML().dump(part, stream)
+    for one in part.get("derived", {}).values():
+        if any("arguments" in path for path in one.get("grid", {})):
+            return  # of a model of the user's own, which another block has
+    assert read_project(file).experiments
+
+
+QUICK = """\
+from pathlib import Path
+from tests.test_init import quicken
+quicken(Path("params.yaml"))
+"""
+
+QUICKEN = {
+    "notebook": "",
+    "release": f"quicken() {{ python -c '{QUICK}'; }}\n",
+    "own-model": "quicken() { true; }\n",
+}
+"""What changes a tutorial's project before it is checked: that of `memo init` takes minutes."""
+
+
+@pytest.mark.docs
+@pytest.mark.parametrize("name", QUICKEN)
+def test_a_tutorial_runs_as_it_stands(name: str, tmp_path: Path) -> None:
+    text = script(ROOT / "docs" / "start" / f"{name}.md")
+    # Fewer and smaller models than a new project has; a gate may find what it finds, in stages too.
+    lines = text.replace("\nmemo validate\n", "\nquicken\nmemo validate\n", 1)
+    lines = re.sub(r"^(memo gate .*)$", r"\1 || [ $? -ne 2 ]", lines, flags=re.MULTILINE)
+    lines = lines.replace("dvc repro --keep-going", "dvc repro --keep-going || true")
+    command(tmp_path, "bash", "-c", QUICKEN[name] + lines, PYTHONPATH=str(ROOT))
+    pages = {page.parent.name for page in tmp_path.rglob("index.html")}
+    assert (
+        pages
+        >= {
+            "notebook": {"wine-report"},
+            "release": {"wine-vae", "slower", "stopped", "compare"},
+            "own-model": {"mixture", "components-3", "components-30", "compare"},
+        }[name]
+    )
+
+
+def test_every_public_name_stands_in_the_reference() -> None:
+    shown = (ROOT / "docs" / "reference" / "python.md").read_text()
+    names = re.findall(r"^::: \S+\.(\w+)$", shown, re.MULTILINE)
+    assert set(memo.__all__) <= set(names)
