@@ -13,7 +13,6 @@ tau = 20 / m of m samples.
 import numpy as np
 import scipy
 import torch
-from sklearn.cluster import KMeans
 from torch import Tensor
 
 from memo.samples.compared import Compared
@@ -32,6 +31,9 @@ def of_samples(compared: Compared, stream: np.random.Generator) -> dict[str, flo
         compared: Records T, held-out records P, and samples Q.
         stream: Draws where k-means starts.
     """
+    # slow to import, with joblib, which would take over how worker processes are started
+    from sklearn.cluster import KMeans  # noqa: PLC0415
+
     sets = compared.records.all_rows, compared.others.all_rows, compared.samples
     training, held_out, samples = (rows.double().numpy() for rows in sets)
     cells = min(CELLS, len(np.unique(training, axis=0)))
