@@ -76,7 +76,8 @@ def test_estimates_do_not_depend_on_how_many_observations_are_in_memory(chunk, m
             return -0.5 * x.square().sum(-1) - 0.5 * x.shape[-1] * math.log(2 * math.pi)
 
     x = np.random.default_rng(0).standard_normal((100, 3)).astype(np.float32)
-    shared = log_likelihoods._Shared(NormalSpec(kind="normal"), AdaptiveSpec(kind="adaptive"), x)
+    spec, likelihood = NormalSpec(kind="normal"), AdaptiveSpec(kind="adaptive")
+    shared = log_likelihoods._Shared(spec, likelihood, x, None)
     monkeypatch.setattr(log_likelihoods, "CHUNK", chunk)
     found = log_likelihoods._in_chunks(shared, UnitNormal(), 0, torch.device("cpu"))
     assert np.allclose(found.value, UnitNormal().log_prob(torch.from_numpy(x)).numpy())
