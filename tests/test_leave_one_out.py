@@ -166,7 +166,8 @@ def test_a_mixed_project_runs_under_dvc_and_its_texts_are_right(repository):
     assert "scores are exact" in text
     assert "left out in turn: exact, in closed form" in text
     # Sections that say which other design would tell something name its parts.
-    advice = r'<section aria-labelledby="(?:attacker|replicas|twins|sample-test-numbers)">.*?</section>'
+    named = "attacker|replicas|twins|sample-test-numbers"
+    advice = rf'<section aria-labelledby="(?:{named})">.*?</section>'
     own = re.sub(rf"<style>.*</style>|leave-one-out|{advice}", "", text, flags=re.DOTALL)
     for word in ("repeat", "fold", "jackknife"):
         assert word not in own
