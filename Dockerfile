@@ -1,13 +1,14 @@
-# memo in a container; the folder of a project goes to /work:
+# memo in a container; the folder of a project goes to /project:
 #
 #     docker build -t memo .
-#     docker run --rm --user "$(id -u)" -v "$PWD:/work" memo memo validate
+#     docker run --rm --user "$(id -u)" -v "$PWD:/project" memo memo validate
 #
-# With GPUs:
+# For other hardware name another base, and the package index of torch's build for it, as the
+# instructions at pytorch.org give it:
 #
 #     docker build -t memo:cuda --build-arg BASE=nvidia/cuda:12.8.1-base-ubuntu24.04 \
-#       --build-arg TORCH=https://download.pytorch.org/whl/cu128 .
-#     docker run --rm --gpus all --user "$(id -u)" -v "$PWD:/work" memo:cuda dvc repro
+#       --build-arg TORCH=INDEX .
+#     docker run --rm --gpus all --user "$(id -u)" -v "$PWD:/project" memo:cuda dvc repro
 ARG BASE=python:3.12-slim-bookworm
 FROM ${BASE}
 
@@ -20,13 +21,15 @@ RUN apt-get update \
       apt-get install -y --no-install-recommends python3 python3-venv; \
     fi \
  && rm -rf /var/lib/apt/lists/* \
- && python3 -m venv /opt/memo
-ENV PATH=/opt/memo/bin:$PATH
+ && python3 -m venv /memo
+ENV PATH=/memo/bin:$PATH
 
-# torch first, of the index for this base: what memo installs after it leaves it as it is.
-ARG TORCH=https://download.pytorch.org/whl/cpu
+# torch first where an index is named: what memo installs after it leaves it as it is.
+ARG TORCH
 # hadolint ignore=DL3013
-RUN pip install --no-cache-dir --index-url "${TORCH}" torch torchvision
+RUN if [ -n "${TORCH}" ]; then \
+      pip install --no-cache-dir --index-url "${TORCH}" torch torchvision; \
+    fi
 
 COPY pyproject.toml constraints.txt README.md LICENSE /src/
 COPY memo /src/memo
@@ -35,5 +38,5 @@ RUN pip install --no-cache-dir --constraint /src/constraints.txt '/src[private]'
 # Any user will do, so that files of the project are those of whoever runs it: --user.
 ENV HOME=/tmp USER=memo
 USER 10001
-WORKDIR /work
+WORKDIR /project
 CMD ["memo", "--help"]

@@ -46,7 +46,7 @@ Values = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Row:
-    """What samples tell in one setting."""
+    """Agreement of scores from samples with exact ones in one setting."""
 
     rank: float
     found: float

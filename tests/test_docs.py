@@ -137,7 +137,7 @@ QUICKEN = {
     "release": f"quicken() {{ python -c '{QUICK}'; }}\n",
     "own-model": "quicken() { true; }\n",
 }
-"""What changes a tutorial's project before it is checked: that of `memo init` takes minutes."""
+"""Shell functions that make a tutorial's project small: that of `memo init` takes minutes."""
 
 
 @pytest.mark.docs

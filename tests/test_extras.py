@@ -1,4 +1,4 @@
-"""What is missing without extras: one line that names the extra."""
+"""Messages where a package of an extra is missing: one line that names the extra."""
 
 import sys
 import tomllib

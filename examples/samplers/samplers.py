@@ -6,6 +6,7 @@ pool several times as large as `max_samples` is as good as the synthesizer itsel
 """
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,7 +20,7 @@ from sklearn.neighbors import KernelDensity
 from torch import Tensor, nn
 
 
-class Synthesizer(nn.Module):
+class Synthesizer(nn.Module, ABC):
     """A synthesizer of tables.
 
     Args:
@@ -42,8 +43,9 @@ class Synthesizer(nn.Module):
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         return self.pool[torch.randint(len(self.pool), (count,), generator=generator)]
 
+    @abstractmethod
     def synthesized(self, table: pd.DataFrame, count: int) -> pd.DataFrame:
-        raise NotImplementedError
+        """Fit to a table, and draw so many records."""
 
     def names(self, columns: int) -> tuple[list[str], list[str]]:
         numbers = columns - sum(self.categories)
