@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from memo.spec.scoring_specs import AdaptiveSpec, ImportanceSpec, KFoldSpec, LeaveOneOutSpec
     from memo.spec.training_specs import TrainingSpec
 
+    __version__: str
+
 __all__ = [
     "AdaptiveSpec",
     "Compared",
@@ -50,8 +52,6 @@ __all__ = [
     "summarize",
 ]
 
-__version__ = "0.1.0"
-
 _MODULES = {
     "memo.errors": ("InputError", "MemoError", "WorkError"),
     "memo.library": ("Compared", "Measured", "compare", "measure", "scores_from_log_likelihoods"),
@@ -67,6 +67,8 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     module = next((module for module, names in _MODULES.items() if name in names), None)
     if module is None:
         raise AttributeError(f"module 'memo' has no attribute {name!r}")
@@ -75,3 +77,12 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
+
+
+def _version() -> str:
+    """Version of the installed package; a tree that is not installed has none."""
+    metadata = import_module("importlib.metadata")
+    try:
+        return str(metadata.version("memo-audit"))
+    except metadata.PackageNotFoundError:
+        return "0.0.0"

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from memo import __version__
 from memo.console import discard_output, say, set_up
 from memo.errors import InputError, MemoError, WorkError, one_line
 from memo.project.cost import cost_of
@@ -99,6 +98,8 @@ _project = _Project()
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from memo import __version__
+
         say(f"memo {__version__}")
         raise typer.Exit
 
