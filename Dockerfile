@@ -9,6 +9,10 @@
 #     docker build -t memo:cuda --build-arg BASE=nvidia/cuda:12.8.1-base-ubuntu24.04 \
 #       --build-arg TORCH=INDEX .
 #     docker run --rm --gpus all --user "$(id -u)" -v "$PWD:/project" memo:cuda dvc repro
+#
+# git is not in the image, so `memo --version` says 0.0.0 unless a build names the version:
+#
+#     docker build -t memo --build-arg "VERSION=$(git describe --tags --abbrev=0)" .
 ARG BASE=python:3.12-slim-bookworm
 FROM ${BASE}
 
@@ -33,7 +37,9 @@ RUN if [ -n "${TORCH}" ]; then \
 
 COPY pyproject.toml constraints.txt README.md LICENSE /src/
 COPY memo /src/memo
-RUN pip install --no-cache-dir --constraint /src/constraints.txt '/src[private]'
+ARG VERSION
+RUN SETUPTOOLS_SCM_PRETEND_VERSION_FOR_MEMO_AUDIT=${VERSION} \
+    pip install --no-cache-dir --constraint /src/constraints.txt '/src[private]'
 
 # Any user will do, so that files of the project are those of whoever runs it: --user.
 ENV HOME=/tmp USER=memo
