@@ -12,25 +12,16 @@ import typer
 
 from memo.console import discard_output, say, set_up
 from memo.errors import InputError, MemoError, WorkError, one_line
-from memo.project.cost import cost_of
-from memo.project.project_spec import ProjectSpec
-from memo.project.reading import (
-    read_project,
-    require_expanded,
-    require_free_name,
-    select_dataset,
-    select_experiment,
-    spec_schema,
-)
 
 if TYPE_CHECKING:
     from memo.artifacts.layout import Layout
     from memo.execution.protocol import Executor
     from memo.pipeline.stored_experiment import StoredExperiment
+    from memo.project.project_spec import ProjectSpec
     from memo.scores.aggregate import Method
 
-# Stages are imported by the commands that run them, once the spec is seen to be right: help and
-# messages about a misspelt key must come at once, without torch.
+# What reads the spec is imported by the commands that do, and stages by those that run them, once
+# the spec is seen to be right: help must come at once, messages about a misspelt key without torch.
 
 MOST_COSTS = 20
 """Experiments whose costs are printed."""
@@ -87,7 +78,9 @@ class _Project:
 
         return Layout(self.root)
 
-    def read(self) -> ProjectSpec:
+    def read(self) -> "ProjectSpec":
+        from memo.project.reading import read_project, require_expanded
+
         project = read_project(self.spec)
         require_expanded(project, self.spec, self.expanded)
         return project
@@ -194,6 +187,8 @@ def validate(as_json: AsJson = False) -> None:
 @app.command()
 def expand() -> None:
     """Write the experiments of params.yaml's `derived` to expanded.yaml, where DVC finds them."""
+    from memo.project.reading import read_project
+
     experiments = read_project(_project.spec).expanded
     from memo.commands.expand import write_expanded
 
@@ -206,6 +201,8 @@ def schema(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to a file.")] = None,
 ) -> None:
     """Write the JSON Schema of params.yaml, for editors."""
+    from memo.project.reading import spec_schema
+
     if output is None:
         say(spec_schema().removesuffix("\n"))
     else:
@@ -222,6 +219,8 @@ def prepare(
     ] = None,
 ) -> None:
     """Read a data set and draw the values that are scored."""
+    from memo.project.reading import select_dataset
+
     project = _project.read()
     dataset = _only(dataset, list(project.datasets), "data set")
     select_dataset(project, dataset)
@@ -651,6 +650,8 @@ def validate_tests(experiments: Experiments = None, as_json: AsJson = False) -> 
 
     Of all experiments by default; the numbers of each are also told from those of the first.
     """
+    from memo.project.reading import select_experiment
+
     project = _project.read()
     for name in experiments or ():
         select_experiment(project, name)
@@ -690,7 +691,9 @@ def check(
         terminal.print_check(experiment, found)
 
 
-def _say_costs(project: ProjectSpec) -> None:
+def _say_costs(project: "ProjectSpec") -> None:
+    from memo.project.cost import cost_of
+
     for name, spec in list(project.experiments.items())[:MOST_COSTS]:
         say(f"{name}: {cost_of(spec, project.datasets[spec.dataset].shape).words}")
     if len(project.experiments) > MOST_COSTS:
@@ -713,6 +716,8 @@ def _require_among(given: str | None, allowed: list[str], option: str) -> None:
 
 def _score_table(file: Path, name: str | None, dataset: str | None, aggregate: str | None) -> None:
     """Scores and a report of a table, under a name that no experiment has."""
+    from memo.project.reading import require_free_name, select_dataset
+
     name = file.stem if name is None else name
     project = _project.read() if dataset is not None or _project.spec.exists() else None
     require_free_name(name, project)
@@ -731,14 +736,15 @@ def _score_table(file: Path, name: str | None, dataset: str | None, aggregate: s
     say(f"{found.scores}\n{found.page}")
 
 
-def _read_if_there() -> ProjectSpec | None:
+def _read_if_there() -> "ProjectSpec | None":
     """The project; None in a folder that has only the scores of tables."""
     return _project.read() if _project.spec.exists() else None
 
 
-def _scored_names(project: ProjectSpec | None, given: list[str] | None) -> list[str]:
+def _scored_names(project: "ProjectSpec | None", given: list[str] | None) -> list[str]:
     """Experiments, or tables' scores, to compare."""
     from memo.artifacts.score_tables import from_table
+    from memo.project.reading import select_experiment
 
     experiments = [] if project is None else list(project.experiments)
     tables = from_table(_project.layout, experiments)
@@ -752,7 +758,7 @@ def _scored_names(project: ProjectSpec | None, given: list[str] | None) -> list[
     return given or [*experiments, *tables]
 
 
-def _to_gate(experiment: str | None, policy: Path | None) -> tuple[ProjectSpec | None, str, Path]:
+def _to_gate(experiment: str | None, policy: Path | None) -> "tuple[ProjectSpec | None, str, Path]":
     """The project, the experiment or a table's scores, and its policy."""
     project = _read_if_there()
     names = _scored_names(project, None if experiment is None else [experiment])
@@ -792,13 +798,15 @@ def _only(given: str | None, there: list[str], what: str) -> str:
     return there[0] if given is None else given
 
 
-def _selected(name: str) -> ProjectSpec:
+def _selected(name: str) -> "ProjectSpec":
+    from memo.project.reading import select_experiment
+
     project = _project.read()
     select_experiment(project, name)
     return project
 
 
-def _loaded(project: ProjectSpec, name: str) -> "StoredExperiment":
+def _loaded(project: "ProjectSpec", name: str) -> "StoredExperiment":
     from memo.pipeline.stored_experiment import load_experiment
 
     return load_experiment(project, _project.layout, name)
