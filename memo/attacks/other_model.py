@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from sklearn.isotonic import IsotonicRegression
 
 from memo.attacks.membership import judged_pairs
 from memo.attacks.methods.known_attacks import ATTACKS, PRIMARY
@@ -103,6 +102,8 @@ def _probability(
 
     It is kept from 0 and 1 by one pair more: no more than that can so many tell.
     """
+    from sklearn.isotonic import IsotonicRegression  # noqa: PLC0415 -- slow to import
+
     values = np.concatenate([inside, outside])
     member = np.repeat([1.0, 0.0], [len(inside), len(outside)])
     weight = np.repeat([0.5 / len(inside), 0.5 / len(outside)], [len(inside), len(outside)])

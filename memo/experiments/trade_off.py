@@ -7,8 +7,8 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from memo.attacks.results import AttackResults, Rate
 from memo.errors import InputError, WorkError
@@ -200,7 +200,7 @@ def _test(name: str, found: Comparison) -> tuple[Estimate, float]:
     if STATISTICS[name].linear or change.low is None or change.high is None:
         return change, found.repeats - 1
     half = change.value - change.low if change.value > 0 else change.high - change.value
-    return replace(change, std_error=half / float(norm.ppf((1 + LEVEL) / 2))), math.inf
+    return replace(change, std_error=half / float(scipy.stats.norm.ppf((1 + LEVEL) / 2))), math.inf
 
 
 def _measured(statistic: str) -> _Measured:
@@ -244,7 +244,7 @@ def _of_attacks(fpr: float) -> _Measured:
         # from the intervals of both sides (Zou & Donner 2008)
         below = math.hypot(after.value - after.low, before.high - before.value)
         above = math.hypot(after.high - after.value, before.value - before.low)
-        error = (below if change > 0 else above) / float(norm.ppf((1 + LEVEL) / 2))
+        error = (below if change > 0 else above) / float(scipy.stats.norm.ppf((1 + LEVEL) / 2))
         found = Estimate(change, error, change - below, change + above)
         return _Difference(found, found, math.inf)
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
-from arviz_stats.base.array import array_stats
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -113,6 +112,8 @@ def pareto_k(log_weights: Tensor) -> NDArray[np.float64]:
     # ties at the top, as of numbers that lie far apart, are no tail to fit
     unequal &= ~(np.ptp(np.partition(rows, -tail, axis=1)[:, -tail:], axis=1) == 0)
     if unequal.any():
+        from arviz_stats.base.array import array_stats  # noqa: PLC0415 -- it loads scipy.stats
+
         with np.errstate(divide="ignore", invalid="ignore"):  # by ties: no finite shape, see below
             _, shape[unequal] = array_stats.psislw(-rows[unequal])  # type: ignore[no-untyped-call]
     return np.where(np.isfinite(shape), shape, 1.0)

@@ -2,8 +2,8 @@
 
 import numpy as np
 import polars as pl
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from memo.scores.intervals import LEVEL
 
@@ -38,7 +38,7 @@ def bin_edges(values: FloatArray, most: int = MOST_BINS) -> FloatArray:
 
     Unlike NumPy's `fd`, at most so many however heavy the tails are.
     """
-    width = 2 * stats.iqr(values) / len(values) ** (1 / 3)
+    width = 2 * scipy.stats.iqr(values) / len(values) ** (1 / 3)
     wanted = np.ptp(values) / width if width > 0 else most
     return np.histogram_bin_edges(values, int(np.clip(wanted, FEWEST_BINS, most)), _ends(values))
 
@@ -78,7 +78,7 @@ def shares_of_bins(
     filled = total > 0
     middle, picked, total = ((edges[:-1] + edges[1:]) / 2)[filled], picked[filled], total[filled]
     intervals = [
-        stats.binomtest(k, n).proportion_ci(LEVEL, "wilson")
+        scipy.stats.binomtest(k, n).proportion_ci(LEVEL, "wilson")
         for k, n in zip(picked, total, strict=True)
     ]
     return pl.DataFrame(
