@@ -2,16 +2,21 @@
 
 import json
 import re
+import shutil
 import subprocess
 import tomllib
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
-from tests.conftest import ROOT
+import memo
+from tests.conftest import ROOT, command
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT, BUILD = PYPROJECT["project"], PYPROJECT["build-system"]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 YAML_FILES = [
     *WORKFLOWS,
@@ -53,17 +58,61 @@ def test_the_pythons_that_are_tested_are_those_that_are_allowed() -> None:
     assert matrix["python"] == [f"3.{minor}" for minor in range(int(low), int(high))]
 
 
-def test_citation_and_recipe_are_of_this_version() -> None:
-    assert read(ROOT / "CITATION.cff")["version"] == PROJECT["version"]
+def test_citation_and_recipe_name_one_version_and_what_the_package_needs() -> None:
     recipe = read(ROOT / "packaging" / "conda" / "recipe.yaml")
-    assert recipe["context"]["version"] == PROJECT["version"]
+    assert read(ROOT / "CITATION.cff")["version"] == recipe["context"]["version"]
     assert recipe["package"]["name"] == PROJECT["name"]
+    built_by = {line.replace(" ", "") for line in recipe["requirements"]["host"]}
+    assert {*BUILD["requires"], "pip"} < built_by
     (entry,) = recipe["build"]["python"]["entry_points"]
     assert entry == f"memo = {PROJECT['scripts']['memo']}"
     needed = {re.sub(r"^torch>", "pytorch>", line) for line in PROJECT["dependencies"]}
     python, *others = recipe["requirements"]["run"]
     assert {line.replace(" ", "") for line in others} == needed
     assert python.endswith(PROJECT["requires-python"].split(",")[1])
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    """A folder of which every file says that it is of release 1.2.3."""
+    for name, text in {
+        "CITATION.cff": "version: 1.2.3\n",
+        "packaging/conda/recipe.yaml": 'context:\n  version: "1.2.3"\n',
+        "CHANGELOG.md": "# Changelog\n\n## 1.2.3 (1 May)\n",
+        "dist/memo_audit-1.2.3.tar.gz": "",
+        "dist/memo_audit-1.2.3-py3-none-any.whl": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "check-release", tmp_path / ".ci")
+    return tmp_path
+
+
+def check(release: Path, tag: str) -> tuple[int, list[str]]:
+    """Exit code of the check of a release, and what it says, a file a line."""
+    found = command(release, ".ci/check-release", tag, check=False)
+    return found.returncode, [line.partition(":")[0] for line in found.stderr.splitlines()]
+
+
+def test_a_release_is_of_one_version(release: Path) -> None:
+    assert check(release, "v1.2.3") == (0, [])
+    every = ["CITATION.cff", "packaging/conda/recipe.yaml", "CHANGELOG.md", "dist"]
+    for other in ("v1.2", "v1.2.30", "v1.2.3rc1", "v1x2.3"):
+        assert check(release, other) == (1, every)
+    assert check(release, "1.2.3") == (2, ["1.2.3"])
+    (release / "dist" / "memo_audit-1.2.2.tar.gz").touch()
+    (release / "CITATION.cff").write_text("version: 1.2.2\n")
+    assert check(release, "v1.2.3") == (1, ["CITATION.cff", "dist"])
+    shutil.rmtree(release / "dist")
+    assert check(release, "v1.2.3") == (1, ["CITATION.cff", "dist"])
+
+
+def test_the_version_is_that_of_the_package_that_is_installed() -> None:
+    version = metadata.version(PROJECT["name"])
+    assert memo.__version__ == version
+    assert command(ROOT, "memo", "--version").stdout == f"memo {version}\n"
+    assert "version" in PROJECT["dynamic"]
 
 
 def test_the_image_copies_what_its_build_needs() -> None:
