@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test fuzz bench-test lint docs docs-serve docs-test smoke dist
+.PHONY: help install demo test fuzz bench-test lint docs docs-serve docs-test smoke dist lint-release
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -30,7 +30,7 @@ lint: $(INSTALL) ## Check style, types and which room imports which.
 	$(BIN)/lint-imports
 
 test: lint ## Check style, types and imports, and run the tests and the examples in docstrings.
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n 2 --dist loadfile
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 fuzz: $(INSTALL) ## Try thousands of specs and files that are drawn anew; before each release.
 	PATH="$(CURDIR)/$(BIN):$$PATH" MEMO_FUZZ=20 $(BIN)/pytest -n 2 -m 'not timing' \
@@ -53,6 +53,9 @@ smoke: $(INSTALL) ## Build the wheel, and walk through a first project on each o
 dist: $(INSTALL) ## Build the wheel and the source of a release into dist/.
 	rm -rf dist
 	$(BIN)/python -c 'from setuptools import build_meta as b; b.build_sdist("dist"); b.build_wheel("dist")'
+
+lint-release: $(INSTALL) ## Lint workflows, Dockerfile, YAML, citation and recipe; before each release.
+	.ci/lint-release $(BIN)/python
 
 bench-test: $(INSTALL) ## Run the tests that time something, one by one; best on a quiet machine.
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m timing

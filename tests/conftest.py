@@ -32,6 +32,22 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 
+LONGEST = (
+    *("test_pipeline.py", "test_init.py", "test_interruptions.py", "test_ray.py"),
+    *("test_table_pipeline.py", "test_derived.py", "test_leave_one_out.py", "test_execution.py"),
+    *("test_faults.py", "field/test_init_tables.py", "test_custom_models.py", "test_report.py"),
+    *("test_sharing.py", "field/test_remote.py", "field/test_images.py", "test_docs.py"),
+)
+"""Files of tests that take longest, longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with what takes longest, so that the processes of `make test` end together."""
+    place = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
+    assert all(file.is_file() for file in place)
+    items.sort(key=lambda item: place.get(item.path, len(place)))
+
+
 SPEC = """\
 datasets:
   digits: {kind: digits, values: binary, limit: 120}
