@@ -199,7 +199,8 @@ def test_joining_a_cluster(cluster: Cluster, tmp_path: Path) -> None:
     with (tmp_path / "installed" / "memo" / "__init__.py").open("a") as file:
         file.write("# another memo\n")
     other = command(tmp_path, *join, cluster.address).stdout
-    assert re.match(r"1 Ray node \S+ has memo of source (\w{8}), this machine memo of source (?!\1)\w{8}", other)
+    here = r"this machine memo of source (?!\1)\w{8}"
+    assert re.match(rf"1 Ray node \S+ has memo of source (\w{{8}}), {here}", other)
     assert ray.cluster_resources()["CPU"] == 2  # the cluster is left as it was
 
 
