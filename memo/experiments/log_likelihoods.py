@@ -20,6 +20,7 @@ from memo.design.seeds import Stream, seed_sequence, torch_seed
 from memo.errors import InputError, WorkError
 from memo.execution.protocol import Executor, Lazy
 from memo.experiments.experiment import Experiment, ModelPlan
+from memo.experiments.sampled.feature_space import space_determinants
 from memo.experiments.sampled.sampled_density import SampledDensities, sampled_densities
 from memo.experiments.sampled.words import in_another_space
 from memo.likelihood.estimate import (
@@ -75,6 +76,7 @@ class ScoredDensity:
         }
         if isinstance(scoring.likelihood, SampledLikelihoodSpec):  # whose samples set bandwidths
             determinants["full"] = experiment.full_model.fingerprint
+            determinants |= space_determinants(scoring.likelihood.space)
         return fingerprint(determinants)
 
 

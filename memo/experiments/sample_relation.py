@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from memo.datasets.pictures import sampled_pictures
 from memo.experiments.experiment import Experiment
+from memo.experiments.sampled.words import vision_words
 from memo.experiments.sampling import tested_samples
 from memo.report.charts.binning import highly_memorized
 from memo.report.page_data import NeighborData
@@ -17,7 +18,7 @@ from memo.report.sampled.sample_test_data import SampleTestData
 from memo.samples.interface import SampleTest
 from memo.scores.relation import Relation, rank_correlation, relate
 from memo.scores.table import Scores
-from memo.spec.sample_specs import CustomSpaceSpec
+from memo.spec.sample_specs import CustomSpaceSpec, VisionSpaceSpec
 
 NOT_SAMPLED = "The model has no `sample`, so nothing is known of how near its samples come."
 
@@ -93,6 +94,8 @@ def space_in_words(experiment: Experiment) -> str:
     space, images = experiment.spec.scoring.neighbors.space, len(experiment.data.shape) == 3
     if isinstance(space, CustomSpaceSpec):
         return f"the features of {space.target}"
+    if isinstance(space, VisionSpaceSpec):
+        return vision_words(space)
     return _WORDS[space.kind] if images or space.kind == "encoder" else "the columns"
 
 

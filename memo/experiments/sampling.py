@@ -14,7 +14,12 @@ from memo.artifacts.fingerprints import NEIGHBORS_VERSION, SAMPLES_VERSION, fing
 from memo.design.seeds import Stream, seed_sequence, substreams, torch_seed
 from memo.errors import InputError, WorkError
 from memo.experiments.experiment import Experiment, ModelPlan
-from memo.experiments.sampled.feature_space import FeatureSpace, Values, feature_space
+from memo.experiments.sampled.feature_space import (
+    FeatureSpace,
+    Values,
+    feature_space,
+    space_determinants,
+)
 from memo.models.protocols import Generative
 from memo.models.state import loaded_model
 from memo.samples.compared import Compared, Observations
@@ -267,6 +272,7 @@ def tests_fingerprint(experiment: Experiment) -> str:
             "tests": [test.name for test in tests_of(experiment)],
             "folds": [one.fingerprint for one in planned_folds(experiment)],
             "version": NEIGHBORS_VERSION,
+            **space_determinants(experiment.spec.scoring.neighbors.space),
         }
     )
 

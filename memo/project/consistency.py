@@ -10,10 +10,10 @@ from pydantic_core import PydanticCustomError
 from memo.mitigations.mitigation import Mitigation, Surroundings
 from memo.mitigations.mitigation import Problem as MitigationProblem
 from memo.project.experiment_spec import ExperimentSpec
-from memo.spec.base import Support
+from memo.spec.base import Spec, Support
 from memo.spec.dataset_specs import ArraySpec, DatasetSpec, ImagesSpec, TableSpec
 from memo.spec.model_specs import ConvSpec, CustomSpec, GANSpec, LogisticMixtureSpec, VAESpec
-from memo.spec.sample_specs import DownsampledSpaceSpec, EncoderSpaceSpec
+from memo.spec.sample_specs import DownsampledSpaceSpec, EncoderSpaceSpec, VisionSpaceSpec
 from memo.spec.sampled_likelihood_specs import SampledLikelihoodSpec, ValuesSpaceSpec
 from memo.spec.scoring_specs import KFoldSpec, LeaveOneOutSpec
 
@@ -321,6 +321,7 @@ def _neighbor_problems(experiment: ExperimentSpec, dataset: Observations) -> Ite
             "'downsampled' needs images of even height and width, but observations of data set "
             f"{experiment.dataset!r} are {_shape(dataset)}",
         )
+    yield from _vision_problems((*path, "space"), spec.space, experiment.dataset, dataset)
     drawn, compared = experiment.scoring.samples.full_model, spec.samples
     if count is not None:
         compared = spec.sample_count(count)
@@ -381,6 +382,7 @@ def _sampled_likelihood_problems(
             "'downsampled' needs images of even height and width, but observations of data set "
             f"{experiment.dataset!r} are {_shape(dataset)}",
         )
+    yield from _vision_problems((*path, "space"), space, experiment.dataset, dataset)
     for place, mitigation in enumerate(experiment.mitigations):
         if mitigation.kind == "background" and not isinstance(space, ValuesSpaceSpec):
             yield Problem(
@@ -388,6 +390,19 @@ def _sampled_likelihood_problems(
                 "'background' adds a density of the values, which is none in the space of "
                 f"scoring.likelihood, {space.kind!r}",
             )
+
+
+def _vision_problems(
+    path: tuple[str, ...], space: Spec, name: str, dataset: Observations
+) -> Iterator[Problem]:
+    """Find what speaks against features of a network for images."""
+    images = isinstance(dataset, ImagesSpec) or len(dataset.shape or ()) == 3
+    if isinstance(space, VisionSpaceSpec) and not images:
+        yield Problem(
+            path,
+            "'torchvision' is for grey and colour images, but observations of data set "
+            f"{name!r} are {_shape(dataset)}",
+        )
 
 
 def _divides(divisor: int, dataset: Observations) -> bool:

@@ -41,8 +41,39 @@ class CustomSpaceSpec(Spec):
     )
 
 
+class VisionSpaceSpec(Spec):
+    """Features of images by a classifier of torchvision's, whose weights lie in a file.
+
+    Grey images get three equal channels. Images are resized whole, nothing is cropped, and
+    normalized, with the side, interpolation, means and deviations of the transform that torchvision
+    has for its own weights of the model.
+    """
+
+    kind: Literal["torchvision"]
+    model: str = Field(
+        description="Name of a classifier in `torchvision.models`: `resnet50`, `inception_v3`, "
+        "`vit_b_16`."
+    )
+    weights: str = Field(
+        description="File of its state dict, absolute or relative to the project's folder: "
+        ".safetensors, or what torch.save wrote, of which nothing but tensors is unpickled. memo "
+        "downloads none. A file with other content is another space; for DVC to see that, name the "
+        "file under `deps` of the stages `score` and `neighbors` in dvc.yaml."
+    )
+    layer: str | None = Field(
+        default=None,
+        description="Module, by its name in `model.named_modules()`, whose output is taken, "
+        "flattened; default: what the last layer, that of the classes, is given.",
+    )
+    components: Positive | None = Field(
+        default=None,
+        description="Keep so many principal components of the observations' features, as a density "
+        "needs, which tells records apart in few dimensions alone; default: all features.",
+    )
+
+
 _Space: TypeAlias = Annotated[
-    PixelSpaceSpec | DownsampledSpaceSpec | EncoderSpaceSpec | CustomSpaceSpec,
+    PixelSpaceSpec | DownsampledSpaceSpec | EncoderSpaceSpec | VisionSpaceSpec | CustomSpaceSpec,
     Field(discriminator="kind"),
 ]
 SpaceSpec: TypeAlias = Annotated[

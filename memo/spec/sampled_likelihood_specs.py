@@ -10,6 +10,7 @@ from memo.spec.sample_specs import (
     DownsampledSpaceSpec,
     EncoderSpaceSpec,
     PixelSpaceSpec,
+    VisionSpaceSpec,
 )
 
 
@@ -36,6 +37,7 @@ _Space: TypeAlias = Annotated[
     | PixelSpaceSpec
     | DownsampledSpaceSpec
     | EncoderSpaceSpec
+    | VisionSpaceSpec
     | CustomSpaceSpec,
     Field(discriminator="kind"),
 ]

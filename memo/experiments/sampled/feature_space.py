@@ -22,14 +22,21 @@ from memo.samples.spaces import (
     flattened,
     imported_embedding,
 )
+from memo.samples.vision_network import content_of, vision_embedding
 from memo.spec.model_specs import ModelSpec
 from memo.spec.sample_specs import (
     CustomSpaceSpec,
     DownsampledSpaceSpec,
     EncoderSpaceSpec,
     PixelSpaceSpec,
+    SpaceSpec,
+    VisionSpaceSpec,
 )
-from memo.spec.sampled_likelihood_specs import PrincipalSpaceSpec, ValuesSpaceSpec
+from memo.spec.sampled_likelihood_specs import (
+    DensitySpaceSpec,
+    PrincipalSpaceSpec,
+    ValuesSpaceSpec,
+)
 from memo.training.device import default_device, one_thread
 from memo.training.stack import Weights
 
@@ -50,12 +57,7 @@ class FeatureSpace:
 def feature_space(
     data: Prepared,
     model: ModelSpec,
-    space: PixelSpaceSpec
-    | DownsampledSpaceSpec
-    | EncoderSpaceSpec
-    | CustomSpaceSpec
-    | ValuesSpaceSpec
-    | PrincipalSpaceSpec,
+    space: SpaceSpec | DensitySpaceSpec,
     weights: Callable[[], Weights],
 ) -> FeatureSpace:
     """Make the space that a spec names.
@@ -81,7 +83,9 @@ def feature_space(
         case DownsampledSpaceSpec():
             embedding = downsampled
         case PrincipalSpaceSpec(components=components):
-            embedding = _principal(data, components)
+            embedding = _principal(data, flattened, components)
+        case VisionSpaceSpec():
+            embedding = _of_network(data, space)
         case CustomSpaceSpec(target=target):
             embedding = imported_embedding(target)
     return FeatureSpace(
@@ -103,23 +107,45 @@ def _pairs(x: Tensor) -> Tensor:
     return torch.stack([1 - flat, flat], 2).flatten(1)
 
 
-def _principal(data: Prepared, components: int) -> Embedding:
-    """Projections on principal components of the observations' pixels.
+def _principal(data: Prepared, embedding: Embedding, components: int) -> Embedding:
+    """Projections on principal components of what observations are mapped to.
 
     Raises:
         EmbeddingError: There are not so many components.
     """
-    everything = flattened(torch.from_numpy(observed_pixels(data))).double()
+    everything = _embedded(
+        embedding, lambda part: observed_pixels(data, part), np.arange(len(data))
+    ).double()
     most = min(len(everything) - 1, everything.shape[1])
     if components > most:
         raise EmbeddingError(
-            f"'principal' has no more than {most} components for {len(everything):,} observations "
-            f"of {everything.shape[1]:,} numbers; {components} are asked for"
+            f"there are no more than {most} principal components of {len(everything):,} "
+            f"observations of {everything.shape[1]:,} numbers; {components} are asked for"
         )
     centre = everything.mean(0)
-    axes = torch.linalg.eigh((everything - centre).T @ (everything - centre)).eigenvectors
-    chosen = axes[:, -components:].flip(1)
-    return lambda x: (flattened(x).double() - centre) @ chosen
+    centred = everything - centre
+    if centred.shape[1] > len(centred):  # the smaller of two matrices with the same eigenvalues
+        rows = torch.linalg.eigh(centred @ centred.T).eigenvectors
+        chosen = nn.functional.normalize(centred.T @ rows[:, -components:], dim=0).flip(1)
+    else:
+        chosen = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -components:].flip(1)
+    return lambda x: (embedding(x).double() - centre) @ chosen
+
+
+def _of_network(data: Prepared, space: VisionSpaceSpec) -> Embedding:
+    features = vision_embedding(
+        space.model, space.weights, space.layer, data.shape, default_device()
+    )
+    return features if space.components is None else _principal(data, features, space.components)
+
+
+def space_determinants(space: SpaceSpec | DensitySpaceSpec) -> dict[str, str]:
+    """What determines a space beside its spec, for fingerprints: the content of its files.
+
+    Raises:
+        EmbeddingError: A file is missing.
+    """
+    return {"weights": content_of(space.weights)} if isinstance(space, VisionSpaceSpec) else {}
 
 
 def _encoder(model: nn.Module) -> Embedding:

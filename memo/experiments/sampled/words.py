@@ -5,9 +5,9 @@ import math
 import numpy as np
 
 from memo.experiments.experiment import Experiment
-from memo.experiments.sampled.feature_space import feature_space
+from memo.experiments.sampled.feature_space import feature_space, space_determinants
 from memo.models.protocols import has_log_p, is_latent_variable_model
-from memo.spec.sample_specs import CustomSpaceSpec, EncoderSpaceSpec
+from memo.spec.sample_specs import CustomSpaceSpec, EncoderSpaceSpec, VisionSpaceSpec
 from memo.spec.sampled_likelihood_specs import (
     DensitySpaceSpec,
     PrincipalSpaceSpec,
@@ -34,8 +34,17 @@ def space_words(space: DensitySpaceSpec) -> str:
             return f"the first {count} principal components of the observations"
         case CustomSpaceSpec(target=target):
             return f"the space of {target}"
+        case VisionSpaceSpec():
+            return vision_words(space)
         case _:
             return _SPACES[space.kind]
+
+
+def vision_words(space: VisionSpaceSpec) -> str:
+    """Name a space of a network's features."""
+    some = f"{space.components} principal components of " if space.components else ""
+    layer = f", {space.layer}" if space.layer else ""
+    return f"{some}features of torchvision's {space.model} ({space.weights}{layer})"
 
 
 def density_dimensions(experiment: Experiment) -> int | None:
@@ -45,7 +54,7 @@ def density_dimensions(experiment: Experiment) -> int | None:
         return None
     data, model = experiment.data, experiment.blank_model
     match likelihood.space:
-        case PrincipalSpaceSpec(components=count):
+        case PrincipalSpaceSpec(components=int(count)) | VisionSpaceSpec(components=int(count)):
             return count
         case EncoderSpaceSpec():
             return model.latent if is_latent_variable_model(model) else None
@@ -91,8 +100,9 @@ def space_fact(experiment: Experiment) -> dict[str, str]:
         return {}
     assert isinstance(likelihood, SampledLikelihoodSpec)
     words = space_words(likelihood.space)
-    own = likelihood.space.kind == "encoder"
-    return {SPACE_FACT: f"{words} ({experiment.full_model.fingerprint})" if own else words}
+    files = space_determinants(likelihood.space)
+    own = [experiment.full_model.fingerprint] if likelihood.space.kind == "encoder" else []
+    return {SPACE_FACT: " ".join([words, *(f"({one})" for one in [*own, *files.values()])])}
 
 
 def in_another_space(likelihood: LikelihoodSpec) -> bool:
