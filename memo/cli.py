@@ -15,6 +15,7 @@ from memo.errors import InputError, MemoError, WorkError, one_line
 
 if TYPE_CHECKING:
     from memo.artifacts.layout import Layout
+    from memo.commands.elsewhere.score_table import TableScores
     from memo.execution.protocol import Executor
     from memo.pipeline.stored_experiment import StoredExperiment
     from memo.project.project_spec import ProjectSpec
@@ -350,7 +351,8 @@ def score(
         str | None,
         typer.Argument(
             metavar="[EXP]",
-            help="An experiment of params.yaml; with --from, a new name [default: the file's].",
+            help="An experiment of params.yaml; with --from or --samples, a new name [default: the "
+            "file's].",
         ),
     ] = None,
     workers: Workers = None,
@@ -362,23 +364,64 @@ def score(
             help="Score log-likelihoods of models trained elsewhere: .csv or .parquet.",
         ),
     ] = None,
+    samples: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Score samples of models trained elsewhere: a table with a column `model`, or a "
+            "folder with a table, an array (.npy) or a folder of images for each model.",
+        ),
+    ] = None,
+    trained_on: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE",
+            help="With --samples: which observations each model was trained on, as `memo design` "
+            "writes it.",
+        ),
+    ] = None,
+    likelihood: Annotated[
+        str | None,
+        typer.Option(
+            metavar="YAML",
+            help="With --samples: how log p is estimated, as scoring.likelihood with kind: samples "
+            "[default: its defaults].",
+        ),
+    ] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(help="With --from: the prepared data set of params.yaml that they are of."),
+        typer.Option(
+            help="With --from or --samples: the prepared data set of params.yaml that they are of."
+        ),
     ] = None,
     aggregate: Annotated[
         str | None,
-        typer.Option(help="With --from: mean-log [default] or paper, as scoring.aggregate."),
+        typer.Option(
+            help="With --from or --samples: mean-log [default] or paper, as scoring.aggregate."
+        ),
     ] = None,
 ) -> None:
-    """Estimate log-likelihoods under each model, or take a table of them; and score them."""
+    """Estimate log-likelihoods under each model, or take a table of them; and score them.
+
+    Models that were trained elsewhere are scored from a table of their log-likelihoods (--from), or
+    from samples that they drew (--samples).
+    """
+    if samples is not None and table is not None:
+        raise InputError("--from and --samples: give one of them")
+    if samples is not None:
+        _score_samples(samples, trained_on, likelihood, experiment, dataset, aggregate)
+        return
+    if trained_on is not None or likelihood is not None:
+        raise InputError("--trained-on and --likelihood go with --samples")
     if table is not None:
         _score_table(table, experiment, dataset, aggregate)
         return
     if experiment is None and not _project.spec.exists():
         raise InputError("memo score: name an experiment, or a table by --from TABLE")
     if dataset is not None or aggregate is not None:
-        raise InputError("--dataset and --aggregate go with --from, not with experiments")
+        raise InputError(
+            "--dataset and --aggregate go with --from and --samples, not with experiments"
+        )
     experiment = _named(experiment)
     loaded, executor = _load_to_run(experiment, workers)
     from memo.pipeline import score as stage
@@ -389,6 +432,40 @@ def score(
     from memo.experiments.doubts import score_doubts
 
     terminal.print_warnings([doubt.words for doubt in score_doubts(scores)])
+
+
+@app.command()
+def design(
+    dataset: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DATASET]", help="A data set of params.yaml [default: the only one there is]."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The table: .csv or .parquet.")
+    ] = None,
+    spec: Annotated[
+        str,
+        typer.Option(
+            "--design", metavar="YAML", help="The design, as scoring.design of an experiment."
+        ),
+    ] = "{kind: k-fold, folds: 10, repeats: 3}",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of what is held out.")] = 0,
+) -> None:
+    """Write which observations each model is to be trained on, to train models elsewhere.
+
+    Their samples, or their log-likelihoods, are then scored by `memo score`.
+    """
+    project = _project.read()
+    dataset = _only(dataset, list(project.datasets), "data set")
+    select_dataset(project, dataset)
+    if output is None:
+        raise InputError("memo design: name the table by --output FILE")
+    from memo.commands.elsewhere import write_design as stage
+
+    planned = stage.write_design(_project.layout, dataset, output, stage.read_design(spec), seed)
+    say(one_line(f"{output}: {planned.words}"))
 
 
 @app.command()
@@ -724,12 +801,44 @@ def _score_table(file: Path, name: str | None, dataset: str | None, aggregate: s
     _require_among(aggregate, ["mean-log", "paper"], "--aggregate")
     if project is not None and dataset is not None:
         select_dataset(project, dataset)
-    from memo.commands import terminal
     from memo.commands.elsewhere import score_table as stage
-    from memo.report.headlines import about_intervals, summary_headlines
 
     method: Method = "paper" if aggregate == "paper" else "mean-log"
-    found = stage.score_table(file, _project.layout, name, method, dataset)
+    _say_scores(name, stage.score_table(file, _project.layout, name, method, dataset))
+
+
+def _score_samples(
+    samples: Path,
+    trained_on: Path | None,
+    likelihood: str | None,
+    name: str | None,
+    dataset: str | None,
+    aggregate: str | None,
+) -> None:
+    """Scores and a report of models' samples, under a name that no experiment has."""
+    name = samples.stem if name is None else name
+    project = _project.read()
+    require_free_name(name, project)
+    _require_among(aggregate, ["mean-log", "paper"], "--aggregate")
+    dataset = _only(dataset, list(project.datasets), "data set")
+    select_dataset(project, dataset)
+    if trained_on is None:
+        raise InputError(
+            "--samples: name the table of which observations each model was trained on by "
+            "--trained-on TABLE; memo design writes one to train by"
+        )
+    from memo.commands.elsewhere import score_samples as stage
+
+    method: Method = "paper" if aggregate == "paper" else "mean-log"
+    spec = stage.read_likelihood(likelihood)
+    found = stage.score_samples(samples, trained_on, _project.layout, name, method, dataset, spec)
+    _say_scores(name, found)
+
+
+def _say_scores(name: str, found: "TableScores") -> None:
+    from memo.commands import terminal
+    from memo.report.headlines import about_intervals, summary_headlines
+
     headlines = summary_headlines(found.summary)
     terminal.print_headlines(name, headlines, about_intervals(found.summary))
     terminal.print_warnings(found.warnings)

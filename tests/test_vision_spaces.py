@@ -13,9 +13,9 @@ from torchvision.transforms import functional
 from memo.artifacts.layout import Layout
 from memo.datasets.pictures import sampled_pixels
 from memo.execution.processes import InProcess
+from memo.experiments import sampling
 from memo.experiments.log_likelihoods import scored_densities
 from memo.experiments.sampled.words import space_fact
-from memo.experiments.sampling import tests_fingerprint
 from memo.pipeline.neighbors import neighbors
 from memo.pipeline.prepare import prepare
 from memo.pipeline.sample import sample
@@ -174,7 +174,7 @@ def test_distances_and_densities_are_of_components_of_features_and_change_with_t
 
     def hashes() -> list[str]:
         density = scored_densities(experiment)[0]
-        found = [tests_fingerprint(experiment), density.fingerprint(experiment)]
+        found = [sampling.tests_fingerprint(experiment), density.fingerprint(experiment)]
         return [*found, *space_fact(experiment).values()]
 
     before = hashes()

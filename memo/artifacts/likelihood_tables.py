@@ -31,6 +31,8 @@ REQUIRED = ("model", "in_training", "log_likelihood")
 TEXT = {"model", "id", "block"}
 OF_TARGET = ("log_likelihood", "index", "id")
 """Columns of a table of one model; the first is required."""
+OF_DESIGN = ("model", "index", "id", "in_training", "block")
+"""Columns of a table of training sets; the first is required."""
 ALLOWED = (*REQUIRED, "index", "id", "epoch", "std_error", "unreliable", "block")
 
 
@@ -91,6 +93,31 @@ def read_target(file: Path) -> pl.DataFrame:
         if len(again):
             row = again.row(0, named=True)
             raise wrong_row(file, row["row"], name, f"{row[name]!r:.60} is there twice")
+    return result
+
+
+def read_training_sets(file: Path) -> pl.DataFrame:
+    """A user's CSV or Parquet table of the observations that models were trained on.
+
+    Args:
+        file: One row for each model and observation: `model`, `index` or `id`, or both; maybe
+            `in_training` and `block`.
+
+    Returns:
+        `row` (1 is the first below the header), `model`; of the others those that the table has.
+        No value is missing, no model and observation there twice, each model is in one block.
+
+    Raises:
+        InputError: The table cannot be read, or a value is wrong: names file, row and column.
+    """
+    raw = _read(file)
+    _check_columns(file, raw.columns, OF_DESIGN, OF_DESIGN[:1])
+    if raw.is_empty():
+        raise InputError(f"{file}: has no rows")
+    converted = {name: _converted(file, raw[name]) for name in raw.columns}
+    result = pl.DataFrame(converted).with_row_index("row", offset=1)
+    _check_signs(file, result)
+    _check_once(file, result)
     return result
 
 
@@ -201,16 +228,15 @@ def _check_signs(file: Path, table: pl.DataFrame) -> None:
 def _check_once(file: Path, table: pl.DataFrame) -> None:
     """A model says one thing of an observation at an epoch; an index has one id."""
     names = [name for name in ("index", "id") if name in table.columns]
-    again = table.filter(~pl.struct("model", names[0], "epoch").is_first_distinct())
+    epoch = ["epoch"] if "epoch" in table.columns else []
+    again = table.filter(~pl.struct("model", names[0], *epoch).is_first_distinct())
     if len(again):
         row = again.row(0, named=True)
-        raise wrong_row(
-            file,
-            row["row"],
-            names[0],
-            f"model {row['model']!r:.60} has {row[names[0]]!r:.60} at epoch {row['epoch']} twice",
-        )
-    _check_one(file, table, ["model", names[0]], "in_training")
+        at = f" at epoch {row['epoch']}" if epoch else ""
+        words = f"model {row['model']!r:.60} has {row[names[0]]!r:.60}{at} twice"
+        raise wrong_row(file, row["row"], names[0], words)
+    if epoch:
+        _check_one(file, table, ["model", names[0]], "in_training")
     if len(names) > 1:
         _check_one(file, table, ["index"], "id")
     if "block" in table.columns:

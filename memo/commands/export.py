@@ -30,7 +30,7 @@ def export(experiment: StoredExperiment, file: Path) -> int:
         raise InputError(f"{file}: is neither .csv nor .parquet")
     table = pl.concat(_rows(experiment, density) for density in scored_densities(experiment))
     if file.suffix == ".csv":
-        _require_plain(file, table["id"])
+        require_plain(file, table["id"])
         content = csv_bytes(table)
     else:
         parquet = io.BytesIO()
@@ -40,7 +40,7 @@ def export(experiment: StoredExperiment, file: Path) -> int:
     return len(table)
 
 
-def _require_plain(file: Path, ids: pl.Series) -> None:
+def require_plain(file: Path, ids: pl.Series) -> None:
     """See that ids come back from CSV as they are."""
     for name in ids.unique(maintain_order=True):
         if printable(name) != name:

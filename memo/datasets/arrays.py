@@ -78,7 +78,9 @@ def observation_table(
 
 
 def support_of(prepared: Prepared) -> Support:
-    """Values that a density of an array's observations must be defined on."""
+    """Values that a density of the observations must be defined on."""
+    if prepared.columns is not None:
+        return "columns"
     if prepared.scored.dtype != np.uint8:
         return "continuous"
     return "binary" if prepared.white == 1 else "levels"

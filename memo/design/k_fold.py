@@ -28,6 +28,11 @@ class FoldModel:
     company: int
     """Models of one company, all in one block, have random numbers of training in common."""
 
+    @property
+    def name(self) -> str:
+        """Name of its files."""
+        return f"r{self.repeat:03d}-f{self.fold:03d}"
+
 
 def k_fold_models(
     design: KFoldSpec, observations: int, seed: int, sets: IndexArray | None = None

@@ -196,14 +196,14 @@ def experiment_doubts(
     if not experiment.design.closed_form:
         names = [model.name for model in experiment.models if model.fold is not None]
         found += density_doubts(names, *_matrices(tables, experiment.last_epoch))
-    found += _many_dimensions(density_dimensions(experiment))
+    found += dimension_doubts(density_dimensions(experiment))
     fitted = isinstance(experiment.blank_model, Fitted)
     if len(losses) and not fitted and has_log_p(experiment.blank_model):
         found += training_doubts(losses)
     return found
 
 
-def _many_dimensions(dimensions: int | None) -> Iterator[Doubt]:
+def dimension_doubts(dimensions: int | None) -> Iterator[Doubt]:
     """Doubt densities from samples in more dimensions than they were seen to be good in."""
     if dimensions is not None and dimensions > FEW_DIMENSIONS:
         yield Doubt(

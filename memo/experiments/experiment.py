@@ -188,7 +188,7 @@ class Experiment:
     def _fold_model(self, fold: FoldModel, words: str = "") -> ModelPlan:
         position = (fold.repeat, fold.fold)
         return ModelPlan(
-            f"r{fold.repeat:03d}-f{fold.fold:03d}",
+            fold.name,
             words or f"repeat {fold.repeat}, fold {fold.fold}",
             fold,
             self.training_members(fold.held_out),

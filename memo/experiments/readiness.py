@@ -69,7 +69,7 @@ def require_ready(experiment: Experiment) -> None:
             )
     if sampled is not None:
         try:
-            require_density_space(experiment.data, spec.model, sampled)
+            require_density_space(experiment.data, spec.model.support, sampled)
         except EmbeddingError as error:
             raise EmbeddingError(
                 f"experiments.{experiment.name}.scoring.likelihood.space: {error}"

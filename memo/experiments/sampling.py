@@ -302,7 +302,7 @@ def _model(experiment: Experiment, weights: Weights) -> nn.Module:
 def _space(experiment: Experiment, weights: Callable[[], Weights]) -> FeatureSpace:
     return feature_space(
         experiment.data,
-        experiment.spec.model,
+        experiment.spec.model.support,
         experiment.spec.scoring.neighbors.space,
-        weights,
+        lambda: _model(experiment, weights()),
     )

@@ -71,7 +71,7 @@ def vision_embedding(
             raise EmbeddingError(f"layer {layer!r} has {len(found)} outputs for an image, not one")
         return (found[0] if found else output).flatten(1).float().cpu()
 
-    return lambda x: torch.cat([features(part) for part in x.split(PIECE)])
+    return lambda x: torch.cat([features(part) for part in torch.split(x, PIECE)])
 
 
 def content_of(weights: str) -> str:
@@ -119,7 +119,7 @@ def _network(architecture: str) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
     with torch.random.fork_rng(devices=[]):
         network: nn.Module = models.get_model(architecture, weights=None, **own)
     if hasattr(network, "transform_input"):  # as for all weights of these that torchvision has
-        network.transform_input = True
+        setattr(network, "transform_input", True)  # noqa: B010 - unknown to the type
     preset = models.get_model_weights(architecture).DEFAULT.transforms()
     side = preset.crop_size * 2
 
@@ -145,7 +145,7 @@ def _without_head(network: nn.Module) -> tuple[str, ...]:
 
 
 def _state(file: Path) -> Mapping[str, Any]:
-    """What a file holds, with nothing unpickled but tensors."""
+    """The contents of a file, of which nothing is unpickled but tensors."""
     try:
         content = file.read_bytes()
     except OSError as error:
@@ -212,7 +212,7 @@ def _some(keys: list[str]) -> str:
 def _module(network: nn.Module, architecture: str, layer: str | None) -> nn.Module | None:
     if layer is None:
         return None
-    modules = dict(network.named_modules())
+    modules: dict[str, nn.Module] = dict(network.named_modules())
     if not layer or layer not in modules:
         near = difflib.get_close_matches(layer, modules, n=3) or list(network._modules)
         raise EmbeddingError(

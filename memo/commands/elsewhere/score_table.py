@@ -67,6 +67,21 @@ class Observations:
 
 
 @dataclass(frozen=True)
+class Estimated:
+    """Facts about a table that memo made itself, from samples."""
+
+    words: dict[str, str]
+    """For readers of the page, by titles."""
+    facts: dict[str, str]
+    """For files of scores."""
+    doubts: list[Doubt]
+    of_values: bool
+    """True where log p is that of the observations, and not of what a space keeps of them."""
+    command: str
+    """What makes the page again."""
+
+
+@dataclass(frozen=True)
 class TableScores:
     """Results of a table, and reasons not to trust some of them."""
 
@@ -82,6 +97,7 @@ def score_table(
     name: str,
     method: Method,
     dataset: str | None = None,
+    estimated: Estimated | None = None,
 ) -> TableScores:
     """Write scores and a report, from log-likelihoods under models that were trained elsewhere.
 
@@ -92,6 +108,8 @@ def score_table(
         method: How densities are averaged.
         dataset: Name of the prepared data set that indices or ids are of; without one they stand
             for themselves.
+        estimated: What to say of log-likelihoods that were estimated from samples; None of those
+            that came from elsewhere themselves.
 
     Raises:
         InputError: The table is wrong, or no observation has models on both sides.
@@ -113,8 +131,11 @@ def score_table(
     }
     if known.dataset is not None:
         facts["dataset"] = known.dataset
+    told = estimated or Estimated({}, {}, [], True, f"memo score {name} --from {file.name}")
+    facts |= told.facts
     names = models.sort("place")["model"].cast(pl.String).to_list()
-    doubts = _log_likelihood_doubts(rows, names, scores, data)
+    of_values = data if told.of_values else None
+    doubts = [*told.doubts, *_log_likelihood_doubts(rows, names, scores, of_values)]
     scores = replace(scores, facts=scores.facts | facts | stored_doubts(doubts))
     summary, attacked = summarize(scores), _attacked(rows, models, known, scores)
     doubts = [*score_doubts(scores), *_warnings(rows, models, few, summary)]
@@ -123,7 +144,7 @@ def score_table(
     page = ReportData(
         experiment=name,
         title=name,
-        facts=_words(file, rows, models, known, method),
+        facts=_words(file, rows, models, known, method) | told.words,
         headlines=summary_headlines(summary),
         intervals=about_intervals(summary),
         warnings=warnings,
@@ -134,7 +155,7 @@ def score_table(
         attacked=attacked,
         attacks_file=str(layout.attacks(name)),
         scores_file=str(layout.scores(name)),
-        dimensions=None if data is None else dimensions_of(data[1]),
+        dimensions=None if of_values is None else dimensions_of(of_values[1]),
         threshold=scores.threshold,
     )
     numbers = metrics(summary) | {
@@ -142,7 +163,7 @@ def score_table(
         "likelihoods": counts | _lacking(few, summary.epoch),
         "attacks": attacker_metrics(attacked.results),
     }
-    with writing_report(layout, name, f"memo score {name} --from {file.name}"):
+    with writing_report(layout, name, told.command):
         for path in (layout.scores(name), layout.attacks(name), layout.attack_results(name)):
             remove_leftovers(path)
         write_scores_file(layout.scores(name), scores)

@@ -227,7 +227,7 @@ def _number(source: SourceColumn, series: pl.Series) -> _Read:
         raise source.constant(values[0])
     given = values
     if step is not None:
-        values = _dequantized(source, values, step)
+        values = dequantized(source, values, step)
     mean, scale = moments(values) if source.spec.standardize else (0.0, 1.0)
     missing = series.null_count()
     column = Column(source.name, None, mean, scale, step)
@@ -326,17 +326,29 @@ def _remarks(source: SourceColumn, categories: pl.Series) -> list[str]:
     ]
 
 
-def _dequantized(
+def is_on_steps(values: NDArray[np.float64], step: float) -> NDArray[np.bool_]:
+    """Marks of the values that are multiples of a step.
+
+    >>> is_on_steps(np.array([0.3, 0.35]), 0.1).tolist()
+    [True, False]
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        steps = values / step
+    return np.abs(steps - np.rint(steps)) <= TOLERANCE
+
+
+def dequantized(
     source: SourceColumn, values: NDArray[np.float64], step: float
 ) -> NDArray[np.float64]:
     """Add uniform noise as wide as the step, from a stream of the column's own.
 
     The noise falls on the middles of `PLACES` parts of the step, so that rounding to float32
     carries no value into the next step.
+
+    Raises:
+        DataError: A value is not a multiple of the step.
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        steps = values / step
-    beside = np.flatnonzero(~(np.abs(steps - np.rint(steps)) <= TOLERANCE))
+    beside = np.flatnonzero(~is_on_steps(values, step))
     if len(beside):
         raise source.error(
             f"{values[beside[0]]:.6g} is not a multiple of {step:.6g}, which `dequantize` says "

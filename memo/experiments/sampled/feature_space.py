@@ -13,7 +13,6 @@ from memo.datasets.pictures import observed_pixels, sampled_pixels
 from memo.datasets.prepared import Prepared
 from memo.design.k_fold import IndexArray
 from memo.models.protocols import is_latent_variable_model
-from memo.models.state import loaded_model
 from memo.samples.spaces import (
     Embedding,
     EmbeddingError,
@@ -23,7 +22,7 @@ from memo.samples.spaces import (
     imported_embedding,
 )
 from memo.samples.vision_network import content_of, vision_embedding
-from memo.spec.model_specs import ModelSpec
+from memo.spec.base import Support
 from memo.spec.sample_specs import (
     CustomSpaceSpec,
     DownsampledSpaceSpec,
@@ -38,7 +37,6 @@ from memo.spec.sampled_likelihood_specs import (
     ValuesSpaceSpec,
 )
 from memo.training.device import default_device, one_thread
-from memo.training.stack import Weights
 
 BATCH = 512
 """Rows embedded at a time."""
@@ -56,17 +54,17 @@ class FeatureSpace:
 
 def feature_space(
     data: Prepared,
-    model: ModelSpec,
+    support: Support | None,
     space: SpaceSpec | DensitySpaceSpec,
-    weights: Callable[[], Weights],
+    encoder: Callable[[], nn.Module],
 ) -> FeatureSpace:
     """Make the space that a spec names.
 
     Args:
         data: The observations.
-        model: Spec of the model.
+        support: Values that the model's density is defined on.
         space: Spec of the space.
-        weights: Gives the full model's weights, for the space of its encoder.
+        encoder: Gives the model whose encoder makes a space.
 
     Raises:
         EmbeddingError: The space cannot be had for these observations, or of this model.
@@ -74,10 +72,9 @@ def feature_space(
     embedding: Embedding
     match space:
         case EncoderSpaceSpec():
-            encoder = loaded_model(weights(), model, data.shape).to(default_device())
-            return _of_values(data, _encoder(encoder))
+            return _of_values(data, _encoder(encoder()))
         case ValuesSpaceSpec():
-            return _of_values(data, _pairs if model.support == "binary" else flattened)
+            return _of_values(data, _pairs if support == "binary" else flattened)
         case PixelSpaceSpec():
             embedding = flattened
         case DownsampledSpaceSpec():
@@ -140,7 +137,7 @@ def _of_network(data: Prepared, space: VisionSpaceSpec) -> Embedding:
 
 
 def space_determinants(space: SpaceSpec | DensitySpaceSpec) -> dict[str, str]:
-    """What determines a space beside its spec, for fingerprints: the content of its files.
+    """Determinants of a space beside its spec, for fingerprints: the content of its files.
 
     Raises:
         EmbeddingError: A file is missing.

@@ -19,15 +19,18 @@ from memo.datasets.tabular.columns import category_counts
 from memo.experiments.sampled.feature_space import FeatureSpace, feature_space
 from memo.likelihood.importance_weights import LogLikelihood
 from memo.models.protocols import Generative
+from memo.models.state import loaded_model
 from memo.samples.density.ball import Balls, neighbours_for
 from memo.samples.density.kernel import Kernel, KernelSums, fitted_kernel
 from memo.samples.density.rounds import ROUNDS, Accumulated, from_samples
 from memo.samples.density.units import Rows, Units
 from memo.samples.drawing import draw_further
 from memo.samples.spaces import EmbeddingError
+from memo.spec.base import Support
 from memo.spec.model_specs import ModelSpec
 from memo.spec.sample_specs import EncoderSpaceSpec
 from memo.spec.sampled_likelihood_specs import SampledLikelihoodSpec, ValuesSpaceSpec
+from memo.training.device import default_device
 from memo.training.stack import Weights
 
 ASIDE = 256
@@ -69,13 +72,10 @@ class SampledDensities:
         """
         space = _space(self.data, self.model, self.spec, self.encoder)
         x = self.units.rows(space.observed(np.arange(len(self.data))))
-        density: Accumulated
-        if self.spec.estimator == "kernel":
-            density = KernelSums(self.kernels[epoch], x)
-            first = self.spec.max_samples // ROUNDS
-        else:  # more samples make its bias smaller, which its standard error does not tell
-            density = Balls(x, neighbours_for(self.spec.tolerance / MOST_HAVE))
-            first = self.spec.max_samples
+        density = density_at(x, self.spec, self.kernels.get(epoch))
+        # more samples make the bias of the nearest smaller, which its standard error does not tell
+        rounds = ROUNDS if self.spec.estimator == "kernel" else 1
+        first = self.spec.max_samples // rounds
         draw = _drawing(model, space, self.units, seed)
         wanted = self.spec.tolerance / MOST_HAVE
         found = from_samples(draw, density, first, self.spec.max_samples, wanted)
@@ -106,7 +106,7 @@ def sampled_densities(
     """
     encoder = weights() if isinstance(spec.space, EncoderSpaceSpec) else None
     space = _space(data, model, spec, encoder)
-    categories = _categories(data, model, spec)
+    categories = space_categories(data, model.support, spec)
     units = Units.of(space.observed(np.arange(len(data))), categories)
     kernels = {}
     if spec.estimator == "kernel":
@@ -117,7 +117,22 @@ def sampled_densities(
     return SampledDensities(data, model, spec, units, kernels, encoder)
 
 
-def require_density_space(data: Prepared, model: ModelSpec, spec: SampledLikelihoodSpec) -> None:
+def density_at(x: Rows, spec: SampledLikelihoodSpec, kernel: Kernel | None) -> Accumulated:
+    """The estimate of densities at some rows, without samples so far.
+
+    Args:
+        x: The rows.
+        spec: Spec of the estimator.
+        kernel: Of the estimator `kernel`; None for the other.
+    """
+    if kernel is not None:
+        return KernelSums(kernel, x)
+    return Balls(x, neighbours_for(spec.tolerance / MOST_HAVE))
+
+
+def require_density_space(
+    data: Prepared, support: Support | None, spec: SampledLikelihoodSpec
+) -> None:
     """Try the space of densities on a few observations; not that of an encoder.
 
     Raises:
@@ -125,29 +140,37 @@ def require_density_space(data: Prepared, model: ModelSpec, spec: SampledLikelih
     """
     if isinstance(spec.space, EncoderSpaceSpec):
         return
-    if isinstance(spec.space, ValuesSpaceSpec) and model.support == "levels":
+    if isinstance(spec.space, ValuesSpaceSpec) and support == "levels":
         raise EmbeddingError(
             "'values' is for real numbers, binary pixels and a table's columns, not for integer "
             "levels; take 'pixels', 'principal' or a space of your own"
         )
-    if spec.estimator == "nearest" and _categories(data, model, spec):
+    if spec.estimator == "nearest" and space_categories(data, support, spec):
         raise EmbeddingError("'nearest' is for numbers, and some values are categories: 'kernel'")
-    _space(data, model, spec, None).observed(np.arange(min(TRIED, len(data))))
+    space = feature_space(data, support, spec.space, nn.Identity)
+    space.observed(np.arange(min(TRIED, len(data))))
 
 
-def _categories(data: Prepared, model: ModelSpec, spec: SampledLikelihoodSpec) -> tuple[int, ...]:
+def space_categories(
+    data: Prepared, support: Support | None, spec: SampledLikelihoodSpec
+) -> tuple[int, ...]:
     """Numbers of categories of the columns of a space that are no numbers."""
     if not isinstance(spec.space, ValuesSpaceSpec):
         return ()
     if data.columns is not None:
         return tuple(category_counts(data.columns))
-    return (2,) * int(np.prod(data.shape)) if model.support == "binary" else ()
+    return (2,) * int(np.prod(data.shape)) if support == "binary" else ()
 
 
 def _space(
     data: Prepared, model: ModelSpec, spec: SampledLikelihoodSpec, encoder: Weights | None
 ) -> FeatureSpace:
-    return feature_space(data, model, spec.space, lambda: encoder or {})
+    return feature_space(
+        data,
+        model.support,
+        spec.space,
+        lambda: loaded_model(encoder or {}, model, data.shape).to(default_device()),
+    )
 
 
 def _drawing(

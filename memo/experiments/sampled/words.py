@@ -1,6 +1,7 @@
 """Words for readers about log p that is estimated from samples."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -63,7 +64,8 @@ def density_dimensions(experiment: Experiment) -> int | None:
         case ValuesSpaceSpec():
             return math.prod(data.shape)
         case space:
-            made = feature_space(data, experiment.spec.model, space, dict)
+            support = experiment.spec.model.support
+            made = feature_space(data, support, space, lambda: model)
             return made.observed(np.arange(1)).shape[1]
 
 
@@ -77,6 +79,16 @@ def about_samples(experiment: Experiment) -> str:
         if has_log_p(experiment.blank_model)
         else "The model has samples and no log p"
     )
+    return about_estimate(likelihood, own)
+
+
+def about_estimate(likelihood: SampledLikelihoodSpec, own: str) -> str:
+    """Say what rests on samples.
+
+    Args:
+        likelihood: Spec of the estimator.
+        own: A sentence on the models' own log p, without its full stop.
+    """
     how = (
         "by a kernel whose bandwidth all models share"
         if likelihood.estimator == "kernel"
@@ -99,10 +111,21 @@ def space_fact(experiment: Experiment) -> dict[str, str]:
     if not in_another_space(likelihood):
         return {}
     assert isinstance(likelihood, SampledLikelihoodSpec)
-    words = space_words(likelihood.space)
-    files = space_determinants(likelihood.space)
-    own = [experiment.full_model.fingerprint] if likelihood.space.kind == "encoder" else []
-    return {SPACE_FACT: " ".join([words, *(f"({one})" for one in [*own, *files.values()])])}
+    encoder = likelihood.space.kind == "encoder"
+    return named_space(likelihood.space, [experiment.full_model.fingerprint] if encoder else [])
+
+
+def named_space(space: DensitySpaceSpec, more: Sequence[str] = ()) -> dict[str, str]:
+    """The fact that names a space by all that determines it.
+
+    Args:
+        space: Spec of the space.
+        more: Hashes of what determines it beside its spec and its files.
+    """
+    if space.kind == "values":
+        return {}
+    hashes = [*more, *space_determinants(space).values()]
+    return {SPACE_FACT: " ".join([space_words(space), *(f"({one})" for one in hashes)])}
 
 
 def in_another_space(likelihood: LikelihoodSpec) -> bool:

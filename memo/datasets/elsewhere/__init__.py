@@ -1,0 +1,1 @@
+"""Samples of models that were trained elsewhere, read as values of a prepared data set."""
