@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from memo.scores.summaries import Estimate, Summary, summarize
     from memo.spec.model_specs import (
         FlowSpec,
+        GANSpec,
         GaussianMixtureSpec,
         KDESpec,
         MLPSpec,
         NormalSpec,
         VAESpec,
     )
+    from memo.spec.sampled_likelihood_specs import SampledLikelihoodSpec
     from memo.spec.scoring_specs import AdaptiveSpec, ImportanceSpec, KFoldSpec, LeaveOneOutSpec
     from memo.spec.training_specs import TrainingSpec
 
@@ -31,6 +33,7 @@ __all__ = [
     "Comparison",
     "Estimate",
     "FlowSpec",
+    "GANSpec",
     "GaussianMixtureSpec",
     "ImportanceSpec",
     "InputError",
@@ -41,6 +44,7 @@ __all__ = [
     "Measured",
     "MemoError",
     "NormalSpec",
+    "SampledLikelihoodSpec",
     "Summary",
     "TrainingSpec",
     "VAESpec",
@@ -58,8 +62,10 @@ _MODULES = {
     "memo.project.reading": ("read_project",),
     "memo.scores": ("Comparison", "Estimate", "Summary", "summarize"),
     "memo.spec.model_specs": (
-        *("FlowSpec", "GaussianMixtureSpec", "KDESpec", "MLPSpec", "NormalSpec", "VAESpec"),
+        *("FlowSpec", "GANSpec", "GaussianMixtureSpec", "KDESpec", "MLPSpec", "NormalSpec"),
+        "VAESpec",
     ),
+    "memo.spec.sampled_likelihood_specs": ("SampledLikelihoodSpec",),
     "memo.spec.scoring_specs": ("AdaptiveSpec", "ImportanceSpec", "KFoldSpec", "LeaveOneOutSpec"),
     "memo.spec.training_specs": ("TrainingSpec",),
 }

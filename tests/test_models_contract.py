@@ -78,8 +78,19 @@ DENSITIES = {
     for name, spec in EXACT.items()
     for shape in [(2,), (1,), (1, 2, 3)]
 }
+SAMPLERS = {
+    f"gan-{network}-{loss}": (
+        MODEL.validate_python({"kind": "gan", "network": spec, "latent": 2, "loss": loss}),
+        shape,
+    )
+    for network, (spec, shape) in NETWORKS.items()
+    if network != "conv"
+    for loss in ("hinge", "wasserstein-gp")
+}
+"""Models without log p: what they have is asked of them as of any other."""
 CASES = VAES | DENSITIES
-TRAINED = {name: case for name, case in CASES.items() if case[0].by_gradient}
+ALL = CASES | SAMPLERS
+TRAINED = {name: case for name, case in ALL.items() if case[0].by_gradient}
 
 
 def each(cases):
@@ -142,6 +153,13 @@ def test_fills_the_protocols_of_its_kind(spec, shape):
     assert isinstance(model, Density) != is_latent_variable_model(model)
 
 
+@each(SAMPLERS)
+def test_a_sampler_has_samples_and_a_loss_and_no_density(spec, shape):
+    model = build_model(spec, shape)
+    assert isinstance(model, Generative) and isinstance(model, Trainable)
+    assert not isinstance(model, Density | Fitted) and not is_latent_variable_model(model)
+
+
 PROTOCOLS = {
     ClosedForm: ("fit", "log_prob", "leave_one_out_log_prob"),
     Density: ("log_prob",),
@@ -152,7 +170,7 @@ PROTOCOLS = {
 }
 
 
-@each(CASES)
+@each(ALL)
 def test_fills_its_protocols_as_python_3_12_looks_at_them(spec, shape):
     """From there on what a module keeps elsewhere than other objects do is not seen."""
     model = build_model(spec, shape)
@@ -167,7 +185,7 @@ def test_fills_its_protocols_as_python_3_12_looks_at_them(spec, shape):
         isinstance(model, LatentVariableModel)
 
 
-@each(CASES)
+@each(ALL)
 def test_one_finite_value_for_each_observation_whatever_stands_beside_it(spec, shape):
     model, x = ready(spec, shape), observations(spec, shape)
     together = value(model, x)
@@ -177,7 +195,7 @@ def test_one_finite_value_for_each_observation_whatever_stands_beside_it(spec, s
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-4)
 
 
-@each(CASES)
+@each(ALL)
 def test_scoring_and_training_mode_are_one(spec, shape):
     model, x = ready(spec, shape), observations(spec, shape)
     assert torch.equal(value(model.train(), x), value(model.eval(), x))
@@ -192,7 +210,7 @@ def test_every_parameter_has_a_finite_gradient(spec, shape):
     assert sum(float(g.abs().sum()) for g in gradients.values()) > 0
 
 
-@each(CASES)
+@each(ALL)
 def test_the_seed_alone_determines_the_initial_weights(spec, shape):
     before = torch.random.get_rng_state()
     one, same, other = (initial_model(spec, shape, seed).state_dict() for seed in (3, 3, 4))
@@ -202,7 +220,7 @@ def test_the_seed_alone_determines_the_initial_weights(spec, shape):
         assert not all(torch.equal(one[name], other[name]) for name in one)
 
 
-@each(CASES)
+@each(ALL)
 def test_weights_survive_safetensors(spec, shape):
     model, x = ready(spec, shape), observations(spec, shape)
     again = build_model(spec, shape)
@@ -211,7 +229,7 @@ def test_weights_survive_safetensors(spec, shape):
     assert torch.equal(value(model, x), value(again, x))
 
 
-@each(CASES)
+@each(ALL)
 def test_stacked_models_are_the_separate_ones(spec, shape):
     models = [ready(spec, shape, seed) for seed in range(3)]
     x = torch.stack([observations(spec, shape, seed=seed) for seed in range(3)])
@@ -227,7 +245,7 @@ def test_stacked_models_are_the_separate_ones(spec, shape):
     torch.testing.assert_close(together, apart, rtol=1e-5, atol=1e-4)
 
 
-@each(CASES)
+@each(ALL)
 def test_samples_are_observations_and_a_function_of_the_generator(spec, shape):
     model = ready(spec, shape)
     one, same = (model.sample(5, torch.Generator().manual_seed(9)) for _ in range(2))

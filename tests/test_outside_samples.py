@@ -111,7 +111,7 @@ def test_the_design_is_one_row_for_each_model_and_observation(folder: Path) -> N
     assert held_out.group_by("index").len()["len"].unique().to_list() == [2]
     assert held_out.group_by("block", "index").len()["len"].unique().to_list() == [1]
     code, said = run(folder, "design", "points", "-o", "d.csv", "--design", "{kind: k-folds}")
-    assert code == 2 and "'k-folds' is not 'k-fold' or 'subsets'" in said
+    assert code == 2 and "'k-folds' is not" in said
     code, said = run(folder, "design", "points", "-o", "d.csv", "--design", "{kind: subsets}")
     assert code == 2 and "--design: fraction: Field required" in said
 
@@ -180,6 +180,7 @@ def test_unequal_numbers_and_records_for_samples_are_said(folder: Path) -> None:
     assert code == 0 and "from 1,120 (r001-f000) to 1,203 samples" in said
     assert "All samples of 1 models (r001-f000)" in said
     written = read_likelihoods(folder / "artifacts/log_likelihoods/ours/samples.parquet")
+    written = written.with_columns(pl.col("block").cast(pl.Int64))
     both = written.join(design, on=["model", "index", "block"], suffix="_designed")
     assert both["in_training"].to_list() == both["in_training_designed"].to_list()
     assert len(both) == 4 * N

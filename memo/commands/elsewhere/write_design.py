@@ -29,16 +29,15 @@ def read_design(text: str) -> KFoldSpec | SubsetsSpec:
         3
     """
     given = settings_in(text, "--design")
-    kinds: dict[object, type[KFoldSpec | SubsetsSpec]] = {
-        "k-fold": KFoldSpec,
-        "subsets": SubsetsSpec,
-    }
-    kind = given.get("kind")
-    if kind not in kinds:
-        raise InputError(f"--design: kind: {kind!r} is not one of {', '.join(map(str, kinds))}")
     if given.get("extrapolate"):
         raise InputError("--design: extrapolate: is for models that memo trains")
-    return validated(kinds[kind], given, "--design")
+    match given.get("kind"):
+        case "k-fold":
+            return validated(KFoldSpec, given, "--design")
+        case "subsets":
+            return validated(SubsetsSpec, given, "--design")
+        case kind:
+            raise InputError(f"--design: kind: {kind!r:.60} is not 'k-fold' or 'subsets'")
 
 
 def write_design(
