@@ -56,6 +56,30 @@ Policy = Annotated[
         metavar="FILE", help="The policy [default: that of the experiment, by params.yaml]."
     ),
 ]
+Samples = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH",
+        help="Score samples of models trained elsewhere: a table with a column `model`, or a "
+        "folder with a table, an array (.npy) or a folder of images for each model.",
+    ),
+]
+TrainedOn = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="TABLE",
+        help="With --samples: which observations each model was trained on, as `memo design` "
+        "writes it.",
+    ),
+]
+Likelihood = Annotated[
+    str | None,
+    typer.Option(
+        metavar="YAML",
+        help="With --samples: how log p is estimated, as scoring.likelihood with kind: samples "
+        "[default: its defaults].",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
@@ -364,30 +388,9 @@ def score(
             help="Score log-likelihoods of models trained elsewhere: .csv or .parquet.",
         ),
     ] = None,
-    samples: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH",
-            help="Score samples of models trained elsewhere: a table with a column `model`, or a "
-            "folder with a table, an array (.npy) or a folder of images for each model.",
-        ),
-    ] = None,
-    trained_on: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="TABLE",
-            help="With --samples: which observations each model was trained on, as `memo design` "
-            "writes it.",
-        ),
-    ] = None,
-    likelihood: Annotated[
-        str | None,
-        typer.Option(
-            metavar="YAML",
-            help="With --samples: how log p is estimated, as scoring.likelihood with kind: samples "
-            "[default: its defaults].",
-        ),
-    ] = None,
+    samples: Samples = None,
+    trained_on: TrainedOn = None,
+    likelihood: Likelihood = None,
     dataset: Annotated[
         str | None,
         typer.Option(

@@ -78,7 +78,7 @@ class Estimated:
     of_values: bool
     """True where log p is that of the observations, and not of what a space keeps of them."""
     command: str
-    """What makes the page again."""
+    """The command line that makes the page again."""
 
 
 @dataclass(frozen=True)
@@ -124,15 +124,8 @@ def score_table(
         "blocks": models["block"].n_unique(),
         "observations": rows["index"].n_unique(),
     }
-    facts = {
-        "data": known.data_hash,
-        "partitions": _partitions(rows, models, known),
-        FROM_TABLE: json.dumps(counts),
-    }
-    if known.dataset is not None:
-        facts["dataset"] = known.dataset
     told = estimated or Estimated({}, {}, [], True, f"memo score {name} --from {file.name}")
-    facts |= told.facts
+    facts = _facts(rows, models, known) | {FROM_TABLE: json.dumps(counts)} | told.facts
     names = models.sort("place")["model"].cast(pl.String).to_list()
     of_values = data if told.of_values else None
     doubts = [*told.doubts, *_log_likelihood_doubts(rows, names, scores, of_values)]
@@ -359,6 +352,12 @@ def _places(rows: pl.DataFrame, models: pl.DataFrame) -> pl.DataFrame:
     """`place` and `block` of the model of each row, and what the row says of its training."""
     columns = rows.select("row", "model", "index", "in_training")
     return columns.join(models, on="model").sort("row").drop("row", "model")
+
+
+def _facts(rows: pl.DataFrame, models: pl.DataFrame, known: Observations) -> dict[str, str]:
+    """The data set and training sets that scores are of."""
+    of = {} if known.dataset is None else {"dataset": known.dataset}
+    return of | {"data": known.data_hash, "partitions": _partitions(rows, models, known)}
 
 
 def _partitions(rows: pl.DataFrame, models: pl.DataFrame, known: Observations) -> str:
