@@ -3,6 +3,7 @@
 import contextlib
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,13 @@ from sklearn.mixture import GaussianMixture
 
 from memo.artifacts.layout import Layout
 from memo.artifacts.likelihood_tables import read_likelihoods
+from memo.datasets.arrays import support_of
+from memo.datasets.elsewhere.drawn_values import values_of_array
 from memo.datasets.elsewhere.sample_sources import sample_sources
+from memo.experiments.sampled.outside_density import OutsideSamples
 from memo.pipeline.prepare import prepare, read_prepared
 from memo.project.reading import read_project
+from memo.spec.sampled_likelihood_specs import SampledLikelihoodSpec
 from tests.test_likelihood_tables import run
 
 torch.set_num_threads(1)
@@ -286,6 +291,30 @@ def test_images_become_what_is_scored_from_files_and_arrays(folder: Path) -> Non
             np.save(place / "grey.npy", levels[..., 0])
         for model, read in sample_sources(place, data).items():
             assert np.array_equal(read(), data.scored[:]), (name, model)
+
+
+def test_log_p_of_binary_images_is_that_of_the_pixels(folder: Path) -> None:
+    data, _ = read_prepared(Layout(folder), "pictures")
+    white = torch.tensor([0.3, 0.5, 0.6, 0.7])
+    stream = torch.Generator().manual_seed(0)
+    arrays = {
+        str(number): (torch.rand(4000, 2, 2, generator=stream) < white.reshape(2, 2)).numpy()
+        for number in range(2)
+    }
+    drawn = OutsideSamples(
+        data,
+        support_of(data),
+        SampledLikelihoodSpec(kind="samples", max_samples=3000),
+        {name: partial(values_of_array, array, data, name) for name, array in arrays.items()},
+    )
+    x = torch.tensor(data.scored[:].reshape(-1, 4), dtype=torch.float32)
+    exact = torch.distributions.Bernoulli(white).log_prob(x).sum(1).numpy()
+    assert drawn.count == 3000 and drawn.dimensions == 4 and drawn.counts["0"] == 4000
+    for _, found in drawn.log_likelihoods():
+        assert np.all(np.abs(found.value - exact) < 5 * found.std_error + 0.1)
+        assert found.std_error.max() < 0.3 and set(found.samples) == {3000}
+    # every image of four pixels is a record here, so that the samples are records
+    assert drawn.records_alone == (["0", "1"] if len(np.unique(x, axis=0)) == 16 else [])
 
 
 @pytest.mark.parametrize(
