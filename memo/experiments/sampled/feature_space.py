@@ -116,8 +116,8 @@ def _principal(data: Prepared, embedding: Embedding, components: int) -> Embeddi
     most = min(len(everything) - 1, everything.shape[1])
     if components > most:
         raise EmbeddingError(
-            f"there are no more than {most} principal components of {len(everything):,} "
-            f"observations of {everything.shape[1]:,} numbers; {components} are asked for"
+            f"there are no more than {most} components, for {len(everything):,} observations of "
+            f"{everything.shape[1]:,} numbers; {components} are asked for"
         )
     centre = everything.mean(0)
     centred = everything - centre
