@@ -16,6 +16,7 @@ from sklearn.mixture import GaussianMixture
 
 from memo.artifacts.layout import Layout
 from memo.artifacts.likelihood_tables import read_likelihoods
+from memo.artifacts.score_tables import read_scores_file
 from memo.datasets.arrays import support_of
 from memo.datasets.elsewhere.drawn_values import values_of_array
 from memo.datasets.elsewhere.sample_sources import sample_sources
@@ -189,7 +190,7 @@ def test_unequal_numbers_and_records_for_samples_are_said(folder: Path) -> None:
     both = written.join(design, on=["model", "index", "block"], suffix="_designed")
     assert both["in_training"].to_list() == both["in_training_designed"].to_list()
     assert len(both) == 4 * N
-    stored = pl.read_parquet_metadata(folder / "artifacts/scores/ours.parquet")
+    stored = read_scores_file(folder / "artifacts/scores/ours.parquet").facts
     assert stored["space"] == "the first 1 principal components of the observations"
 
 
