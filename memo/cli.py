@@ -460,6 +460,8 @@ def design(
 
     Their samples, or their log-likelihoods, are then scored by `memo score`.
     """
+    from memo.project.reading import select_dataset
+
     project = _project.read()
     dataset = _only(dataset, list(project.datasets), "data set")
     select_dataset(project, dataset)
@@ -819,6 +821,8 @@ def _score_samples(
     aggregate: str | None,
 ) -> None:
     """Scores and a report of models' samples, under a name that no experiment has."""
+    from memo.project.reading import require_free_name, select_dataset
+
     name = samples.stem if name is None else name
     project = _project.read()
     require_free_name(name, project)
