@@ -5,6 +5,7 @@ import dataclasses
 import json
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,30 +31,50 @@ MOST_COSTS = 20
 app = typer.Typer(
     name="memo",
     help="What a probabilistic generative model has memorized of its training data.",
-    no_args_is_help=True,
-    add_completion=False,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+def _complete(context: typer.Context, incomplete: str) -> list[str]:
+    """Experiments that a shell may complete a word to; none where params.yaml is wrong."""
+    from memo.project.reading import read_project
+
+    folder = (context.parent or context).params.get("project") or Path()
+    try:
+        names = read_project(Path(folder) / "params.yaml").experiments
+    except MemoError:
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
 Experiment = Annotated[
     str | None,
     typer.Argument(
-        metavar="[EXP]", help="An experiment of params.yaml [default: the only one there is]."
+        metavar="[EXP]",
+        help="An experiment of params.yaml (default: the only one there is).",
+        autocompletion=_complete,
     ),
 ]
-OneExperiment = Annotated[str, typer.Argument(metavar="EXP", help="An experiment of params.yaml.")]
+OneExperiment = Annotated[
+    str,
+    typer.Argument(metavar="EXP", help="An experiment of params.yaml.", autocompletion=_complete),
+]
 Experiments = Annotated[
-    list[str] | None, typer.Argument(metavar="[EXP]...", help="Experiments of params.yaml.")
+    list[str] | None,
+    typer.Argument(
+        metavar="[EXP]...", help="Experiments of params.yaml.", autocompletion=_complete
+    ),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, help="Tasks at once [default: MEMO_WORKERS, or one a GPU or core]."),
+    typer.Option(min=1, help="Tasks at once (default: MEMO_WORKERS, or one a GPU or core)."),
 ]
 Policy = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="The policy [default: that of the experiment, by params.yaml]."
+        metavar="FILE", help="The policy (default: that of the experiment, by params.yaml)."
     ),
 ]
 Samples = Annotated[
@@ -77,7 +98,7 @@ Likelihood = Annotated[
     typer.Option(
         metavar="YAML",
         help="With --samples: how log p is estimated, as scoring.likelihood with kind: samples "
-        "[default: its defaults].",
+        "(default: its defaults).",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
@@ -88,6 +109,7 @@ class _Project:
 
     def __init__(self) -> None:
         self.root = Path()
+        self.verbose = False
 
     @property
     def spec(self) -> Path:
@@ -104,11 +126,9 @@ class _Project:
         return Layout(self.root)
 
     def read(self) -> "ProjectSpec":
-        from memo.project.reading import read_project, require_expanded
+        from memo.project.reading import read_project
 
-        project = read_project(self.spec)
-        require_expanded(project, self.spec, self.expanded)
-        return project
+        return read_project(self.spec)
 
 
 _project = _Project()
@@ -133,17 +153,37 @@ def _options(
             help="Folder of params.yaml and dvc.yaml, from which all paths are taken.",
         ),
     ] = Path(),
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet", "-q", envvar="MEMO_QUIET", help="Results and errors alone, no progress."
+        ),
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", "-v", envvar="MEMO_VERBOSE", help="With errors, where they came up."
+        ),
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
+    _project.verbose = verbose
     if not project.is_dir():
         raise InputError(f"{project}: is no folder; -C names that of params.yaml")
     # data, code and what they read are named by paths from the project's folder
     context.with_resource(contextlib.chdir(project))
+    if quiet:
+        from memo.pipeline.progress import without_progress
+
+        context.with_resource(without_progress())
+    if context.invoked_subcommand is None:
+        for line in _next_steps():
+            say(line)
 
 
-@app.command()
+@app.command(epilog="Examples: memo init study; memo init study --data table records.csv")
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the new project.")],
     source: Annotated[
@@ -178,7 +218,7 @@ def upgrade() -> None:
     _advise()
 
 
-@app.command()
+@app.command(epilog="Example: memo validate && dvc repro")
 def validate(as_json: AsJson = False) -> None:
     """Check params.yaml; exit code 2 and one line for each thing that is wrong.
 
@@ -206,19 +246,50 @@ def validate(as_json: AsJson = False) -> None:
         _say_costs(project)
         for sentence in waiting:
             say(one_line(sentence))
+        from memo.commands.expand import is_current
+
+        if not is_current(_project.expanded, project.expanded):
+            say(f"{_project.expanded} does not say so yet; before dvc repro, run: memo expand")
         _advise()
 
 
 @app.command()
-def expand() -> None:
+def expand(
+    stage: Annotated[
+        bool,
+        typer.Option(
+            "--stage", help="As in dvc.yaml: fail where DVC has read other experiments before."
+        ),
+    ] = False,
+) -> None:
     """Write the experiments of params.yaml's `derived` to expanded.yaml, where DVC finds them."""
-    from memo.project.reading import read_project
+    experiments = _project.read().expanded
+    from memo.commands.expand import expand_as_stage, write_expanded
 
-    experiments = read_project(_project.spec).expanded
-    from memo.commands.expand import write_expanded
-
-    write_expanded(_project.expanded, experiments)
+    (expand_as_stage if stage else write_expanded)(_project.expanded, experiments)
     say(f"{_project.expanded}: {len(experiments)} experiments")
+
+
+@app.command(epilog="Example: memo status --json")
+def status(as_json: AsJson = False) -> None:
+    """Say how far each experiment is, what dvc repro would run, and how long training takes.
+
+    Counted are files whose fingerprints hold; of models' files the headers are read.
+    """
+    project = _project.read()
+    from memo.commands.status import progress_of as stage
+
+    found = stage.project_status(project, _project.layout, _project.expanded)
+    if as_json:
+        say(json.dumps(found.json, indent=2))
+        return
+    for one in found.experiments:
+        say(one_line(one.words))
+    if found.unknown is not None:
+        say(one_line(f"which stages dvc repro would run is not known: {found.unknown}"))
+    elif found.others:
+        say(one_line(f"other stages to run: {', '.join(found.others)}"))
+    say("all is up to date" if found.done else "next: dvc repro")
 
 
 @app.command()
@@ -239,7 +310,7 @@ def prepare(
     dataset: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DATASET]", help="A data set of params.yaml [default: the only one there is]."
+            metavar="[DATASET]", help="A data set of params.yaml (default: the only one there is)."
         ),
     ] = None,
 ) -> None:
@@ -257,7 +328,7 @@ def prepare(
         say(one_line(f"  {line}"))
 
 
-@app.command()
+@app.command(epilog="Example: memo train digits-vae --workers 4")
 def train(experiment: Experiment = None, workers: Workers = None) -> None:
     """Train each model whose file is missing or out of date."""
     experiment = _named(experiment)
@@ -268,7 +339,7 @@ def train(experiment: Experiment = None, workers: Workers = None) -> None:
     say(f"{experiment}: {trained} models trained")
 
 
-@app.command()
+@app.command(epilog="Example: memo adopt digits-vae --rev MERGE_HEAD")
 def adopt(
     experiment: OneExperiment,
     revision: Annotated[
@@ -298,7 +369,7 @@ def adopt(
 @app.command()
 def pull(
     remote: Annotated[
-        str | None, typer.Option("--remote", "-r", help="A remote of DVC's [default: its own].")
+        str | None, typer.Option("--remote", "-r", help="A remote of DVC's (default: its own).")
     ] = None,
 ) -> None:
     """Take the project's files from a remote, trusted or not: each is checked before it is used."""
@@ -334,7 +405,7 @@ def fsck() -> None:
     say(f"{checked.files} cached files are what their names say")
 
 
-@app.command()
+@app.command(epilog="Example: memo prune, then memo prune --yes")
 def prune(
     yes: Annotated[bool, typer.Option("--yes", help="Delete what is listed.")] = False,
     as_json: AsJson = False,
@@ -369,14 +440,14 @@ def prune(
         )
 
 
-@app.command()
+@app.command(epilog="Examples: memo score digits-vae; memo score theirs --from table.parquet")
 def score(
     experiment: Annotated[
         str | None,
         typer.Argument(
             metavar="[EXP]",
-            help="An experiment of params.yaml; with --from or --samples, a new name [default: the "
-            "file's].",
+            help="An experiment of params.yaml; with --from or --samples, a new name (default: the "
+            "file's).",
         ),
     ] = None,
     workers: Workers = None,
@@ -400,7 +471,7 @@ def score(
     aggregate: Annotated[
         str | None,
         typer.Option(
-            help="With --from or --samples: mean-log [default] or paper, as scoring.aggregate."
+            help="With --from or --samples: mean-log (default) or paper, as scoring.aggregate."
         ),
     ] = None,
 ) -> None:
@@ -437,12 +508,12 @@ def score(
     terminal.print_warnings([doubt.words for doubt in score_doubts(scores)])
 
 
-@app.command()
+@app.command(epilog="Example: memo design penguins --output trained-on.csv")
 def design(
     dataset: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DATASET]", help="A data set of params.yaml [default: the only one there is]."
+            metavar="[DATASET]", help="A data set of params.yaml (default: the only one there is)."
         ),
     ] = None,
     output: Annotated[
@@ -473,7 +544,7 @@ def design(
     say(one_line(f"{output}: {planned.words}"))
 
 
-@app.command()
+@app.command(epilog="Example: memo export digits-vae -o table.parquet")
 def export(
     experiment: OneExperiment,
     output: Annotated[Path, typer.Option("--output", "-o", help="The table: .csv or .parquet.")],
@@ -508,7 +579,7 @@ def neighbors(experiment: Experiment = None) -> None:
     say(f"{experiment}: {len(found)} observations compared with samples")
 
 
-@app.command()
+@app.command(epilog="Examples: memo attack digits-vae; memo attack digits-vae --target theirs.csv")
 def attack(
     experiment: Experiment = None,
     target: Annotated[
@@ -567,7 +638,7 @@ def report(experiment: Experiment = None) -> None:
     terminal.print_warnings(warnings)
 
 
-@app.command()
+@app.command(epilog="Examples: memo compare; memo compare plain slower --rev main --markdown")
 def compare(
     experiments: Experiments = None,
     as_json: AsJson = False,
@@ -580,13 +651,13 @@ def compare(
     ] = None,
     baseline: Annotated[
         str | None,
-        typer.Option(metavar="EXP", help="What the others are compared with [default: the first]."),
+        typer.Option(metavar="EXP", help="What the others are compared with (default: the first)."),
     ] = None,
     statistic: Annotated[
         str | None,
         typer.Option(
             help="Statistic of memorization or of attacks, for the frontier; `?` lists them "
-            "[default: q99.9]."
+            "(default: q99.9)."
         ),
     ] = None,
     output: Annotated[
@@ -595,8 +666,8 @@ def compare(
             "--output",
             "-o",
             metavar="DIR",
-            help="Folder of the page [default: reports/compare, or one beside it where anything "
-            "but all experiments was asked for].",
+            help="Folder of the page (default: reports/compare, or one beside it where anything "
+            "but all experiments was asked for).",
         ),
     ] = None,
 ) -> None:
@@ -630,7 +701,7 @@ def compare(
         say(f"The page with charts: {folder / 'index.html'}")
 
 
-@app.command()
+@app.command(epilog="Example: memo gate digits-vae --policy policy.yaml --junit gate.xml")
 def gate(
     experiment: Experiment = None,
     policy: Policy = None,
@@ -686,7 +757,7 @@ def export_flagged(
         say(f"{output}: {len(records):,} records")
 
 
-@app.command()
+@app.command(epilog="Example: memo show digits-vae --top 20 --label 7")
 def show(
     experiment: Experiment = None,
     top: Annotated[
@@ -694,7 +765,7 @@ def show(
     ] = 10,
     label: Annotated[str | None, typer.Option(help="Only observations with this label.")] = None,
     epoch: Annotated[
-        int | None, typer.Option(help="A scored epoch [default: the last one].")
+        int | None, typer.Option(help="A scored epoch (default: the last one).")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -748,14 +819,14 @@ def validate_tests(experiments: Experiments = None, as_json: AsJson = False) -> 
         terminal.print_validated(found)
 
 
-@app.command()
+@app.command(epilog="Example: memo check digits-vae --observations 400")
 def check(
     experiment: Experiment = None,
     observations: Annotated[
         int, typer.Option(min=8, help="How many in training, and as many held out.")
     ] = 200,
     epoch: Annotated[
-        int | None, typer.Option(help="A scored epoch [default: the last one].")
+        int | None, typer.Option(help="A scored epoch (default: the last one).")
     ] = None,
     workers: Workers = None,
     as_json: AsJson = False,
@@ -771,6 +842,31 @@ def check(
         say(json.dumps(dataclasses.asdict(found), indent=2))
     else:
         terminal.print_check(experiment, found)
+
+
+def _next_steps() -> list[str]:
+    """Lines about what to do in this folder, by the files that are there."""
+    if not _project.spec.exists():
+        return [
+            "no project here: there is no params.yaml. To make one:",
+            "  memo init study                           on digits, which come with memo",
+            "  memo init study --data table FILE         on a table of yours, CSV or Parquet",
+            "  memo init study --data image-folder DIR   on images of yours",
+            "In another folder: memo -C DIR. All commands: memo --help",
+        ]
+    names = list(_project.read().experiments)
+    reports = [name for name in names if (_project.layout.report(name) / "index.html").is_file()]
+    after = (
+        ["  memo compare    experiments side by side", "  memo show EXP   one experiment's numbers"]
+        if len(reports) == len(names)
+        else ["  memo validate   what it says, and what that costs", "  dvc repro       run it"]
+    )
+    return [
+        f"{_project.spec}: experiments {len(names)}, of them with a report {len(reports)}. Next:",
+        *after,
+        "  memo status     how far each is, and what is out of date",
+        "All commands: memo --help",
+    ]
 
 
 def _say_costs(project: "ProjectSpec") -> None:
@@ -915,10 +1011,12 @@ def _only(given: str | None, there: list[str], what: str) -> str:
 
 
 def _selected(name: str) -> "ProjectSpec":
+    from memo.commands.expand import require_entry
     from memo.project.reading import select_experiment
 
     project = _project.read()
     select_experiment(project, name)
+    require_entry(_project.expanded, name, project.expanded)
     return project
 
 
@@ -935,14 +1033,22 @@ def main() -> None:
     try:
         app()
     except MemoError as error:
+        _trace()
         say(f"memo: {error}", error=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # whoever read what is printed has gone, as `head` does
         discard_output()
         sys.exit(1)
     except OSError as error:
+        _trace()
         say(f"memo: {error}", error=True)
         sys.exit(1)
+
+
+def _trace() -> None:
+    """Say where an error came up, where that was asked for."""
+    if _project.verbose:
+        say(traceback.format_exc().removesuffix("\n"), error=True)
 
 
 if __name__ == "__main__":

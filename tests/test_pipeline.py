@@ -5,6 +5,7 @@ import re
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -16,10 +17,13 @@ AS_COLLEAGUE = ("-c", "user.email=colleague@example.org", "-c", "user.name=Colle
 
 STAGES = ("train", "sample", "score", "neighbors", "attack", "report")
 
+READ_IT_ALL = ("expand", "compare")
+"""Stages that depend on params.yaml as a whole."""
+
 EVERYTHING = {
     "prepare@digits",
     *(f"{stage}@{name}" for stage in STAGES for name in ("fast", "slow")),
-    "compare",
+    *READ_IT_ALL,
 }
 
 
@@ -27,6 +31,15 @@ def repro(folder: Path) -> set[str]:
     """Run the pipeline; which stages did run?"""
     result = command(folder, "dvc", "repro")
     return set(re.findall(r"Running stage '(.+)'", result.stdout))
+
+
+def shown_metrics(folder: Path) -> dict[str, Any]:
+    """Metrics by their files, as DVC shows them."""
+    return json.loads(command(folder, "dvc", "metrics", "show", "--json").stdout)[""]["data"]
+
+
+def status(folder: Path) -> dict[str, Any]:
+    return json.loads(command(folder, "memo", "status", "--json").stdout)
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +70,7 @@ def test_repro_runs_everything_once_and_dvc_shows_it(results: Path) -> None:
     assert scores["memorization"].is_finite().all()
     assert (scores["log_p_in"] - scores["log_p_out"] - scores["memorization"]).abs().max() < 1e-9
 
-    shown = command(repository, "dvc", "metrics", "show", "--json").stdout
-    metrics = json.loads(shown)[""]["data"]["reports/fast/metrics.json"]["data"]
+    metrics = shown_metrics(repository)["reports/fast/metrics.json"]["data"]
     at_last = scores.filter(pl.col("epoch") == 6)["memorization"]
     assert metrics["memorization"]["mean"] == pytest.approx(at_last.mean())
     written = json.loads((repository / "reports" / "fast" / "metrics.json").read_text())
@@ -72,8 +84,26 @@ def test_repro_runs_everything_once_and_dvc_shows_it(results: Path) -> None:
     assert "losses_csv" in page
     assert "quantiles_csv" in page
 
+    compared = shown_metrics(repository)["reports/compare/metrics.json"]["data"]["slow"]
+    of_slow = pl.read_parquet(repository / "artifacts" / "scores" / "slow.parquet")
+    means = [
+        table.filter(pl.col("epoch") == 6)["memorization"].mean() for table in (scores, of_slow)
+    ]
+    assert compared["against"] == "fast"
+    assert compared["memorization"]["mean"]["value"] == pytest.approx(means[1] - means[0])
+    assert compared["held_out_log_likelihood"]["low"] < compared["held_out_log_likelihood"]["high"]
+
+    assert status(repository)["up_to_date"] is True
     edit(repository / "params.yaml", "learning_rate: 1.0e-2", "learning_rate: 2.0e-2", 1)
-    assert repro(repository) == {*(f"{stage}@fast" for stage in STAGES), "compare"}
+    left = status(repository)
+    assert left["experiments"]["fast"]["models"] == {"done": 0, "of": 7}
+    assert left["experiments"]["slow"]["up_to_date"] is True
+    ran = repro(repository)
+    assert ran == {*(f"{stage}@fast" for stage in STAGES), *READ_IT_ALL}
+    assert ran == {
+        *(f"{stage}@fast" for stage in left["experiments"]["fast"]["stages"]),
+        *left["other_stages"],
+    }
     changed = json.loads(command(repository, "dvc", "metrics", "diff", "--json").stdout)
     assert "reports/fast/metrics.json" in json.dumps(changed)
     assert "reports/slow/metrics.json" not in json.dumps(changed)
@@ -92,7 +122,7 @@ def test_each_change_runs_only_what_reads_it(results: Path) -> None:
     folds = files(repository / "artifacts" / "folds" / "fast")
     after_train = {
         *(f"{stage}@fast" for stage in ("score", "sample", "neighbors", "attack", "report")),
-        "compare",
+        *READ_IT_ALL,
     }
     edit(repository / "params.yaml", "samples: 8", "samples: 16", 1)
     edit(repository / "params.yaml", "  slow:\n", "  slow:\n    title: A name for people\n")
@@ -100,7 +130,7 @@ def test_each_change_runs_only_what_reads_it(results: Path) -> None:
     assert "A name for people" in (repository / "reports" / "slow" / "index.html").read_text()
     assert files(repository / "artifacts" / "folds" / "fast") == folds
     edit(repository / "params.yaml", "repeats: 2", "repeats: 3", 1)
-    assert repro(repository) == {*(f"{stage}@fast" for stage in STAGES), "compare"}
+    assert repro(repository) == {*(f"{stage}@fast" for stage in STAGES), *READ_IT_ALL}
     raised = files(repository / "artifacts" / "folds" / "fast")
     assert {name: raised[name] for name in folds} == folds
     assert len(raised) == len(folds) + 3
@@ -132,7 +162,7 @@ def test_a_colleague_pulls_runs_only_what_changed_and_pushes_back(
     edit(clone / "params.yaml", "repeats: 2", "repeats: 3", 1)
     result = command(clone, "dvc", "repro")
     ran = set(re.findall(r"Running stage '(.+)'", result.stdout))
-    assert ran == {*(f"{stage}@fast" for stage in STAGES), "compare"}
+    assert ran == {*(f"{stage}@fast" for stage in STAGES), *READ_IT_ALL}
     assert "7 of 10 models are kept" in result.stdout + result.stderr
     assert files(clone / "artifacts" / "folds" / "slow") == before
 

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from memo.commands.expand import write_expanded
+from memo.commands.expand import expand_as_stage, is_current, write_expanded
 from memo.datasets.prepared import content_hash
 from memo.datasets.registry import prepare_dataset
+from memo.errors import InputError, WorkError
 from memo.experiments.experiment import plan_experiment
 from memo.models.build import build_model
 from memo.models.protocols import Fitted
-from memo.project.reading import SpecError, read_project, require_expanded
+from memo.project.reading import SpecError, read_project
 from tests.test_models_contract import CASES
 
 VAE = {"kind": "vae", "network": {"kind": "mlp"}}
@@ -208,30 +209,90 @@ def test_a_grid_is_every_combination_each_named_by_its_values(tmp_path):
     assert project.experiments["x"].mitigations == []
 
 
-def test_expanded_yaml_must_be_what_params_yaml_says(tmp_path):
+def test_expanded_yaml_says_what_params_yaml_does(tmp_path):
     expanded = tmp_path / "expanded.yaml"
     seeds = {"lr": {"base": "x", "grid": {"seed": [1, 2]}}}
 
-    def require(experiments, derived=None):
-        file = write(tmp_path, experiments, derived)
-        project = read_project(file)
-        require_expanded(project, file, expanded)
-        return project
+    def project(experiments, derived=None):
+        return read_project(write(tmp_path, experiments, derived))
 
-    require({"x": experiment()})  # nothing is derived: it need not be there
-    with pytest.raises(SpecError, match="run: memo expand"):
-        require({"x": experiment()}, seeds)
-    file = write(tmp_path, {"x": experiment()}, seeds)
-    write_expanded(expanded, read_project(file).expanded)
+    assert is_current(expanded, project({"x": experiment()}).expanded)  # it need not be there
+    assert not is_current(expanded, project({"x": experiment()}, seeds).expanded)
+    write_expanded(expanded, project({"x": experiment()}, seeds).expanded)
     found = YAML(typ="safe").load(expanded)["expanded"]
-    assert found == require({"x": experiment()}, seeds).expanded
+    assert found == project({"x": experiment()}, seeds).expanded
     assert list(found) == ["lr-1", "lr-2"]
     assert found["lr-1"] == experiment(seed=1) | dict.fromkeys(
         ("after", "code"), "data/prepared/data"
     )
-    require({"x": experiment(seed=5)}, seeds)  # the seed is replaced
-    with pytest.raises(SpecError, match="run: memo expand"):
-        require({"x": experiment(training={"epochs": 5})}, seeds)
+    assert is_current(expanded, project({"x": experiment(seed=5)}, seeds).expanded)  # replaced
+    other = project({"x": experiment(training={"epochs": 5})}, seeds).expanded
+    assert not is_current(expanded, other)
+    time = expanded.stat().st_mtime_ns
+    write_expanded(expanded, found)
+    assert expanded.stat().st_mtime_ns == time
+
+
+def test_as_a_stage_it_stops_where_dvc_has_read_other_experiments(tmp_path):
+    expanded = tmp_path / "expanded.yaml"
+
+    def made(count, **changes):
+        spec = {"lr": {"base": "x", "grid": {"seed": [*range(count)]}}}
+        return read_project(write(tmp_path, {"x": experiment(**changes)}, spec)).expanded
+
+    write_expanded(expanded, made(2))
+    expand_as_stage(expanded, made(2, training={"epochs": 5}))  # dvc.yaml reads no such value
+    assert is_current(expanded, made(2, training={"epochs": 5}))
+    with pytest.raises(WorkError, match=r"names other experiments now \(new: lr-2\): run `dvc"):
+        expand_as_stage(expanded, made(3))
+    assert is_current(expanded, made(3))
+    with pytest.raises(WorkError, match="gone: lr-1, lr-2"):
+        expand_as_stage(expanded, made(1))
+    elsewhere = {name: one | {"after": "data"} for name, one in made(1).items()}
+    with pytest.raises(WorkError, match="with another data set, code or removal: lr-0"):
+        expand_as_stage(expanded, elsewhere)
+    expand_as_stage(expanded, elsewhere)
+
+
+def test_a_change_of_expanded_yaml_itself_is_not_lost_without_a_word(tmp_path):
+    expanded, spec = tmp_path / "expanded.yaml", {"lr": {"base": "x", "change": {"seed": 3}}}
+    experiments = read_project(write(tmp_path, {"x": experiment()}, spec)).expanded
+    write_expanded(expanded, experiments)
+    written = expanded.read_text()
+    changed = written.replace("seed: 3", "seed: 4")
+    assert changed != written
+    expanded.write_text(changed)
+    with pytest.raises(InputError, match=r"is written from params.yaml: change values there"):
+        expand_as_stage(expanded, experiments)
+    assert expanded.read_text() == changed
+    expanded.write_text(written.replace("  lr:", "  'lr':"))  # the same in other words
+    expand_as_stage(expanded, experiments)
+    # an earlier memo wrote no digest
+    expanded.write_text("".join(changed.splitlines(keepends=True)[2:]))
+    expand_as_stage(expanded, experiments)
+    assert expanded.read_text() == written
+
+
+def test_a_path_does_not_replace_what_stands_before_it(tmp_path):
+    change = {"training.epochs": 5, "training": {"epochs": 6}}
+    file = write(tmp_path, {"x": experiment()}, {"y": {"base": "x", "change": change}})
+    with pytest.raises(SpecError, match=r"'training', and with it 'training.epochs', which stands"):
+        read_project(file)
+    change = {"training": {"epochs": 4}, "training.batch_size": 5}
+    file = write(tmp_path, {"x": experiment()}, {"y": {"base": "x", "change": change}})
+    assert read_project(file).experiments["y"].training.batch_size == 5
+
+
+def test_a_part_of_a_mapping_does_not_drop_the_rest(tmp_path):
+    base = experiment(VAE | {"latent": 3}, training={"epochs": 4, "batch_size": 7})
+    derived = {"y": {"base": "x", "change": {"training": {"epochs": 4}}}}
+    file = write(tmp_path, {"x": base}, derived)
+    with pytest.raises(SpecError, match=r"drops batch_size; .* as a path: training.epochs,"):
+        read_project(file)
+    derived["y"]["change"] = {"training": {"epochs": 4, "batch_size": 9}, "model": VAE}
+    changed = read_project(write(tmp_path, {"x": base}, derived)).experiments["y"]
+    assert changed.training.batch_size == 9
+    assert changed.model.latent != 3  # a kind stands for itself
 
 
 def test_what_acts_on_the_released_density_leaves_fingerprints_alone(tmp_path):

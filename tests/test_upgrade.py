@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from memo.commands.init import shipped
 from memo.commands.upgrade import upgrade
@@ -20,7 +21,8 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_stages_and_schema_are_new_and_nothing_is_lost(project: Path) -> None:
-    assert len(upgrade(project)) == 2
+    assert len(upgrade(project)) == 3
+    assert YAML(typ="safe").load(project / "expanded.yaml") == {"expanded": {}}  # dvc.yaml reads it
     assert (project / "dvc.yaml").read_bytes() == shipped("dvc.yaml")
     assert (project / "dvc.yaml.before-upgrade").read_bytes() == BEFORE
     assert (project / "params.schema.json").read_text(encoding="utf-8") == spec_schema()
@@ -36,6 +38,12 @@ def test_what_an_upgrade_before_has_kept_is_not_overwritten(project: Path) -> No
         upgrade(project)
     assert (project / "dvc.yaml").read_bytes() == b"stages: {}\n"
     assert (project / "dvc.yaml.before-upgrade").read_bytes() == BEFORE
+
+
+def test_experiments_that_dvc_knows_are_kept(project: Path) -> None:
+    (project / "expanded.yaml").write_text("expanded: {lr: {seed: 1}}\n", encoding="utf-8")
+    upgrade(project)
+    assert (project / "expanded.yaml").read_text() == "expanded: {lr: {seed: 1}}\n"
 
 
 def test_a_folder_without_a_spec_is_no_project(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ def commands_page() -> str:
         usage = " ".join(["memo", name, "[OPTIONS]", *arguments])
         lines += [f"\n## memo {name}\n", f"    {usage}\n", str(command.help), ""]
         lines += _parameters(command)
+        lines += [f"\n{command.epilog}\n"] if command.epilog else []
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from memo.artifacts.files import write_whole
+from memo.commands.expand import write_expanded
 from memo.commands.init import leave_untracked, shipped
 from memo.errors import InputError
 from memo.project.reading import spec_schema
@@ -38,6 +39,10 @@ def upgrade(root: Path) -> list[str]:
         else:
             done.append(f"{stages} is new")
         write_whole(stages, shipped("dvc.yaml"))
+    expanded = root / "expanded.yaml"
+    if not expanded.exists():  # dvc.yaml reads it
+        write_expanded(expanded, {})
+        done.append(f"{expanded} is new")
     schema = root / "params.schema.json"
     if not schema.is_file() or schema.read_text(encoding="utf-8") != spec_schema():
         write_whole(schema, spec_schema().encode())

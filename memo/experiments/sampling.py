@@ -97,7 +97,10 @@ def tested_samples(experiment: Experiment) -> int:
 
 
 def sample_model(
-    experiment: Experiment, planned: PlannedSamples, weights: Weights
+    experiment: Experiment,
+    planned: PlannedSamples,
+    weights: Weights,
+    advance: Callable[[int], object] = lambda done: None,
 ) -> Values | None:
     """Draw from a model at the last scored epoch, in the space of its values.
 
@@ -105,6 +108,7 @@ def sample_model(
         experiment: Whose model it is.
         planned: Which model, and how many samples.
         weights: Its weights at that epoch.
+        advance: Told how many more are drawn.
 
     Returns:
         (count, *shape); None of a model that cannot be sampled from.
@@ -119,7 +123,7 @@ def sample_model(
     try:
         source = source_of(experiment.spec.model)
         with one_thread(), errors_of(source, "sample(count, generator)"):
-            return draw_samples(model, planned.count, torch_seed(draws))
+            return draw_samples(model, planned.count, torch_seed(draws), advance)
     except WorkError as error:
         raise WorkError(f"experiment {experiment.name}, {planned.model.words}: {error}") from None
 

@@ -1,6 +1,7 @@
 """Several experiments side by side: how each differs from a baseline, and what the trade is."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -18,6 +19,9 @@ from memo.scores.comparison import Comparison, ScoringError, compare_scores
 from memo.scores.summaries import quantile_curve, summarize
 from memo.scores.table import Scores
 
+_SHOWN_BY_DVC = ("mean", "q99.9")
+"""Statistics of memorization among the metrics of a comparison."""
+
 
 @dataclass(frozen=True)
 class Removal:
@@ -34,6 +38,27 @@ class Compared:
 
     data: ComparisonData
     json: dict[str, Any]
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Differences from the baseline as numbers and words in mappings, as DVC shows metrics.
+
+        Without lists, which DVC leaves out, and without numbers that there are not.
+        """
+        frontier = self.data.frontier
+        points = {} if frontier is None else {point.name: point for point in frontier.points}
+        return {
+            difference["second"]: {
+                "against": difference["first"],
+                "memorization": {
+                    name: _numbers(difference["statistics"][name]) for name in _SHOWN_BY_DVC
+                },
+                "held_out_log_likelihood": _numbers(difference["held_out_log_likelihood"]),
+                "verdict": points[difference["second"]].verdict,
+            }
+            for difference in self.json["differences"]
+            if "problem" not in difference
+        }
 
 
 def compare_experiments(
@@ -222,6 +247,12 @@ def _page_difference(first: Trade, second: Trade, found: Comparison | str) -> Di
     if isinstance(found, str):
         return Difference(first.name, second.name, problem=found)
     return Difference(first.name, second.name, difference_headlines(found), found.rank_correlation)
+
+
+def _numbers(estimate: Mapping[str, float | None]) -> dict[str, float]:
+    """A difference and the ends of its interval, where it has one."""
+    found = ((key, estimate[key]) for key in ("value", "low", "high"))
+    return {key: x for key, x in found if x is not None and math.isfinite(x)}
 
 
 def _json_difference(first: Trade, second: Trade, found: Comparison | str) -> dict[str, Any]:

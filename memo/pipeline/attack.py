@@ -4,6 +4,7 @@ from memo.attacks.membership import Attacked
 from memo.experiments.attacked.attacking import attack_experiment
 from memo.experiments.attacked.near_records import influence_of_neighbors
 from memo.experiments.log_likelihoods import scored_densities
+from memo.pipeline.progress import progress
 from memo.pipeline.stored_experiment import StoredExperiment, exclusive
 
 
@@ -19,5 +20,8 @@ def attack(experiment: StoredExperiment) -> Attacked:
     tables = [experiment.read_log_likelihoods(density) for density in scored_densities(experiment)]
     attacked = attack_experiment(experiment, tables, scores)
     experiment.attack_files().write(attacked)
-    experiment.influence_file().write(influence_of_neighbors(experiment, tables, scores))
+    what = f"{experiment.name}: observations compared with each other"
+    with progress(what, len(experiment.data)) as advance:
+        influence = influence_of_neighbors(experiment, tables, scores, advance)
+    experiment.influence_file().write(influence)
     return attacked

@@ -200,13 +200,18 @@ def drop_forgotten(project: ProjectSpec, layout: Layout) -> None:
 
 
 def write_comparison(layout: Layout, folder: Path, compared: Compared) -> None:
-    """Write comparison.json, the page and its charts.
+    """Write comparison.json, the metrics that DVC shows, the page and its charts.
 
     Raises:
         ArtifactError: A file cannot be written.
     """
     content = json.dumps(compared.json, indent=2) + "\n"
-    files = {"comparison.json": content.encode(), **render_comparison(compared.data)}
+    metrics = json.dumps(compared.metrics, indent=2, allow_nan=False) + "\n"
+    files = {
+        "comparison.json": content.encode(),
+        "metrics.json": metrics.encode(),
+        **render_comparison(compared.data),
+    }
     with writing_report(layout, folder.name, "memo compare"):
         write_page(folder, files)
 

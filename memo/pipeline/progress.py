@@ -54,6 +54,16 @@ def progress(what: str, total: int) -> Iterator[Advance]:
 
 
 @contextmanager
+def without_progress() -> Iterator[None]:
+    """Show none meanwhile, and nothing else of how work goes on."""
+    before, console.quiet = console.quiet, True
+    try:
+        yield
+    finally:
+        console.quiet = before
+
+
+@contextmanager
 def telling_kept(what: str, kept: Callable[[], str]) -> Iterator[None]:
     """Say what is kept where work is interrupted, or stopped by a disk or a cluster."""
     try:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from memo.artifacts.files import ArtifactError, make_folder
 from memo.experiments.sampling import PlannedSamples, planned_samples, sample_model
-from memo.pipeline.progress import progress
+from memo.pipeline.progress import Advance, progress
 from memo.pipeline.stored_experiment import StoredExperiment, exclusive
 
 
@@ -31,20 +31,24 @@ def sample(experiment: StoredExperiment) -> int:
     for file in set(folder.iterdir()) - {experiment.sample_file(one).path for one in planned}:
         file.unlink()
     total = 0
-    with progress(f"{experiment.name}: models sampled from", len(planned)) as advance:
+    asked = sum(one.count for one in planned)
+    with progress(f"{experiment.name}: samples drawn", asked) as advance:
         for one in planned:
-            samples = _samples(experiment, one)
+            samples = _samples(experiment, one, advance)
             total += 0 if samples is None else len(samples)
-            advance(1)
     return total
 
 
-def _samples(experiment: StoredExperiment, planned: PlannedSamples) -> NDArray[Any] | None:
+def _samples(
+    experiment: StoredExperiment, planned: PlannedSamples, advance: Advance
+) -> NDArray[Any] | None:
     """Read samples that hold; else draw and write them."""
     file = experiment.sample_file(planned)
     with suppress(ArtifactError):
-        return file.read()
+        samples = file.read()
+        advance(planned.count)
+        return samples
     weights = experiment.read_weights(planned.model)[experiment.last_epoch]
-    samples = sample_model(experiment, planned, weights)
+    samples = sample_model(experiment, planned, weights, advance)
     file.write(samples)
     return samples

@@ -30,7 +30,8 @@ class DerivedSpec(Spec):
     title: str | None = Field(default=None, max_length=200, description="Name shown to people.")
     change: dict[DottedPath, JsonValue] = Field(
         default={},
-        description="New values by path, as in `{training.epochs: 50}`; they replace the old ones.",
+        description="New values by path, as in `{training.epochs: 50}`; they replace the old ones. "
+        "A mapping that is replaced is given whole.",
     )
     grid: dict[DottedPath, Annotated[list[JsonValue], Field(min_length=1)]] = Field(
         default={}, description="Lists of values by path; each combination is an experiment."
@@ -58,7 +59,8 @@ def expand(
 
     Raises:
         ExpansionError: The base is unknown, a path leads nowhere, the grid is too large, or two of
-            its points have the same name.
+            its points have the same name; or a path replaces what stands before it, or
+            a mapping only a part of which is given.
     """
     if derived.base not in experiments:
         raise ExpansionError(entry, ("base",), f"no experiment is named {derived.base!r}")
@@ -107,23 +109,48 @@ def _title(title: str, values: dict[str, Any]) -> str:
 
 def _put_all(experiment: Any, values: dict[str, Any], at: tuple[str, str]) -> None:
     entry, section = at
-    for path, value in values.items():
+    for place, (path, value) in enumerate(values.items()):
+        for earlier in list(values)[:place]:
+            if earlier.startswith(f"{path}."):
+                raise ExpansionError(
+                    entry,
+                    (section, path),
+                    f"replaces all of {path!r}, and with it {earlier!r}, which stands before it; "
+                    "write one of them",
+                )
         try:
-            _put(experiment, path.split("."), copy.deepcopy(value))
+            dropped = _put(experiment, path.split("."), copy.deepcopy(value))
         except (KeyError, IndexError, TypeError, ValueError):
             raise ExpansionError(
                 entry,
                 (section, path),
                 f"{path!r} leads nowhere in the experiment that it changes",
             ) from None
+        if dropped:
+            raise ExpansionError(
+                entry,
+                (section, path),
+                f"replaces all of {path!r}, and drops {', '.join(dropped)}; to change a part, "
+                f"write it as a path: {path}.{next(iter(value))}, for example",
+            )
 
 
-def _put(node: Any, path: list[str], value: Any) -> None:
-    """Set a value whose parent is there; one past the end of a list, append it."""
+def _put(node: Any, path: list[str], value: Any) -> list[str]:
+    """Set a value whose parent is there; one past the end of a list, append it.
+
+    Returns:
+        Keys that a mapping has lost by it, unless the new one is of a kind, and so stands for
+        itself.
+    """
     *parents, last = path
     for part in parents:
         node = node[int(part) if isinstance(node, list) else part]
     if isinstance(node, list):
         node[int(last) : int(last) + 1] = [value]
-    else:
-        node[last] = value
+        return []
+    if not isinstance(node, dict):
+        raise TypeError(path)
+    before, node[last] = node.get(last), value
+    if not isinstance(before, dict) or not isinstance(value, dict) or not value or "kind" in value:
+        return []
+    return [str(key) for key in before if key not in value]

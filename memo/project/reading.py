@@ -55,26 +55,6 @@ def read_project(file: Path) -> ProjectSpec:
     return whole.with_expanded(experiments)
 
 
-def require_expanded(project: ProjectSpec, file: Path, expanded: Path) -> None:
-    """See that DVC knows the experiments made from others as they are.
-
-    Args:
-        project: What `file` says.
-        file: params.yaml.
-        expanded: expanded.yaml, which `memo expand` writes.
-
-    Raises:
-        SpecError: expanded.yaml is missing, out of date, or cannot be read.
-    """
-    if not project.expanded and not expanded.exists():
-        return
-    found = read_document(expanded).data if expanded.exists() else None
-    if found != {"expanded": project.expanded}:
-        raise SpecError(
-            f"{expanded}: is not what {file} says under `derived`; run: memo expand, then dvc repro"
-        )
-
-
 def select_experiment(project: ProjectSpec, name: str) -> ExperimentSpec:
     """The experiment of that name.
 

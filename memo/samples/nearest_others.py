@@ -9,7 +9,7 @@ directions; and where the last candidate is as far there as the nearest is in al
 it is proven that no other is nearer.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +49,11 @@ class NearestOthers:
 
 
 def nearest_others(
-    rows: Rows, count: int, exact: int = EXACT, candidates: int = CANDIDATES
+    rows: Rows,
+    count: int,
+    exact: int = EXACT,
+    candidates: int = CANDIDATES,
+    advance: Callable[[int], object] = lambda done: None,
 ) -> NearestOthers:
     """Find the nearest other observations of each.
 
@@ -58,6 +62,7 @@ def nearest_others(
         count: How many; n - 1 where there are fewer.
         exact: Observations up to which all pairs are compared by all numbers.
         candidates: Others of each that are compared so where there are more; above `count`.
+        advance: Told of how many more observations the nearest are found.
 
     Example:
         >>> found = nearest_others(np.array([[0.0], [3.0], [1.0], [9.0]]), 2)
@@ -67,13 +72,16 @@ def nearest_others(
     n = len(rows)
     count = min(count, n - 1)
     if n <= max(exact, LANES * candidates):
-        return _exact(rows, count)
+        nearest = _exact(rows, count)
+        advance(n)
+        return nearest
     found = np.empty((n, candidates), np.int64)
     bound = np.empty(n)
     for part, others, least in _least_bounds(
         in_few_directions(rows, np.arange(n), DIRECTIONS), candidates
     ):
         found[part], bound[part] = others, least
+        advance(len(others))
     index, distance = np.empty((n, count), np.int64), np.empty((n, count))
     step = max(1, NUMBERS // (candidates * int(np.prod(rows.shape[1:]))))
     for start in range(0, n, step):

@@ -169,6 +169,22 @@ def test_prune_takes_every_kind_and_only_what_is_left(
     assert paths(folder) == kept
 
 
+def test_points_of_a_grid_that_are_no_more_are_leftovers(tmp_path: Path) -> None:
+    folder = make(tmp_path / "project")
+    (folder / "params.yaml").write_text(
+        SPEC + "derived:\n  again: {base: one, grid: {seed: [2, 3]}}\n"
+    )
+    layout = Layout(folder)
+    layout.seconds("one").parent.mkdir(parents=True)
+    for name in ("one", "again-2", "again-3", "again-4"):
+        layout.seconds(name).write_text("{}")
+    stages = ("expand", "train@one", "derived-train@again-3", "derived-train@again-4")
+    (folder / "dvc.lock").write_text(f"stages: {{{', '.join(f'{s}: {{}}' for s in stages)}}}\n")
+    found = json.loads(run(folder, "prune", "--json")[1])
+    assert [one["path"] for one in found["files"]] == ["artifacts/seconds/again-4.json"]
+    assert found["stages"] == ["derived-train@again-4"]
+
+
 def test_links_and_outputs_of_own_stages(tmp_path: Path) -> None:
     folder = make(tmp_path / "project")
     elsewhere = tmp_path / "elsewhere"

@@ -1,6 +1,6 @@
 """From an experiment's tables of log-likelihoods to the influence of near records on each other."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import polars as pl
@@ -24,7 +24,10 @@ CLOSED_FORM = (
 
 
 def influence_of_neighbors(
-    experiment: Experiment, tables: Sequence[pl.DataFrame], scores: Scores
+    experiment: Experiment,
+    tables: Sequence[pl.DataFrame],
+    scores: Scores,
+    advance: Callable[[int], object] = lambda done: None,
 ) -> pl.DataFrame:
     """Influence of the nearest other records on each, at the last scored epoch.
 
@@ -35,6 +38,7 @@ def influence_of_neighbors(
         experiment: Whose models they are.
         tables: Log-likelihoods under each of its `scored_densities`.
         scores: Its memorization scores.
+        advance: Told of how many more observations the nearest are found.
 
     Returns:
         Columns of `memo.attacks.influence.INFLUENCE`; no rows where no models are trained on parts.
@@ -50,7 +54,7 @@ def influence_of_neighbors(
     index = np.arange(len(experiment.data))
     members = np.stack([np.isin(index, density.model.members) for density in densities])
     block = np.array([density.block for density in densities], np.int64)
-    near = nearest_others(experiment.data.given_values, NEIGHBORS)
+    near = nearest_others(experiment.data.given_values, NEIGHBORS, advance=advance)
     pairs = np.column_stack([np.repeat(index, near.index.shape[1]), near.index.ravel()])
     found = influences(log_likelihood, std_error, members, block, pairs)
     memorization = scores.last.column("memorization")
