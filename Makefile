@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test fuzz bench-test lint docs docs-serve docs-test smoke dist lint-release
+.PHONY: help install demo test fuzz bench-test lint docs docs-serve docs-test sample-reports smoke dist lint-release
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -44,8 +44,9 @@ docs: $(INSTALL) ## Build the documentation into site/; a broken link ends the b
 docs-serve: $(INSTALL) ## Serve the documentation on this machine, and build it anew when a page changes.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
-docs-test: docs ## Build the documentation, and run its tutorials.
+docs-test: $(INSTALL) ## Run the tutorials and notebooks, and build the documentation with what came out.
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m docs tests/test_docs.py
+	$(MAKE) docs
 
 smoke: $(INSTALL) ## Build the wheel, and walk through a first project on each other Python of this machine.
 	.ci/smoke $(BIN)/python
@@ -56,6 +57,9 @@ dist: $(INSTALL) ## Build the wheel and the source of a release into dist/.
 
 lint-release: $(INSTALL) ## Lint workflows, Dockerfile, YAML, citation and recipe; before each release.
 	.ci/lint-release $(BIN)/python
+
+sample-reports: $(INSTALL) ## Make the sample reports of the documentation anew, that of the demo among them.
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/samples/make.py
 
 bench-test: $(INSTALL) ## Run the tests that time something, one by one; best on a quiet machine.
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m timing

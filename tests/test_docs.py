@@ -1,6 +1,8 @@
 """The documentation: its commands and specs are right; its tutorials run (`make docs-test`)."""
 
+import json
 import re
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -160,6 +162,26 @@ def test_a_tutorial_runs_as_it_stands(name: str, tmp_path: Path) -> None:
             "own-model": {"mixture", "components-3", "components-30", "compare"},
         }[name]
     )
+
+
+NOTEBOOKS = [page.stem for page in sorted((ROOT / "docs" / "notebooks").glob("*.py"))]
+
+
+@pytest.mark.docs
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_runs_and_keeps_what_its_cells_gave(name: str, tmp_path: Path) -> None:
+    command(tmp_path, sys.executable, str(ROOT / "docs" / "hooks" / "notebooks.py"), name)
+    kept = json.loads((ROOT / "build" / "notebooks" / f"{name}.ipynb").read_text())
+    outputs = [output for cell in kept["cells"] for output in cell.get("outputs", [])]
+    assert any("text/html" in output.get("data", {}) for output in outputs)
+    assert any("image/svg+xml" in output.get("data", {}) for output in outputs)
+    errors = [one for one in outputs if one["output_type"] == "stream" and one["name"] == "stderr"]
+    assert not errors
+
+
+def test_notebooks_stand_on_the_site() -> None:
+    menu = (ROOT / "mkdocs.yml").read_text()
+    assert set(re.findall(r"notebooks/(\w+)\.md$", menu, re.MULTILINE)) == set(NOTEBOOKS)
 
 
 def test_every_public_name_stands_in_the_reference() -> None:
