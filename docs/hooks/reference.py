@@ -1,6 +1,7 @@
 """Pages of the reference that are made of the code: keys of params.yaml, policies, commands."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -60,7 +61,7 @@ def commands_page() -> str:
     for name, command in sorted(group.commands.items()):
         arguments = [param.metavar for param in command.params if not _is_option(param)]
         usage = " ".join(["memo", name, "[OPTIONS]", *arguments])
-        lines += [f"\n## memo {name}\n", f"    {usage}\n", str(command.help), ""]
+        lines += [f"\n## memo {name}\n", f"    {usage}\n", _linked(str(command.help)), ""]
         lines += _parameters(command)
         lines += [f"\n{command.epilog}\n"] if command.epilog else []
     return "\n".join(lines)
@@ -69,7 +70,7 @@ def commands_page() -> str:
 def _parameters(command: Any) -> Iterator[str]:
     """Arguments and options of a command, as a table."""
     if command.params:
-        yield from ["| | |", "| --- | --- |"]
+        yield from ["| argument or option | |", "| --- | --- |"]
     for param in command.params:
         names = ", ".join(f"`{name}`" for name in param.opts) if _is_option(param) else ""
         takes = "" if getattr(param, "is_flag", False) else param.metavar or param.name.upper()
@@ -96,7 +97,7 @@ def _sections(schema: Schema) -> Iterator[str]:
             found = definitions[name]
             title = f"### kind: {kind['const']}" if kind else f"## {key}"
             yield f"\n{title} {{ #{name} }}\n"
-            yield found.get("description", "") + "\n"
+            yield _linked(found.get("description", "")) + "\n"
             yield from _table(found)
             waiting += _met(found)
 
@@ -161,4 +162,9 @@ def _scalar(schema: Schema) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
+    return " ".join(_linked(text).replace("|", "\\|").split())
+
+
+def _linked(text: str) -> str:
+    """Text in which pages are named by links to them, not by their files."""
+    return re.sub(r"docs/([a-z-]+)\.md", r"[\1](../\1.md)", text)

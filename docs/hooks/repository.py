@@ -19,6 +19,9 @@ ELSEWHERE = {
 }
 """Pages by their files in the repository; what README.md says stands on index.md."""
 
+NOTEBOOK = re.compile(r"^(notebooks/\w+)\.py$")
+"""Scripts that notebooks.py makes pages of."""
+
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s:]+)\)")
 
 
@@ -44,7 +47,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         mark, text, address = link.groups()
         path, _, anchor = address.partition("#")
         target = posixpath.normpath(posixpath.join(folder, path)) if path else ""
-        there = ELSEWHERE.get(target, target.removeprefix("docs/"))
+        there = ELSEWHERE.get(target, NOTEBOOK.sub(r"\1.md", target.removeprefix("docs/")))
         if files.get_file_from_path(there) is not None:
             way = posixpath.relpath(there, posixpath.dirname(uri) or ".")
             return f"{mark}[{text}]({way}{'#' + anchor if anchor else ''})"

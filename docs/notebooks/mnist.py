@@ -117,7 +117,7 @@ row(vae.last.sort("log_p_out")["index"].head(10))
 vae.last.select(rank_correlation=pl.corr("memorization", "log_p_out", method="spearman"))
 
 # %% [markdown]
-# For a normal it is exactly −1 ([Scores that can be checked](wine.md)). Here unlikely images tend
+# For a normal it is exactly −1 ([Scores that can be checked](wine.py)). Here unlikely images tend
 # to be memorized, and that is all.
 #
 # ## The least memorized
@@ -161,5 +161,5 @@ print(page.name, f"{page.stat().st_size / 1e6:.1f} MB")
 #
 # ## Next
 #
-# - [Membership risk](membership.md): what somebody gets from such scores who should not.
+# - [Membership risk](membership.py): what somebody gets from such scores who should not.
 # - [Before a release](../start/release.md): the same as a project, for a folder of your own images.

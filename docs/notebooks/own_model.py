@@ -184,5 +184,5 @@ stopped.most_memorized(5).select("index", "label", "memorization", "low", "high"
 #
 # - [What a model must offer](../custom-models.md): also latent variables, bounds, and samplers
 #   without a density.
-# - [Membership risk](membership.md): what an attacker makes of such scores.
+# - [Membership risk](membership.py): what an attacker makes of such scores.
 # - In a project, with models kept on disk: [A model of your own](../start/own-model.md).

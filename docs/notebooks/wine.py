@@ -66,7 +66,7 @@ exact.last.select(rank_correlation=pl.corr("memorization", "log_p_out", method="
 
 # %% [markdown]
 # Do not carry that over to other models. A flexible one memorizes plain records as well, which is
-# why memo does not look for outliers but trains without each record ([MNIST](mnist.md) shows some).
+# why memo does not look for outliers but trains without each record ([MNIST](mnist.py) shows some).
 #
 # ## The same scores, estimated
 #
@@ -150,5 +150,5 @@ together.groups.head(3).select("group", "records", "memorization", "low", "high"
 #
 # ## Next
 #
-# - [Your own PyTorch model](own_model.md), measured the same way.
+# - [Your own PyTorch model](own_model.py), measured the same way.
 # - [Scores](../scores.md) defines what was computed here, and [Theory](../theory.md) derives it.
