@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent.parent
 SOURCES = sorted((ROOT / "docs" / "notebooks").glob("*.py"))
 RUN = ROOT / "build" / "notebooks"
 
-HANGS = 600
+HANGS = 1800
 """Seconds after which a cell is taken to hang."""
 
 SETUP = "import altair\n\naltair.renderers.enable('svg')"
@@ -65,7 +65,7 @@ def page(notebook: NotebookNode, name: str) -> str:
         else:
             parts.append(f"```python\n{cell.source}\n```")
             parts += [shown(output) for output in cell.get("outputs", [])]
-    download = f"[Open it in Jupyter]({name}.ipynb){{ .md-button download }}"
+    download = f"[Download it for Jupyter]({name}.ipynb){{ .md-button }}"
     title, *rest = parts[0].split("\n\n", 1)
     return "\n\n".join([title, download, *rest, *parts[1:]])
 

@@ -7,6 +7,7 @@ leaves it. The other two are what `memo init` proposes for a table and for a fol
 unchanged, so that they look as a reader's first report will. Beside each page lies its params.yaml.
 """
 
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,8 @@ SIZE = 32
 """Side of a tile, pixels."""
 LARGEST = 3_000_000
 """Bytes of a page."""
+CHART_FILES = re.compile(r'<p class="files">.*?</p>\n?')
+"""Links to the files of charts, which lie beside a report and not beside its copy."""
 
 
 def demo(folder: Path) -> tuple[Path, str]:
@@ -56,10 +59,9 @@ def tiles(folder: Path) -> tuple[Path, str]:
 
 
 def project(folder: Path, kind: str, data: str) -> tuple[Path, str]:
-    """What `memo init` makes of data in a folder; the name of its experiment."""
-    subprocess.run(["memo", "init", "study", "--data", kind, data], cwd=folder, check=True)
-    study = folder / "study"
-    return study, next(iter(YAML(typ="safe").load(study / "params.yaml")["experiments"]))
+    """What `memo init` makes of data in a folder, there; the name of its experiment."""
+    subprocess.run(["memo", "init", ".", "--data", kind, data], cwd=folder, check=True)
+    return folder, next(iter(YAML(typ="safe").load(folder / "params.yaml")["experiments"]))
 
 
 SAMPLES: dict[str, Callable[[Path], tuple[Path, str]]] = {
@@ -76,7 +78,8 @@ def main(names: list[str]) -> None:
             place, experiment = SAMPLES[name](Path(folder))
             subprocess.run(["dvc", "repro", f"report@{experiment}"], cwd=place, check=True)
             page = HERE / f"{name}.html"
-            shutil.copyfile(place / "reports" / experiment / "index.html", page)
+            text = (place / "reports" / experiment / "index.html").read_text(encoding="utf-8")
+            page.write_text(CHART_FILES.sub("", text), encoding="utf-8")
             shutil.copyfile(place / "params.yaml", HERE / f"{name}.yaml")
         size = page.stat().st_size
         if size > LARGEST:
