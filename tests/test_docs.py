@@ -1,5 +1,6 @@
 """The documentation: its commands and specs are right; its tutorials run (`make docs-test`)."""
 
+import importlib
 import json
 import re
 import sys
@@ -179,9 +180,45 @@ def test_a_notebook_runs_and_keeps_what_its_cells_gave(name: str, tmp_path: Path
     assert not errors
 
 
+def test_a_page_shows_what_came_out_of_the_code_that_it_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import nbformat
+
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "hooks"))
+    notebooks = importlib.import_module("notebooks")
+    monkeypatch.setattr(notebooks, "RUN", tmp_path)
+    script = tmp_path / "sum.py"
+    script.write_text("# %% [markdown]\n# # Sum\n#\n# Of two.\n\n# %%\n1 + 1\n")
+    assert "```text" not in notebooks.page(notebooks.with_outputs(script), "sum")
+    cell = nbformat.v4.new_code_cell("1 + 1")
+    cell.outputs = [
+        nbformat.v4.new_output("execute_result", {"text/plain": "2"}),
+        nbformat.v4.new_output("display_data", {"text/html": "<b>\n\ntwo</b>", "text/plain": "-"}),
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "sum.ipynb")
+    page = notebooks.page(notebooks.with_outputs(script), "sum")
+    assert page.startswith("# Sum\n\n[Download it for Jupyter](sum.ipynb)")
+    assert page.endswith(
+        "Of two.\n\n```python\n1 + 1\n```\n\n```text\n2\n```\n\n"
+        '<div class="output">\n<b>\ntwo</b>\n</div>'
+    )
+    script.write_text(script.read_text().replace("1 + 1", "1 + 2"))
+    assert "```text" not in notebooks.page(notebooks.with_outputs(script), "sum")
+
+
 def test_notebooks_stand_on_the_site() -> None:
     menu = (ROOT / "mkdocs.yml").read_text()
     assert set(re.findall(r"notebooks/(\w+)\.md$", menu, re.MULTILINE)) == set(NOTEBOOKS)
+
+
+def test_what_is_said_of_a_section_of_a_sample_report_links_to_one() -> None:
+    text = (ROOT / "docs" / "read-a-report.md").read_text()
+    links = re.findall(r"\]\((samples/\w+\.html)#([\w-]+)\)", text)
+    assert len({page for page, _ in links}) == 3
+    for page, anchor in links:
+        ids = re.findall(r' id="([\w-]+)"', (ROOT / "docs" / page).read_text(encoding="utf-8"))
+        assert anchor in ids, page
 
 
 def test_every_public_name_stands_in_the_reference() -> None:
