@@ -19,11 +19,11 @@
 #
 # ## The images
 #
-# Where torchvision's MNIST is at hand, it is taken from there: set `MNIST_ROOT` to the folder that
-# you gave to `torchvision.datasets.MNIST`, or `DOWNLOAD` to `True`. Otherwise the images are the
-# 2,000 that come with memo's repository, which are real ones of MNIST, 28 × 28 pixels (LeCun,
-# Cortes & Burges; CC BY-SA 3.0). The outputs on the site are of those. Either way the first 500 are
-# used, as black or white pixels.
+# Those that come with a clone of memo's repository: 2,000 of MNIST, 28 × 28 pixels (LeCun, Cortes &
+# Burges; CC BY-SA 3.0). The outputs on the site are of these. To take MNIST itself, set the
+# environment variable `MNIST_ROOT` to the folder that you gave to `torchvision.datasets.MNIST`, or
+# to a new one: what is missing there is downloaded. Either way the first 500 are used, as black or
+# white pixels.
 
 # %%
 import gzip
@@ -38,19 +38,18 @@ from torchvision.datasets import MNIST
 import memo
 
 pl.Config.set_float_precision(2)
-DOWNLOAD = False
+SHIPPED = Path(memo.__file__).parent.parent / "data" / "mnist-2000"
 
 
 def read():
     """Images (n, 28, 28) from 0 to 255, and the digit of each."""
-    try:
-        found = MNIST(os.environ.get("MNIST_ROOT", "data/sources"), download=DOWNLOAD)
+    root = os.environ.get("MNIST_ROOT")
+    if root or not SHIPPED.exists():
+        found = MNIST(root or "data/sources", download=True)
         return found.data.numpy(), found.targets.numpy()
-    except RuntimeError:  # there is none
-        folder = Path(memo.__file__).parent.parent / "data" / "mnist-2000"
-        images = gzip.decompress((folder / "train-images-idx3-ubyte.gz").read_bytes())[16:]
-        labels = gzip.decompress((folder / "train-labels-idx1-ubyte.gz").read_bytes())[8:]
-        return np.frombuffer(images, np.uint8).reshape(-1, 28, 28), np.frombuffer(labels, np.uint8)
+    images = gzip.decompress((SHIPPED / "train-images-idx3-ubyte.gz").read_bytes())[16:]
+    labels = gzip.decompress((SHIPPED / "train-labels-idx1-ubyte.gz").read_bytes())[8:]
+    return np.frombuffer(images, np.uint8).reshape(-1, 28, 28), np.frombuffer(labels, np.uint8)
 
 
 images, digits = (part[:500] for part in read())
