@@ -45,7 +45,7 @@ docs-serve: $(INSTALL) ## Serve the documentation on this machine, and build it 
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 docs-test: $(INSTALL) ## Run the tutorials and notebooks, and build the documentation with what came out.
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m docs tests/test_docs.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n 2 -m docs tests/test_docs.py
 	$(MAKE) docs
 
 smoke: $(INSTALL) ## Build the wheel, and walk through a first project on each other Python of this machine.
