@@ -16,6 +16,9 @@ PAGES = sorted(
     ]
 )
 
+NAMED = re.compile(r"# (\S+\.\w+)(, added)?\n")
+"""First line of a block that is the text of a file, or is added to it."""
+
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
@@ -52,10 +55,13 @@ def script(page: Path) -> str:
     comment with a file's name is written there, or added to it where the comment says so.
     """
     parts = ["set -euo pipefail"]
-    rows = itertools.groupby(blocks(page, "sh", "yaml", "python"), key=lambda block: block[0])
-    for language, row in rows:
-        text = "".join(text for _, text in row)
-        named = re.match(r"# (\S+\.\w+)(, added)?\n", text)
+    numbered = enumerate(blocks(page, "sh", "yaml", "python"))
+    rows = itertools.groupby(  # a block that names a file is a row of its own
+        numbered, key=lambda one: (one[1][0], one[0] if NAMED.match(one[1][1]) else None)
+    )
+    for (language, _), row in rows:
+        text = "".join(text for _, (_, text) in row)
+        named = NAMED.match(text)
         if language == "sh":
             parts.append(text)
         elif named is None:

@@ -59,6 +59,15 @@ def test_blocks_are_told_apart_and_cut_into_commands() -> None:
     assert len(SPECS) > 10
 
 
+def test_files_of_a_tutorial_that_follow_each_other_are_told_apart(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    files = "# a.yaml\na: 1\n", "# b.yaml\nb: 2\n", "# a.yaml, added\nc: 3\n"
+    page.write_text("\n".join(f"```yaml\n{text}```\n" for text in files))
+    command(tmp_path, "bash", "-c", script(page))
+    assert (tmp_path / "a.yaml").read_text() == files[0] + files[2]
+    assert (tmp_path / "b.yaml").read_text() == files[1]
+
+
 @pytest.mark.parametrize("page", SHELL, ids=name_of)
 def test_every_command_that_a_page_shows_is_one(page: Path) -> None:
     for _, text in blocks(page, "sh"):
