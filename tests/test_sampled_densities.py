@@ -1,6 +1,7 @@
 """log p from samples: against closed forms and plain loops, with errors that are what they say."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,18 @@ from torch import nn
 
 import memo
 from memo.errors import InputError
+from memo.experiments.sampled.words import about_samples
+from memo.likelihood.importance_weights import LogLikelihood
 from memo.project.reading import SpecError, read_project
 from memo.samples.density.ball import Balls
-from memo.samples.density.kernel import Kernel, KernelSums, fitted_kernel
+from memo.samples.density.fitted_flows import FittedFlows
+from memo.samples.density.kernel import (
+    NARROWEST,
+    WIDER,
+    Kernel,
+    KernelSums,
+    fitted_kernel,
+)
 from memo.samples.density.rounds import from_samples
 from memo.samples.density.units import Rows, Units
 from tests.in_process import load, scored_experiments
@@ -54,6 +64,78 @@ def test_sums_piece_by_piece_are_those_of_a_plain_loop() -> None:
         assert found.value[i] == pytest.approx(math.log(mean), abs=1e-9)
         assert found.std_error[i] == pytest.approx(spread / mean / math.sqrt(55), rel=1e-9)
     assert found.samples.tolist() == [55] * 5
+
+
+def test_in_many_dimensions_log_p_is_on_a_line_through_two_bandwidths() -> None:
+    kernel = Kernel(4, (), bandwidth=0.6, equal=0.1)
+    x, samples = normal_rows(3, 0, 4), normal_rows(300, 1, 4)
+    sums = KernelSums(kernel, x)
+    for start in (0, 200):
+        sums.add(samples.part(slice(start, start + (200 if start == 0 else 100))))
+    found = sums.estimates()
+    narrow, wide = (
+        replace(kernel, bandwidth=0.6 * times).log(x, samples).exp().numpy() for times in (1, WIDER)
+    )
+    values = [np.log(one.mean(1)) for one in (narrow, wide)]
+    # a line through (h, a) and (sqrt 2 h, b) is at a + (a - b) / (sqrt 2 - 1) at 0
+    more = 1 / (math.sqrt(2) - 1)
+    np.testing.assert_allclose(found.value, values[0] + more * (values[0] - values[1]), rtol=1e-9)
+    # delta method: the derivatives of that with respect to one sample's kernels
+    shares = (1 + more) * narrow / narrow.mean(1)[:, None] - more * wide / wide.mean(1)[:, None]
+    np.testing.assert_allclose(found.std_error, shares.std(1) / math.sqrt(300), rtol=1e-6)
+    for columns in (3, 9):  # as it was seen to help in 4 to 8 alone
+        kernel = Kernel(columns, (), bandwidth=0.6, equal=0.1)
+        x, samples = normal_rows(3, 0, columns), normal_rows(300, 1, columns)
+        sums = KernelSums(kernel, x)
+        sums.add(samples)
+        plain = np.log(kernel.log(x, samples).exp().mean(1).numpy())
+        np.testing.assert_allclose(sums.estimates().value, plain, rtol=1e-9)
+
+
+def test_extrapolation_undoes_most_of_what_smoothing_takes_from_a_peak() -> None:
+    stream = torch.Generator().manual_seed(3)
+    directions = torch.randn(200_000, 4, generator=stream, dtype=torch.float64)
+    radius = -torch.rand(200_000, 4, generator=stream, dtype=torch.float64).log().sum(1)  # Gamma(4)
+    samples = numbers(directions * (radius / directions.norm(dim=1))[:, None])
+    kernel = Kernel(4, (), bandwidth=0.3, equal=0.1)
+    x = numbers(torch.zeros(1, 4))
+    sums = KernelSums(kernel, x)
+    sums.add(samples)
+    # p(x) = exp(-|x|) / (2 pi^2 3!), the sphere's surface times Gamma(4)
+    exact = -math.log(2 * math.pi**2 * 6)
+    plain = math.log(kernel.log(x, samples).exp().mean())
+    found = sums.estimates()
+    assert plain - exact < -0.4
+    assert abs(found.value[0] - exact) < 0.15 + 2 * found.std_error[0]
+    assert found.std_error[0] < 0.1
+
+
+def fitted(seed: int, x: Rows, samples: Rows) -> LogLikelihood:
+    flows = FittedFlows(x, seed)
+    for start in range(0, len(samples), 1000):
+        flows.add(samples.part(slice(start, start + 1000)))
+    return flows.estimates()
+
+
+def test_flows_find_a_normals_density_within_their_errors() -> None:
+    x = normal_rows(200, 5)
+    exact = -0.5 * x.numbers.square().sum(1).numpy() - math.log(2 * math.pi)
+    found = fitted(0, x, normal_rows(3000, 1))
+    off = found.value - exact
+    assert np.sqrt(np.mean(off**2)) < 0.3
+    # of two flows: t with one degree of freedom, 12.7 at 95%
+    assert np.mean(np.abs(off) < 12.7 * found.std_error) > 0.85
+    assert found.samples.tolist() == [3000] * 200
+
+
+def test_flows_of_copies_and_of_a_constant_column_are_finite() -> None:
+    rows = normal_rows(5, 0).numbers.repeat(200, 1)
+    rows = numbers(torch.cat([rows, torch.zeros(1000, 1)], 1))
+    found, again = (fitted(0, rows.part(slice(5)), rows) for _ in "12")
+    assert np.array_equal(again.value, found.value)
+    assert np.isfinite(found.value).all()
+    # no higher than a normal as wide as the noise is in each of three columns
+    assert found.value.max() < -3 * math.log(NARROWEST * math.sqrt(2 * math.pi))
 
 
 @pytest.mark.parametrize("estimator", ["kernel", "nearest"])
@@ -112,6 +194,8 @@ def test_units_undo_scale_and_find_categories() -> None:
     assert rows.categories.tolist() == [[1, 0, 0], [0, 0, 1]]
     assert units.log_volume == pytest.approx(0.0)  # 1 and, where all are the same, 1
 
+
+VAE_OF_BITS = {"kind": "vae", "network": {"kind": "mlp", "hidden": [4]}, "latent": 2}
 
 COPIES = """\
 import torch
@@ -221,6 +305,60 @@ def test_scores_from_samples_come_again_and_are_near_the_exact_ones() -> None:
     assert np.corrcoef(np.argsort(np.argsort(one)), np.argsort(np.argsort(other)))[0, 1] > 0.8
     p_in, p_in_found = exact.last["log_p_in"].to_numpy(), found[0].last["log_p_in"].to_numpy()
     assert abs(np.median(p_in - p_in_found)) < 0.2  # in the units of the values
+
+
+@pytest.mark.parametrize("estimator", ["nearest", "flow"])
+def test_numbers_alone_have_some_estimators(folder: Path, estimator: str) -> None:
+    points(folder)
+    likelihood = f"{{kind: samples, estimator: {estimator}}}"
+    spec = PROJECT.replace("LIKELIHOOD", likelihood)
+    table = pl.read_csv(folder / "points.csv").with_columns(d=pl.Series(["x", "y"] * 60))
+    table.write_csv(folder / "points.csv")
+    with pytest.raises(InputError, match=f"'{estimator}' is for numbers, and some.*'kernel'"):
+        scored_experiments(folder, spec)
+    bits = np.random.default_rng(0).integers(2, size=(40, 4))
+    with pytest.raises(InputError, match=f"'{estimator}' is for real numbers.*'kernel'"):
+        memo.measure(
+            bits, VAE_OF_BITS, likelihood=SAMPLED | {"estimator": estimator}, training={"epochs": 1}
+        )
+
+
+@pytest.mark.parametrize(
+    "estimator, columns, doubted, said",
+    [
+        ("kernel", 2, "", ""),
+        ("kernel", 5, "", "In 5 columns of numbers log p is extrapolated"),
+        ("nearest", 2, "", ""),
+        ("nearest", 5, "'nearest' in 5 dimensions", ""),
+        ("kernel", 9, "samples in 9 dimensions", ""),
+    ],
+)
+def test_what_intervals_hold_is_said(estimator: str, columns: int, doubted: str, said: str) -> None:
+    x = np.random.default_rng(2).normal(size=(40, columns)).astype(np.float32)
+    likelihood = {"kind": "samples", "estimator": estimator, "max_samples": 1000}
+    design = {"kind": "k-fold", "folds": 2, "repeats": 2}
+    found = memo.measure(x, {"kind": "normal"}, design=design, likelihood=likelihood, workers=1)
+    doubts = [words for words in found.warnings if "estimated from samples" in words]
+    assert len(doubts) == bool(doubted)
+    assert doubted in "".join(doubts)
+    words = about_samples(found._experiment)
+    assert said in words
+    assert ("extrapolated" in words) == bool(said)
+
+
+def test_scores_by_flows_do_not_depend_on_units() -> None:
+    x = np.random.default_rng(4).normal(size=(30, 2)).astype(np.float32)
+    design = {"kind": "k-fold", "folds": 2, "repeats": 1}
+    likelihood = {"kind": "samples", "estimator": "flow", "max_samples": 1000}
+    one, other = (
+        memo.measure(
+            values, {"kind": "normal"}, design=design, likelihood=likelihood, workers=1
+        ).last
+        for values in (x, 1024 * x)  # a power of two: floats are multiplied without rounding
+    )
+    np.testing.assert_allclose(one["memorization"], other["memorization"], atol=1e-5)
+    moved = one["log_p_in"].to_numpy() - other["log_p_in"].to_numpy()
+    np.testing.assert_allclose(moved, 2 * math.log(1024), atol=1e-4)
 
 
 def test_densities_in_unlike_spaces_are_not_compared() -> None:

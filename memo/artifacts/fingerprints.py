@@ -10,6 +10,9 @@ TRAINING_VERSION = 4
 SCORING_VERSION = 12
 """Raised whenever the same weights would give other log-likelihoods."""
 
+SAMPLED_SCORING_VERSION = 1
+"""Raised whenever the same samples would give other log-likelihoods."""
+
 SAMPLES_VERSION = 1
 """Raised whenever the same weights would give other samples."""
 

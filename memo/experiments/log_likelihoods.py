@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from memo.artifacts.fingerprints import SCORING_VERSION, fingerprint
+from memo.artifacts.fingerprints import SAMPLED_SCORING_VERSION, SCORING_VERSION, fingerprint
 from memo.datasets.rows import Rows
 from memo.design.k_fold import IndexArray
 from memo.design.seeds import Stream, seed_sequence, torch_seed
@@ -76,6 +76,7 @@ class ScoredDensity:
         }
         if isinstance(scoring.likelihood, SampledLikelihoodSpec):  # whose samples set bandwidths
             determinants["full"] = experiment.full_model.fingerprint
+            determinants["estimator version"] = SAMPLED_SCORING_VERSION
             determinants |= space_determinants(scoring.likelihood.space)
         return fingerprint(determinants)
 

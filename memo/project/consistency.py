@@ -366,10 +366,11 @@ def _sampled_likelihood_problems(
             "levels: take 'pixels', `{kind: principal}` or a space of your own",
         )
     categories = model.support == "binary" and isinstance(space, ValuesSpaceSpec)
-    if likelihood.estimator == "nearest" and categories:
+    if likelihood.estimator != "kernel" and categories:
         yield Problem(
             (*path, "estimator"),
-            "'nearest' is for real numbers, and binary pixels are none; take 'kernel'",
+            f"{likelihood.estimator!r} is for real numbers, and binary pixels are none; take "
+            "'kernel', or a space of numbers",
         )
     if isinstance(space, EncoderSpaceSpec) and not isinstance(model, VAESpec | CustomSpec):
         yield Problem(

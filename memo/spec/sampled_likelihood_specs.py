@@ -59,13 +59,18 @@ class SampledLikelihoodSpec(Spec):
     """
 
     kind: Literal["samples"]
-    estimator: Literal["kernel", "nearest"] = Field(
+    estimator: Literal["kernel", "nearest", "flow"] = Field(
         default="kernel",
         description="kernel: a kernel density estimate, with the bandwidth under which samples of "
-        "the full model that were set aside are likeliest, the same for all models. nearest: the "
-        "share of samples that lie nearer than the k-th nearest, over the volume that they are in "
+        "the full model that were set aside are likeliest, the same for all models; in 4 to 8 "
+        "columns of numbers extrapolated to a bandwidth of zero from two. nearest: the share of "
+        "samples that lie nearer than the k-th nearest, over the volume that they are in "
         "(Loftsgaarden & Quesenberry 1965), k large enough for a quarter of the tolerance; for "
-        "numbers.",
+        "numbers. flow: two normalizing flows (autoregressive splines, Durkan et al. 2019), "
+        "each fitted to half of the samples, a tenth of which it is stopped by; log p is their "
+        "mean, and its standard error comes from how far they are apart; for numbers, and "
+        "slow. In 6 dimensions 95% intervals of scores held the exact ones in about 90% by "
+        "kernels, in a fifth to a half by nearest samples, and in three quarters by flows.",
     )
     tolerance: float = Field(
         default=0.4,

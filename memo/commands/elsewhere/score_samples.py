@@ -154,4 +154,4 @@ def _doubts(drawn: OutsideSamples) -> Iterator[Doubt]:
             "records of the data set, exactly. Either the models draw nothing else, or the "
             "training data were given for samples.",
         )
-    yield from dimension_doubts(drawn.dimensions)
+    yield from dimension_doubts(drawn.dimensions, drawn.spec)

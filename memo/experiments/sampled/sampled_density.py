@@ -21,6 +21,7 @@ from memo.likelihood.importance_weights import LogLikelihood
 from memo.models.protocols import Generative
 from memo.models.state import loaded_model
 from memo.samples.density.ball import Balls, neighbours_for
+from memo.samples.density.fitted_flows import FittedFlows
 from memo.samples.density.kernel import Kernel, KernelSums, fitted_kernel
 from memo.samples.density.rounds import ROUNDS, Accumulated, from_samples
 from memo.samples.density.units import Rows, Units
@@ -72,8 +73,8 @@ class SampledDensities:
         """
         space = _space(self.data, self.model, self.spec, self.encoder)
         x = self.units.rows(space.observed(np.arange(len(self.data))))
-        density = density_at(x, self.spec, self.kernels.get(epoch))
-        # more samples make the bias of the nearest smaller, which its standard error does not tell
+        density = density_at(x, self.spec, self.kernels.get(epoch), seed)
+        # more samples make biases of the others smaller, which their standard errors do not tell
         rounds = ROUNDS if self.spec.estimator == "kernel" else 1
         first = self.spec.max_samples // rounds
         draw = _drawing(model, space, self.units, seed)
@@ -117,14 +118,19 @@ def sampled_densities(
     return SampledDensities(data, model, spec, units, kernels, encoder)
 
 
-def density_at(x: Rows, spec: SampledLikelihoodSpec, kernel: Kernel | None) -> Accumulated:
+def density_at(
+    x: Rows, spec: SampledLikelihoodSpec, kernel: Kernel | None, seed: int
+) -> Accumulated:
     """The estimate of densities at some rows, without samples so far.
 
     Args:
         x: The rows.
         spec: Spec of the estimator.
-        kernel: Of the estimator `kernel`; None for the other.
+        kernel: Of the estimator `kernel`; None for the others.
+        seed: Of what fits draw at random.
     """
+    if spec.estimator == "flow":
+        return FittedFlows(x, seed)
     if kernel is not None:
         return KernelSums(kernel, x)
     return Balls(x, neighbours_for(spec.tolerance / MOST_HAVE))
@@ -145,8 +151,11 @@ def require_density_space(
             "'values' is for real numbers, binary pixels and a table's columns, not for integer "
             "levels; take 'pixels', 'principal' or a space of your own"
         )
-    if spec.estimator == "nearest" and space_categories(data, support, spec):
-        raise EmbeddingError("'nearest' is for numbers, and some values are categories: 'kernel'")
+    if spec.estimator != "kernel" and space_categories(data, support, spec):
+        raise EmbeddingError(
+            f"estimator {spec.estimator!r} is for numbers, and some values are categories; take "
+            "'kernel', or a space of numbers"
+        )
     space = feature_space(data, support, spec.space, nn.Identity)
     space.observed(np.arange(min(TRIED, len(data))))
 

@@ -7,7 +7,9 @@ import numpy as np
 
 from memo.experiments.experiment import Experiment
 from memo.experiments.sampled.feature_space import feature_space, space_determinants
+from memo.experiments.sampled.sampled_density import space_categories
 from memo.models.protocols import has_log_p, is_latent_variable_model
+from memo.samples.density.kernel import EXTRAPOLATED
 from memo.spec.sample_specs import CustomSpaceSpec, EncoderSpaceSpec, VisionSpaceSpec
 from memo.spec.sampled_likelihood_specs import (
     DensitySpaceSpec,
@@ -20,11 +22,20 @@ from memo.spec.scoring_specs import LikelihoodSpec
 SPACE_FACT = "space"
 """The fact beside scores that tells which space log p is in, where that is none of the values."""
 
+FEW_DIMENSIONS = 8
+"""Dimensions up to which intervals of scores by kernels held about what they promise."""
+
 _SPACES = {
     "values": "the values of the observations",
     "pixels": "pixels",
     "downsampled": "pixels downsampled by a half",
     "encoder": "the space of the full model's encoder",
+}
+
+_ESTIMATED = {
+    "kernel": "by a kernel whose bandwidth all models share",
+    "nearest": "by the distance to the nearest of them",
+    "flow": "by normalizing flows that are fitted to them",
 }
 
 
@@ -79,7 +90,7 @@ def about_samples(experiment: Experiment) -> str:
         if has_log_p(experiment.blank_model)
         else "The model has samples and no log p"
     )
-    return about_estimate(likelihood, own)
+    return about_estimate(likelihood, own) + _held(experiment)
 
 
 def about_estimate(likelihood: SampledLikelihoodSpec, own: str) -> str:
@@ -89,11 +100,7 @@ def about_estimate(likelihood: SampledLikelihoodSpec, own: str) -> str:
         likelihood: Spec of the estimator.
         own: A sentence on the models' own log p, without its full stop.
     """
-    how = (
-        "by a kernel whose bandwidth all models share"
-        if likelihood.estimator == "kernel"
-        else "by the distance to the nearest of them"
-    )
+    how = _ESTIMATED[likelihood.estimator]
     return (
         f"{own}: each log p on this page, and with it scores, attacks and what a policy limits, is "
         f"the log density in {space_words(likelihood.space)}, estimated {how}, from at most "
@@ -102,6 +109,23 @@ def about_estimate(likelihood: SampledLikelihoodSpec, own: str) -> str:
         "read low where a model's density has peaks narrower than the distance between samples, "
         "and where there are many dimensions. There is no figure of densities, and no check of "
         "log p by another method."
+    )
+
+
+def _held(experiment: Experiment) -> str:
+    """Say, next to what scores rest on, what intervals were seen to hold in some dimensions."""
+    dimensions, likelihood = density_dimensions(experiment), experiment.spec.scoring.likelihood
+    assert isinstance(likelihood, SampledLikelihoodSpec)
+    if dimensions is None or dimensions > FEW_DIMENSIONS or likelihood.estimator != "kernel":
+        return ""
+    support = experiment.spec.model.support
+    numbers = dimensions - len(space_categories(experiment.data, support, likelihood))
+    if numbers not in EXTRAPOLATED:
+        return ""
+    return (
+        f" In {numbers} columns of numbers log p is extrapolated to a bandwidth of zero. Of "
+        "Gaussian mixtures and flows, whose own log p is known, in 4 to 8 dimensions, 95% "
+        "intervals then held 89 to 95% of exact scores, and nearly all others lay above them."
     )
 
 

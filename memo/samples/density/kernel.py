@@ -36,6 +36,12 @@ TRIED = 13
 QUERIES = 1024
 """Rows whose kernels are in memory at a time."""
 
+EXTRAPOLATED = range(4, 9)
+"""Dimensions in which log p is extrapolated to a bandwidth of zero; in more it was not tried."""
+
+WIDER = math.sqrt(2)
+"""Times the bandwidth that is the other one it is extrapolated from."""
+
 FEWEST = 5.0
 """Effective number of samples below which the error of an estimate is unknown."""
 
@@ -67,15 +73,16 @@ class Kernel:
 
     def log(self, x: Rows, samples: Rows) -> Tensor:
         """log K(x, s), nats: (n, m), float64."""
-        return self._of_numbers(squares(x, samples)) + self._of_categories(x, samples)
+        return self.of_numbers(squares(x, samples)) + self.of_categories(x, samples)
 
-    def _of_numbers(self, squares: Tensor) -> Tensor:
+    def of_numbers(self, squares: Tensor) -> Tensor:
+        """The part of the numbers, of squared distances (n, m); nats."""
         d, h, nu = self.dimensions, self.bandwidth, FREEDOM
         constant = math.lgamma((nu + d) / 2) - math.lgamma(nu / 2)
         constant -= d / 2 * math.log(nu * math.pi) + d * math.log(h)
         return constant - (nu + d) / 2 * torch.log1p(squares / (nu * h * h))
 
-    def _of_categories(self, x: Rows, samples: Rows) -> Tensor:
+    def of_categories(self, x: Rows, samples: Rows) -> Tensor:
         """log(1 - e + e / c) where a column of c categories is the same, log(e / c) elsewhere."""
         counts = torch.tensor(self.categories, dtype=torch.float64)
         other = torch.log(self.equal / counts)
@@ -101,7 +108,7 @@ def fitted_kernel(aside: Rows, samples: Rows, categories: tuple[int, ...], wante
     apart = squares(aside, samples)
 
     def misfit(candidate: Kernel) -> float:
-        logs = candidate._of_numbers(apart) + candidate._of_categories(aside, samples)
+        logs = candidate.of_numbers(apart) + candidate.of_categories(aside, samples)
         return -float(torch.logsumexp(logs, 1).mean())
 
     def misfit_of(other: Kernel, bandwidth: float) -> float:
@@ -134,39 +141,61 @@ def _lowest(function: Callable[[float], float]) -> float:
 class KernelSums:
     """Sums of kernels of the samples so far, at some rows.
 
+    In few dimensions log p is the log of the mean kernel. In those of `EXTRAPOLATED`, where kernels
+    are too wide for what a model makes of single records, it is extrapolated to a bandwidth of
+    zero, on a line through the logs of the mean kernel at h and at `WIDER` h: as Terrell & Scott
+    (1980, Annals of Statistics 8) do by the square of the bandwidth, which is the law for densities
+    that are smooth on the scale of h. Those that remember single records are not.
+
     Args:
         kernel: The kernel.
         x: The rows, n of them.
     """
 
     def __init__(self, kernel: Kernel, x: Rows) -> None:
-        self._kernel, self._x = kernel, x
+        self._kernels, self._weights = [kernel], torch.ones(1, dtype=torch.float64)
+        if kernel.dimensions in EXTRAPOLATED:
+            more = 1 / (WIDER - 1)
+            self._kernels.append(replace(kernel, bandwidth=WIDER * kernel.bandwidth))
+            self._weights = torch.tensor([1 + more, -more], dtype=torch.float64)
+        self._x = x
         self.count = 0
-        self._top = torch.full((len(x),), -math.inf, dtype=torch.float64)
-        self._sum, self._squares = torch.zeros(2, len(x), dtype=torch.float64)
+        widths = len(self._kernels)
+        self._top = torch.full((widths, len(x)), -math.inf, dtype=torch.float64)
+        self._sum = torch.zeros(widths, len(x), dtype=torch.float64)
+        self._products = torch.zeros(widths, widths, len(x), dtype=torch.float64)
 
     def add(self, samples: Rows) -> None:
         """Add the kernels of more samples."""
         self.count += len(samples)
         for start in range(0, len(self._x), QUERIES):
             at = slice(start, start + QUERIES)
-            logs = self._kernel.log(self._x.part(at), samples)
-            top = torch.maximum(self._top[at], logs.amax(1))
-            kept = torch.exp(self._top[at] - top)
-            parts = torch.exp(logs - top[:, None])
-            self._sum[at] = self._sum[at] * kept + parts.sum(1)
-            self._squares[at] = self._squares[at] * kept.square() + parts.square().sum(1)
-            self._top[at] = top
+            x = self._x.part(at)
+            apart = squares(x, samples)
+            unlike = self._kernels[0].of_categories(x, samples)
+            logs = [kernel.of_numbers(apart) + unlike for kernel in self._kernels]
+            top = torch.maximum(self._top[:, at], torch.stack([one.amax(1) for one in logs]))
+            kept = torch.exp(self._top[:, at] - top)
+            self._top[:, at] = top
+            parts = [torch.exp(one - of[:, None]) for one, of in zip(logs, top, strict=True)]
+            self._sum[:, at] = self._sum[:, at] * kept + torch.stack([p.sum(1) for p in parts])
+            for v, one in enumerate(parts):
+                for w, other in enumerate(parts):
+                    before = self._products[v, w, at] * kept[v] * kept[w]
+                    self._products[v, w, at] = before + (one * other).sum(1)
 
     def estimates(self) -> LogLikelihood:
-        """Log of the mean kernel, with the standard error of that by the delta method."""
-        effective = (self._sum.square() / self._squares).numpy()
-        value = (self._top + self._sum.log() - math.log(self.count)).numpy()
+        """Estimates from the samples so far, with standard errors by the delta method."""
+        values = self._top + self._sum.log() - math.log(self.count)
+        shares = self._products / (self._sum[:, None] * self._sum)
+        weights = self._weights
+        variance = torch.einsum("v,w,vwn->n", weights, weights, shares - 1 / self.count)
+        effective = (1 / shares[0, 0]).numpy()
         return LogLikelihood(
-            value,
-            np.sqrt(np.maximum(1 / effective - 1 / self.count, 0)),
+            (weights @ values).numpy(),
+            variance.clamp(min=0).sqrt().numpy(),
             effective,
-            np.full(len(value), self.count),
+            np.full(len(effective), self.count),
             np.where(effective < FEWEST, 1.0, 0.0),
         )
 
