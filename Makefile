@@ -18,7 +18,7 @@ $(INSTALL): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(INSTALL) ## Measure memorization of two models on handwritten digits; ends in a comparison.
+demo: $(INSTALL) ## Measure memorization of two models on MNIST digits; ends in a comparison.
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
 	@$(BIN)/memo compare
 	@echo "Reports: $$(ls -d $(CURDIR)/reports/*/index.html | tr '\n' ' ')"

@@ -102,7 +102,7 @@ def main(given: Sequence[str] | None = None) -> None:
 
 
 def settings(mnist: Path | None, images: int, epochs: int) -> list[Setting]:
-    """Digits as the demo trains them, one by one and stacked; MNIST where it is given."""
+    """Digits one by one and stacked, as ten folds are trained; MNIST where it is given."""
     small = VAESpec(kind="vae", network=MLPSpec(kind="mlp", hidden=[128, 64]), latent=8)
     shape = tuple(digits().shape[1:])
     demo = stack_size(parameters(small, shape), FOLDS)

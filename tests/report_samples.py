@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.neighbors import NearestNeighbors
 
+from memo.datasets.pictures import Pictures
 from memo.report.charts.binning import highly_memorized
 from memo.report.page_data import (
     ComparedExperiment,
@@ -59,7 +60,7 @@ def digits_report(
         scores=scores,
         quantiles=quantiles(scores),
         losses=losses(200),
-        images=images,
+        images=Pictures(images),
         scores_file="artifacts/scores/digits-vae.parquet",
     )
 
@@ -258,6 +259,6 @@ def with_neighbors(data: ReportData, infinite: int = 3) -> ReportData:
                 infinite=min(infinite, n),
                 bins=rows,
             ),
-            samples=None if data.images is None else data.images[:5],
+            samples=None if data.images is None else data.images.given[:5],
         ),
     )

@@ -601,29 +601,38 @@ def test_a_map_travels_as_its_place_in_the_file(tmp_path):
 
 
 @pytest.mark.parametrize("case", CASES[:-1], ids="-".join, indirect=True)
-def test_pictures_show_what_is_scored(case):
-    prepared = prepare_dataset(case())
-    shown = pictures(prepared, slice(2, 5))
+def test_pictures_show_what_was_given_and_what_is_scored(case):
+    spec = case(pad=2)
+    prepared, shown = prepare_dataset(spec), pictures(prepare_dataset(spec))
+    levels = prepare_dataset(spec.model_copy(update={"values": "levels"})).scored[:]
+    given = np.rint(levels.transpose(0, 2, 3, 1) * (255 / (spec.depth - 1)))
     colour = prepared.shape[0] == 3
-    assert shown.shape == (3, *prepared.shape[1:], *([3] if colour else []))
-    assert shown.dtype == np.uint8
-    assert 0 <= shown.min() < shown.max() <= 255
-    if case().support == "binary":
-        assert set(np.unique(shown)) == {0, 255}
-        values = shown if not colour else shown.transpose(0, 3, 1, 2)
-        assert np.array_equal(values.reshape(3, *prepared.shape) // 255, prepared.scored[2:5])
+    assert shown.given.dtype == np.uint8
+    assert np.array_equal(shown.given, given if colour else given[..., 0])
+    assert shown.given.max() > shown.given[:, 0].max() == 0
+    if spec.values == "binary":
+        assert set(np.unique(shown.scored)) == {0, 255}
+        values = shown.scored if not colour else shown.scored.transpose(0, 3, 1, 2)
+        assert np.array_equal(values.reshape((-1, *prepared.shape)) // 255, prepared.scored)
+    elif spec.values == "continuous" and spec.kind == "digits":
+        noise = shown.scored / 256 * 17 - levels[:, 0]
+        assert noise.min() > -17 / 256
+        assert noise.max() < 1
+        assert noise.mean() + 17 / 512 == pytest.approx(0.5, abs=0.01)
+    else:
+        assert shown.scored is None
 
 
-def test_pictures_of_continuous_values_are_the_sources(sources):
-    levels, continuous = (
-        prepare_dataset(spec_of(sources / "cifar10", "cifar10", values=values))
-        for values in ("levels", "continuous")
-    )
-    assert np.array_equal(pictures(levels), levels.scored[:].transpose(0, 2, 3, 1))
-    assert np.array_equal(pictures(levels), pictures(continuous))
+def test_pictures_of_black_and_white_drawings_are_what_is_scored(tmp_path):
+    for i in range(4):
+        drawing = STREAM.integers(0, 2, (9, 7)).astype(np.uint8) * 255
+        Image.fromarray(drawing).save(tmp_path / f"{i}.png")
+    spec = spec_of(tmp_path, "image-folder", channels=1, values="binary", size=None)
+    assert pictures(prepare_dataset(spec)).scored is None
+
+
+def test_only_images_have_pictures():
     assert pictures(prepare_dataset(spec_of(None, "synthetic"))) is None
-    white = prepare_dataset(spec_of(None, "digits", values="levels"))
-    assert pictures(white).max() == 255
 
 
 def test_what_is_mapped_is_whole(tmp_path):

@@ -319,7 +319,8 @@ def test_pixels_of_samples_are_those_of_observations(experiments):
         values = np.array(data.scored[:])
         np.testing.assert_array_equal(sampled_pixels(data, values), observed_pixels(data))
         if name != "normal":
-            shown = pictures(data).astype(np.float32)[:, None] / 255
+            shown = pictures(data).given if name != "binary" else pictures(data).scored
+            shown = shown.astype(np.float32)[:, None] / 255
             np.testing.assert_allclose(shown, observed_pixels(data), atol=0.5 / 255 + 1e-6)
 
 

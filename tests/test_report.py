@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 from scipy import stats
 
+from memo.datasets.pictures import Pictures
 from memo.report.charts.binning import bin_edges, binned_density, histogram, shares_of_bins
 from memo.report.comparison_page import render_comparison
 from memo.report.experiment_page import LISTED, render_report
@@ -97,6 +98,48 @@ def test_examples_are_of_either_kind_and_in_order_of_log_likelihood(
         assert len(shown) == EXAMPLES
         assert [shown[0], shown[-1]] == [order[0], order[-1]]
         assert [order.index(name) for name in shown] == sorted(order.index(n) for n in shown)
+
+
+@needs_chromium
+def test_pictures_are_as_given_and_as_scored_once_pointed_at_or_asked_for(tmp_path: Path) -> None:
+    data = with_neighbors(digits_report(120))
+    assert data.images is not None
+    drawn = (data.images.given > 100).astype(np.uint8) * 255
+    page = render_report(replace(data, images=Pictures(data.images.given, drawn)))["index.html"]
+    seen = open_page(
+        page,
+        tmp_path,
+        """
+        const boxes = [...document.querySelectorAll("input.as-scored")];
+        const scored = [...document.querySelectorAll(".scored")];
+        const showing = () => new Set(scored.map((image) => getComputedStyle(image).opacity));
+        const place = (image) => JSON.stringify(image.getBoundingClientRect());
+        const asked = {before: [...showing()]};
+        boxes[1].click(); asked.all = [...showing()]; asked.ticked = boxes.map((b) => b.checked);
+        boxes[0].click(); asked.again = [...showing()];
+        asked.covering = scored.every((i) => place(i) === place(i.previousElementSibling));
+        asked.rule = [...document.styleSheets].flatMap((sheet) => [...sheet.cssRules])
+          .filter((rule) => rule.selectorText?.includes(".two:hover .scored"))
+          .map((rule) => rule.style.opacity);
+        const first = document.querySelector("#galleries ~ .gallery .id").textContent;
+        asked.first = [first, ...[...document.querySelectorAll("#galleries ~ .gallery .two")][0]
+          .querySelectorAll("img")].map((one) => one.src ?? one);
+        return asked;
+        """,
+    )
+    assert seen.problems == []
+    assert seen.broken == 0
+    assert (seen.asked["before"], seen.asked["all"], seen.asked["again"]) == (["0"], ["1"], ["0"])
+    assert seen.asked["ticked"] == [True] * 3
+    assert seen.asked["covering"]
+    assert seen.asked["rule"] == ["1"]
+    name, given, scored = seen.asked["first"]
+    index = int(name.removeprefix("digit-"))
+    assert given == data_uri(data.images.given[index])
+    assert scored == data_uri(drawn[index])
+    plain = render_report(data)["index.html"].decode()
+    assert 'class="scored"' not in plain
+    assert "as-scored" not in re.sub(r"<(script|style)>.*?</\1>", "", plain, flags=re.DOTALL)
 
 
 @needs_chromium
@@ -288,7 +331,9 @@ EDGES: dict[str, tuple[ReportData, set[str], str]] = {
     "colour images, no labels": (
         replace(
             digits_report(n=200),
-            images=np.random.default_rng(0).integers(0, 256, (200, 12, 9, 3), dtype=np.uint8),
+            images=Pictures(
+                np.random.default_rng(0).integers(0, 256, (200, 12, 9, 3), dtype=np.uint8)
+            ),
             scores=digits_report(n=200).scores.with_columns(label=pl.lit(None, pl.String)),
             scores_file="",
         ),
@@ -306,7 +351,7 @@ EDGES: dict[str, tuple[ReportData, set[str], str]] = {
         "in pixels to the nearest held-out observation",
     ),
     "large grey images with a channel": (
-        replace(digits_report(n=60), images=np.full((60, 100, 80, 1), 90, np.uint8)),
+        replace(digits_report(n=60), images=Pictures(np.full((60, 100, 80, 1), 90, np.uint8))),
         REPORT_CHARTS,
         "Most memorized",
     ),
@@ -383,7 +428,7 @@ def test_a_page_of_60000_colour_images_is_small_and_opens(tmp_path: Path) -> Non
     data = digits_report(n=60_000, epochs=(50, 200))
     noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     images = np.broadcast_to(noise, (60_000, 32, 32, 3))
-    page = render_report(replace(data, images=images))["index.html"]
+    page = render_report(replace(data, images=Pictures(images)))["index.html"]
     assert len(page) < LARGEST_PAGE
     seen = open_page(page, tmp_path)
     assert seen.problems == []
@@ -434,7 +479,7 @@ def test_what_cannot_be_rendered_is_refused() -> None:
     with pytest.raises(ValueError, match="no scores"):
         render_report(replace(data, scores=data.scores.clear()))
     with pytest.raises(ValueError, match="9 images"):
-        render_report(replace(data, images=np.zeros((9, 8, 8), np.uint8)))
+        render_report(replace(data, images=Pictures(np.zeros((9, 8, 8), np.uint8))))
     compared = digits_comparison()
     with pytest.raises(ValueError, match="'elsewhere'"):
         wrong = replace(compared.differences[0], second="elsewhere")

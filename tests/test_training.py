@@ -277,7 +277,7 @@ def test_two_workers_share_a_repeat_where_half_of_it_is_enough_for_a_stack() -> 
                 assert stacks >= 2
             elif models * parameters < 300_000:
                 assert stacks == 1
-    assert stack_size(34_768, 10) == 5  # the demo's
+    assert stack_size(34_768, 10) == 5  # of digits of 8 x 8
 
 
 def test_mitigations_are_applied_in_order() -> None:

@@ -1,5 +1,6 @@
 """Observations and samples as pictures for people."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,13 +9,33 @@ from numpy.typing import NDArray
 from memo.datasets.prepared import Prepared
 from memo.datasets.rows import Index, Logits
 
+LEVELS = 256
+"""Grey levels of a picture."""
 
-def pictures(prepared: Prepared, rows: Index = slice(None)) -> NDArray[np.uint8] | None:
-    """Rows as grey (n, H, W) or colour (n, H, W, 3) images; None where they are not images.
 
-    Binary pixels are shown as they were drawn, continuous ones by the level that they came from.
+@dataclass(frozen=True)
+class Pictures:
+    """Observations as images: grey (n, H, W) or colour (n, H, W, 3)."""
+
+    given: NDArray[np.uint8]
+    """As they were given, before any noise."""
+    scored: NDArray[np.uint8] | None = None
+    """As they were scored, with the noise that was drawn for each; None where that looks the same.
+
+    Binary pixels are black or white, those of few levels lie within theirs. Noise within one of 256
+    levels is finer than a picture's.
     """
-    return _images(observed_pixels(prepared, rows)) if _is_images(prepared) else None
+
+
+def pictures(prepared: Prepared) -> Pictures | None:
+    """Observations as they were given, and as they were scored; None where they are not images."""
+    if not _is_images(prepared):
+        return None
+    given, scored = _images(observed_pixels(prepared)), _with_noise(prepared)
+    if prepared.given is not None:
+        given, scored = _images(prepared.given[:]), given
+    alike = scored is None or np.array_equal(given, scored)
+    return Pictures(given, None if alike else scored)
 
 
 def sampled_pictures(prepared: Prepared, values: NDArray[Any]) -> NDArray[np.uint8] | None:
@@ -23,7 +44,10 @@ def sampled_pictures(prepared: Prepared, values: NDArray[Any]) -> NDArray[np.uin
 
 
 def observed_pixels(prepared: Prepared, rows: Index = slice(None)) -> NDArray[np.float32]:
-    """Rows as pixels in [0, 1], (n, *shape), as `pictures` shows them; other data as they are."""
+    """Rows as pixels in [0, 1], (n, *shape); other data as they are.
+
+    Binary pixels are as they were drawn, continuous ones have the level that they came from.
+    """
     scored = prepared.scored
     if isinstance(scored, Logits):
         return _shares(scored.levels[rows], scored.depth - 1)
@@ -36,6 +60,15 @@ def sampled_pixels(prepared: Prepared, values: NDArray[Any]) -> NDArray[np.float
     if isinstance(scored, Logits):
         return _shares(scored.nearest_levels(values), scored.depth - 1)
     return _shares(values, prepared.white)
+
+
+def _with_noise(prepared: Prepared) -> NDArray[np.uint8] | None:
+    """Continuous pixels with their noise; None where a picture cannot show it."""
+    scored = prepared.scored
+    if not isinstance(scored, Logits) or scored.depth >= LEVELS:
+        return None
+    levels = np.floor(scored.dequantized(slice(None)) * (LEVELS / scored.depth))
+    return _images(_shares(levels.clip(0, LEVELS - 1), LEVELS - 1))
 
 
 def _shares(values: NDArray[Any], white: int) -> NDArray[np.float32]:

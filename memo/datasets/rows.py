@@ -76,7 +76,7 @@ class Logits(_Converted):
     seed: int
 
     def __getitem__(self, rows: Index, /) -> NDArray[np.float32]:
-        below, above = self.shares(self._dequantized(rows))
+        below, above = self.shares(self.dequantized(rows))
         logits: NDArray[np.float32] = np.log(np.divide(below, above, out=below), out=below)
         return logits
 
@@ -95,7 +95,7 @@ class Logits(_Converted):
         constant = np.log((1 - 2 * self.logit_lambda) / self.depth)
         sums = []
         for rows in chunks(len(self)):
-            below, above = self.shares(self._dequantized(rows).astype(np.float64))
+            below, above = self.shares(self.dequantized(rows).astype(np.float64))
             terms = constant - np.log(below) - np.log(above)
             sums.append(terms.reshape(len(terms), -1).sum(1))
         return np.concatenate(sums) if sums else np.empty(0)
@@ -112,7 +112,8 @@ class Logits(_Converted):
             self.logit_lambda + slope * (self.depth - dequantized),
         )
 
-    def _dequantized(self, rows: Index) -> NDArray[np.float32]:
+    def dequantized(self, rows: Index) -> NDArray[np.float32]:
+        """Levels with their noise, t, from 0 to `depth`."""
         levels = self.levels[rows]
         index = np.atleast_1d(np.arange(len(self))[rows]).ravel().tolist()
         noise = np.empty(levels.shape, np.float32)

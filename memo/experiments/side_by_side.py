@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from memo.datasets.pictures import Pictures
 from memo.experiments.doubts import Doubt, doubts_as_json, score_doubts
 from memo.experiments.sampled.words import SPACE_FACT
 from memo.experiments.trade_off import Trade, frontier, remainder
@@ -66,7 +66,7 @@ def compare_experiments(
     *,
     baseline: str | None = None,
     statistic: str = "q99.9",
-    images: NDArray[np.uint8] | None = None,
+    images: Pictures | None = None,
     removals: Sequence[Removal] = (),
 ) -> Compared:
     """Set experiments side by side: headline numbers, differences from the baseline, the frontier.

@@ -8,9 +8,9 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import polars as pl
 import scipy
-from numpy.typing import NDArray
 
 from memo.attacks.results import AttackResults, Rate
+from memo.datasets.pictures import Pictures
 from memo.errors import InputError, WorkError
 from memo.mitigations.stored_facts import stored_values
 from memo.report.headlines import headline
@@ -84,7 +84,7 @@ def frontier(
     trades: Sequence[Trade],
     baseline: str,
     statistic: str,
-    images: NDArray[np.uint8] | None,
+    images: Pictures | None,
 ) -> Frontier:
     """Points, which of them nothing beats, and verdicts corrected for how many there are.
 

@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from memo.artifacts.attacked.attack_files import parse_attack_results, read_attack_results
 from memo.artifacts.files import ArtifactError
 from memo.artifacts.layout import Layout
@@ -17,7 +14,7 @@ from memo.artifacts.score_tables import parse_scores, read_scores_file
 from memo.artifacts.tracked.revision import Revision
 from memo.artifacts.training_seconds import read_seconds
 from memo.attacks.results import AttackResults
-from memo.datasets.pictures import pictures
+from memo.datasets.pictures import Pictures, pictures
 from memo.errors import InputError
 from memo.experiments.side_by_side import Compared, compare_experiments, find_removals
 from memo.experiments.trade_off import ATTACK_STATISTICS, Trade
@@ -143,7 +140,7 @@ def _revision_attacks(at: Revision, file: Path) -> AttackResults:
 
 def baseline_images(
     project: ProjectSpec | None, layout: Layout, baseline: Trade
-) -> NDArray[np.uint8] | None:
+) -> Pictures | None:
     """Read the observations of an experiment as pictures; None where they are not images.
 
     Raises:

@@ -37,8 +37,8 @@ def render_report(data: ReportData) -> dict[str, bytes]:
     """
     ranked, images = rank_scores(data.scores), data.images
     last = int(ranked.table["index"].to_numpy().max())
-    if images is not None and len(images) <= last:
-        raise ValueError(f"there are {len(images)} images, and a score of observation {last}")
+    if images is not None and len(images.given) <= last:
+        raise ValueError(f"there are {len(images.given)} images, and a score of observation {last}")
     listed, others = ranked.table.head(LISTED), ranked.table.slice(LISTED)
     drawn = others[np.sort(np.random.default_rng(0).permutation(len(others))[:DRAWN])]
     figures = score_figures(data, ranked, listed, drawn)
@@ -56,7 +56,9 @@ def render_report(data: ReportData) -> dict[str, bytes]:
     pictures: dict[int, str] = {}
     beside = []
     if images is not None:
-        pictures = {i: data_uri(images[i]) for i in sorted([*listed["index"], *drawn["index"]])}
+        pictures = {
+            i: data_uri(images.given[i]) for i in sorted([*listed["index"], *drawn["index"]])
+        }
         if ranked.differ and isinstance(data.neighbors, NeighborData):
             beside = nearest(data.neighbors, rows, images)
     return render_page(

@@ -6,16 +6,15 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from memo.datasets.pictures import Pictures
 from memo.report.numbers import number
 from memo.report.page_data import Movers, NeighborData
 from memo.report.ranked_scores import RankedScores, described
-from memo.report.thumbnails import data_uri
+from memo.report.thumbnails import data_uri, thumbnail
 
-Images = NDArray[np.uint8]
 Galleries: TypeAlias = dict[str, list[dict[str, Any]]]
-"""By title: pictures with `image` (a data URI, or None), `score` (in words), `id` and `label`."""
+"""By title: pictures with `image` (a `Thumbnail` or None), `score` (in words), `id`, `label`."""
 
 PICTURED = 24
 """Observations in each gallery."""
@@ -25,7 +24,7 @@ BESIDE = 12
 """Observations that are shown beside their nearest sample."""
 
 
-def galleries(ranked: RankedScores, images: Images) -> Galleries:
+def galleries(ranked: RankedScores, images: Pictures) -> Galleries:
     """Show the most, the median and the least memorized, or all where they are few."""
     table = ranked.table
     if not ranked.differ:
@@ -40,7 +39,7 @@ def galleries(ranked: RankedScores, images: Images) -> Galleries:
     }
 
 
-def examples(ranked: RankedScores, images: Images) -> Galleries:
+def examples(ranked: RankedScores, images: Pictures) -> Galleries:
     """Show some highly memorized and some regular ones, evenly spread over ranks of log p in."""
     if not ranked.split:
         return {}
@@ -53,7 +52,7 @@ def examples(ranked: RankedScores, images: Images) -> Galleries:
     return found
 
 
-def moved(movers: Movers, images: Images | None) -> Galleries:
+def moved(movers: Movers, images: Pictures | None) -> Galleries:
     """Show the observations whose scores fell most, and those whose scores rose most."""
     of_what = " of shrunk scores" if movers.shrunk else ""
     sides = {
@@ -64,7 +63,7 @@ def moved(movers: Movers, images: Images | None) -> Galleries:
         title: [
             asdict(mover)
             | {
-                "image": None if images is None else data_uri(images[mover.index]),
+                "image": None if images is None else thumbnail(images, mover.index),
                 "score": f"{number(mover.before)} → {number(mover.after)}",
                 "shrunk": None,
             }
@@ -76,7 +75,7 @@ def moved(movers: Movers, images: Images | None) -> Galleries:
 
 
 def nearest(
-    data: NeighborData, rows: Sequence[dict[str, Any]], images: Images
+    data: NeighborData, rows: Sequence[dict[str, Any]], images: Pictures
 ) -> list[dict[str, Any]]:
     """Show the most memorized observations beside their nearest sample and held-out observation.
 
@@ -86,7 +85,8 @@ def nearest(
         images: For display, row `index`.
 
     Returns:
-        Each row with its neighbours, as in `NeighborData.table`, and three data URIs.
+        Each row with its neighbours, as in `NeighborData.table`, and pictures: two `Thumbnail`
+        and the sample's data URI.
     """
     if data.samples is None:
         return []
@@ -95,14 +95,14 @@ def nearest(
         row
         | found
         | {
-            "image": data_uri(images[row["index"]]),
+            "image": thumbnail(images, row["index"]),
             "sample": data_uri(data.samples[found["nearest_sample"]]),
-            "held_out": data_uri(images[found["nearest_held_out"]]),
+            "held_out": thumbnail(images, found["nearest_held_out"]),
         }
         for row in rows[:BESIDE]
         for found in [table.row(row["index"], named=True)]
     ]
 
 
-def _pictures(table: pl.DataFrame, images: Images) -> list[dict[str, Any]]:
-    return [row | {"image": data_uri(images[row["index"]])} for row in described(table)]
+def _pictures(table: pl.DataFrame, images: Pictures) -> list[dict[str, Any]]:
+    return [row | {"image": thumbnail(images, row["index"])} for row in described(table)]

@@ -7,6 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from memo.attacks.membership import Attacked
+from memo.datasets.pictures import Pictures
 from memo.report.audit.replica_data import ReplicaData
 from memo.report.sampled.sample_test_data import SampleTestData
 from memo.scores.relation import Relation
@@ -80,7 +81,7 @@ class NeighborData:
     relation: Relation
     """Statistics of rho and memorization."""
     samples: NDArray[np.uint8] | None = None
-    """Samples for display, as `ReportData.images`; None where they are not images."""
+    """Samples for display, as `Pictures.given`; None where they are not images."""
 
 
 @dataclass(frozen=True)
@@ -142,9 +143,8 @@ class ReportData:
     (these three may be null)."""
     losses: pl.DataFrame
     """`epoch`, `train`, `held_out` (may be null): means over fold models, nats an observation."""
-    images: NDArray[np.uint8] | None = None
-    """Observations for display, (n, H, W) or (n, H, W, channels), in the order of `index`; None
-    where they are not images."""
+    images: Pictures | None = None
+    """Observations for display, in the order of `index`; None where they are not images."""
     records: RecordData | None = None
     """None where observations are not a table's records."""
     illustration: Illustration | None = None
@@ -263,8 +263,8 @@ class Frontier:
     baseline: str
     points: list[FrontierPoint]
     movers: list[Movers] = field(default_factory=list)
-    images: NDArray[np.uint8] | None = None
-    """Images of the baseline's observations, as in `ReportData`."""
+    images: Pictures | None = None
+    """The baseline's observations, as in `ReportData`."""
 
 
 @dataclass(frozen=True)

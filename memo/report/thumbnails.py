@@ -2,13 +2,32 @@
 
 import base64
 import io
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from memo.datasets.pictures import Pictures
+
 LARGEST_SIDE = 64
 LARGEST_LOSSLESS = 32 * 32 * 3
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """An observation as a data URI."""
+
+    given: str
+    """As it was given."""
+    scored: str | None
+    """As it was scored; None where that looks the same."""
+
+
+def thumbnail(images: Pictures, index: int) -> Thumbnail:
+    """Encode an observation as it was given, and as it was scored."""
+    scored = None if images.scored is None else data_uri(images.scored[index])
+    return Thumbnail(data_uri(images.given[index]), scored)
 
 
 def data_uri(image: NDArray[np.uint8]) -> str:
@@ -31,9 +50,9 @@ def shading(strength: NDArray[np.float64], colour: str) -> str:
     return _encoded(Image.fromarray(pixels), "PNG")
 
 
-def is_tiny(images: NDArray[np.uint8]) -> bool:
+def is_tiny(images: Pictures) -> bool:
     """Tell whether enlarging should show the pixels instead of blurring them."""
-    return bool(max(images.shape[1:3]) <= LARGEST_SIDE)
+    return bool(max(images.given.shape[1:3]) <= LARGEST_SIDE)
 
 
 def _encoded(picture: Image.Image, form: str) -> str:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 import torch
-from numpy.typing import NDArray
 
 from memo.artifacts.attacked.attack_files import AttackFiles
 from memo.artifacts.files import remove_leftovers, write_whole
@@ -21,7 +20,7 @@ from memo.artifacts.score_tables import FROM_TABLE, write_scores_file
 from memo.artifacts.text.csv_files import csv_bytes
 from memo.attacks.membership import Attacked, attack_models
 from memo.attacks.trained_models import TrainedModels
-from memo.datasets.pictures import pictures
+from memo.datasets.pictures import Pictures, pictures
 from memo.datasets.prepared import Prepared
 from memo.design.blocks import blocks
 from memo.errors import InputError, one_line
@@ -63,7 +62,7 @@ class Observations:
     """`index`, `id`, `label`, in the order of indices."""
     data_hash: str
     dataset: str | None = None
-    images: NDArray[np.uint8] | None = None
+    images: Pictures | None = None
 
 
 @dataclass(frozen=True)

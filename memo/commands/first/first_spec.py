@@ -93,7 +93,7 @@ class Effort(NamedTuple):
 
 
 def digits_spec() -> FirstSpec:
-    """scikit-learn's handwritten digits, as in memo's own demonstration."""
+    """scikit-learn's handwritten digits."""
     return FirstSpec(
         section="datasets",
         name="digits",

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from memo.datasets.pictures import Pictures
 from memo.report.audit.replica_data import ReplicaData
 from memo.report.memorized_records import in_words
 from memo.report.numbers import estimate, interval, number
-from memo.report.thumbnails import data_uri
+from memo.report.thumbnails import data_uri, thumbnail
 from memo.samples.extraction import Counted, Replication
 from memo.scores.relation import Interval
 
@@ -21,7 +20,7 @@ MOST_COLUMNS = 8
 def replica_section(
     data: ReplicaData | str | None,
     described: Callable[[int], Mapping[str, Any]],
-    images: NDArray[np.uint8] | None,
+    images: Pictures | None,
     values: pl.DataFrame | None = None,
     sampled: pl.DataFrame | None = None,
 ) -> dict[str, Any]:
@@ -42,7 +41,7 @@ def replica_section(
     for place, row in enumerate(data.nearest.iter_rows(named=True)):
         one = row | dict(described(row["index"]))
         if images is not None and data.pictures is not None:
-            one |= {"image": data_uri(images[row["index"]])}
+            one |= {"image": thumbnail(images, row["index"])}
             one |= {"sample": data_uri(data.pictures[place])}
         if values is not None and sampled is not None:
             pair = values.row(row["index"]), sampled.row(row["replica_sample"])

@@ -3,14 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from memo.datasets.pictures import Pictures
 from memo.report.memorized_records import in_words
 from memo.report.numbers import estimate, number
 from memo.report.page_data import RecordData, TwinData
-from memo.report.thumbnails import data_uri
+from memo.report.thumbnails import Thumbnail, thumbnail
 
 SHOWN = 12
 """Pairs that are shown."""
@@ -31,9 +30,9 @@ class Pair:
     influence: str
     joint: str
     distance: str
-    image: str = ""
-    neighbor_image: str = ""
-    """Data URIs; empty where observations are no images."""
+    image: Thumbnail | None = None
+    neighbor_image: Thumbnail | None = None
+    """None where observations are no images."""
     columns: list[dict[str, str]] = field(default_factory=list)
     """`name`, `value` and `other` of columns, those that differ first; none where observations are
     no records."""
@@ -52,7 +51,7 @@ class Twins:
 def twins(
     data: TwinData,
     scores: pl.DataFrame,
-    images: NDArray[np.uint8] | None,
+    images: Pictures | None,
     records: RecordData | None,
 ) -> Twins:
     """Return the observations that a neighbour explains, each with the neighbour that does most.
@@ -95,12 +94,12 @@ def _counted(count: int) -> str:
     return f"{count:,} {verb} explained by a near record, at a false discovery rate of 5%.{few}"
 
 
-def _pictured(row: dict[str, Any], images: NDArray[np.uint8] | None) -> dict[str, str]:
+def _pictured(row: dict[str, Any], images: Pictures | None) -> dict[str, Thumbnail]:
     if images is None:
         return {}
     return {
-        "image": data_uri(images[row["index"]]),
-        "neighbor_image": data_uri(images[row["neighbor"]]),
+        "image": thumbnail(images, row["index"]),
+        "neighbor_image": thumbnail(images, row["neighbor"]),
     }
 
 

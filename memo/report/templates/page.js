@@ -72,7 +72,14 @@
     URL.revokeObjectURL(link.href);
   }
 
+  function showAsScored(boxes, all) {
+    document.body.classList.toggle("all-as-scored", all);
+    for (const box of boxes) box.checked = all;
+  }
+
   draw();
+  const boxes = document.querySelectorAll("input.as-scored");
+  for (const box of boxes) box.addEventListener("change", () => showAsScored(boxes, box.checked));
   const table = document.getElementById("table");
   if (table) {
     fillTable(table);
