@@ -95,6 +95,58 @@ def test_each_value_of_a_record_is_the_one_by_hand() -> None:
     assert ratios == pytest.approx([1 / 9, 1 / 6, 1 / 2, 19 / 20])
 
 
+def rows_in_three_cells(start: int, size: float) -> Floats:
+    """63 rows without a random number: fractional parts, in cubes around three places."""
+    place = np.arange(1, 64)[:, None] + start
+    corners = np.array([[1.0, 1, 1], [5, 1, 1], [1, 5, 1]])
+    return corners[np.arange(63) % 3] + np.modf(place * np.sqrt([2.0, 3, 5]))[0] * size
+
+
+BY_AUTHORS = {
+    "authentic": 38 / 63,  # AuthPct of fld at ffbbf20
+    "c_t": 2.867754380603,  # C_T, as in fld
+    "cosine_distance": 0.002024636858,  # torchmetrics 1.9.0
+    "coverage": 1.0,  # prdc 0.2, as the next three
+    "density": 0.507936507937,
+    "precision": 54 / 63,
+    "recall": 1.0,
+    "fld": 24.583651025,  # fld, whose 32-bit variances are 2e-8 away
+    "fld_gap": -8.852989300,
+    "nearer_to_samples": 19 / 63,  # by scikit-learn's NearestNeighbors, as nndr_q05
+    "nearest_neighbor_accuracy": 52 / 126,  # KNeighborsClassifier, each row left out in turn
+    "nndr_q05": 0.443353357950,
+}
+"""What others' code gives for the same rows; of FLD, with the halves that the stream draws."""
+
+
+def test_numbers_are_those_of_the_authors_code() -> None:
+    rows = (
+        rows_in_three_cells(200, 1.6) - 0.3,
+        rows_in_three_cells(0, 1),
+        rows_in_three_cells(100, 1),
+    )
+    found = {}
+    for test in TESTS:
+        if test.judge is not None and test is not closest_record.TEST:
+            found |= test.judge(compared(*rows), stream())
+    assert found == pytest.approx(BY_AUTHORS, abs=1e-7)
+
+
+def test_distances_to_closest_records_are_those_of_sdmetrics() -> None:
+    """One column of one range in both sets of records: SDMetrics divides by either's own range."""
+    sets = [rows_in_three_cells(200, 0.9), rows_in_three_cells(0, 1), rows_in_three_cells(100, 1)]
+    samples, records, held_out = (rows[:, 0] for rows in sets)
+    for rows in (records, held_out):
+        rows[:2] = 0, 7
+    found = closest_record.of_samples(compared(samples, records, held_out), stream())
+    expected = {
+        "dcr_share": 46 / 63,
+        "dcr_overfitting_protection": 34 / 63,
+        "dcr_baseline_protection": 0.018446984395,  # of the random rows that the stream draws
+    }
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
 def test_random_rows_are_in_the_range_of_each_column_and_whole_where_it_is() -> None:
     rows = torch.tensor([[0.0, 0.5], [3.0, 2.5]])
     drawn = closest_record.random_rows(rows, 4000, stream()).numpy()
@@ -146,35 +198,49 @@ def test_c_t_is_a_mean_of_z_scores_of_cells_with_enough_samples() -> None:
     assert found == pytest.approx((12 * expected[0] + 24 * expected[1]) / 36, abs=1e-9)
 
 
-def test_fld_is_as_of_a_plain_loop() -> None:
-    """The fit by gradients written out, without autograd and Adam's class."""
-    rng = np.random.default_rng(0)
-    training, held_out, samples = (rng.normal(size=(n, 2)) for n in (30, 25, 20))
-    mean, deviation = held_out.mean(0), held_out.std(0, ddof=1)
-    x, test, mu = ((part - mean) / deviation for part in (training, held_out, samples))
+def fitted_by_loop(x: Floats, mu: Floats) -> Floats:
+    """Logarithms of variances: the fit by gradients written out, without Adam's class."""
+    m, d = mu.shape
     squares, to_origin = by_force(x, mu) ** 2, 0.81 * by_force(x, x.mean(0)[None]) ** 2
-    s = np.append(np.log((squares.min(0) + 1e-3) / 2), 0.0)
+    s = np.append(np.log((squares.min(0) + 1e-3) / d), 0.0)
     every = np.hstack([squares, to_origin])
-    shift = np.append(np.full(20, math.log(20)), 0)
-    first, second, losses = np.zeros(21), np.zeros(21), []
+    shift = np.append(np.full(m, math.log(m)), 0)
+    first, second, losses = np.zeros(m + 1), np.zeros(m + 1), []
     for step in range(1, 51):
-        log_p = -0.5 * every / np.exp(s) - s - math.log(2 * math.pi) - shift
+        log_p = -0.5 * every / np.exp(s) - d / 2 * (s + math.log(2 * math.pi)) - shift
         total = np.logaddexp.reduce(log_p, axis=1)
         share = np.exp(log_p - total[:, None])
-        gradient = -(share * (0.5 * every / np.exp(s) - 1)).mean(0) / 2
-        losses.append(-total.mean() / 2)
+        gradient = -(share * (0.5 * every / np.exp(s) - d / 2)).mean(0) / d
+        losses.append(-total.mean() / d)
         first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
         s -= 0.5 * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
-        s[:20] = s[:20].clip(-40, 40)
+        s[:m] = s[:m].clip(-40, 40)
         if step > 6 and max(abs(losses[-1] - loss) for loss in losses[-5:]) < 5e-4:
             break
+    return s[:m]
 
-    def nll(rows: Floats) -> float:
-        log_p = -0.5 * by_force(rows, mu) ** 2 / np.exp(s[:20]) - s[:20] - math.log(2 * math.pi)
-        return -float((np.logaddexp.reduce(log_p, axis=1) - math.log(20)).mean()) / 2
 
-    found = feature_likelihood.of_samples(compared(samples, training, held_out), stream())
-    assert found["fld_gap"] == pytest.approx(100 * (nll(x) - nll(test)), abs=1e-6)
+def nll(rows: Floats, mu: Floats, s: Floats) -> float:
+    m, d = mu.shape
+    log_p = -0.5 * by_force(rows, mu) ** 2 / np.exp(s) - d / 2 * (s + math.log(2 * math.pi))
+    return -float((np.logaddexp.reduce(log_p, axis=1) - math.log(m)).mean()) / d
+
+
+def test_fld_is_as_of_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    training, held_out, samples = (rng.normal(size=(n, 3)) for n in (30, 25, 20))
+    mean, deviation = held_out.mean(0), held_out.std(0, ddof=1)
+    x, test, mu = ((part - mean) / deviation for part in (training, held_out, samples))
+    s = fitted_by_loop(x, mu)
+    mixed = x[stream().permutation(30)]
+    halves = mixed[:15], fitted_by_loop(mixed[15:], mixed[:15])
+    for pairs in (feature_likelihood.PAIRS, 100):  # in one part, and in several
+        monkeypatch.setattr(feature_likelihood, "PAIRS", pairs)
+        found = feature_likelihood.of_samples(compared(samples, training, held_out), stream())
+        assert found["fld_gap"] == pytest.approx(100 * (nll(x, mu, s) - nll(test, mu, s)), abs=1e-6)
+        assert found["fld"] == pytest.approx(
+            100 * (nll(test, mu, s) - nll(test, *halves)), abs=1e-6
+        )
 
 
 def test_searches_part_by_part_are_those_of_all(monkeypatch: pytest.MonkeyPatch) -> None:

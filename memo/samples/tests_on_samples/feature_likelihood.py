@@ -87,27 +87,34 @@ def fitted_log_variances(training: Tensor, samples: Tensor) -> Tensor:
     """
     n, d = training.shape
     parts = torch.split(training, max(1, PAIRS // len(samples)))
-    squares = torch.stack([_squares(part, samples).amin(0) for part in parts]).amin(0)
-    log_variance = ((squares + 1e-3) / d).log().requires_grad_()
-    origin = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.Adam([log_variance, origin], lr=RATE)
-    mean, losses = training.mean(0, keepdim=True), list[float]()
+    mean = training.mean(0, keepdim=True)
+
+    def squares_of(part: Tensor) -> Tensor:
+        return torch.cat([_squares(part, samples), ORIGIN * _squares(part, mean)], 1)
+
+    kept = [squares_of(part) for part in parts] if len(parts) == 1 else None
+    least = torch.stack([part[:, :-1].amin(0) for part in kept or map(squares_of, parts)]).amin(0)
+    log_variance = torch.cat([((least + 1e-3) / d).log(), least.new_zeros(1)])
+    # the component at the mean has no weight
+    log_weight = torch.cat(
+        [least.new_full(least.shape, -math.log(len(samples))), mean.new_zeros(1)]
+    )
+    optimizer, losses = torch.optim.Adam([log_variance], lr=RATE), list[float]()
     for epoch in range(EPOCHS):
-        optimizer.zero_grad()
-        loss = 0.0
-        for part in parts:
-            of_origin = _normal(ORIGIN * _squares(part, mean), origin, d)
-            mixed = _normal(_squares(part, samples), log_variance, d) - np.log(len(samples))
-            negative = -torch.cat([mixed, of_origin], 1).logsumexp(1).sum() / (n * d)
-            torch.autograd.backward(negative)
-            loss += float(negative.detach())
+        loss, slope = 0.0, torch.zeros_like(log_variance)
+        for squares in kept or map(squares_of, parts):
+            log_p = _normal(squares, log_variance, d) + log_weight
+            total = log_p.logsumexp(1, keepdim=True)
+            share = (log_p - total).exp()
+            slope += (share * (d - squares * (-log_variance).exp())).sum(0)
+            loss -= float(total.sum())
+        log_variance.grad = slope / (2 * n * d)
         optimizer.step()
-        with torch.no_grad():
-            log_variance.clamp_(-LARGEST_LOG_VARIANCE, LARGEST_LOG_VARIANCE)
-        losses.append(loss)
+        log_variance[:-1].clamp_(-LARGEST_LOG_VARIANCE, LARGEST_LOG_VARIANCE)
+        losses.append(loss / (n * d))
         if epoch >= FEWEST_EPOCHS and _still(losses):
             break
-    return log_variance.detach()
+    return log_variance[:-1]
 
 
 def log_likelihoods(rows: Tensor, samples: Tensor, log_variance: Tensor) -> Tensor:
