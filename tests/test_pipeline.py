@@ -267,7 +267,7 @@ def test_the_documented_workflow_gates_a_release(results: Path) -> None:
     commented = steps["Comment the card"].split()[-1].replace("digits-vae", "fast")
     assert (results / commented).read_text().startswith("# Audit of fast: pass")
 
-    assert repro(results) == {"gate@fast", "compare"}
+    assert repro(results) == {"expand", "gate@fast", "compare"}
     assert repro(results) == set()
     (results / "policy.yaml").write_text(json.dumps(policy | {"limits": {"mean": 0.0}}))
     failed = command(results, "dvc", "repro", check=False)
