@@ -8,11 +8,19 @@ import torch
 from torch.nn import functional
 
 from memo.datasets.arrays import prepare_array
-from memo.mitigations.training_plan import TrainingPlan
+from memo.datasets.registry import prepare_dataset
+from memo.mitigations.data.augmentation import AugmentationSpec
+from memo.mitigations.mitigation import Mitigation
+from memo.mitigations.steps.dp_sgd import PrivateGradient
+from memo.mitigations.steps.learning_rate import CosineSpec, LearningRateSpec
+from memo.mitigations.steps.weight_decay import WeightDecaySpec
+from memo.mitigations.training_plan import TrainingPlan, training_plan
 from memo.models.build import initial_model
 from memo.models.gan import GAN
 from memo.models.state import loaded_model
+from memo.spec.dataset_specs import DigitsSpec
 from memo.spec.model_specs import ConvSpec, GANSpec, MLPSpec
+from memo.spec.training_specs import TrainingSpec
 from memo.training.loop import TrainingSet, train_stack
 from memo.training.stack import Stack
 
@@ -123,3 +131,50 @@ def test_a_convolutional_gan_has_losses_and_images() -> None:
     assert isinstance(model, GAN)
     assert model.loss(*inputs(model, 3, 16, 16)).isfinite().all()
     assert model.sample(2, torch.Generator().manual_seed(0)).shape == (2, 3, 16, 16)
+
+
+def test_dp_sgd_clips_both_players_gradients_of_each_record() -> None:
+    """Without noise, the mean of clipped gradients that a plain loop gives."""
+    stack = Stack([initial_model(gan(), (4,), 0)], torch.device("cpu"))
+    gradient = PrivateGradient(stack, 0.5, 0.0, 6, torch.Generator())
+    model = initial_model(gan(), (4,), 0)
+    x, noise = inputs(model, 4)  # type: ignore[arg-type]
+    expected = [torch.zeros_like(parameter) for parameter in model.parameters()]
+    for i in range(6):
+        loss = model.loss(x[i : i + 1], noise[i : i + 1]).sum()  # type: ignore[operator]
+        own = torch.autograd.grad(loss, [*model.parameters()])
+        norm = torch.cat([g.flatten() for g in own]).norm()
+        assert norm > 0.5
+        expected = [total + g * 0.5 / norm / 6 for total, g in zip(expected, own, strict=True)]
+    found = gradient(x[None], noise[None], torch.ones(1, 6))
+    for private, plain in zip(found, expected, strict=True):
+        torch.testing.assert_close(private.reshape(plain.shape), plain, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "mitigation",
+    [
+        AugmentationSpec(kind="augmentation", shifts=1, noise=0.1),
+        WeightDecaySpec(kind="weight-decay", decay=0.5),
+        LearningRateSpec(kind="learning-rate", schedule=CosineSpec(kind="cosine")),
+    ],
+    ids=lambda mitigation: mitigation.kind,
+)
+def test_mitigations_change_weights_alike_in_a_stack_and_alone(mitigation: Mitigation) -> None:
+    data = prepare_dataset(DigitsSpec(kind="digits", values="continuous", limit=64))
+    seeds = [np.random.SeedSequence(seed) for seed in range(3)]
+    everywhere, of_none = np.arange(64), np.arange(0)
+    sets = [TrainingSet(everywhere[8 * k :], of_none, seeds[k], seeds[2]) for k in range(2)]
+    training = TrainingSpec(epochs=2, batch_size=16, learning_rate=1e-3)
+
+    def weights(sets: list[TrainingSet], *mitigations: Mitigation) -> list[dict[str, np.ndarray]]:
+        plan = training_plan(training, list(mitigations))
+        trained = train_stack(gan(), plan, data, sets, [2], torch.device("cpu"))
+        return [one.weights[2] for one in trained]
+
+    stacked = weights(sets, mitigation)
+    for place, plain in enumerate(weights(sets)):
+        (alone,) = weights(sets[place : place + 1], mitigation)
+        for name, value in stacked[place].items():
+            np.testing.assert_allclose(value, alone[name], rtol=1e-2, atol=1e-4)
+        assert any(not np.array_equal(plain[name], stacked[place][name]) for name in plain)
