@@ -232,7 +232,8 @@ def validate(as_json: AsJson = False) -> None:
 
     for source in project.datasets.values():
         look_at_source(source)
-    waiting = [not_prepared(name) for name in project.datasets]
+    used = dict.fromkeys(experiment.dataset for experiment in project.experiments.values())
+    waiting = [not_prepared(name) for name in used]
     if data_at_hand(project, _project.layout):
         from memo.commands.validate import try_experiments
 
@@ -264,8 +265,10 @@ def expand(
 ) -> None:
     """Write the experiments of params.yaml's `derived` to expanded.yaml, where DVC finds them."""
     experiments = _project.read().expanded
+    from memo.artifacts.files import make_folder
     from memo.commands.expand import expand_as_stage, write_expanded
 
+    make_folder(_project.layout.compared("any").parent)  # which `compare` depends on
     (expand_as_stage if stage else write_expanded)(_project.expanded, experiments)
     say(f"{_project.expanded}: {len(experiments)} experiments")
 
@@ -854,7 +857,10 @@ def _next_steps() -> list[str]:
             "  memo init study --data image-folder DIR   on images of yours",
             "In another folder: memo -C DIR. All commands: memo --help",
         ]
-    names = list(_project.read().experiments)
+    project = _project.read()
+    names = list(project.experiments)
+    if not names:
+        return _next_steps_elsewhere(list(project.datasets))
     reports = [name for name in names if (_project.layout.report(name) / "index.html").is_file()]
     after = (
         ["  memo compare    experiments side by side", "  memo show EXP   one experiment's numbers"]
@@ -865,6 +871,31 @@ def _next_steps() -> list[str]:
         f"{_project.spec}: experiments {len(names)}, of them with a report {len(reports)}. Next:",
         *after,
         "  memo status     how far each is, and what is out of date",
+        "All commands: memo --help",
+    ]
+
+
+def _next_steps_elsewhere(datasets: list[str]) -> list[str]:
+    """Lines about what to do in a project whose models are trained elsewhere."""
+    from memo.artifacts.score_tables import from_table
+
+    scored, dataset = from_table(_project.layout), datasets[0]
+    after = [
+        f"  memo prepare {dataset}   read the data",
+        f"  memo design {dataset} -o FILE   which records each of your models is to be trained on",
+        f"  memo score NAME --samples FOLDER --trained-on FILE --dataset {dataset}",
+        "                             by samples of your models",
+        f"  memo score NAME --from TABLE --dataset {dataset}   by their log-likelihoods",
+    ]
+    if scored:
+        after = [
+            "  memo compare     them side by side",
+            "  memo show NAME   numbers of one of them",
+        ]
+    return [
+        f"{_project.spec}: data sets {len(datasets)}, experiments 0; scored from elsewhere "
+        f"{len(scored)}. Next:",
+        *after,
         "All commands: memo --help",
     ]
 
@@ -1005,6 +1036,8 @@ def _named(experiment: str | None) -> str:
 
 
 def _only(given: str | None, there: list[str], what: str) -> str:
+    if given is None and not there:
+        raise InputError(f"there is no {what} yet")
     if given is None and len(there) != 1:
         raise InputError(f"there are {len(there)}, so name one {what}: {', '.join(there)}")
     return there[0] if given is None else given
