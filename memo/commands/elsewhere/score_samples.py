@@ -79,12 +79,10 @@ def score_samples(
     table.write_parquet(content, compression="zstd")
     file = layout.log_likelihoods(name) / TABLE
     write_whole(file, content.getvalue())
-    words = {
-        "Samples": f"{samples.name}: {drawn.count:,} of each of {len(names):,} models",
-        "Estimate": about_estimate(likelihood, "The models were trained elsewhere"),
-    }
+    own = "The models were trained elsewhere"
     told = Estimated(
-        words,
+        {"Samples": f"{samples.name}: {drawn.count:,} of each of {len(names):,} models"},
+        about_estimate(likelihood, own, drawn.dimensions, drawn.categories),
         named_space(likelihood.space),
         list(_doubts(drawn)),
         not in_another_space(likelihood),

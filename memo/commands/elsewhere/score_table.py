@@ -71,6 +71,8 @@ class Estimated:
 
     words: dict[str, str]
     """For readers of the page, by titles."""
+    about: str
+    """Sentences that say what rests on samples; empty where nothing does."""
     facts: dict[str, str]
     """For files of scores."""
     doubts: list[Doubt]
@@ -123,7 +125,7 @@ def score_table(
         "blocks": models["block"].n_unique(),
         "observations": rows["index"].n_unique(),
     }
-    told = estimated or Estimated({}, {}, [], True, f"memo score {name} --from {file.name}")
+    told = estimated or Estimated({}, "", {}, [], True, f"memo score {name} --from {file.name}")
     facts = _facts(rows, models, known) | {FROM_TABLE: json.dumps(counts)} | told.facts
     names = models.sort("place")["model"].cast(pl.String).to_list()
     of_values = data if told.of_values else None
@@ -148,6 +150,7 @@ def score_table(
         attacks_file=str(layout.attacks(name)),
         scores_file=str(layout.scores(name)),
         dimensions=None if of_values is None else dimensions_of(of_values[1]),
+        about_samples=told.about,
         threshold=scores.threshold,
     )
     numbers = metrics(summary) | {

@@ -74,7 +74,12 @@ class OutsideSamples:
     @property
     def dimensions(self) -> int:
         """Columns that densities are over."""
-        return self._units.dimensions + len(self._units.categories)
+        return self._units.dimensions + self.categories
+
+    @property
+    def categories(self) -> int:
+        """Number of those that are categories."""
+        return len(self._units.categories)
 
     def log_likelihoods(self) -> Iterator[tuple[str, LogLikelihood]]:
         """log p of all observations under each model, by its name; nats, in the space of the spec.
