@@ -101,6 +101,15 @@ Likelihood = Annotated[
         "(default: its defaults).",
     ),
 ]
+TestsOnSamples = Annotated[
+    str | None,
+    typer.Option(
+        "--neighbors",
+        metavar="YAML",
+        help="With --samples: which tests on samples run, and how, as scoring.neighbors (default: "
+        "its defaults).",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
@@ -465,6 +474,7 @@ def score(
     samples: Samples = None,
     trained_on: TrainedOn = None,
     likelihood: Likelihood = None,
+    tests: TestsOnSamples = None,
     dataset: Annotated[
         str | None,
         typer.Option(
@@ -486,10 +496,10 @@ def score(
     if samples is not None and table is not None:
         raise InputError("--from and --samples: give one of them")
     if samples is not None:
-        _score_samples(samples, trained_on, likelihood, experiment, dataset, aggregate)
+        _score_samples(samples, trained_on, likelihood, tests, experiment, dataset, aggregate)
         return
-    if trained_on is not None or likelihood is not None:
-        raise InputError("--trained-on and --likelihood go with --samples")
+    if any(one is not None for one in (trained_on, likelihood, tests)):
+        raise InputError("--trained-on, --likelihood and --neighbors go with --samples")
     if table is not None:
         _score_table(table, experiment, dataset, aggregate)
         return
@@ -804,17 +814,20 @@ def show(
 def validate_tests(experiments: Experiments = None, as_json: AsJson = False) -> None:
     """Judge tests on samples by memorization scores: what each sees of what is memorized.
 
-    Of all experiments by default; the numbers of each are also told from those of the first.
+    Of all experiments by default, and of all samples from elsewhere; the numbers of each are also
+    told from those of the first.
     """
-    from memo.project.reading import select_experiment
-
     project = _project.read()
-    for name in experiments or ():
-        select_experiment(project, name)
+    named = _scored_names(project, experiments)
     from memo.commands import terminal
     from memo.commands import validate_tests as stage
+    from memo.commands.elsewhere.outside_tests import with_tests
 
-    names = list(dict.fromkeys(experiments or project.experiments))
+    others = [name for name in named if name not in project.experiments]
+    tested = others if experiments else with_tests(_project.layout, others)
+    names = [name for name in dict.fromkeys(named) if name not in others or name in tested]
+    if not names:
+        raise InputError("no experiment, and no samples from elsewhere, to validate tests by")
     found = stage.validate_tests(project, _project.layout, names)
     if as_json:
         say(json.dumps(found.json, indent=2, allow_nan=False))
@@ -943,6 +956,7 @@ def _score_samples(
     samples: Path,
     trained_on: Path | None,
     likelihood: str | None,
+    tests: str | None,
     name: str | None,
     dataset: str | None,
     aggregate: str | None,
@@ -964,8 +978,16 @@ def _score_samples(
     from memo.commands.elsewhere import score_samples as stage
 
     method: Method = "paper" if aggregate == "paper" else "mean-log"
-    spec = stage.read_likelihood(likelihood)
-    found = stage.score_samples(samples, trained_on, _project.layout, name, method, dataset, spec)
+    found = stage.score_samples(
+        samples,
+        trained_on,
+        _project.layout,
+        name,
+        method,
+        dataset,
+        stage.read_likelihood(likelihood),
+        stage.read_neighbors(tests),
+    )
     _say_scores(name, found)
 
 

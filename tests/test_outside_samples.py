@@ -213,6 +213,37 @@ def test_unequal_numbers_and_records_for_samples_are_said(folder: Path) -> None:
     assert stored["space"] == "the first 1 principal components of the observations"
 
 
+def test_what_is_kept_for_tests_has_no_part_in_log_p(folder: Path) -> None:
+    """Other values in the place of kept samples change no log p; others than these do."""
+    data, _ = read_prepared(Layout(folder), "points")
+    stream = np.random.default_rng(7)
+    arrays = {str(model): stream.normal(size=(1200 + model, 2)) for model in range(3)}
+    spec = SampledLikelihoodSpec(kind="samples")
+
+    def estimated(arrays: dict[str, np.ndarray]) -> tuple[OutsideSamples, dict[str, np.ndarray]]:
+        drawn = OutsideSamples(
+            data,
+            support_of(data),
+            spec,
+            {name: (lambda one=one: one.astype(np.float32)) for name, one in arrays.items()},
+            aside=50,
+        )
+        return drawn, {name: found.value for name, found in drawn.log_likelihoods()}
+
+    drawn, log_p = estimated(arrays)
+    assert (drawn.kept_of_each, drawn.count) == (50, 1150)
+    kept = {
+        name: np.isin(one[:, 0].astype(np.float32), drawn.kept[name][:, 0])
+        for name, one in arrays.items()
+    }
+    assert {name: mask.sum() for name, mask in kept.items()} == {"0": 50, "1": 50, "2": 50}
+    moved = {name: np.where(kept[name][:, None], 9.0, one) for name, one in arrays.items()}
+    for name, value in estimated(moved)[1].items():
+        assert np.array_equal(value, log_p[name])
+    others = {name: np.where(kept[name][:, None], one, 9.0) for name, one in arrays.items()}
+    assert not np.array_equal(estimated(others)[1]["0"], log_p["0"])
+
+
 WRONG = {
     "a model without samples": (
         lambda s: (s / "r000-f000.parquet").unlink(),
