@@ -101,6 +101,15 @@ Likelihood = Annotated[
         "(default: its defaults).",
     ),
 ]
+TestsOnSamples = Annotated[
+    str | None,
+    typer.Option(
+        "--neighbors",
+        metavar="YAML",
+        help="With --samples: which tests on samples run, and how, as scoring.neighbors (default: "
+        "its defaults).",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
@@ -232,7 +241,8 @@ def validate(as_json: AsJson = False) -> None:
 
     for source in project.datasets.values():
         look_at_source(source)
-    waiting = [not_prepared(name) for name in project.datasets]
+    used = dict.fromkeys(experiment.dataset for experiment in project.experiments.values())
+    waiting = [not_prepared(name) for name in used]
     if data_at_hand(project, _project.layout):
         from memo.commands.validate import try_experiments
 
@@ -264,8 +274,10 @@ def expand(
 ) -> None:
     """Write the experiments of params.yaml's `derived` to expanded.yaml, where DVC finds them."""
     experiments = _project.read().expanded
+    from memo.artifacts.files import make_folder
     from memo.commands.expand import expand_as_stage, write_expanded
 
+    make_folder(_project.layout.compared("any").parent)  # which `compare` depends on
     (expand_as_stage if stage else write_expanded)(_project.expanded, experiments)
     say(f"{_project.expanded}: {len(experiments)} experiments")
 
@@ -462,6 +474,7 @@ def score(
     samples: Samples = None,
     trained_on: TrainedOn = None,
     likelihood: Likelihood = None,
+    tests: TestsOnSamples = None,
     dataset: Annotated[
         str | None,
         typer.Option(
@@ -483,10 +496,10 @@ def score(
     if samples is not None and table is not None:
         raise InputError("--from and --samples: give one of them")
     if samples is not None:
-        _score_samples(samples, trained_on, likelihood, experiment, dataset, aggregate)
+        _score_samples(samples, trained_on, likelihood, tests, experiment, dataset, aggregate)
         return
-    if trained_on is not None or likelihood is not None:
-        raise InputError("--trained-on and --likelihood go with --samples")
+    if any(one is not None for one in (trained_on, likelihood, tests)):
+        raise InputError("--trained-on, --likelihood and --neighbors go with --samples")
     if table is not None:
         _score_table(table, experiment, dataset, aggregate)
         return
@@ -801,17 +814,20 @@ def show(
 def validate_tests(experiments: Experiments = None, as_json: AsJson = False) -> None:
     """Judge tests on samples by memorization scores: what each sees of what is memorized.
 
-    Of all experiments by default; the numbers of each are also told from those of the first.
+    Of all experiments by default, and of all samples from elsewhere; the numbers of each are also
+    told from those of the first.
     """
-    from memo.project.reading import select_experiment
-
     project = _project.read()
-    for name in experiments or ():
-        select_experiment(project, name)
+    named = _scored_names(project, experiments)
     from memo.commands import terminal
     from memo.commands import validate_tests as stage
+    from memo.commands.elsewhere.outside_tests import with_tests
 
-    names = list(dict.fromkeys(experiments or project.experiments))
+    others = [name for name in named if name not in project.experiments]
+    tested = others if experiments else with_tests(_project.layout, others)
+    names = [name for name in dict.fromkeys(named) if name not in others or name in tested]
+    if not names:
+        raise InputError("no experiment, and no samples from elsewhere, to validate tests by")
     found = stage.validate_tests(project, _project.layout, names)
     if as_json:
         say(json.dumps(found.json, indent=2, allow_nan=False))
@@ -854,7 +870,10 @@ def _next_steps() -> list[str]:
             "  memo init study --data image-folder DIR   on images of yours",
             "In another folder: memo -C DIR. All commands: memo --help",
         ]
-    names = list(_project.read().experiments)
+    project = _project.read()
+    names = list(project.experiments)
+    if not names:
+        return _next_steps_elsewhere(list(project.datasets))
     reports = [name for name in names if (_project.layout.report(name) / "index.html").is_file()]
     after = (
         ["  memo compare    experiments side by side", "  memo show EXP   one experiment's numbers"]
@@ -865,6 +884,31 @@ def _next_steps() -> list[str]:
         f"{_project.spec}: experiments {len(names)}, of them with a report {len(reports)}. Next:",
         *after,
         "  memo status     how far each is, and what is out of date",
+        "All commands: memo --help",
+    ]
+
+
+def _next_steps_elsewhere(datasets: list[str]) -> list[str]:
+    """Lines about what to do in a project whose models are trained elsewhere."""
+    from memo.artifacts.score_tables import from_table
+
+    scored, dataset = from_table(_project.layout), datasets[0]
+    after = [
+        f"  memo prepare {dataset}   read the data",
+        f"  memo design {dataset} -o FILE   which records each of your models is to be trained on",
+        f"  memo score NAME --samples FOLDER --trained-on FILE --dataset {dataset}",
+        "                             by samples of your models",
+        f"  memo score NAME --from TABLE --dataset {dataset}   by their log-likelihoods",
+    ]
+    if scored:
+        after = [
+            "  memo compare     them side by side",
+            "  memo show NAME   numbers of one of them",
+        ]
+    return [
+        f"{_project.spec}: data sets {len(datasets)}, experiments 0; scored from elsewhere "
+        f"{len(scored)}. Next:",
+        *after,
         "All commands: memo --help",
     ]
 
@@ -912,6 +956,7 @@ def _score_samples(
     samples: Path,
     trained_on: Path | None,
     likelihood: str | None,
+    tests: str | None,
     name: str | None,
     dataset: str | None,
     aggregate: str | None,
@@ -933,8 +978,16 @@ def _score_samples(
     from memo.commands.elsewhere import score_samples as stage
 
     method: Method = "paper" if aggregate == "paper" else "mean-log"
-    spec = stage.read_likelihood(likelihood)
-    found = stage.score_samples(samples, trained_on, _project.layout, name, method, dataset, spec)
+    found = stage.score_samples(
+        samples,
+        trained_on,
+        _project.layout,
+        name,
+        method,
+        dataset,
+        stage.read_likelihood(likelihood),
+        stage.read_neighbors(tests),
+    )
     _say_scores(name, found)
 
 
@@ -1005,6 +1058,8 @@ def _named(experiment: str | None) -> str:
 
 
 def _only(given: str | None, there: list[str], what: str) -> str:
+    if given is None and not there:
+        raise InputError(f"there is no {what} yet")
     if given is None and len(there) != 1:
         raise InputError(f"there are {len(there)}, so name one {what}: {', '.join(there)}")
     return there[0] if given is None else given

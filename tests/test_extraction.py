@@ -12,6 +12,7 @@ from memo.artifacts.layout import Layout
 from memo.artifacts.neighbor_files import NeighborFile
 from memo.execution.processes import InProcess
 from memo.experiments.release.replicas import replicas_by_folds
+from memo.experiments.sampling import sampled_models
 from memo.pipeline.attack import attack
 from memo.pipeline.neighbors import neighbors
 from memo.pipeline.prepare import prepare
@@ -207,7 +208,7 @@ def copies(tmp_path_factory):
 
 def test_the_stages_find_the_copies_of_a_density_of_points(copies):
     table, _ = copies.read_neighbors(copies.read_samples())
-    both = replicas_by_folds(copies, table)
+    both = replicas_by_folds(sampled_models(copies), table)
     assert not isinstance(both, str)
     assert table["replica"].sum() >= 55  # 400 draws of 60 points miss few
     assert both.outside.count == 0
@@ -233,7 +234,9 @@ def test_without_samples_of_fold_models_the_report_says_what_to_set(copies):
         project.model_copy(update={"experiments": {"copies": changed}}), copies.layout, "copies"
     )
     table, _ = copies.read_neighbors(copies.read_samples())
-    said = replicas_by_folds(without, table.with_columns(replicated_by=pl.lit([], pl.List(int))))
+    said = replicas_by_folds(
+        sampled_models(without), table.with_columns(replicated_by=pl.lit([], pl.List(int)))
+    )
     assert "scoring.samples.fold_models" in said
     assert isinstance(without.neighbor_file(copies.read_samples()), NeighborFile)
     assert without.neighbor_file(None).fingerprint != copies.neighbor_file(None).fingerprint

@@ -347,7 +347,7 @@ def test_pairs_stand_side_by_side_in_pictures_or_columns(planted: dict[str, Scor
         data = twin_data(found_in(planted[name]))
         images, records = pictures(experiment.data), None
         if images is None:
-            records = record_data(experiment, pl.DataFrame(schema=SCHEMA), None)
+            records = record_data(experiment.data, pl.DataFrame(schema=SCHEMA), None)
         shown = twins(data, scores, images, records)
         assert len(shown.pairs) == 2 * TWINS
         assert f"{2 * TWINS} observations are explained by a near record" in shown.words

@@ -20,7 +20,7 @@ from memo.errors import InputError
 from memo.execution.processes import InProcess
 from memo.experiments.judged.seen_by_tests import sample_test_data, sample_test_metrics
 from memo.experiments.sample_relation import neighbor_data, relations
-from memo.experiments.sampling import planned_samples
+from memo.experiments.sampling import planned_samples, sampled_models
 from memo.models.state import loaded_model
 from memo.pipeline.neighbors import neighbors
 from memo.pipeline.prepare import prepare
@@ -264,8 +264,8 @@ def test_the_relation_is_of_the_last_epoch_and_in_metrics(experiments):
     scores = score(experiment, InProcess())
     table, samples = read_neighbors(experiment)
     none = FoldNumbers(missing="no fold models")
-    found = sample_test_data(experiment, table, none, scores)
-    data = neighbor_data(experiment, table, samples, found)
+    found = sample_test_data(sampled_models(experiment), table, none, scores)
+    data = neighbor_data(sampled_models(experiment), table, samples, found)
     metrics = sample_test_metrics(found)["neighbors"]
     last = scores.table.filter(pl.col("epoch") == 2).sort("index")
     joined = last.join(data.table, on="index")

@@ -1,6 +1,7 @@
 """Samples of models that were trained elsewhere: scored as memo's own, and what is refused."""
 
 import contextlib
+import html
 import re
 import shutil
 from functools import partial
@@ -14,6 +15,7 @@ import torch
 from PIL import Image
 from sklearn.mixture import GaussianMixture
 
+import memo
 from memo.artifacts.layout import Layout
 from memo.artifacts.likelihood_tables import read_likelihoods
 from memo.artifacts.score_tables import read_scores_file
@@ -21,6 +23,7 @@ from memo.datasets.arrays import support_of
 from memo.datasets.elsewhere.drawn_values import values_of_array
 from memo.datasets.elsewhere.sample_sources import sample_sources
 from memo.experiments.sampled.outside_density import OutsideSamples
+from memo.experiments.sampled.words import about_samples
 from memo.pipeline.prepare import prepare, read_prepared
 from memo.project.reading import read_project
 from memo.spec.sampled_likelihood_specs import SampledLikelihoodSpec
@@ -34,14 +37,7 @@ files:
   things: {kind: table, path: things.csv, dequantize: {weight: 0.5}, label: shop, drop: [note]}
   pictures: {kind: image-folder, path: pictures, values: binary, channels: 1}
   photos: {kind: image-folder, path: photos, values: continuous}
-experiments:
-  own:
-    dataset: points
-    model: {kind: normal}
-    training: {}
-    mitigations: []
-    scoring: {design: {kind: leave-one-out}, epochs: [], likelihood: {kind: adaptive}}
-    seed: 0
+  five: {kind: table, path: five.csv}
 """
 N, DRAWN = 80, 2000
 
@@ -56,6 +52,8 @@ def project(folder: Path) -> Path:
         folder / "points.csv"
     )
     things(stream, 60).write_csv(folder / "things.csv")
+    five = pl.DataFrame(np.random.default_rng(5).normal(size=(N, 5)), list("abcde"))
+    five.write_csv(folder / "five.csv")
     for name, channels in (("pictures", 1), ("photos", 3)):
         save_images(folder / name, stream.integers(0, 256, (24, 2, 2, channels), np.uint8))
     (folder / "params.yaml").write_text(PROJECT)
@@ -156,6 +154,27 @@ def test_scores_of_mixtures_from_samples_rank_records_as_exact_ones(folder: Path
         assert np.allclose(one[name](), other[name](), atol=1e-6)
 
 
+def test_the_page_says_how_many_intervals_hold_as_those_of_samplers(folder: Path) -> None:
+    """Word for word what the page of an experiment of the same data and estimator says."""
+    design = designed(folder, "five", TWO)
+    stream = np.random.default_rng(6)
+    (folder / "samples").mkdir()
+    for name in design["model"].unique():
+        drawn = pl.DataFrame(stream.normal(size=(1000, 5)), list("abcde"))
+        drawn.write_csv(folder / "samples" / f"{name}.csv")
+    assert score(folder, "five")[0] == 0
+    x = pl.read_csv(folder / "five.csv").to_numpy().astype(np.float32)
+    likelihood = {"kind": "samples", "max_samples": 1000}
+    two = {"kind": "k-fold", "folds": 2, "repeats": 2}
+    model = {"kind": "normal"}
+    found = memo.measure(x, model, design=two, likelihood=likelihood, workers=1)
+    _, said = about_samples(found._experiment).split(" In 5 columns of numbers ")
+    assert "95% intervals then held 89 to 95% of exact scores" in said
+    page = html.unescape((folder / "reports/ours/index.html").read_text())
+    assert "<b>From samples.</b> The models were trained elsewhere: each log p" in page
+    assert f" In 5 columns of numbers {said}" in page
+
+
 def write_tables(folder: Path, design: pl.DataFrame, counts: list[int]) -> None:
     (folder / "samples").mkdir()
     for name, count in zip(design["model"].unique(maintain_order=True), counts, strict=True):
@@ -192,6 +211,37 @@ def test_unequal_numbers_and_records_for_samples_are_said(folder: Path) -> None:
     assert len(both) == 4 * N
     stored = read_scores_file(folder / "artifacts/scores/ours.parquet").facts
     assert stored["space"] == "the first 1 principal components of the observations"
+
+
+def test_what_is_kept_for_tests_has_no_part_in_log_p(folder: Path) -> None:
+    """Other values in the place of kept samples change no log p; others than these do."""
+    data, _ = read_prepared(Layout(folder), "points")
+    stream = np.random.default_rng(7)
+    arrays = {str(model): stream.normal(size=(1200 + model, 2)) for model in range(3)}
+    spec = SampledLikelihoodSpec(kind="samples")
+
+    def estimated(arrays: dict[str, np.ndarray]) -> tuple[OutsideSamples, dict[str, np.ndarray]]:
+        drawn = OutsideSamples(
+            data,
+            support_of(data),
+            spec,
+            {name: (lambda one=one: one.astype(np.float32)) for name, one in arrays.items()},
+            aside=50,
+        )
+        return drawn, {name: found.value for name, found in drawn.log_likelihoods()}
+
+    drawn, log_p = estimated(arrays)
+    assert (drawn.kept_of_each, drawn.count) == (50, 1150)
+    kept = {
+        name: np.isin(one[:, 0].astype(np.float32), drawn.kept[name][:, 0])
+        for name, one in arrays.items()
+    }
+    assert {name: mask.sum() for name, mask in kept.items()} == {"0": 50, "1": 50, "2": 50}
+    moved = {name: np.where(kept[name][:, None], 9.0, one) for name, one in arrays.items()}
+    for name, value in estimated(moved)[1].items():
+        assert np.array_equal(value, log_p[name])
+    others = {name: np.where(kept[name][:, None], one, 9.0) for name, one in arrays.items()}
+    assert not np.array_equal(estimated(others)[1]["0"], log_p["0"])
 
 
 WRONG = {

@@ -132,7 +132,7 @@ def test_the_page_shows_records_and_no_images(finished) -> None:
 
 def shown_records(experiment) -> RecordData:
     samples = experiment.read_samples()
-    return record_data(experiment, experiment.neighbor_file(samples).read(), samples)
+    return record_data(experiment.data, experiment.neighbor_file(samples).read(), samples)
 
 
 def test_the_columns_of_samples_are_columns_of_the_table(finished) -> None:

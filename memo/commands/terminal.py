@@ -232,7 +232,7 @@ def _tables(data: ComparisonData) -> list[Cells]:
         )
         for remainder in data.remainders
     ]
-    if len(data.experiments) > SIDE_BY_SIDE:
+    if not 0 < len(data.experiments) <= SIDE_BY_SIDE:
         return trades
     numbers = [{h.name: _number(h) for h in e.headlines} for e in data.experiments]
     names = dict.fromkeys(name for column in numbers for name in column)

@@ -6,7 +6,9 @@ from itertools import islice
 from typing import Any
 
 from memo.artifacts.layout import Layout
+from memo.commands.elsewhere.outside_tests import StoredTests, read_outside_tests
 from memo.experiments.judged.seen_by_tests import sample_test_data, sample_test_metrics
+from memo.experiments.sampling import sampled_models
 from memo.pipeline.stored_experiment import load_experiment
 from memo.project.project_spec import ProjectSpec
 from memo.report.sampled.sample_test_data import SampleTestData
@@ -69,19 +71,20 @@ def validate_tests(project: ProjectSpec, layout: Layout, names: Sequence[str]) -
     Args:
         project: The project.
         layout: Where files lie.
-        names: Experiments; numbers are compared between the first and each of the others.
+        names: Experiments, and scores of samples from elsewhere; numbers are compared between the
+            first and each of the others.
 
     Raises:
+        InputError: Scores are of log-likelihoods from elsewhere, without samples.
         ArtifactError: A file is missing, damaged, or from another spec.
     """
     found, numbers, datasets = {}, {}, {}
     for name in names:
-        experiment = load_experiment(project, layout, name)
-        table, of_folds = experiment.read_neighbors(experiment.read_samples())
-        data = sample_test_data(experiment, table, of_folds, experiment.read_scores())
+        models, table, of_folds, scores = _stored(project, layout, name)
+        data = sample_test_data(models, table, of_folds, scores)
         if data is not None:
             found[name], numbers[name] = data, of_folds
-            datasets[name] = experiment.data_hash
+            datasets[name] = scores.facts["data"]
     first = next(iter(found), None)
     pairs = [
         _pair(first, second, found, numbers, same_data=datasets[first] == datasets[second])
@@ -89,6 +92,15 @@ def validate_tests(project: ProjectSpec, layout: Layout, names: Sequence[str]) -
         if first is not None
     ]
     return Validated(found, [name for name in names if name not in found], pairs)
+
+
+def _stored(project: ProjectSpec, layout: Layout, name: str) -> StoredTests:
+    """Results of tests of an experiment, or of samples from elsewhere."""
+    if name not in project.experiments:
+        return read_outside_tests(layout, name)
+    experiment = load_experiment(project, layout, name)
+    table, numbers = experiment.read_neighbors(experiment.read_samples())
+    return StoredTests(sampled_models(experiment), table, numbers, experiment.read_scores())
 
 
 def _pair(

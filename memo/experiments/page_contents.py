@@ -22,12 +22,11 @@ from memo.experiments.doubts import (
     score_doubts,
 )
 from memo.experiments.experiment import Experiment
-from memo.experiments.judged.seen_by_tests import sample_test_data, sample_test_metrics
-from memo.experiments.record_contents import column_facts, record_data
-from memo.experiments.release.replicas import replica_data, replica_metrics
+from memo.experiments.judged.shown_tests import shown_tests
+from memo.experiments.record_contents import column_facts
 from memo.experiments.sample_doubts import sample_doubts
-from memo.experiments.sample_relation import neighbor_data
 from memo.experiments.sampled.words import about_samples, in_another_space
+from memo.experiments.sampling import sampled_models
 from memo.likelihood.estimate import draws_of_its_own
 from memo.mitigations.stored_facts import (
     mitigation_metrics,
@@ -96,8 +95,9 @@ def page_contents(
     summary = summarize(scores)
     diagnostics = _diagnostics(experiment, results.log_likelihoods)
     promised = stored_values(scores.facts, scores_file or "scores")
-    of_tests = sample_test_data(experiment, results.neighbors, results.numbers, scores)
-    replicas = replica_data(experiment, results.neighbors, results.samples, scores)
+    tested = shown_tests(
+        sampled_models(experiment), results.neighbors, results.numbers, results.samples, scores
+    )
     extrapolated = _extrapolation(scores, scores_file or "scores")
     doubts = [
         *score_doubts(Scores(scores.table)),
@@ -119,8 +119,7 @@ def page_contents(
         quantiles=quantile_curve(scores),
         losses=_losses(experiment, results),
         images=pictures(experiment.data),
-        neighbors=neighbor_data(experiment, results.neighbors, results.samples, of_tests),
-        records=record_data(experiment, results.neighbors, results.samples),
+        **vars(tested),
         illustration=results.illustration,
         groups=_groups(experiment, scores),
         twins=twin_data(results.influence),
@@ -130,16 +129,13 @@ def page_contents(
         dimensions=_dimensions(experiment),
         about_samples=about_samples(experiment),
         threshold=scores.threshold,
-        replicas=replicas,
-        sample_tests=of_tests,
     )
     return data, (
         metrics(summary)
         | extrapolation_metrics(extrapolated, summary)
         | {"scale": _scale(scores, summary, _dimensions(experiment))}
         | {"warnings": doubts_as_json(doubts), "estimator": diagnostics}
-        | sample_test_metrics(of_tests)
-        | replica_metrics(replicas)
+        | tested.metrics
         | {"attacks": attacker_metrics(results.attacked.results)}
         | ({"mitigations": mitigation_metrics(promised)} if promised else {})
     )

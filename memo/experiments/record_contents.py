@@ -6,32 +6,34 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from memo.datasets.prepared import Prepared
 from memo.datasets.tabular.columns import Column, blocks, records
 from memo.experiments.experiment import Experiment
 from memo.report.page_data import RecordData
 
 
 def record_data(
-    experiment: Experiment, table: pl.DataFrame, samples: NDArray[Any] | None
+    data: Prepared, table: pl.DataFrame, samples: NDArray[Any] | None
 ) -> RecordData | None:
     """Gather values, vectors and nearest samples of all records; None where the data are no table.
 
     Args:
-        experiment: Whose report it is.
+        data: The observations.
         table: Results of tests on samples; without rows where there are none.
-        samples: Of the full model, in the space of its values; None where it cannot be sampled
-            from.
+        samples: What observations are compared with, in the space of the model's values; None of a
+            model that cannot be sampled from.
     """
-    columns = experiment.data.columns
+    columns = data.columns
     if columns is None:
         return None
-    vectors = experiment.data.scored[:]
+    vectors = data.scored[:]
     return RecordData(
         values=records(columns, vectors),
         vectors=vectors,
         blocks=blocks(columns),
         samples=None if samples is None else records(columns, np.asarray(samples, np.float32)),
         nearest_sample=table.sort("index").select("nearest_sample", "distance_sample").rows(),
+        names=data.observations["id"].to_list(),
     )
 
 

@@ -9,9 +9,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from memo.datasets.pictures import sampled_pictures
-from memo.experiments.experiment import Experiment
+from memo.experiments.sampled.sampled_models import SampledModels
 from memo.experiments.sampled.words import vision_words
-from memo.experiments.sampling import tested_samples
 from memo.report.charts.binning import highly_memorized
 from memo.report.page_data import NeighborData
 from memo.report.sampled.sample_test_data import SampleTestData
@@ -61,7 +60,7 @@ def relations(
 
 
 def neighbor_data(
-    experiment: Experiment,
+    models: SampledModels,
     table: pl.DataFrame,
     samples: NDArray[Any] | None,
     found: SampleTestData | None,
@@ -69,9 +68,9 @@ def neighbor_data(
     """Gather what the report shows of nearest samples; or say why there is nothing.
 
     Args:
-        experiment: Whose report it is.
+        models: Whose samples they are.
         table: Results of all tests.
-        samples: Of the full model, in the space of its values; None where it cannot be sampled
+        samples: Of `models.source`, in the space of its values; None where it cannot be sampled
             from.
         found: What all tests found; None where there are no samples.
     """
@@ -80,28 +79,20 @@ def neighbor_data(
         return NOT_SAMPLED
     used, row = np.unique(table["nearest_sample"].to_numpy(), return_inverse=True)
     return NeighborData(
-        space=space_in_words(experiment),
-        source=sample_source(experiment),
-        count=tested_samples(experiment),
+        space=space_in_words(models),
+        source=models.source,
+        count=models.compared,
         table=table.with_columns(nearest_sample=pl.Series(row.astype(np.int64))),
         relation=ratio,
-        samples=sampled_pictures(experiment.data, samples[used]),
+        samples=sampled_pictures(models.data, samples[used]),
     )
 
 
-def space_in_words(experiment: Experiment) -> str:
+def space_in_words(models: SampledModels) -> str:
     """The space of distances, in words that follow "distance in"."""
-    space, images = experiment.spec.scoring.neighbors.space, len(experiment.data.shape) == 3
+    space, images = models.spec.space, len(models.data.shape) == 3
     if isinstance(space, CustomSpaceSpec):
         return f"the features of {space.target}"
     if isinstance(space, VisionSpaceSpec):
         return vision_words(space)
     return _WORDS[space.kind] if images or space.kind == "encoder" else "the columns"
-
-
-def sample_source(experiment: Experiment) -> str:
-    """Origin of the samples, in words that follow "samples of"."""
-    kinds = [m.kind for m in experiment.spec.mitigations if m.of_the_released_density]
-    if not kinds:
-        return "the full model"
-    return f"the full model (not of what {' and '.join(map(repr, kinds))} would release)"

@@ -3,12 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from memo.artifacts.fingerprints import NEIGHBORS_VERSION, SAMPLES_VERSION, fingerprint
 from memo.design.seeds import Stream, seed_sequence, substreams, torch_seed
@@ -20,13 +18,15 @@ from memo.experiments.sampled.feature_space import (
     feature_space,
     space_determinants,
 )
+from memo.experiments.sampled.sampled_models import (
+    SampledModels,
+    TrainedWithout,
+    run_on_models,
+)
 from memo.models.protocols import Generative
 from memo.models.state import loaded_model
-from memo.samples.compared import Compared, Observations
 from memo.samples.drawing import draw_samples
-from memo.samples.extraction import extraction
 from memo.samples.interface import SampleTest
-from memo.samples.on_folds import FoldSamples, OnFolds, run_on_folds
 from memo.samples.registered import chosen_tests, schema_of
 from memo.samples.spaces import EmbeddingError
 from memo.scores.seen.fold_numbers import FoldNumbers
@@ -133,6 +133,42 @@ def tests_of(experiment: Experiment) -> list[SampleTest]:
     return chosen_tests(experiment.spec.scoring.neighbors.tests)
 
 
+def sampled_models(experiment: Experiment) -> SampledModels:
+    """The models whose samples tests are run on; what mitigations leave out is on neither side.
+
+    Raises:
+        InputError: As `planned_samples`.
+    """
+    planned, trained_on = planned_folds(experiment), experiment.full_model.members
+    full = seed_sequence(experiment.spec.seed, Stream.SAMPLES)
+    return SampledModels(
+        experiment.data,
+        experiment.spec.scoring.neighbors,
+        sample_source(experiment),
+        tested_samples(experiment),
+        substreams(full, 2)[1],
+        [
+            TrainedWithout(
+                one.model.members,
+                np.intersect1d(one.model.held_out, trained_on),
+                one.model.repeat or 0,
+                _seeds(experiment, one)[1],
+            )
+            for one in planned
+        ],
+        "" if planned else _no_folds(experiment),
+        "" if planned else _no_null(experiment),
+    )
+
+
+def sample_source(experiment: Experiment) -> str:
+    """Origin of the samples, in words that follow "samples of"."""
+    kinds = [m.kind for m in experiment.spec.mitigations if m.of_the_released_density]
+    if not kinds:
+        return "the full model"
+    return f"the full model (not of what {' and '.join(map(repr, kinds))} would release)"
+
+
 def run_tests(
     experiment: Experiment,
     samples: Values | None,
@@ -142,9 +178,6 @@ def run_tests(
 ) -> tuple[pl.DataFrame, FoldNumbers]:
     """Run every test on samples, in the space that the spec names.
 
-    What each test says of each observation is of samples of the full model. Numbers, and ranks in
-    single repeats, are of samples of fold models, among which replicas are looked for, too.
-
     Args:
         experiment: Whose samples they are.
         samples: Of the full model, in the space of its values; None of a model that cannot be
@@ -152,84 +185,21 @@ def run_tests(
         weights: Gives the full model's weights at the last scored epoch, for the encoder's space.
         of_folds: Gives samples of each fold model, in the order of `experiment.models`; none where
             they are not sampled from.
-        advance: Told how many observations each test has done, the search for replicas among each
-            model's samples, and the tests on each fold model.
+        advance: See `run_on_models`.
 
     Returns:
-        One row for each observation, columns as `memo.samples.registered.schema_of` the tests;
-        without samples no rows. Then the numbers.
+        As `run_on_models`; without samples no rows.
 
     Raises:
         InputError: The space cannot be had for these observations.
     """
-    tests = tests_of(experiment)
     if samples is None:
         missing = FoldNumbers(missing="the model cannot be sampled from")
-        return pl.DataFrame(schema=schema_of(tests)), missing
-    with _errors_of_space(experiment), one_thread():
+        return pl.DataFrame(schema=schema_of(tests_of(experiment))), missing
+    models = sampled_models(experiment)
+    with _errors_of_space(experiment):
         space = _space(experiment, weights)
-        everything = Observations(np.arange(len(experiment.data)), space.observed)
-        rows = space.sampled(samples[: tested_samples(experiment)])
-        columns = _of_records(experiment, rows, everything, advance)
-        replicas = extraction(
-            space.sampled(samples),
-            everything,
-            map(space.sampled, of_folds()),
-            experiment.spec.scoring.neighbors.replica,
-            default_device(),
-            advance,
-        )
-        on_folds = _on_folds(experiment, space, of_folds, advance)
-    for test in tests:
-        if test.records is not None:
-            ranks = on_folds.ranks.get(test.name)
-            by_repeat = [None] * len(everything) if ranks is None else ranks.T.tolist()
-            columns[test.records.by_repeat] = pl.Series(by_repeat, dtype=pl.List(pl.Float64))
-    table = pl.concat([pl.DataFrame(columns), replicas.drop("index")], how="horizontal")
-    return table.select(*schema_of(tests)), on_folds.numbers
-
-
-def _of_records(
-    experiment: Experiment,
-    samples: Tensor,
-    everything: Observations,
-    advance: Callable[[int], object],
-) -> dict[str, Any]:
-    """Values that tests on the full model's samples give to each observation, by columns."""
-    compared = Compared(samples, everything, device=default_device())
-    _, order = substreams(seed_sequence(experiment.spec.seed, Stream.SAMPLES), 2)
-    columns: dict[str, Any] = {"index": everything.index}
-    for test in tests_of(experiment):
-        if test.records is not None:
-            columns |= test.records.find(compared, np.random.Generator(np.random.PCG64(order)))
-            advance(len(everything))
-    return columns
-
-
-def _on_folds(
-    experiment: Experiment,
-    space: FeatureSpace,
-    of_folds: Callable[[], Iterable[Values]],
-    advance: Callable[[int], object],
-) -> OnFolds:
-    """Run all tests on fold models; what mitigations leave out of training is on neither side."""
-    planned = planned_folds(experiment)
-    if not planned:
-        return OnFolds(FoldNumbers(missing=_no_folds(experiment)), {})
-    rows = space.observed(np.arange(len(experiment.data)))
-    everything = Observations(np.arange(len(rows)), lambda index: rows[torch.from_numpy(index)])
-    trained_on = experiment.full_model.members
-
-    def folds() -> Iterator[FoldSamples]:
-        for one, samples in zip(planned, of_folds(), strict=True):
-            _, seed = _seeds(experiment, one)
-            held_out = np.intersect1d(one.model.held_out, trained_on)
-            yield FoldSamples(
-                space.sampled(samples), one.model.members, held_out, one.model.repeat or 0, seed
-            )
-            advance(len(everything))
-
-    return run_on_folds(tests_of(experiment), everything, folds(), default_device())
+        return run_on_models(models, space, samples, of_folds, advance)
 
 
 def _no_folds(experiment: Experiment) -> str:
@@ -241,6 +211,20 @@ def _no_folds(experiment: Experiment) -> str:
     return (
         "fold models were not sampled from; set scoring.samples.fold_models, to "
         f"{tested_samples(experiment)} for example, and run dvc repro"
+    )
+
+
+def _no_null(experiment: Experiment) -> str:
+    if not experiment.design.fold_models:
+        return (
+            "How many records chance would replicate is not known: the design trains no fold "
+            "models, whose samples would tell. Set scoring.design: {kind: k-fold} and "
+            "scoring.samples.fold_models."
+        )
+    return (
+        "How many records chance would replicate is not known: fold models were not sampled from. "
+        f"Set scoring.samples.fold_models, to {experiment.spec.scoring.samples.full_model or 1000} "
+        "for example, and run dvc repro."
     )
 
 

@@ -136,8 +136,9 @@ def _replicas(metrics: Metrics) -> Measured:
     if found is None:
         return Measured(
             None,
-            "A table of log-likelihoods has no samples to compare with records: make the model an "
-            "experiment of params.yaml.",
+            "A table of log-likelihoods has no samples to compare with records: score the models "
+            "by samples (memo score NAME --samples), or make the model an experiment of "
+            "params.yaml.",
         )
     if "difference" not in found:
         return Measured(None, found["reason"])

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from memo.artifacts.attacked.attack_files import parse_attack_results, read_attack_results
 from memo.artifacts.files import ArtifactError
@@ -24,6 +25,13 @@ from memo.pipeline.stored_experiment import made_by
 from memo.project.experiment_spec import ExperimentSpec
 from memo.project.project_spec import ProjectSpec
 from memo.report.comparison_page import render_comparison
+from memo.report.page_data import ComparisonData
+
+NOTHING = (
+    "Nothing is compared: params.yaml has no experiments, and nothing from elsewhere is scored "
+    "yet, as `memo score NAME --samples` or `--from` does."
+)
+NO_RESULTS: dict[str, Any] = {"experiments": {}, "differences": [], "frontier": []}
 
 LONGEST = 80
 """Characters of a folder's name that stand for what was compared."""
@@ -44,7 +52,7 @@ def compare(
     Args:
         project: The project; None in a folder that has only the scores of tables.
         layout: Where files lie.
-        names: Experiments, and scores of tables.
+        names: Experiments, and scores of tables; of none the page says so.
         revision: A git revision that these are taken from as well.
         baseline: What the others are compared with; the first when None.
         statistic: One of `FRONTIER_STATISTICS`.
@@ -60,14 +68,17 @@ def compare(
         scored = [with_attacks(layout, trade) for trade in scored]
     if revision is not None:
         scored += revision_scores(layout, names, revision, with_attacks=of_attacks)
-    first = next((one for one in scored if one.name == baseline), scored[0])
-    compared = compare_experiments(
-        scored,
-        baseline=first.name,
-        statistic=statistic,
-        images=baseline_images(project, layout, first),
-        removals=find_removals(project),
-    )
+    if scored:
+        first = next((one for one in scored if one.name == baseline), scored[0])
+        compared = compare_experiments(
+            scored,
+            baseline=first.name,
+            statistic=statistic,
+            images=baseline_images(project, layout, first),
+            removals=find_removals(project),
+        )
+    else:
+        compared = Compared(ComparisonData([], warnings=[NOTHING]), NO_RESULTS)
     write_comparison(layout, folder, compared)
     if project is not None and folder == layout.comparison:
         drop_forgotten(project, layout)

@@ -18,6 +18,7 @@ from memo.attacks.membership import Attacked
 from memo.errors import InputError
 from memo.experiments.page_contents import experiment_facts
 from memo.experiments.release.replicas import replica_data, replica_metrics
+from memo.experiments.sampling import sampled_models
 from memo.gate.flags import flagged_records
 from memo.gate.judgement import Judgement, judge
 from memo.gate.measures import MEASURES
@@ -150,7 +151,7 @@ def _evidence(
     scores = experiment.read_scores()
     samples = experiment.read_samples()
     table, _ = experiment.read_neighbors(samples)
-    replicas = replica_data(experiment, table, samples, scores)
+    replicas = replica_data(sampled_models(experiment), table, samples, scores)
     at = _at_threshold(scores, policy)
     return _Evidence(experiment, scores.at(), at, replicas, experiment.read_attacks())
 
@@ -179,6 +180,8 @@ def _metrics(layout: Layout, name: str, evidence: _Evidence) -> dict[str, Any]:
         found["attacks"] = attacker_metrics(evidence.attacked.results)
     elif "attacks" in reported:
         found["attacks"] = reported["attacks"]
+    if evidence.experiment is None and "extraction" in reported:
+        found["extraction"] = reported["extraction"]
     return found
 
 

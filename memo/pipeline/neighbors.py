@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from memo.artifacts.files import ArtifactError
-from memo.experiments.sampling import planned_folds, run_tests, tests_of
+from memo.experiments.sampling import planned_folds, run_tests, sampled_models
 from memo.pipeline.progress import progress
 from memo.pipeline.stored_experiment import StoredExperiment, exclusive
 from memo.spec.sample_specs import CustomSpaceSpec
@@ -37,8 +37,7 @@ def neighbors(experiment: StoredExperiment) -> pl.DataFrame:
         return experiment.read_weights(experiment.full_model)[experiment.last_epoch]
 
     folds = planned_folds(experiment)
-    of_records = sum(test.records is not None for test in tests_of(experiment))
-    total = (of_records + 1 + 2 * len(folds)) * len(experiment.data)
+    total = sampled_models(experiment).work
     with (
         importable(experiment.layout.root),
         progress(f"{experiment.name}: observations compared", total) as advance,

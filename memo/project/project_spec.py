@@ -34,8 +34,8 @@ class ProjectSpec(Spec):
     )
     experiments: dict[Name, ExperimentSpec] = Field(
         default={},
-        description="Experiments by name. Once the file is read, those under `custom` are among "
-        "them.",
+        description="Experiments by name; none where models are trained elsewhere. Once the file "
+        "is read, those under `custom` are among them.",
     )
     custom: dict[Name, ExperimentSpec] = Field(
         default={},
@@ -56,6 +56,9 @@ class ProjectSpec(Spec):
 
     @model_validator(mode="after")
     def _with_all_sections(self) -> Self:
+        if not self.datasets and not self.files:
+            message = "there must be a data set, here or under `files`"
+            raise Problem(("datasets",), message).error()
         return self.model_copy(
             update={
                 "datasets": _joined(self, "datasets", "files", "a data set"),
@@ -144,8 +147,6 @@ def _joined(project: ProjectSpec, section: str, other: str, what: str) -> dict[s
     for name in first.keys() & second.keys():
         if first[name] is not second[name]:  # they are the same in a project validated again
             raise Problem((other, name), f"`{section}` has {what} named {name!r} too").error()
-    if not first and not second:
-        raise Problem((section,), f"there must be {what}, here or under `{other}`").error()
     return {**first, **second}
 
 

@@ -41,7 +41,8 @@ def read_project(file: Path) -> ProjectSpec:
     document = read_document(file)
     if not isinstance(document.data, dict):
         raise SpecError(
-            f"{file}: expected the keys `datasets` and `experiments`, found {document.data!r:.80}"
+            f"{file}: expected the keys `datasets` or `files`, maybe `experiments`, found "
+            f"{document.data!r:.80}"
         )
     project = _validated(document, document.data)
     _check_sections(project, document)

@@ -22,7 +22,7 @@ def render_comparison(data: ComparisonData) -> dict[str, bytes]:
     """Return `index.html`, and `charts/<name>.svg` and `.png` beside it.
 
     Raises:
-        ValueError: There are no experiments, two of one name, or a difference of others.
+        ValueError: Two experiments have one name, or there is a difference of others.
     """
     tables = {
         e.name: Scores(e.scores).last.table.select("index", "memorization")
@@ -30,7 +30,7 @@ def render_comparison(data: ComparisonData) -> dict[str, bytes]:
     }
     _check(data, set(tables))
     found = data.frontier
-    figures = [_distributions(tables), _curves(data.experiments)]
+    figures = [_distributions(tables), _curves(data.experiments)] if tables else []
     trade = [] if found is None else [_frontier(found)]
     agreements = [_agreement(place, d, tables) for place, d in enumerate(data.differences, 1)]
     return render_page(
@@ -48,8 +48,6 @@ def render_comparison(data: ComparisonData) -> dict[str, bytes]:
 
 
 def _check(data: ComparisonData, names: set[str]) -> None:
-    if not names:
-        raise ValueError("there are no experiments to compare")
     if len(names) < len(data.experiments):
         raise ValueError("two of the experiments to compare have the same name")
     for difference in data.differences:

@@ -99,12 +99,13 @@ def _records(data: ReportData, ranked: RankedScores) -> list[MemorizedRecord]:
     """The most memorized records of a table, beside those nearest to them."""
     if not ranked.differ or data.records is None:
         return []
-    by_index = ranked.table.sort("index")
-    return memorized_records(
-        data.records,
-        ranked.table["index"].to_list(),
-        lambda index: described(by_index[index : index + 1])[0],
-    )
+    names = data.records.names
+
+    def one(index: int) -> dict[str, Any]:
+        scored = described(ranked.table.filter(index=index))
+        return scored[0] if scored else {"id": names[index], "score": "no score"}
+
+    return memorized_records(data.records, ranked.table["index"].to_list(), one)
 
 
 def _replicas(data: ReportData, table: pl.DataFrame) -> dict[str, Any]:

@@ -98,6 +98,8 @@ class RecordData:
     """Samples of the model, as `values`; None where samples were not compared."""
     nearest_sample: list[tuple[int, float]] = field(default_factory=list)
     """The row of the nearest sample of each record, and its distance."""
+    names: list[str] = field(default_factory=list)
+    """Ids of all records, also of those that have no score."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,12 @@ import polars as pl
 from memo.artifacts.files import write_whole
 from memo.artifacts.layout import Layout
 from memo.artifacts.likelihood_tables import read_training_sets
+from memo.commands.elsewhere.outside_tests import (
+    TABLE,
+    run_outside_tests,
+    space_of_tests,
+    wanted_of_each,
+)
 from memo.commands.elsewhere.score_table import (
     Estimated,
     TableScores,
@@ -20,6 +26,7 @@ from memo.commands.elsewhere.settings import settings_in, validated
 from memo.datasets.arrays import support_of
 from memo.datasets.elsewhere.sample_sources import require_models, sample_sources
 from memo.datasets.prepared import Prepared
+from memo.errors import InputError
 from memo.experiments.doubts import Doubt, dimension_doubts
 from memo.experiments.sampled.outside_density import OutsideSamples
 from memo.experiments.sampled.words import about_estimate, in_another_space, named_space
@@ -29,10 +36,8 @@ from memo.pipeline.prepare import read_prepared
 from memo.pipeline.progress import progress
 from memo.samples.spaces import EmbeddingError
 from memo.scores.aggregate import Method
+from memo.spec.sample_specs import NeighborsSpec
 from memo.spec.sampled_likelihood_specs import SampledLikelihoodSpec
-
-TABLE = "samples.parquet"
-"""The table of log-likelihoods, as `score_table` reads it."""
 
 
 def score_samples(
@@ -43,6 +48,7 @@ def score_samples(
     method: Method,
     dataset: str,
     likelihood: SampledLikelihoodSpec,
+    neighbors: NeighborsSpec,
 ) -> TableScores:
     """Estimate log p of every observation from samples of each model, and score them.
 
@@ -56,6 +62,7 @@ def score_samples(
         method: How densities are averaged.
         dataset: Name of the prepared data set that the models were trained on parts of.
         likelihood: How log p is estimated.
+        neighbors: Which tests on samples run, and how.
 
     Raises:
         InputError: A table or a file of samples is wrong, or models and samples do not match.
@@ -66,31 +73,43 @@ def score_samples(
     names = sets["model"].unique(maintain_order=True).to_list()
     sources = sample_sources(samples, data)
     require_models(samples, sources, names, trained_on)
-    with importable(layout.root), progress(f"{name}: models read", 2 * len(names)) as advance:
-        try:
-            drawn = OutsideSamples(
-                data, support_of(data), likelihood, {one: sources[one] for one in names}, advance
-            )
-            estimates = dict(drawn.log_likelihoods())
-        except EmbeddingError as error:
-            raise EmbeddingError(f"likelihood: space: {error}") from None
+    wanted = wanted_of_each(neighbors, len(data))
+    with importable(layout.root):
+        space = space_of_tests(data, neighbors)
+        with progress(f"{name}: models read", 2 * len(names)) as advance:
+            own = {one: sources[one] for one in names}
+            try:
+                drawn = OutsideSamples(data, support_of(data), likelihood, own, wanted, advance)
+                _require_enough(drawn, neighbors)
+                estimates = dict(drawn.log_likelihoods())
+            except EmbeddingError as error:
+                raise EmbeddingError(f"likelihood: space: {error}") from None
+        tests = run_outside_tests(name, data, neighbors, space, sets, drawn.kept)
     table = pl.concat(_rows(sets, one, found, likelihood) for one, found in estimates.items())
     content = io.BytesIO()
     table.write_parquet(content, compression="zstd")
     file = layout.log_likelihoods(name) / TABLE
     write_whole(file, content.getvalue())
-    words = {
-        "Samples": f"{samples.name}: {drawn.count:,} of each of {len(names):,} models",
-        "Estimate": about_estimate(likelihood, "The models were trained elsewhere"),
-    }
+    trained = "The models were trained elsewhere"
     told = Estimated(
-        words,
+        {"Samples": f"{samples.name}: {drawn.count:,} of each of {len(names):,} models"},
+        about_estimate(likelihood, trained, drawn.dimensions, drawn.categories),
         named_space(likelihood.space),
+        tests,
         list(_doubts(drawn)),
         not in_another_space(likelihood),
         f"memo score {name} --samples {samples.name}",
     )
     return score_table(file, layout, name, method, dataset, told)
+
+
+def read_neighbors(text: str | None) -> NeighborsSpec:
+    """Settings of the tests on samples, written in YAML as under `scoring.neighbors`.
+
+    Raises:
+        InputError: They are not such settings.
+    """
+    return validated(NeighborsSpec, settings_in(text or "{}", "--neighbors"), "--neighbors")
 
 
 def read_likelihood(text: str | None) -> SampledLikelihoodSpec:
@@ -105,6 +124,16 @@ def read_likelihood(text: str | None) -> SampledLikelihoodSpec:
     """
     given = {"kind": "samples"} | settings_in(text or "{}", "--likelihood")
     return validated(SampledLikelihoodSpec, given, "--likelihood")
+
+
+def _require_enough(drawn: OutsideSamples, neighbors: NeighborsSpec) -> None:
+    """See that as many samples of each model can be kept for tests as were asked for."""
+    if neighbors.samples is not None and drawn.kept_of_each < neighbors.samples:
+        few = min(drawn.counts, key=drawn.counts.__getitem__)
+        raise InputError(
+            f"--neighbors: samples: {neighbors.samples:,} are more than a tenth of the "
+            f"{drawn.counts[few]:,} samples of model {few!r}, and the others are for log p"
+        )
 
 
 def _training_sets(file: Path, dataset: str, data: Prepared, data_hash: str) -> pl.DataFrame:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -20,9 +20,10 @@ from memo.artifacts.score_tables import FROM_TABLE, write_scores_file
 from memo.artifacts.text.csv_files import csv_bytes
 from memo.attacks.membership import Attacked, attack_models
 from memo.attacks.trained_models import TrainedModels
+from memo.commands.elsewhere.outside_tests import TESTED, OutsideTests
+from memo.commands.elsewhere.table_models import models_of
 from memo.datasets.pictures import Pictures, pictures
 from memo.datasets.prepared import Prepared
-from memo.design.blocks import blocks
 from memo.errors import InputError, one_line
 from memo.experiments.doubts import (
     Doubt,
@@ -33,10 +34,11 @@ from memo.experiments.doubts import (
     score_doubts,
     stored_doubts,
 )
+from memo.experiments.judged.shown_tests import ShownTests, shown_tests
 from memo.experiments.log_likelihoods import require_digits
 from memo.experiments.page_contents import dimensions_of
 from memo.pipeline.prepare import read_prepared
-from memo.pipeline.report import write_report, writing_report
+from memo.pipeline.report import remove_file, write_report, writing_report
 from memo.report.attacker.attacker_words import attacker_metrics
 from memo.report.headlines import AGGREGATES, about_intervals, metrics, summary_headlines
 from memo.report.page_data import ReportData
@@ -71,8 +73,12 @@ class Estimated:
 
     words: dict[str, str]
     """For readers of the page, by titles."""
+    about: str
+    """Sentences that say what rests on samples; empty where nothing does."""
     facts: dict[str, str]
     """For files of scores."""
+    tests: OutsideTests | None
+    """Results of tests on samples; None where there are no samples."""
     doubts: list[Doubt]
     of_values: bool
     """True where log p is that of the observations, and not of what a space keeps of them."""
@@ -116,20 +122,19 @@ def score_table(
     """
     data = None if dataset is None else (dataset, *read_prepared(layout, dataset))
     rows, known, models, scores, few = scored_table(file, method, data)
-    counts = {
-        "table": file.name,
-        "rows": len(rows),
-        "models": len(models),
-        "blocks": models["block"].n_unique(),
-        "observations": rows["index"].n_unique(),
-    }
-    told = estimated or Estimated({}, {}, [], True, f"memo score {name} --from {file.name}")
+    counts = _counts(file, rows, models)
+    told = estimated or Estimated(
+        {}, "", {}, None, [], True, f"memo score {name} --from {file.name}"
+    )
     facts = _facts(rows, models, known) | {FROM_TABLE: json.dumps(counts)} | told.facts
+    if told.tests is not None:
+        facts[TESTED] = json.dumps(told.tests.facts)
     names = models.sort("place")["model"].cast(pl.String).to_list()
     of_values = data if told.of_values else None
     doubts = [*told.doubts, *_log_likelihood_doubts(rows, names, scores, of_values)]
     scores = replace(scores, facts=scores.facts | facts | stored_doubts(doubts))
     summary, attacked = summarize(scores), _attacked(rows, models, known, scores)
+    tested = _shown(told.tests, scores)
     doubts = [*score_doubts(scores), *_warnings(rows, models, few, summary)]
     warnings = [doubt.words for doubt in doubts]
     folder = layout.report(name)
@@ -148,21 +153,49 @@ def score_table(
         attacks_file=str(layout.attacks(name)),
         scores_file=str(layout.scores(name)),
         dimensions=None if of_values is None else dimensions_of(of_values[1]),
+        about_samples=told.about,
         threshold=scores.threshold,
+        **({} if tested is None else vars(tested)),
     )
     numbers = metrics(summary) | {
         "warnings": doubts_as_json(doubts),
         "likelihoods": counts | _lacking(few, summary.epoch),
         "attacks": attacker_metrics(attacked.results),
+        **({} if tested is None else tested.metrics),
     }
     with writing_report(layout, name, told.command):
         for path in (layout.scores(name), layout.attacks(name), layout.attack_results(name)):
             remove_leftovers(path)
         write_scores_file(layout.scores(name), scores)
         AttackFiles(layout.attacks(name), layout.attack_results(name)).write(attacked)
+        _write_tests(layout, name, told.tests)
         write_report(folder, page, numbers)
         write_whole(folder / "too-few-models.csv", csv_bytes(few))
     return TableScores(summary, warnings, folder / "index.html", layout.scores(name))
+
+
+def _counts(file: Path, rows: pl.DataFrame, models: pl.DataFrame) -> dict[str, Any]:
+    return {
+        "table": file.name,
+        "rows": len(rows),
+        "models": len(models),
+        "blocks": models["block"].n_unique(),
+        "observations": rows["index"].n_unique(),
+    }
+
+
+def _shown(tests: OutsideTests | None, scores: Scores) -> ShownTests | None:
+    if tests is None:
+        return None
+    return shown_tests(tests.models, tests.table, tests.numbers, tests.samples, scores)
+
+
+def _write_tests(layout: Layout, name: str, tests: OutsideTests | None) -> None:
+    """Write results of tests; or remove those of samples that earlier had the name."""
+    if tests is None:
+        remove_file(layout.neighbors(name))
+    else:
+        tests.write(layout, name)
 
 
 class Scored(NamedTuple):
@@ -192,7 +225,7 @@ def scored_table(
     rows = read_likelihoods(file)
     known = _own_observations(rows) if dataset is None else of_dataset(file, rows, *dataset)
     rows = with_index(file, rows, known)
-    models = _models(rows)
+    models = models_of(rows)
     at_epochs = [
         _scores_at(at, models, known, method)
         for _, at in sorted(rows.group_by("epoch"), key=lambda group: group[0])
@@ -262,19 +295,6 @@ def with_index(file: Path, rows: pl.DataFrame, known: Observations) -> pl.DataFr
         what = f"{row['id']!r:.60} {what} in data set {known.dataset!r}"
         raise wrong_row(file, row["row"], "id", what)
     return joined
-
-
-def _models(rows: pl.DataFrame) -> pl.DataFrame:
-    """`model`, its `place`, and its `block`: the table's, or runs of models in their order."""
-    number = pl.col("model").cast(pl.Int64, strict=False)
-    given = [name for name in ("block",) if name in rows.columns]
-    models = rows.select("model", *given).unique().sort(number, "model").with_row_index("place")
-    block = (
-        np.unique(models["block"].to_numpy(), return_inverse=True)[1]
-        if given
-        else np.array(blocks(len(models)))
-    )
-    return models.with_columns(block=pl.Series(block.astype(np.int64)))
 
 
 def _scores_at(

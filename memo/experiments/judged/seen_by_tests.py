@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from memo.experiments.experiment import Experiment
 from memo.experiments.sample_relation import relations, space_in_words
-from memo.experiments.sampling import tested_samples, tests_of
+from memo.experiments.sampled.sampled_models import SampledModels
 from memo.report.sampled.sample_test_data import NumberFound, SampleTestData, TestFound
 from memo.samples.interface import SampleTest
 from memo.scores.relation import Interval, Relation
@@ -19,19 +18,19 @@ from memo.scores.table import Scores
 
 
 def sample_test_data(
-    experiment: Experiment, table: pl.DataFrame, numbers: FoldNumbers, scores: Scores
+    models: SampledModels, table: pl.DataFrame, numbers: FoldNumbers, scores: Scores
 ) -> SampleTestData | None:
     """Judge all tests by the scores at the last epoch; None of a model without samples.
 
     Args:
-        experiment: Whose samples they are.
+        models: Whose samples they are.
         table: Results of all tests, columns as `memo.samples.registered.schema_of` them.
         numbers: Of its fold models.
-        scores: Of the same observations.
+        scores: Of the same observations, or some of them, by which alone tests are judged.
     """
     if not len(table):
         return None
-    at, found = scores.last, relations(tests_of(experiment), table, scores)
+    at, found = scores.last, relations(models.tests, table, scores)
     ordered = at.table["index"].to_frame().join(table, on="index", maintain_order="left")
     return SampleTestData(
         tests=[
@@ -45,14 +44,16 @@ def sample_test_data(
                 _seen(test, ordered, at),
                 dict(_numbers(test, numbers)),
             )
-            for test in tests_of(experiment)
+            for test in models.tests
         ],
-        samples=tested_samples(experiment),
-        space=space_in_words(experiment),
+        samples=models.compared,
+        source=models.source,
+        space=space_in_words(models),
         missing=numbers.missing,
         fold_samples=numbers.samples,
         fold_records=numbers.records,
-        fold_models=len(experiment.design.fold_models) if numbers.missing is None else 0,
+        fold_models=len(models.folds) if numbers.missing is None else 0,
+        about=models.about,
     )
 
 

@@ -7,9 +7,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from memo.datasets.pictures import sampled_pictures
-from memo.experiments.experiment import Experiment
-from memo.experiments.sample_relation import NOT_SAMPLED, sample_source, space_in_words
-from memo.experiments.sampling import planned_folds
+from memo.experiments.sample_relation import NOT_SAMPLED, space_in_words
+from memo.experiments.sampled.sampled_models import SampledModels
 from memo.report.audit.replica_data import ReplicaData
 from memo.report.audit.replica_section import rule_in_words
 from memo.samples.extraction import Replication, replication
@@ -18,64 +17,49 @@ from memo.scores.summaries import Estimate
 from memo.scores.table import Scores
 
 
-def replicas_by_folds(experiment: Experiment, table: pl.DataFrame) -> Replication | str:
+def replicas_by_folds(models: SampledModels, table: pl.DataFrame) -> Replication | str:
     """Compare replicas in and out of training of fold models; or say what to set.
 
-    What mitigations leave out of training counts on neither side.
-
     Args:
-        experiment: Whose models they are.
+        models: Whose samples they are.
         table: Results of tests on samples, columns as in `memo.samples.registered.SCHEMA`.
     """
     if not len(table):
         return NOT_SAMPLED
-    models = [one.model for one in planned_folds(experiment)]
-    trained_on = experiment.full_model.members
-    held_out = [np.intersect1d(model.held_out, trained_on) for model in models]
     found = replication(
-        table.sort("index")["replicated_by"], [model.members for model in models], held_out
+        table.sort("index")["replicated_by"],
+        [model.members for model in models.folds],
+        [model.held_out for model in models.folds],
     )
-    if found is not None:
-        return found
-    if not experiment.design.fold_models:
-        return (
-            "How many records chance would replicate is not known: the design trains no fold "
-            "models, whose samples would tell. Set scoring.design: {kind: k-fold} and "
-            "scoring.samples.fold_models."
-        )
-    return (
-        "How many records chance would replicate is not known: fold models were not sampled from. "
-        f"Set scoring.samples.fold_models, to {experiment.spec.scoring.samples.full_model or 1000} "
-        "for example, and run dvc repro."
-    )
+    return models.no_null if found is None else found
 
 
 def replica_data(
-    experiment: Experiment, table: pl.DataFrame, samples: NDArray[Any] | None, scores: Scores
+    models: SampledModels, table: pl.DataFrame, samples: NDArray[Any] | None, scores: Scores
 ) -> ReplicaData | str:
     """Gather what the report shows of replicas; or say why there is nothing.
 
     Args:
-        experiment: Whose report it is.
+        models: Whose samples they are.
         table: Results of tests on samples, columns as in `memo.samples.registered.SCHEMA`.
-        samples: Of the full model, in the space of its values; None where it cannot be sampled
+        samples: Of `models.source`, in the space of its values; None where it cannot be sampled
             from.
-        scores: Of the same observations.
+        scores: Of the same observations, or some of them, which alone are shown.
     """
     if samples is None:
         return NOT_SAMPLED
-    rule = experiment.spec.scoring.neighbors.replica
+    rule = models.spec.replica
     data = ReplicaData(
         samples=len(samples),
-        source=sample_source(experiment),
-        space=space_in_words(experiment),
+        source=models.source,
+        space=space_in_words(models),
         rule=rule_in_words(rule.kind, rule.below),
-        table=table,
+        table=table.join(scores.last.table, on="index", how="semi", maintain_order="left"),
         correlation=_correlation(table, scores),
-        by_folds=replicas_by_folds(experiment, table),
+        by_folds=replicas_by_folds(models, table),
     )
     shown = samples[data.nearest["replica_sample"].to_numpy()]
-    pictures = sampled_pictures(experiment.data, shown)
+    pictures = sampled_pictures(models.data, shown)
     return ReplicaData(**{**vars(data), "pictures": pictures})
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from memo.datasets.prepared import Prepared
+from memo.design.k_fold import IndexArray
 from memo.errors import InputError
 from memo.experiments.sampled.feature_space import FeatureSpace, Values, feature_space
 from memo.experiments.sampled.sampled_density import (
@@ -20,11 +21,14 @@ from memo.experiments.sampled.sampled_density import (
 from memo.likelihood.importance_weights import LogLikelihood
 from memo.samples.density.kernel import Kernel, fitted_kernel
 from memo.samples.density.rounds import PIECE
-from memo.samples.density.units import Rows, Units
+from memo.samples.density.units import Units
 from memo.spec.base import Support
 from memo.spec.sample_specs import EncoderSpaceSpec
 from memo.spec.sampled_likelihood_specs import SampledLikelihoodSpec, ValuesSpaceSpec
 from memo.training.device import one_thread
+
+KEPT = 10
+"""Times as many samples a model has at least as are kept of them."""
 
 FEWEST_SAMPLES = 1000
 """Samples of a model from which a density is estimated at all."""
@@ -39,6 +43,7 @@ class OutsideSamples:
         support: Values that densities of these are defined on.
         spec: Spec of the estimator.
         sources: Gives each model's samples, by its name, in the space of `data.scored`.
+        aside: Samples of each model to keep for tests, which no density is estimated from.
         advance: Told of each model that was looked through, and of each that is scored.
 
     Raises:
@@ -49,11 +54,14 @@ class OutsideSamples:
     support: Support
     spec: SampledLikelihoodSpec
     sources: Mapping[str, Callable[[], Values]]
+    aside: int = 0
     advance: Callable[[int], object] = lambda done: None
     counts: dict[str, int] = field(init=False, default_factory=dict)
     """Number of samples of each model."""
     records_alone: list[str] = field(init=False, default_factory=list)
     """Models all of whose samples equal observations."""
+    kept: dict[str, Values] = field(init=False, default_factory=dict)
+    """Samples of each model that no density is estimated from, once it is scored."""
 
     def __post_init__(self) -> None:
         if isinstance(self.spec.space, EncoderSpaceSpec):
@@ -69,12 +77,22 @@ class OutsideSamples:
     @property
     def count(self) -> int:
         """Samples of each model that densities are estimated from: as many as all have."""
-        return min(self.spec.max_samples, *self.counts.values())
+        return min(self.spec.max_samples, min(self.counts.values()) - self.kept_of_each)
+
+    @property
+    def kept_of_each(self) -> int:
+        """Samples of each model that are kept: what was asked for, at most a tenth of all."""
+        return min(self.aside, min(self.counts.values()) // KEPT)
 
     @property
     def dimensions(self) -> int:
         """Columns that densities are over."""
-        return self._units.dimensions + len(self._units.categories)
+        return self._units.dimensions + self.categories
+
+    @property
+    def categories(self) -> int:
+        """Number of those that are categories."""
+        return len(self._units.categories)
 
     def log_likelihoods(self) -> Iterator[tuple[str, LogLikelihood]]:
         """log p of all observations under each model, by its name; nats, in the space of the spec.
@@ -84,7 +102,11 @@ class OutsideSamples:
         of_values = isinstance(self.spec.space, ValuesSpaceSpec)
         for name in self.sources:
             with one_thread():
-                rows = self._rows(name, self.count)
+                values = self._read(name)
+                order = shuffled(len(values))
+                self.kept[name] = values[np.sort(order[len(order) - self.kept_of_each :])]
+                taken = values[np.sort(order[: self.count])]
+                rows = self._units.rows(self._space.sampled(taken))
                 density = density_at(self._x, self.spec, self._kernel, seed=0)
                 for start in range(0, len(rows), PIECE):
                     density.add(rows.part(slice(start, start + PIECE)))
@@ -110,7 +132,9 @@ class OutsideSamples:
                     f"model {name!r}: has {len(values):,} samples; densities take "
                     f"{FEWEST_SAMPLES:,} or more of each model"
                 )
-            mapped = self._space.sampled(values[chosen(len(values), share)])
+            # what may be kept for tests has no part in the bandwidth either
+            used = shuffled(len(values))[: len(values) - min(self.aside, len(values) // KEPT)]
+            mapped = self._space.sampled(values[np.sort(used[:share])])
             if all(row.tobytes() in known for row in mapped.numpy()):
                 self.records_alone.append(name)
             some.append(mapped)
@@ -122,19 +146,13 @@ class OutsideSamples:
         others = rows.part(slice(ASIDE, ASIDE + min(LEARNED_FROM, self.count)))
         return fitted_kernel(rows.part(slice(ASIDE)), others, categories, self.count)
 
-    def _rows(self, name: str, count: int) -> Rows:
+    def _read(self, name: str) -> Values:
         values = self.sources[name]()
         if len(values) != self.counts[name]:
             raise InputError(f"model {name!r}: its file has changed while it was read")
-        return self._units.rows(self._space.sampled(values[chosen(len(values), count)]))
+        return values
 
 
-def chosen(there: int, wanted: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Some samples at random, the same of equally many, or all, in order.
-
-    >>> len(chosen(10, 4)), chosen(3, 4).tolist()
-    (4, [0, 1, 2])
-    """
-    if wanted >= there:
-        return np.arange(there)
-    return np.sort(np.random.default_rng(0).permutation(there)[:wanted])
+def shuffled(there: int) -> IndexArray:
+    """Places of samples in random order, the same of equally many."""
+    return np.random.default_rng(0).permutation(there)

@@ -59,7 +59,9 @@ class SampleTestData:
 
     tests: list[TestFound]
     samples: int
-    """Samples of the full model that records are compared with."""
+    """Samples that records are compared with."""
+    source: str
+    """Origin of these, in words that follow "samples of"."""
     space: str
     """Space of the distances, in words that follow "distance in"."""
     missing: str | None
@@ -69,6 +71,8 @@ class SampleTestData:
     fold_records: int = 0
     """Records that take the place of training data."""
     fold_models: int = 0
+    about: str = ""
+    """Sentences on where samples come from; empty where there is nothing to say."""
 
     def by_name(self, name: str) -> TestFound:
         """The test of that name, which must be there."""

@@ -29,7 +29,7 @@ def sample_test_figure(data: SampleTestData) -> Figure:
         "sample-tests",
         TITLE,
         [rank_correlations(correlations), recalls(found)],
-        f"Each test looks at {data.samples:,} samples of the full model and at the data, at no "
+        f"Each test looks at {data.samples:,} samples of {data.source} and at the data, at no "
         f"log-likelihood, and gives each record a value, by distances in {data.space}. Above, "
         "the rank correlation of these values with the memorization scores, turned so that a test "
         f"that sees memorization lies to the right of 0{_corrections(known)}. Below, the share of "
