@@ -117,9 +117,9 @@ def test_training_brings_samples_to_the_data() -> None:
     data, seed = prepare_array(x, None, None, None), np.random.SeedSequence(1)
     spec = GANSpec(kind="gan", network=MLPSpec(kind="mlp", hidden=[16]), latent=2)
     sets = [TrainingSet(np.arange(100), np.arange(100, 128), seed, seed)]
-    plan = TrainingPlan(100, 32, 3e-3)
-    (trained,) = train_stack(spec, plan, data, sets, [100], torch.device("cpu"))
-    model = loaded_model(trained.weights[100], spec, (1,))
+    plan = TrainingPlan(150, 32, 3e-3)
+    (trained,) = train_stack(spec, plan, data, sets, [150], torch.device("cpu"))
+    model = loaded_model(trained.weights[150], spec, (1,))
     samples = model.sample(2000, torch.Generator().manual_seed(0))  # type: ignore[operator]
     assert abs(float(samples.mean()) - 2) < 0.25
     assert 0.1 < float(samples.std()) < 0.6

@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from memo.models.networks import build_networks
+from memo.models.networks import build_players
 from memo.spec.model_specs import GANSpec
 
 TINY = 1e-12
@@ -43,12 +43,17 @@ class GAN(nn.Module):
         self.wasserstein = spec.loss == "wasserstein-gp"
         self.penalty = spec.penalty
         self.average = spec.average
-        self.critic, self.generator = build_networks(spec.network, shape, 1, spec.latent, shape)
+        self.momentum = spec.momentum
+        self.critic, self.generator = build_players(spec.network, shape, spec.latent)
         self._means = {}
         for name, parameter in self.generator.named_parameters():
             buffer = f"mean_{name.replace('.', '_')}"
             self.register_buffer(buffer, parameter.detach().clone())
             self._means[buffer] = name
+
+    def gradient_momentum(self) -> float:
+        """Part of the mean of gradients that Adam keeps in a step."""
+        return self.momentum
 
     def running_means(self) -> tuple[float, dict[str, str]]:
         """Part that a running mean keeps in a step, and parameters by the buffer of their mean."""

@@ -1,9 +1,9 @@
-"""Encoders and decoders."""
+"""Encoders and decoders, and a GAN's critic and generator."""
 
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
-from math import prod
+from math import prod, sqrt
 
 from torch import Tensor, nn
 
@@ -17,6 +17,9 @@ WIDTHS = (1, 2, 4, 8)
 
 GROUP = 16
 """Size of a group of channels that is normalized (Wu & He 2018), where it divides a layer's."""
+
+SLOPE = 0.2
+"""Slope of players' leaky rectifiers below zero (Radford et al. 2016)."""
 
 
 def build_networks(
@@ -42,6 +45,30 @@ def build_networks(
                 ConvEncoder(shape, spec.features, outputs),
                 ConvDecoder(latent, spec.features, parameter_shape),
             )
+
+
+def build_players(
+    spec: NetworkSpec, shape: tuple[int, ...], latent: int
+) -> tuple[nn.Module, nn.Module]:
+    """Build a GAN's critic, to one number, and its generator.
+
+    Convolutions are not normalized, as in Mescheder et al. (2018): over groups of one observation's
+    channels, generators that were tried came to ignore their latent variables. In place of it,
+    weights start so that the size of what they are given is kept (He et al. 2015), and biases at 0.
+
+    Raises:
+        ValueError: The network is not made for observations of that shape.
+    """
+    match spec:
+        case MLPSpec():
+            critic: nn.Module = MLPEncoder(shape, spec.hidden, 1)
+            generator: nn.Module = MLPDecoder(latent, spec.hidden, shape)
+        case ConvSpec():
+            critic = ConvEncoder(shape, spec.features, 1, normalized=False)
+            generator = ConvDecoder(latent, spec.features, shape, normalized=False)
+    for player in (critic, generator):
+        player.apply(_keep_size)
+    return critic, generator
 
 
 _halved = partial(nn.Conv2d, kernel_size=4, stride=2, padding=1)
@@ -81,16 +108,19 @@ class ConvEncoder(nn.Module):
         shape: (C, H, W), H and W multiples of 16.
         features: Channels after the first convolution; each further one doubles them.
         outputs: Number of features that are returned.
+        normalized: True for normalization and rectifiers; False for leaky rectifiers alone.
     """
 
-    def __init__(self, shape: tuple[int, ...], features: int, outputs: int) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], features: int, outputs: int, normalized: bool = True
+    ) -> None:
         super().__init__()
         channels, height, width = _reduced(shape)
         widths = [factor * features for factor in WIDTHS]
         self.layers = nn.Sequential(
             _halved(channels, widths[0]),
-            nn.ReLU(),
-            *(_normalized(_halved(a, b), b) for a, b in pairwise(widths)),
+            nn.ReLU() if normalized else nn.LeakyReLU(SLOPE),
+            *(_block(_halved(a, b), b, normalized) for a, b in pairwise(widths)),
             nn.Flatten(),
             nn.Linear(widths[-1] * height * width, outputs),
         )
@@ -102,7 +132,9 @@ class ConvEncoder(nn.Module):
 class ConvDecoder(nn.Module):
     """DCGAN's generator (..., latent) -> (..., C, H, W), the encoder's layers in reverse order."""
 
-    def __init__(self, latent: int, features: int, shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, latent: int, features: int, shape: tuple[int, ...], normalized: bool = True
+    ) -> None:
         super().__init__()
         channels, height, width = _reduced(shape)
         widths = [factor * features for factor in reversed(WIDTHS)]
@@ -112,8 +144,8 @@ class ConvDecoder(nn.Module):
             nn.Unflatten(1, (widths[0], height, width)),
         )
         self.layers = nn.Sequential(
-            _normalized(first, widths[0]),
-            *(_normalized(_doubled(a, b), b) for a, b in pairwise(widths)),
+            _block(first, widths[0], normalized),
+            *(_block(_doubled(a, b), b, normalized) for a, b in pairwise(widths)),
             _doubled(widths[-1], channels),
         )
 
@@ -140,6 +172,23 @@ def _reduced(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return channels, height // REDUCTION, width // REDUCTION
 
 
-def _normalized(layer: nn.Module, channels: int) -> nn.Module:
+def _block(layer: nn.Module, channels: int, normalized: bool) -> nn.Module:
+    if not normalized:
+        return nn.Sequential(layer, nn.LeakyReLU(SLOPE))
     groups = channels // GROUP if channels % GROUP == 0 else 1
     return nn.Sequential(layer, nn.GroupNorm(groups, channels), nn.ReLU())
+
+
+def _keep_size(layer: nn.Module) -> None:
+    """Draw a layer's weights from N(0, 2 / inputs), inputs counted of one output; biases are 0."""
+    if isinstance(layer, nn.ConvTranspose2d):  # of a kernel, one entry in stride^2 meets an output
+        inputs = layer.in_channels * prod(layer.kernel_size) / prod(layer.stride)
+    elif isinstance(layer, nn.Conv2d):
+        inputs = layer.in_channels * prod(layer.kernel_size)
+    elif isinstance(layer, nn.Linear):
+        inputs = layer.in_features
+    else:
+        return
+    nn.init.normal_(layer.weight, std=sqrt(2 / inputs))
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)

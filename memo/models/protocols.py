@@ -90,6 +90,15 @@ class Averaged(Trainable, Protocol):
 
 
 @runtime_checkable
+class Paced(Trainable, Protocol):
+    """A model with a momentum of its own, as players need who move at once."""
+
+    def gradient_momentum(self) -> float:
+        """Part of the mean of gradients that Adam keeps in each step: its beta_1."""
+        ...
+
+
+@runtime_checkable
 class Density(Protocol):
     """A density whose log p(x) is known exactly."""
 

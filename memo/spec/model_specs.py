@@ -247,6 +247,14 @@ class GANSpec(Spec):
         description="Part of the generator's weights that a running mean over steps keeps in each; "
         "samples are drawn from that mean (Yazici et al. 2019). 0: from the weights of the last.",
     )
+    momentum: float = Field(
+        default=0.5,
+        ge=0,
+        lt=1,
+        description="Part of the mean of gradients that Adam keeps in each step, 0.9 in other "
+        "models: with as much, players who move at once run around each other (Radford et al. "
+        "2016).",
+    )
     by_gradient: ClassVar[bool] = True
     support: ClassVar[Support] = "continuous"
     leaves_one_out: ClassVar[bool] = False

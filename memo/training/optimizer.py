@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 
 from memo.mitigations.training_plan import TrainingPlan
-from memo.training.stack import Stack
+from memo.training.stack import MOMENTUM, Stack
 
-BETAS = (0.9, 0.999)
+SQUARES = 0.999
+"""Part of the mean of squared gradients that Adam keeps in a step."""
+
 EPSILON = 1e-8
 
 
@@ -22,11 +24,19 @@ class Adam:
         parameters: Tensors that are optimized.
         decays: Decay of each of them.
         rate: Learning rate.
+        momentum: Part of the mean of gradients that is kept in a step.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], decays: Sequence[float], rate: float) -> None:
+    def __init__(
+        self,
+        parameters: Sequence[Tensor],
+        decays: Sequence[float],
+        rate: float,
+        momentum: float = MOMENTUM,
+    ) -> None:
         self.parameters = list(parameters)
         self.rate = rate
+        self.momentum = momentum
         self._moments = [[torch.zeros_like(p) for p in parameters] for _ in range(2)]
         self._steps = torch.zeros((), device=parameters[0].device)
         self._groups = {
@@ -51,8 +61,8 @@ class Adam:
                 [],
                 [self._steps] * len(positions),
                 lr=self.rate,
-                beta1=BETAS[0],
-                beta2=BETAS[1],
+                beta1=self.momentum,
+                beta2=SQUARES,
                 weight_decay=decay,
                 eps=EPSILON,
                 amsgrad=False,
@@ -68,4 +78,4 @@ def build_optimizer(stack: Stack, plan: TrainingPlan) -> Adam:
     """
     decaying = set(map(id, stack.matrices()))
     decays = [plan.weight_decay if id(p) in decaying else 0.0 for p in stack.parameters]
-    return Adam(stack.parameters, decays, plan.learning_rate)
+    return Adam(stack.parameters, decays, plan.learning_rate, stack.momentum)

@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from memo.mitigations.mitigation import Loss
-from memo.models.protocols import Averaged
+from memo.models.protocols import Averaged, Paced
 
 Weights: TypeAlias = dict[str, NDArray[Any]]
 """State of a model by name, as arrays: the form that files and other processes hold."""
+
+MOMENTUM = 0.9
+"""Part of the mean of gradients that Adam keeps in each step, where a model has none of its own."""
 
 STACKED_PARAMETERS = 1 << 19
 """Parameters that a stack may have: with gradients and Adam's moments they fill a core's cache."""
@@ -71,6 +74,7 @@ class Stack:
         self._keep, self._means = (
             models[0].running_means() if isinstance(models[0], Averaged) else (0.0, {})
         )
+        self.momentum = models[0].gradient_momentum() if isinstance(models[0], Paced) else MOMENTUM
         self.noise_features = own.noise_features
         self.objective_noise_features = minimized.noise_features
         self._loss = _Forward(self.module, own)
