@@ -37,6 +37,7 @@ LONGEST = (
     *("test_table_pipeline.py", "test_derived.py", "test_leave_one_out.py", "test_execution.py"),
     *("test_faults.py", "field/test_init_tables.py", "test_custom_models.py", "test_report.py"),
     *("test_sharing.py", "field/test_remote.py", "field/test_images.py", "test_docs.py"),
+    *("field/test_leftovers.py", "test_experiments_dvc.py", "test_frontier.py", "test_subsets.py"),
     "test_outside_sample_tests.py",
 )
 """Files of tests that take longest, longest first."""

@@ -330,10 +330,15 @@ def _power(scores: Scores) -> Iterator[Doubt]:
     mean, error = _mean(rest)
     if error is None or mean <= CLEARLY * error or mean < SAME:
         return
+    which = (
+        f"{percent(found.mean())} of observations are significantly memorized, but the others are "
+        "memorized too"
+        if found.any()
+        else "No observation by itself is significantly memorized, but together they are"
+    )
     yield Doubt(
         "power",
-        f"{percent(found.mean())} of observations are significantly memorized, but the others are "
-        f"memorized too, by {number(mean)} nats on average, each by too little for this "
+        f"{which}, by {number(mean)} nats on average, each by too little for this "
         "many models to tell. The share says as much about the number of models as about "
         "memorization, and more models raise it: compare it between experiments of the same design "
         "alone, and read from the quantiles how much is memorized.",

@@ -159,10 +159,10 @@ def test_no_memorization_raises_no_doubt_but_for_chance() -> None:
 
 
 def test_few_models_say_that_the_share_is_theirs() -> None:
-    def doubts(models: int) -> tuple[float, set[str]]:
+    def doubts(models: int, most: float = 10.0) -> tuple[float, dict[str, str]]:
         rng = np.random.default_rng(1)
         inside = np.arange(models)[:, None] % 2 == np.arange(400) % 2
-        owed = rng.exponential(1.0, size=400)
+        owed = rng.exponential(1.0, size=400).clip(max=most)
         log_p = -50 + owed * inside + rng.normal(size=(models, 400))
         found = memorization_scores(
             log_p, 0 * log_p, inside, np.arange(models) // 2 % 20, "mean-log"
@@ -172,14 +172,16 @@ def test_few_models_say_that_the_share_is_theirs() -> None:
             schema_overrides={"label": pl.String},
         )
         scores = Scores.from_aggregate(names, 1, found, np.zeros(400, np.int64))
-        return memo.scores.summarize(scores).significant or 0.0, {
-            doubt.kind for doubt in score_doubts(scores)
-        }
+        share = memo.scores.summarize(scores).significant or 0.0
+        return share, {doubt.kind: doubt.words for doubt in score_doubts(scores)}
 
-    few, many = doubts(12), doubts(4000)
+    few, many, none = doubts(12), doubts(4000), doubts(12, most=0.3)
     assert few[0] < 0.5  # of the same owed nats
     assert many[0] > 0.8
-    assert few[1] == {"power"}
+    assert few[1].keys() == {"power"}
+    assert "are significantly memorized, but the others are memorized too, by" in few[1]["power"]
+    assert none[0] == 0
+    assert "No observation by itself is significantly memorized, but" in none[1]["power"]
 
 
 def test_shares_of_unlike_designs_are_not_compared() -> None:
