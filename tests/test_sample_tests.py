@@ -116,7 +116,7 @@ BY_AUTHORS = {
     "nearest_neighbor_accuracy": 52 / 126,  # KNeighborsClassifier, each row left out in turn
     "nndr_q05": 0.443353357950,
 }
-"""What others' code gives for the same rows; of FLD, with the halves that the stream draws."""
+"""Numbers by others' code for the same rows; of FLD, with the halves that the stream draws."""
 
 
 def test_numbers_are_those_of_the_authors_code() -> None:

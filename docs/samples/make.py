@@ -59,7 +59,7 @@ def tiles(folder: Path) -> tuple[Path, str]:
 
 
 def project(folder: Path, kind: str, data: str) -> tuple[Path, str]:
-    """What `memo init` makes of data in a folder, there; the name of its experiment."""
+    """Make the project that `memo init` proposes for data in a folder; name its experiment."""
     subprocess.run(["memo", "init", ".", "--data", kind, data], cwd=folder, check=True)
     return folder, next(iter(YAML(typ="safe").load(folder / "params.yaml")["experiments"]))
 
