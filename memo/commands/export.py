@@ -1,12 +1,11 @@
 """export: an experiment's log-likelihoods -> one table, as `memo score --from` reads it."""
 
-import io
 from pathlib import Path
 
 import polars as pl
 
 from memo.artifacts.files import write_whole
-from memo.artifacts.text.csv_files import csv_bytes
+from memo.artifacts.text.csv_files import table_bytes
 from memo.errors import InputError, printable
 from memo.experiments.log_likelihoods import ScoredDensity, scored_densities
 from memo.pipeline.stored_experiment import StoredExperiment
@@ -31,12 +30,7 @@ def export(experiment: StoredExperiment, file: Path) -> int:
     table = pl.concat(_rows(experiment, density) for density in scored_densities(experiment))
     if file.suffix == ".csv":
         require_plain(file, table["id"])
-        content = csv_bytes(table)
-    else:
-        parquet = io.BytesIO()
-        table.write_parquet(parquet, compression="zstd")
-        content = parquet.getvalue()
-    write_whole(file, content)
+    write_whole(file, table_bytes(file.suffix, table))
     return len(table)
 
 

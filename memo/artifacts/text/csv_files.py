@@ -5,6 +5,8 @@ and runs it; a quote before it makes it text. What begins with such a quote gets
 that taking one away gives each text back.
 """
 
+import io
+
 import polars as pl
 
 from memo.errors import printable
@@ -22,6 +24,19 @@ def csv_bytes(table: pl.DataFrame) -> bytes:
     """Format a table as CSV: formulas as text, control characters written out, numbers as such."""
     text = [_plain(pl.col(name)) for name, dtype in table.schema.items() if dtype == pl.String]
     return table.with_columns(text).write_csv().encode()
+
+
+def table_bytes(suffix: str, table: pl.DataFrame) -> bytes:
+    """Format a table as CSV for the suffix .csv, and as Parquet for any other.
+
+    >>> table_bytes(".csv", pl.DataFrame({"a": [1]}))
+    b'a\\n1\\n'
+    """
+    if suffix == ".csv":
+        return csv_bytes(table)
+    content = io.BytesIO()
+    table.write_parquet(content, compression="zstd")
+    return content.getvalue()
 
 
 def unquoted(column: pl.Series) -> pl.Series:

@@ -1,6 +1,5 @@
 """attack --target: log p under a model trained by anyone -> which records were its members."""
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 
 from memo.artifacts.files import write_whole
 from memo.artifacts.likelihood_tables import read_target
-from memo.artifacts.text.csv_files import csv_bytes
+from memo.artifacts.text.csv_files import table_bytes
 from memo.attacks.other_model import Memberships, answers, memberships
 from memo.attacks.rates import LEVELS
 from memo.commands.elsewhere.score_table import of_dataset, with_index
@@ -69,7 +68,7 @@ def attack_target(
     if not len(table):
         raise InputError(f"{file}: of none of its observations there are models on both sides")
     if output is not None:
-        _write(output, table)
+        write_whole(output, table_bytes(output.suffix, table))
     warnings, sentences = _warnings(found), _sentences(experiment, table, found, len(rows), output)
     return TargetAnswers(
         table,
@@ -92,16 +91,6 @@ def attack_target(
             "records": table.to_dicts(),
         },
     )
-
-
-def _write(output: Path, table: pl.DataFrame) -> None:
-    if output.suffix == ".csv":
-        content = csv_bytes(table)
-    else:
-        parquet = io.BytesIO()
-        table.write_parquet(parquet, compression="zstd")
-        content = parquet.getvalue()
-    write_whole(output, content)
 
 
 def _warnings(found: Memberships) -> list[str]:

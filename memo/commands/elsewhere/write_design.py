@@ -1,6 +1,5 @@
 """design: which observations each of several models is to be trained on, as a table."""
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import polars as pl
 
 from memo.artifacts.files import write_whole
 from memo.artifacts.layout import Layout
-from memo.artifacts.text.csv_files import csv_bytes
+from memo.artifacts.text.csv_files import table_bytes
 from memo.commands.elsewhere.settings import settings_in, validated
 from memo.commands.export import require_plain
 from memo.design.plan import Design, plan_design
@@ -71,10 +70,5 @@ def write_design(
     )
     if file.suffix == ".csv":
         require_plain(file, table["id"])
-        content = csv_bytes(table)
-    else:
-        parquet = io.BytesIO()
-        table.write_parquet(parquet, compression="zstd")
-        content = parquet.getvalue()
-    write_whole(file, content)
+    write_whole(file, table_bytes(file.suffix, table))
     return design
