@@ -1,5 +1,6 @@
 """Projects to run memo in, and the commands as a user types them."""
 
+import atexit
 import os
 import shutil
 import subprocess
@@ -8,11 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import psutil
 import pytest
 from hypothesis import settings
+
+from tests.command_server import CommandServer
 
 FUZZ = int(os.environ.get("MEMO_FUZZ", "0"))
 """Times as many examples of each property, drawn anew; 0 for the same ones each time."""
@@ -85,23 +89,33 @@ Run = Callable[..., Result]
 
 
 def command(folder: Path, *arguments: str, check: bool = True, **environment: str) -> Result:
-    """Run a command in a folder with this environment's programs first."""
-    result = subprocess.run(
-        arguments,
-        cwd=folder,
-        env={
-            "MEMO_WORKERS": "1",
-            **os.environ,
-            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-            **environment,
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """Run a command in a folder with this environment's programs first.
+
+    `memo` is forked from a process that has its libraries, but where variables of the environment
+    are given: some are read by libraries.
+    """
+    variables = {
+        "MEMO_WORKERS": "1",
+        **os.environ,
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        **environment,
+    }
+    if arguments[0] == "memo" and not environment:
+        result = _command_server().run(folder, arguments, variables)
+    else:
+        result = subprocess.run(
+            arguments, cwd=folder, env=variables, capture_output=True, text=True, check=False
+        )
     if check and result.returncode:
         raise AssertionError(f"{arguments}: {result.returncode}\n{result.stdout}\n{result.stderr}")
     return result
+
+
+@cache
+def _command_server() -> CommandServer:
+    server = CommandServer()
+    atexit.register(server.close)
+    return server
 
 
 def edit(file: Path, before: str, after: str, count: int = -1) -> None:
