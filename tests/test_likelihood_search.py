@@ -8,9 +8,9 @@ from torch import nn
 
 from memo.likelihood.decoding import log_joint
 from memo.likelihood.estimate import estimate_log_likelihood
-from memo.likelihood.proposals import posterior
+from memo.likelihood.proposals import linearization, posterior
 from memo.likelihood.proposals.gradients import climb
-from memo.likelihood.proposals.latent_gaussian import encoder_gaussian
+from memo.likelihood.proposals.latent_gaussian import Gaussian, encoder_gaussian
 from memo.likelihood.proposals.modes import PRIOR_DRAWS, first_proposal
 from memo.likelihood.streams import Streams
 from memo.models.networks import MLPDecoder
@@ -102,6 +102,25 @@ def test_steps_are_no_longer_than_allowed(monkeypatch):
     assert (norm > 1).any()
     torch.testing.assert_close(short, free * (0.5 * math.sqrt(2) / norm).clamp(max=1))
     torch.testing.assert_close(still, length)  # it still says that more are needed
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_no_step_is_taken_where_rounding_leaves_no_covariance(monkeypatch, dtype):
+    """A Gaussian that is a thousand times as wide in one direction as in the others."""
+    monkeypatch.setattr(linearization, "product_dtype", lambda like: dtype)
+    model = Perceptron(40, 6.0, latent=4)
+    x = draw(model, 200, seed=0)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        q = encoder_gaussian(model, x)
+        along, into = torch.randn(2, len(x), 4, generator=generator)
+        factor = along.unsqueeze(2) * into.unsqueeze(1) + 1e-3 * torch.eye(4)
+        moved, length = posterior._newton_step(model, x, Gaussian(q.mean, factor))
+    stays = (moved.factor == factor).all((1, 2))
+    assert 0 < stays.sum() < len(x)
+    assert (moved.mean == q.mean).all(1)[stays].all()
+    assert (length[stays] == 0).all()
+    assert moved.mean.isfinite().all() and moved.factor.isfinite().all()
 
 
 def test_a_higher_mode_than_the_encoders_gets_the_mass():

@@ -114,7 +114,11 @@ def _newton_step(
     prior, curvature = q.factor.mT @ q.factor, fisher - decoded.hessian(score)
     _, failed = torch.linalg.cholesky_ex(curvature + (1 - LEAST_PRECISION) * prior)
     precision = prior + torch.where((failed == 0)[:, None, None], curvature, fisher)
-    triangle = torch.linalg.cholesky(precision)
+    triangle, failed = torch.linalg.cholesky_ex(precision)
+    # Rounding of J F J^T may outweigh the smallest precisions of q; there q stays as it is.
+    known = (failed == 0)[:, None, None]
+    identity = torch.eye(model.latent, dtype=precision.dtype, device=precision.device)
+    triangle, gradient = torch.where(known, triangle, identity), torch.where(known, gradient, 0.0)
     step = torch.cholesky_solve(gradient, triangle)
     longest = LONGEST_STEP * math.sqrt(model.latent) if decoded.hidden else math.inf
     taken = clip_length(step.squeeze(-1), longest)
