@@ -7,12 +7,19 @@ score in one of some cells, s0 is fitted by expectation-maximization: steps of F
 towards the highest likelihood, as logarithms of estimated variances would let a few that are close
 to 0 decide the level among the largest scores, which are few. d0 follows from the variance of these
 logarithms. Fits are to observations in bins of like ones, so that they take no longer for many.
+
+A few observations have noise of their own: in tables, models may be at odds about an odd record by
+as much as they never are about others that are memorized as much. Their variances are taken to be
+spread widely around one level at all true scores, `OWN_FREEDOM` being the d0 there; which ones they
+are, and what their true scores are, is found with the rest. Without them, such a record's noise is
+taken for a sign of a true score as high as it takes for so much noise (`benchmarks/README.md`).
 """
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 
 from memo.scores.aggregate import FloatArray
@@ -29,6 +36,12 @@ KNOTS = (0.05, 0.5, 0.95)
 
 LARGEST_STEP = 1.0
 """Largest change of a log level in one round."""
+
+OWN_FREEDOM = 2.0
+"""d0 of variances that go by no level of others: these differ by a factor of ten as a rule."""
+
+FIRST_OWN = 0.99
+"""Quantile of variances above which, at first, noise of its own is looked for."""
 
 ERRORS_IN_A_BIN = 12
 """Bins of like standard errors that the observations of one bin of scores may be in."""
@@ -85,25 +98,38 @@ class Noise:
     """Degrees of freedom of each standard error."""
     prior_freedom: float
     """d0: infinite where variances differ by no more than their estimation explains."""
+    own_log_level: float
+    """log s0^2 of observations that have noise of their own."""
 
     def likelihood(self, memorization: FloatArray, variance: FloatArray) -> FloatArray:
-        """Density of scores with their standard errors, up to a factor for each, (n, cells).
+        """Density of scores with their standard errors, up to a factor for each, (n, 2 cells).
 
         Given its variance v, the score is normal and s^2 is v / d chi^2(d); v is integrated out.
+        First come cells with noise that goes by their level, then the same with noise of its own.
 
         Args:
             memorization: (n,).
             variance: s^2, (n,), above 0.
         """
         squares = self._squares(memorization, variance)
-        d, prior, level = self.freedom, self.prior_freedom, np.exp(self.log_level)
-        if math.isinf(prior):
-            log_density = -squares / (2 * level) - (d + 1) / 2 * self.log_level
-        else:
-            log_density = prior / 2 * self.log_level
-            log_density = log_density - (prior + d + 1) / 2 * np.log(prior * level + squares)
+        cells = len(self.true)
+        log_density = np.empty((len(squares), 2 * cells))
+        log_density[:, :cells] = self._log_density(squares, self.prior_freedom, self.log_level)
+        log_density[:, cells:] = self._log_density(squares, OWN_FREEDOM, self.own_log_level)
         log_density -= log_density.max(1, keepdims=True)
         return np.asarray(np.exp(log_density, out=log_density))
+
+    def _log_density(
+        self, squares: FloatArray, prior: float, log_level: FloatArray | float
+    ) -> FloatArray:
+        """Log density of scores and their s^2 where v is s0^2 d0 / chi^2(d0)."""
+        half = (self.freedom + 1) / 2
+        if math.isinf(prior):
+            return np.asarray(-squares / (2 * np.exp(log_level)) - half * log_level)
+        total = prior / 2 + half
+        scale = prior / 2 * np.exp(log_level)
+        known = math.lgamma(total) - math.lgamma(prior / 2) + prior / 2 * np.log(scale)
+        return np.asarray(known - total * np.log(scale + squares / 2))
 
     def steps(self, memorization: FloatArray, variance: FloatArray) -> FloatArray:
         """Steps of Fisher's scoring for the log level, by score and true score, (n, cells)."""
@@ -132,7 +158,8 @@ def fit_noise(
     Args:
         scores: Observations in bins.
         counts: Weight of each bin, (bins,).
-        shares: Distributions over cells that true scores are a mixture of, (cells, components).
+        shares: Distributions over cells that true scores are a mixture of, (2 cells, components);
+            see `Noise.likelihood`.
         start: What to start from: noise, and weights of the components.
         rounds: Rounds of expectation-maximization.
 
@@ -148,6 +175,7 @@ def fit_noise(
     rows = counts[weighted] / counts.sum()
     scale = np.sqrt(rows @ variance)
     place = np.arcsinh(noise.true / scale)
+    own_offset = _mean_log(noise.freedom) - _mean_log(OWN_FREEDOM)
     for _ in range(rounds):
         likelihood = noise.likelihood(mean, variance)
         mixed = np.maximum(likelihood @ shares, np.finfo(float).tiny)
@@ -155,6 +183,15 @@ def fit_noise(
             weights = weights * ((rows / (mixed @ weights)) @ mixed)
         member = likelihood * (shares @ weights)
         member *= (rows / member.sum(1))[:, None]
+        member, own = np.hsplit(member, 2)
+        if not member.sum():
+            break
+        # as if one more had been seen at the level to start from: there may be none
+        many = counts.sum()
+        own_log_level = start[0].own_log_level + many * (
+            own.sum(1) @ (log_variance - own_offset - start[0].own_log_level)
+        ) / (1 + many * own.sum())
+        member = member / member.sum()
         of_cells = member.sum(0)
         knots = np.unique(np.interp(KNOTS, of_cells.cumsum() / of_cells.sum(), place))
         if len(knots) < 2:
@@ -168,8 +205,8 @@ def fit_noise(
         level = np.clip(basis @ fitted, log_variance.min(), log_variance.max())
         apart = log_variance[:, None] - level
         squares = (member * np.square(apart)).sum() - (member * apart).sum() ** 2
-        prior, _ = prior_freedom(float(squares + rows @ within), noise.freedom)
-        noise = Noise(noise.true, level, noise.freedom, prior)
+        prior, _ = prior_freedom(float(squares + member.sum(1) @ within), noise.freedom)
+        noise = Noise(noise.true, level, noise.freedom, prior, float(own_log_level))
     return noise, weights
 
 
@@ -183,4 +220,10 @@ def first_noise(scores: Alike, counts: FloatArray, freedom: float, true: FloatAr
         true: Middles of cells, (cells,), ascending.
     """
     level = np.log(np.average(scores.variance, weights=counts))
-    return Noise(true, np.full_like(true, level), freedom, math.inf)
+    own = float(np.log(np.quantile(scores.variance, FIRST_OWN)) + 1)
+    return Noise(true, np.full_like(true, level), freedom, math.inf, own)
+
+
+def _mean_log(freedom: float) -> float:
+    """Mean of log(chi^2(d) / d)."""
+    return float(scipy.special.digamma(freedom / 2) - np.log(freedom / 2))

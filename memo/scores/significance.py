@@ -1,7 +1,6 @@
 """Tests of single scores against zero."""
 
 import math
-from typing import overload
 
 import numpy as np
 import scipy
@@ -14,6 +13,9 @@ FEWEST_FOR_A_TREND = 50
 
 KNOTS = (0.02, 0.25, 0.5, 0.75, 0.9, 0.98)
 """Knots of that function, as quantiles."""
+
+APART = 0.05
+"""False discovery rate at which standard errors are taken to be unlike the others."""
 
 PRECISION = 1e-9
 """Relative size of Newton's last step; the error that is left is about its square."""
@@ -46,26 +48,16 @@ def significantly_positive(
     return np.asarray(scipy.stats.false_discovery_control(p_values, method="bh") <= rate)
 
 
-@overload
-def moderated_std_error(
-    std_error: FloatArray, freedom: float, along: FloatArray | None = None
-) -> tuple[FloatArray, float]: ...
-
-
-@overload
-def moderated_std_error(
-    std_error: FloatArray, freedom: FloatArray, along: FloatArray | None = None
-) -> tuple[FloatArray, FloatArray]: ...
-
-
 def moderated_std_error(
     std_error: FloatArray, freedom: float | FloatArray, along: FloatArray | None = None
-) -> tuple[FloatArray, float | FloatArray]:
+) -> tuple[FloatArray, FloatArray]:
     """Standard errors drawn towards their common level (Smyth 2004, sections 4 and 6.2).
 
     Variances are taken to be s0^2 d0 / chi^2(d0) across observations; d0 and s0 are fitted to the
     mean and the variance of log s^2. With `along`, s0 is a smooth function of it, as the noise of
-    what is memorized most is larger than that of the rest (Law et al. 2014, "limma-trend").
+    what is memorized most is larger than that of the rest (Law et al. 2014, "limma-trend"). An
+    error that is too large for that, at a false discovery rate of `APART`, stays as it is (compare
+    Phipson et al. 2016, "Robust hyperparameter estimation", who draw it less).
 
     Args:
         std_error: (n,); zeros are raised to the smallest positive one.
@@ -73,26 +65,37 @@ def moderated_std_error(
         along: What the level may depend on, (n,); needs at least `FEWEST_FOR_A_TREND`.
 
     Returns:
-        The moderated standard errors, (n,), and their degrees of freedom, as many as were given.
+        The moderated standard errors and their degrees of freedom, (n,) each.
+
+    Example:
+        Three hundred errors that are alike but for chance, and one that is not:
+
+        >>> errors = np.sqrt(np.random.default_rng(0).chisquare(4, 301) / 4)
+        >>> errors[-1] = 9.0
+        >>> moderated, freedom = moderated_std_error(errors, 4)
+        >>> bool(np.ptp(moderated[:-1]) < 0.5 * np.ptp(errors[:-1]))
+        True
+        >>> round(float(moderated[-1]), 6), float(freedom[-1])
+        (9.0, 4.0)
     """
+    own = np.broadcast_to(np.asarray(freedom, np.float64), std_error.shape)
     positive = std_error[std_error > 0]
     if not len(positive):
-        return np.full_like(std_error, np.finfo(float).tiny), 1.0 * freedom
+        return np.full_like(std_error, np.finfo(float).tiny), own.copy()
     variance = np.square(np.maximum(std_error, positive.min()))
-    half = freedom / 2
+    half = own / 2
     centred = np.log(variance) - scipy.special.digamma(half) + np.log(half)
     expected, parameters = _trend(centred, along)
-    shares = np.ones_like(variance) * freedom
-    every = shares.sum() if np.ndim(freedom) == 0 else np.full_like(shares, shares.sum())
     if len(centred) <= parameters:
-        return np.exp(expected / 2), 1.0 * every
+        return np.exp(expected / 2), np.full_like(own, own.sum())
     squares = np.square(centred - expected).sum() / (len(centred) - parameters)
-    prior, offset = prior_freedom(float(squares), freedom)
-    if math.isinf(prior):
-        return np.exp(expected / 2), 1.0 * every
+    prior, offset = prior_freedom(float(squares), own)
     level = np.exp(expected + offset)
-    total = prior + freedom
-    return np.sqrt((prior * level + freedom * variance) / total), 1.0 * total
+    prior = min(prior, float(own.sum()))
+    tail = scipy.stats.f.sf(variance / level, own, prior)
+    apart = scipy.stats.false_discovery_control(tail, method="bh") <= APART
+    priors = np.where(apart, 0.0, prior)
+    return np.sqrt((priors * level + own * variance) / (priors + own)), priors + own
 
 
 def prior_freedom(

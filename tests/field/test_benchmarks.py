@@ -14,13 +14,15 @@ from benchmarks import (
     attacks,
     designs,
     from_samples,
+    held_back,
     likelihood,
     neighbors,
     sample_tests,
     training,
 )
 from memo.spec.sampled_likelihood_specs import SampledLikelihoodSpec
-from tests.conftest import ROOT
+from tests.conftest import ROOT, SMALL, make_project
+from tests.in_process import scored_experiments
 
 SCRIPTS = [
     file
@@ -110,6 +112,24 @@ def test_attacks_are_timed_and_their_bounds_counted(capsys: pytest.CaptureFixtur
     attacks.main(["epsilon", "--studies", "2"])
     for row in capsys.readouterr().out.splitlines():
         assert "; above it 0.000 " in row
+
+
+def test_few_repeats_are_set_beside_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_project(tmp_path / "project")
+    scored_experiments(folder, SMALL.replace("repeats: 2", "repeats: 6"))
+    held_back.main([str(folder), "fast", "--repeats", "3"])
+    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()[2:]]
+    counts = [int(row[1]) for row in rows]
+    assert sum(counts[:-1]) == counts[-1] == 2 * 60  # each record once by each half of the repeats
+    score, _, others, error, *_ = map(float, rows[-1][2:])
+    assert score == pytest.approx(others, abs=0.01)  # each half is the other's others
+    assert error > 0
+    shrunk = [float(row[3]) for row in rows[:-1]]
+    assert shrunk == sorted(shrunk)
+    shares = np.array([[float(cell) for cell in row[6:8]] for row in rows])
+    assert (shares[-1] > 0.85).all()
 
 
 def test_designs_are_measured_against_exact_scores(capsys: pytest.CaptureFixture[str]) -> None:
