@@ -1,88 +1,129 @@
 """Processes of `memo` for tests, forked from one that has imported what takes longest.
 
 Each command is a process of its own, and runs the program as it is installed; libraries alone are
-shared. Starting one anew takes seconds, most of them for torch.
+shared. Starting one anew takes seconds, most of them for torch. A program `memo` that stands first
+in the path asks for such a process and lends it its streams, so that `dvc` finds it, too.
 """
 
+import atexit
 import gc
 import importlib
 import json
 import os
 import runpy
+import socket
 import subprocess
 import sys
 import tempfile
-import threading
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = Path(sys.executable).parent / "memo"
 
 LIBRARIES = (
-    *("torch", "torch.func", "numpy", "polars", "altair", "scipy.stats", "scipy.interpolate"),
-    *("pydantic", "typer", "rich.console", "yaml", "safetensors.torch", "jinja2", "loky"),
+    *("torch", "torch.func", "numpy", "polars", "altair", "vl_convert", "scipy.stats"),
+    *("scipy.interpolate", "pydantic", "typer", "rich.console", "ruamel.yaml", "jinja2", "loky"),
+    *("safetensors.torch", "safetensors.numpy", "sklearn.neighbors", "networkx"),
 )
 
-Result = subprocess.CompletedProcess[str]
+ASKING = """\
+#!{python} -SE
+import json, os, socket, sys
+
+environment = dict(os.environ)
+environment["PATH"] = environment["PATH"].replace({folder!r} + os.pathsep, "")
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect({address!r})
+    asked = json.dumps([os.getcwd(), sys.argv[1:], environment])
+    socket.send_fds(server, [asked.encode()], [0, 1, 2])
+    server.shutdown(socket.SHUT_WR)
+    code = int(server.recv(16))
+if code < 0:
+    os.kill(os.getpid(), -code)
+sys.exit(code)
+"""
 
 
-class CommandServer:
-    """A process that forks one for each command, one command at a time."""
+def start_server() -> Path:
+    """Start one for as long as this process lives, and give the folder of the program that asks."""
+    folder = tempfile.TemporaryDirectory(prefix="memo-")
+    address, asking = Path(folder.name) / "server", Path(folder.name) / "bin" / "memo"
+    asking.parent.mkdir()
+    names = {"address": str(address), "folder": str(asking.parent)}
+    asking.write_text(ASKING.format(python=sys.executable, **names))
+    asking.chmod(0o755)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.command_server", str(address)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline(), "the server of commands did not start"
 
-    def __init__(self) -> None:
-        self._turn = threading.Lock()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.command_server"],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+    def end() -> None:
+        process.kill()
+        process.communicate()
+        folder.cleanup()
 
-    def run(self, folder: Path, arguments: tuple[str, ...], environment: dict[str, str]) -> Result:
-        """Run `memo` in a folder; what it prints is kept, nothing can be read from it."""
-        sent, answers = self._process.stdin, self._process.stdout
-        assert sent is not None and answers is not None
-        with self._turn, tempfile.TemporaryDirectory() as printed:
-            streams = [Path(printed, name) for name in ("stdout", "stderr")]
-            asked = [str(folder), arguments, environment, [str(file) for file in streams]]
-            print(json.dumps(asked), file=sent, flush=True)
-            code = int(answers.readline())
-            return subprocess.CompletedProcess(
-                arguments, code, *(file.read_text("utf-8") for file in streams)
-            )
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.communicate()
+    atexit.register(end)
+    return asking.parent
 
 
-def _serve() -> None:
-    for library in LIBRARIES:
-        importlib.import_module(library)
-    gc.freeze()  # else the end of each process goes through all of it
-    for line in sys.stdin:
-        child = os.fork()
-        if not child:
-            return _become(*json.loads(line))
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+def _serve(address: str) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(address)
+        listening.listen(64)
+        for library in LIBRARIES:
+            importlib.import_module(library)
+        gc.freeze()  # else the end of each process goes through all of it
+        print("ready", flush=True)
+        while True:
+            asking, _ = listening.accept()
+            if not os.fork():
+                break
+            asking.close()
+            while _has_ended():
+                pass
+    _run(asking)
 
 
-def _become(
-    folder: str, arguments: list[str], environment: dict[str, str], streams: list[str]
-) -> None:
-    """Run the program, and end as it ends."""
-    for number, name in enumerate([os.devnull, *streams]):
-        file = os.open(name, os.O_RDWR | os.O_CREAT)
-        os.dup2(file, number)
-        os.close(file)
+def _has_ended() -> bool:
+    """Take leave of a process that has ended; False where none has."""
+    try:
+        return os.waitpid(-1, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return False
+
+
+def _run(asking: socket.socket) -> None:
+    """Run one command in a process of its own, and tell how it ended."""
+    streams: list[int] = []
+    parts = []
+    while True:
+        part, lent, *_ = socket.recv_fds(asking, 1 << 16, 3)
+        streams += lent
+        if not part:
+            break
+        parts.append(part)
+    child = os.fork()
+    if child:
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        asking.sendall(str(code).encode())
+        os._exit(0)
+    asking.close()
+    folder, arguments, environment = json.loads(b"".join(parts))
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    sys.argv = [str(PROGRAM), *arguments[1:]]
+    sys.argv = [str(PROGRAM), *arguments]
     sys.path[0] = str(PROGRAM.parent)
     runpy.run_path(str(PROGRAM), run_name="__main__")
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(sys.argv[1])

@@ -1,6 +1,5 @@
 """Projects to run memo in, and the commands as a user types them."""
 
-import atexit
 import os
 import shutil
 import subprocess
@@ -16,7 +15,7 @@ import psutil
 import pytest
 from hypothesis import settings
 
-from tests.command_server import CommandServer
+from tests.command_server import start_server
 
 FUZZ = int(os.environ.get("MEMO_FUZZ", "0"))
 """Times as many examples of each property, drawn anew; 0 for the same ones each time."""
@@ -94,28 +93,28 @@ def command(folder: Path, *arguments: str, check: bool = True, **environment: st
     `memo` is forked from a process that has its libraries, but where variables of the environment
     are given: some are read by libraries.
     """
-    variables = {
-        "MEMO_WORKERS": "1",
-        **os.environ,
-        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-        **environment,
-    }
-    if arguments[0] == "memo" and not environment:
-        result = _command_server().run(folder, arguments, variables)
-    else:
-        result = subprocess.run(
-            arguments, cwd=folder, env=variables, capture_output=True, text=True, check=False
-        )
+    first = [] if environment else [str(_forking())]
+    result = subprocess.run(
+        arguments,
+        cwd=folder,
+        env={
+            "MEMO_WORKERS": "1",
+            **os.environ,
+            "PATH": os.pathsep.join([*first, str(BIN), os.environ["PATH"]]),
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if check and result.returncode:
         raise AssertionError(f"{arguments}: {result.returncode}\n{result.stdout}\n{result.stderr}")
     return result
 
 
 @cache
-def _command_server() -> CommandServer:
-    server = CommandServer()
-    atexit.register(server.close)
-    return server
+def _forking() -> Path:
+    return start_server()
 
 
 def edit(file: Path, before: str, after: str, count: int = -1) -> None:
