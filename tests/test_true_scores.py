@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from scipy import stats
+from scipy import interpolate, stats
 
 from benchmarks.coverage import SHAPES, Setting, coverage, simulated
 from memo.scores.aggregate import memorization_scores
@@ -201,7 +201,7 @@ def odd_records(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def test_records_with_noise_of_their_own_are_shrunk_with_their_like() -> None:
-    """By noise that goes by the true score alone, the highest seem to be 1.7 times what they are."""
+    """By noise that goes by the true score alone, the highest seem 1.7 times what they are."""
     found, known, held, apart = [], [], [], 0
     for seed in range(6):
         true, scores, errors = odd_records(seed)
@@ -261,13 +261,16 @@ def test_steps_of_the_level_are_those_of_the_likelihood() -> None:
         assert np.allclose(steps, slope / information, atol=1e-6)
 
 
-def test_natural_splines_go_through_their_knots_and_on_straight() -> None:
-    knots = np.array([0.0, 1.0, 3.0, 4.0])
-    at_knots = natural_spline(knots, knots)
-    assert np.allclose(at_knots, np.eye(4))
-    beyond = natural_spline(np.array([5.0, 6.0, 7.0]), knots)
-    assert np.allclose(beyond[0] - beyond[1], beyond[1] - beyond[2])
-    assert np.allclose(natural_spline(np.linspace(-2, 6, 9), knots).sum(1), 1)
+def test_natural_splines_are_those_of_interpolation() -> None:
+    knots = np.array([-2.0, 0.0, 3.0, 4.0, 7.0])
+    values = np.array([1.0, -1.0, 2.0, 0.5, 3.0])
+    weights = np.linalg.solve(natural_spline(knots, knots), values)
+    between = np.linspace(-2, 7, 50)
+    expected = interpolate.CubicSpline(knots, values, bc_type="natural")(between)
+    assert np.allclose(natural_spline(between, knots) @ weights, expected)
+    beyond = natural_spline(np.array([-5.0, -4.0, -3.0, 8.0, 9.0, 10.0]), knots)
+    for first, second, third in (beyond[:3], beyond[3:]):
+        assert np.allclose(second - first, third - second)
 
 
 def test_standard_errors_follow_a_trend() -> None:
@@ -297,7 +300,7 @@ def test_errors_far_above_their_trend_stay_as_they_are() -> None:
     assert (moderated[odd], freedom[odd]) == pytest.approx((6.0, 2.0))
     assert freedom[others].min() > 15
     assert np.abs(np.log(moderated / plain))[others].max() < 0.1
-    low, high = score_intervals(x, errors, 3)
+    _, high = score_intervals(x, errors, 3)
     assert high[odd] - x[odd] == pytest.approx(stats.t.ppf(0.975, 2) * 6)
 
 

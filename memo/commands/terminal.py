@@ -14,7 +14,7 @@ from memo.errors import one_line, printable
 from memo.report.attacker.attacker_words import AttackerSection, attacker_section
 from memo.report.numbers import difference_in_words, estimate
 from memo.report.page_data import ComparisonData, Difference, Frontier, Headline
-from memo.report.sampled.sample_test_figure import sample_test_rows
+from memo.report.sampled.sample_test_rows import sample_test_rows
 
 if TYPE_CHECKING:
     from memo.attacks.membership import Attacked

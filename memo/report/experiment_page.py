@@ -20,7 +20,8 @@ from memo.report.page_data import NeighborData, ReportData
 from memo.report.pairs.group_list import group_list
 from memo.report.pairs.twins import twins
 from memo.report.ranked_scores import UNRELIABLE, RankedScores, described, is_exact, rank_scores
-from memo.report.sampled.sample_test_figure import sample_test_figure, sample_test_rows
+from memo.report.sampled.sample_test_figure import sample_test_figure
+from memo.report.sampled.sample_test_rows import sample_test_rows
 from memo.report.thumbnails import data_uri, is_tiny
 
 LISTED = 200

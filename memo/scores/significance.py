@@ -136,11 +136,20 @@ def _trend(values: FloatArray, along: FloatArray | None) -> tuple[FloatArray, in
 
 
 def natural_spline(place: FloatArray, knots: FloatArray) -> FloatArray:
-    """Values at (n,) places of natural cubic splines that are 1 at one of the knots: (n, knots)."""
-    spline = scipy.interpolate.CubicSpline(knots, np.eye(len(knots)), bc_type="natural")
-    inside = np.clip(place, knots[0], knots[-1])
-    ends = spline(inside, 1) * (place - inside)[:, None]  # straight lines beyond the knots
-    return np.asarray(spline(inside) + ends)
+    """A basis of natural cubic splines (Hastie, Tibshirani & Friedman 2009, section 5.2.1).
+
+    Args:
+        place: Where, (n,).
+        knots: Two or more, ascending; splines are straight lines beyond the first and the last.
+
+    Returns:
+        Values of the basis, (n, knots).
+    """
+    first, last = knots[0], knots[-1]
+    place, knots = (place - first) / (last - first), (knots - first) / (last - first)
+    cubes = np.maximum(place[:, None] - knots, 0) ** 3
+    curved = (cubes[:, :-1] - cubes[:, -1:]) / (1 - knots[:-1])
+    return np.column_stack([np.ones_like(place), place, curved[:, :-1] - curved[:, -1:]])
 
 
 def _inverse_trigamma(value: float) -> float:
