@@ -1,8 +1,9 @@
-"""Processes of `memo` for tests, forked from one that has imported what takes longest.
+"""Processes of `memo` for tests, forked from one that has imported everything.
 
-Each command is a process of its own, and runs the program as it is installed; libraries alone are
+Each command is a process of its own, and runs the program as it is installed; modules alone are
 shared. Starting one anew takes seconds, most of them for torch. A program `memo` that stands first
-in the path asks for such a process and lends it its streams, so that `dvc` finds it, too.
+in the path asks for such a process and lends it its streams, so that `dvc` finds it, too. Tests
+that give variables of the environment, start processes or install a wheel run memo as users do.
 """
 
 import atexit
@@ -10,21 +11,23 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import runpy
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import traceback
 from pathlib import Path
+
+import memo
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = Path(sys.executable).parent / "memo"
 
-LIBRARIES = (
-    *("torch", "torch.func", "numpy", "polars", "altair", "vl_convert", "scipy.stats"),
-    *("scipy.interpolate", "pydantic", "typer", "rich.console", "ruamel.yaml", "jinja2", "loky"),
-    *("safetensors.torch", "safetensors.numpy", "sklearn.neighbors", "networkx"),
-)
+LIBRARIES = ("altair", "networkx", "scipy.stats", "sklearn.neighbors", "vl_convert")
+"""What memo imports within functions, when it is needed."""
 
 ASKING = """\
 #!{python} -SE
@@ -73,9 +76,10 @@ def _serve(address: str) -> None:
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(address)
         listening.listen(64)
-        for library in LIBRARIES:
-            importlib.import_module(library)
-        gc.freeze()  # else the end of each process goes through all of it
+        own = pkgutil.walk_packages(memo.__path__, "memo.")
+        for module in (*LIBRARIES, *(one.name for one in own)):
+            importlib.import_module(module)
+        gc.freeze()  # what is here is not looked through in each process
         print("ready", flush=True)
         while True:
             asking, _ = listening.accept()
@@ -122,7 +126,18 @@ def _run(asking: socket.socket) -> None:
     os.environ.update(environment)
     sys.argv = [str(PROGRAM), *arguments]
     sys.path[0] = str(PROGRAM.parent)
-    runpy.run_path(str(PROGRAM), run_name="__main__")
+    code: object = 1
+    try:
+        runpy.run_path(str(PROGRAM), run_name="__main__")
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        traceback.print_exc()
+    # As the interpreter ends, but for its modules: taking them down takes half a second.
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 if __name__ == "__main__":

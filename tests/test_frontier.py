@@ -71,10 +71,10 @@ def table(memorization: np.ndarray, held_out: np.ndarray, repeats: np.ndarray) -
 def trades(shift: float, worse: float, seed: int = 0) -> list[Trade]:
     """A baseline, and one that memorizes `shift` more and is `worse` nats better held out."""
     rng = np.random.default_rng(seed)
-    memorization, held_out = rng.gamma(2, 1, 400), rng.normal(-20, 2, 400)
-    noise = rng.normal(0, 0.01, (2, 6, 400))
+    memorization, held_out = rng.gamma(2, 1, 200), rng.normal(-20, 2, 200)
+    noise = rng.normal(0, 0.01, (2, 6, 200))
     tables = [
-        table(memorization + by, held_out + up + rng.normal(0, 0.1, 400), memorization + by + e)
+        table(memorization + by, held_out + up + rng.normal(0, 0.1, 200), memorization + by + e)
         for by, up, e in zip((0, shift), (0, worse), noise, strict=True)
     ]
     first, second = (Scores(each, {"partitions": "p"}) for each in tables)
