@@ -218,11 +218,14 @@ def init(
 
 
 @app.command()
-def upgrade() -> None:
+def upgrade(as_json: AsJson = False) -> None:
     """Bring the stages and the schema of a project that an earlier memo made up to this one."""
     from memo.commands.upgrade import upgrade as bring_up
 
     done = bring_up(_project.root)
+    if as_json:
+        say(json.dumps({"done": done}, indent=2))
+        return
     say("\n".join([*done, "now run: memo validate, then dvc repro"]) if done else "nothing to do")
     _advise()
 
@@ -357,6 +360,7 @@ def adopt(
     revision: Annotated[
         str, typer.Option("--rev", help="Git revision: a branch, a commit, MERGE_HEAD.")
     ],
+    as_json: AsJson = False,
 ) -> None:
     """Take over what another git revision has trained and scored, where its fingerprints hold."""
     loaded = _load(experiment)
@@ -364,13 +368,18 @@ def adopt(
     from memo.commands import adopt as stage
 
     models, tables = stage.adopt(loaded, Revision(_project.root, revision))
-    taken = f"{len(models.files)} models and {len(tables.files)} tables of log-likelihoods"
-    say(f"{experiment}: {taken} are taken over from {revision}; now run: dvc repro")
-    if models.unnamed:
-        say(f"{models.unnamed} more models are none of this spec's, as of other repeats")
     forged = [*models.forged, *tables.forged]
-    for problem in [*models.refused, *tables.refused, *forged]:
-        say(f"not taken: {problem}", error=True)
+    if as_json:
+        both = {"models": models, "tables": tables}
+        found = {name: dataclasses.asdict(one) for name, one in both.items()}
+        say(json.dumps(found, indent=2, default=str))
+    else:
+        taken = f"{len(models.files)} models and {len(tables.files)} tables of log-likelihoods"
+        say(f"{experiment}: {taken} are taken over from {revision}; now run: dvc repro")
+        if models.unnamed:
+            say(f"{models.unnamed} more models are none of this spec's, as of other repeats")
+        for problem in [*models.refused, *tables.refused, *forged]:
+            say(f"not taken: {problem}", error=True)
     if forged:
         raise WorkError(
             f"{len(forged)} files cannot be had as revision {revision!r} recorded them; those that "
@@ -383,6 +392,7 @@ def pull(
     remote: Annotated[
         str | None, typer.Option("--remote", "-r", help="A remote of DVC's (default: its own).")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Take the project's files from a remote, trusted or not: each is checked before it is used."""
     from memo.commands import pull as stage
@@ -393,28 +403,35 @@ def pull(
         for problem in error.problems:
             say(f"not taken: {problem}", error=True)
         raise
+    if as_json:
+        say(json.dumps(dataclasses.asdict(pulled), indent=2))
+        return
     for words in pulled.left:
         say(f"left out: {words}", error=True)
     say(f"{pulled.files} files are as git records them; {pulled.fetched} objects were fetched")
 
 
 @app.command()
-def fsck() -> None:
+def fsck(as_json: AsJson = False) -> None:
     """Remove from DVC's cache what is not what its name says: damaged files, and forged ones."""
     from memo.commands import fsck as stage
 
     checked = stage.fsck(_project.root)
-    for problem in checked.removed:
-        say(f"removed: {problem}", error=True)
-    for problem in checked.unchecked:
-        say(f"not checked: {problem}", error=True)
+    if as_json:
+        say(json.dumps(dataclasses.asdict(checked), indent=2))
+    else:
+        for problem in checked.removed:
+            say(f"removed: {problem}", error=True)
+        for problem in checked.unchecked:
+            say(f"not checked: {problem}", error=True)
     if checked.removed or checked.unchecked:
         raise WorkError(
             f"{len(checked.removed)} of {checked.files} cached files were damaged or forged and "
             f"are removed, {len(checked.unchecked)} cannot be checked; run: memo pull (not dvc "
             "pull or checkout, which take a forged list from the remote again), or dvc repro"
         )
-    say(f"{checked.files} cached files are what their names say")
+    if not as_json:
+        say(f"{checked.files} cached files are what their names say")
 
 
 @app.command(epilog="Example: memo prune, then memo prune --yes")

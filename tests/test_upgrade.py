@@ -1,5 +1,6 @@
 """A project that an earlier memo made, brought up to this one."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from memo.commands.init import shipped
 from memo.commands.upgrade import upgrade
 from memo.errors import InputError
 from memo.project.reading import spec_schema
+from tests.conftest import command
 
 BEFORE = b"stages: {prepare: {cmd: memo prepare digits}}\n"
 
@@ -29,6 +31,13 @@ def test_stages_and_schema_are_new_and_nothing_is_lost(project: Path) -> None:
     files = {file: file.read_bytes() for file in project.iterdir()}
     assert upgrade(project) == []
     assert {file: file.read_bytes() for file in project.iterdir()} == files
+
+
+def test_scripts_are_told_what_was_done(project: Path) -> None:
+    for done in (3, 0):
+        told = json.loads(command(project, "memo", "upgrade", "--json").stdout)
+        assert list(told) == ["done"]
+        assert len(told["done"]) == done
 
 
 def test_what_an_upgrade_before_has_kept_is_not_overwritten(project: Path) -> None:

@@ -118,6 +118,8 @@ def test_the_command_says_what_it_did_and_what_it_could_not(clone: Path, tmp_pat
     place(tmp_path / "remote", md5(b"scores")).write_bytes(b"scores")
     found = command(clone, "memo", "pull", "-r", "group")
     assert found.stdout == "4 files are as git records them; 1 objects were fetched\n"
+    found = command(clone, "memo", "pull", "--json")
+    assert json.loads(found.stdout) == {"files": 4, "fetched": 0, "left": []}
 
 
 def test_a_list_that_leads_out_is_refused_before_anything_is_fetched(
@@ -297,6 +299,13 @@ def test_fsck_goes_on_where_a_file_cannot_be_checked_and_removes_links(clone: Pa
     found = command(clone, "memo", "fsck", check=False)
     assert found.returncode == 1
     assert "not checked: " in found.stderr
+    found = command(clone, "memo", "fsck", "--json", check=False)
+    assert found.returncode == 1
+    assert json.loads(found.stdout) == {
+        "files": checked.files - 3,
+        "removed": [],
+        "unchecked": checked.unchecked,
+    }
 
 
 def test_what_dvc_remembers_of_a_forged_list_is_not_used(clone: Path, tmp_path: Path) -> None:

@@ -98,6 +98,14 @@ def test_a_model_is_taken_only_as_the_revision_recorded_it(shared: Path, tmp_pat
     assert found.returncode == 1
     assert "not taken: artifacts/folds/fast: object" in found.stderr
     assert "memo: 1 files cannot be had as revision 'main' recorded them" in found.stderr
+    found = command(shared, "memo", "adopt", "fast", "--rev", "main", "--json", check=False)
+    assert found.returncode == 1
+    assert json.loads(found.stdout)["models"] == {
+        "files": [],
+        "refused": [],
+        "unnamed": 0,
+        "forged": [problem],
+    }
 
 
 def test_a_forged_table_of_log_likelihoods_is_not_taken(shared: Path, tmp_path: Path) -> None:
