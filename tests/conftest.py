@@ -36,12 +36,11 @@ ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 
 LONGEST = (
-    *("test_pipeline.py", "test_init.py", "test_interruptions.py", "test_ray.py"),
-    *("test_table_pipeline.py", "test_derived.py", "test_leave_one_out.py", "test_execution.py"),
-    *("test_faults.py", "field/test_init_tables.py", "test_custom_models.py", "test_report.py"),
-    *("test_sharing.py", "field/test_remote.py", "field/test_images.py", "test_docs.py"),
-    *("field/test_leftovers.py", "test_experiments_dvc.py", "test_frontier.py", "test_subsets.py"),
-    "test_outside_sample_tests.py",
+    *("test_pipeline.py", "test_init.py", "test_ray.py", "test_interruptions.py"),
+    *("field/test_trust.py", "test_true_scores.py", "test_report.py", "test_experiments_dvc.py"),
+    *("test_library.py", "test_frontier.py", "field/test_leftovers.py", "field/test_benchmarks.py"),
+    *("field/test_notebook.py", "field/test_faults_ray.py", "test_sharing.py", "test_derived.py"),
+    *("test_custom_models.py", "test_leave_one_out.py", "test_faults.py", "test_untrusted.py"),
 )
 """Files of tests that take longest, longest first."""
 

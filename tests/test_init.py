@@ -313,21 +313,21 @@ def test_from_a_wheel_to_a_report_on_a_folder_of_images(installed: Path, tmp_pat
     assert changed["prepare-files@photos"] == [{"changed deps": {str(photos): "modified"}}]
 
 
-def test_from_a_wheel_to_a_report_on_a_table(installed: Path, tmp_path: Path) -> None:
+def test_from_init_to_a_report_on_a_table(tmp_path: Path) -> None:
     wine = write_wine(tmp_path / "wine.csv").sample(48, seed=1)
     wine.write_csv(tmp_path / "wine.csv")
-    run(installed, tmp_path, "memo", "init", "study", "--data", "table", "wine.csv")
+    command(tmp_path, "memo", "init", "study", "--data", "table", "wine.csv")
     study = tmp_path / "study"
     quicken(study / "params.yaml")
-    run(installed, study, "dvc", "repro", "report@wine-vae")
+    command(study, "dvc", "repro", "report@wine-vae")
     page = (study / "reports" / "wine-vae" / "index.html").read_text()
     assert "proline" in page
     scores = pl.read_parquet(study / "artifacts" / "scores" / "wine-vae.parquet")
     assert scores.filter(pl.col("epoch") == 4)["label"].to_list() == wine["class"].to_list()
 
 
-def test_from_a_wheel_to_a_report_on_a_model_of_ones_own(installed: Path, tmp_path: Path) -> None:
-    run(installed, tmp_path, "memo", "init", "study")
+def test_from_init_to_a_report_on_a_model_of_ones_own(tmp_path: Path) -> None:
+    command(tmp_path, "memo", "init", "study")
     study, example = tmp_path / "study", ROOT / "examples" / "diffusion"
     shutil.copy(example / "diffusion.py", study)
     spec = YAML(typ="safe").load((example / "params.yaml").read_text())
@@ -340,10 +340,10 @@ def test_from_a_wheel_to_a_report_on_a_model_of_ones_own(installed: Path, tmp_pa
     spec["custom"]["diffusion"]["scoring"] |= own
     spec["custom"]["diffusion"]["model"]["arguments"] = {"hidden": 16, "steps": 8}
     (study / "params.yaml").write_text(json.dumps(spec, indent=1))
-    run(installed, study, "dvc", "repro", "custom-report@diffusion")
+    command(study, "dvc", "repro", "custom-report@diffusion")
     assert (study / "reports" / "diffusion" / "index.html").is_file()
     (study / "diffusion.py").write_text((study / "diffusion.py").read_text() + "\n")
-    changed = json.loads(run(installed, study, "dvc", "status", "--json"))
+    changed = json.loads(command(study, "dvc", "status", "--json").stdout)
     assert {"changed deps": {"diffusion.py": "modified"}} in changed["custom-train@diffusion"]
 
 
