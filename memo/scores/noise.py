@@ -41,7 +41,7 @@ OWN_FREEDOM = 2.0
 """d0 of variances that go by no level of others: these differ by a factor of ten as a rule."""
 
 FIRST_OWN = 0.99
-"""Quantile of variances above which, at first, noise of its own is looked for."""
+"""Noise of its own has, at first, e times this quantile of all variances."""
 
 ERRORS_IN_A_BIN = 12
 """Bins of like standard errors that the observations of one bin of scores may be in."""
