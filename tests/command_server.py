@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 PROGRAM = Path(sys.executable).parent / "memo"
 
 LIBRARIES = ("altair", "networkx", "scipy.stats", "sklearn.neighbors", "vl_convert")
-"""What memo imports within functions, when it is needed."""
+"""Packages that memo imports within functions, when they are needed."""
 
 ASKING = """\
 #!{python} -SE
