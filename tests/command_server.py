@@ -7,7 +7,6 @@ that give variables of the environment, start processes or install a wheel run m
 """
 
 import atexit
-import gc
 import importlib
 import json
 import os
@@ -79,7 +78,6 @@ def _serve(address: str) -> None:
         own = pkgutil.walk_packages(memo.__path__, "memo.")
         for module in (*LIBRARIES, *(one.name for one in own)):
             importlib.import_module(module)
-        gc.freeze()  # what is here is not looked through in each process
         print("ready", flush=True)
         while True:
             asking, _ = listening.accept()

@@ -11,8 +11,8 @@ logarithms. Fits are to observations in bins of like ones, so that they take no 
 A few observations have noise of their own: in tables, models may be at odds about an odd record by
 as much as they never are about others that are memorized as much. Their variances are taken to be
 spread widely around one level at all true scores, `OWN_FREEDOM` being the d0 there; which ones they
-are, and what their true scores are, is found with the rest. Without them, such a record's noise is
-taken for a sign of a true score as high as it takes for so much noise (`benchmarks/README.md`).
+are, and what their true scores are, is found with the rest. Were all noise to go by the true score,
+theirs would be taken for a sign of a very high one (`benchmarks/README.md`).
 """
 
 import math
